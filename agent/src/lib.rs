@@ -1,0 +1,7 @@
+//! The agent: takes calls from controllers it trusts, runs modules on its own host, streams results back.
+//!
+//! [`module`] is what a module is; [`modules`] holds them, one file each. A module sees its arguments and a
+//! [`module::ModuleContext`] and nothing else: it knows neither QUIC nor tokio.
+
+pub mod module;
+pub mod modules;

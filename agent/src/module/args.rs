@@ -1,0 +1,706 @@
+//! Typed arguments. [`arguments!`](crate::arguments) declares a struct once and gives it a parser, the checks the
+//! controller makes before it contacts a host, and its documentation.
+//!
+//! Conversions are Ansible's: `"yes"` is a bool, `"5"` an int, `"a,b"` a list, `5` a string. `null` is the same as an
+//! argument that is not there.
+
+use std::path::PathBuf;
+
+use rustle_protocol::Value;
+use rustle_protocol::message::BlobId;
+use rustle_protocol::value::Map;
+
+/// One argument, for checks and documentation.
+#[derive(Debug)]
+pub struct ArgSpec {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    pub kind: ArgKind,
+    pub required: bool,
+    /// The default as Rust writes it, if there is one.
+    pub default: Option<&'static str>,
+    /// The allowed values; empty if any value of the kind will do.
+    pub choices: &'static [&'static str],
+    pub doc: &'static str,
+    /// Whether a value would do, and if not, why.
+    pub check: fn(&Value) -> Result<(), String>,
+}
+
+/// What an argument is, in Ansible's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgKind {
+    Str,
+    Bool,
+    Int,
+    Float,
+    Path,
+    List,
+    Dict,
+    Raw,
+}
+
+impl ArgKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ArgKind::Str => "str",
+            ArgKind::Bool => "bool",
+            ArgKind::Int => "int",
+            ArgKind::Float => "float",
+            ArgKind::Path => "path",
+            ArgKind::List => "list",
+            ArgKind::Dict => "dict",
+            ArgKind::Raw => "raw",
+        }
+    }
+}
+
+/// Why a module does not take the arguments it was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgError {
+    #[error("Unsupported parameters for ({module}) module: {}.{} Supported parameters include: {}.",
+        .unknown.join(", "), hint(.nearest), .supported.join(", "))]
+    Unknown { module: String, unknown: Vec<String>, nearest: Option<String>, supported: Vec<String> },
+    #[error("missing required arguments: {}", .0.join(", "))]
+    Missing(Vec<String>),
+    /// The sentence names the argument.
+    #[error("{0}")]
+    Value(String),
+    /// A rule between arguments.
+    #[error("{0}")]
+    Rule(String),
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// A type that an argument can have.
+pub trait FromArg: Sized {
+    const KIND: ArgKind;
+    const CHOICES: &'static [&'static str] = &[];
+
+    /// # Errors
+    /// Why the value will not do, to follow "argument 'x' ": `is of type dict and cannot be converted to str`.
+    fn from_arg(value: Value) -> Result<Self, String>;
+
+    /// What the argument is when it is not there; `None` if it must be.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+/// An enum declared by [`choices!`](crate::choices).
+pub trait Choice {
+    /// Ansible's spelling.
+    fn as_str(self) -> &'static str;
+}
+
+/// A struct declared by [`arguments!`](crate::arguments).
+pub trait ModuleArgs: Sized {
+    /// Its own arguments, then those of each flattened struct.
+    const GROUPS: &'static [&'static [ArgSpec]];
+
+    /// # Errors
+    /// As [`parse`], but for unknown arguments, which are what is left in the reader.
+    fn read(reader: &mut ArgReader) -> Result<Self, ArgError>;
+}
+
+/// Parses the arguments of `module`.
+///
+/// # Errors
+/// The first argument that is unknown, missing or of the wrong type.
+pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
+    let mut reader = ArgReader { args, missing: Vec::new() };
+    let parsed = A::read(&mut reader);
+    let unknown: Vec<String> = reader.args.keys().cloned().collect();
+    if !unknown.is_empty() {
+        return Err(unknown_args(module, unknown, A::GROUPS));
+    }
+    if !reader.missing.is_empty() {
+        return Err(ArgError::Missing(reader.missing));
+    }
+    parsed
+}
+
+/// The error for arguments that no spec in `groups` names.
+pub fn unknown_args(module: &str, unknown: Vec<String>, groups: &[&[ArgSpec]]) -> ArgError {
+    let specs = || groups.iter().copied().flatten();
+    let names = || specs().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases));
+    let nearest = unknown.first().and_then(|wrong| nearest(wrong, names().copied()));
+    ArgError::Unknown {
+        module: super::short_name(module).to_owned(),
+        nearest: nearest.map(str::to_owned),
+        supported: specs().filter(|spec| !spec.name.starts_with('_')).map(supported).collect(),
+        unknown,
+    }
+}
+
+fn supported(spec: &ArgSpec) -> String {
+    match spec.aliases {
+        [] => spec.name.to_owned(),
+        aliases => format!("{} ({})", spec.name, aliases.join(", ")),
+    }
+}
+
+/// The candidate most like `wrong`, if one is near enough to be a slip of the pen.
+pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Arguments not yet taken.
+#[derive(Debug)]
+pub struct ArgReader {
+    args: Map,
+    missing: Vec<String>,
+}
+
+impl ArgReader {
+    /// Takes the argument `spec` describes. `Ok(None)` if it has to be there and is not: noted, told at the end.
+    ///
+    /// # Errors
+    /// A value of the wrong type, or the same argument under two names with different values.
+    pub fn take<T: FromArg>(&mut self, spec: &ArgSpec, default: Option<fn() -> T>) -> Result<Option<T>, ArgError> {
+        match self.take_value(spec) {
+            Some(value) => T::from_arg(value).map(Some).map_err(|why| value_error(spec, &why)),
+            None => {
+                let absent = default.map(|make| make()).or_else(T::absent);
+                if absent.is_none() {
+                    self.missing.push(spec.name.to_owned());
+                }
+                Ok(absent)
+            }
+        }
+    }
+
+    /// The value under the argument's name or, failing that, its last alias given.
+    fn take_value(&mut self, spec: &ArgSpec) -> Option<Value> {
+        let mut found = None;
+        for name in spec.aliases.iter().rev().chain([&spec.name]) {
+            if let Some(value) = self.args.shift_remove(*name).filter(|value| !value.is_null()) {
+                found = Some(value);
+            }
+        }
+        found
+    }
+
+    /// The error that [`parse`] replaces by the complete list.
+    pub fn incomplete(&self) -> ArgError {
+        ArgError::Missing(self.missing.clone())
+    }
+}
+
+/// The error for a value that will not do.
+pub fn value_error(spec: &ArgSpec, why: &str) -> ArgError {
+    ArgError::Value(match spec.choices {
+        [] => format!("argument '{}' {why}", spec.name),
+        choices => format!("value of {} must be one of: {}, {why}", spec.name, choices.join(", ")),
+    })
+}
+
+/// `r#type` is the argument `type`.
+pub const fn field_name(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
+/// Declares a module's arguments: name, aliases after `|`, type, default after `=`. `Option<T>` may be left out,
+/// anything else without a default is required. `flatten` takes in the arguments of another such struct.
+///
+/// ```
+/// use rustle_agent::arguments;
+/// use rustle_agent::module::args::parse;
+/// use std::path::PathBuf;
+///
+/// arguments! {
+///     /// Arguments of a module that touches a file.
+///     pub struct TouchArgs {
+///         /// The file.
+///         path | "dest" | "name": PathBuf,
+///         /// Make parents too.
+///         parents: bool = false,
+///         /// Text to write.
+///         content: Option<String>,
+///     }
+/// }
+///
+/// let args = serde_json::from_str(r#"{"dest": "/tmp/x", "parents": "yes"}"#).unwrap();
+/// let args: TouchArgs = parse("touch", args).unwrap();
+/// assert!(args.parents && args.content.is_none());
+/// let error = parse::<TouchArgs>("touch", serde_json::from_str(r#"{"pth": "/tmp/x"}"#).unwrap()).unwrap_err();
+/// assert!(error.to_string().contains("Did you mean `path`?"));
+/// ```
+#[macro_export]
+macro_rules! arguments {
+    (
+        $(#[doc = $struct_doc:literal])*
+        $vis:vis struct $name:ident {
+            $(
+                $(#[doc = $doc:literal])*
+                $field:ident $(| $alias:literal)* : $ty:ty $(= $default:expr)?
+            ),* $(,)?
+            $(; flatten $($flat:ident : $flat_ty:ty),+ $(,)?)?
+        }
+    ) => {
+        $(#[doc = $struct_doc])*
+        #[derive(Clone, Debug)]
+        $vis struct $name {
+            $( $(#[doc = $doc])* $vis $field: $ty, )*
+            $( $($vis $flat: $flat_ty,)+ )?
+        }
+
+        impl $name {
+            const OWN: &'static [$crate::module::ArgSpec] = &[
+                $($crate::module::ArgSpec {
+                    name: $crate::module::args::field_name(stringify!($field)),
+                    aliases: &[$($alias),*],
+                    kind: <$ty as $crate::module::FromArg>::KIND,
+                    required: $crate::module::args::is_required(stringify!($ty), &[$(stringify!($default))?]),
+                    default: $crate::module::args::first(&[$(stringify!($default))?]),
+                    choices: <$ty as $crate::module::FromArg>::CHOICES,
+                    doc: concat!("", $($doc, "\n"),*),
+                    check: |value| <$ty as $crate::module::FromArg>::from_arg(value.clone()).map(drop),
+                }),*
+            ];
+        }
+
+        impl $crate::module::ModuleArgs for $name {
+            const GROUPS: &'static [&'static [$crate::module::ArgSpec]] =
+                $crate::arguments!(@groups $name $($($flat_ty),+)?);
+
+            fn read(reader: &mut $crate::module::args::ArgReader) -> Result<Self, $crate::module::ArgError> {
+                let mut _specs = $name::OWN.iter();
+                $(
+                    let $field = reader.take::<$ty>(
+                        _specs.next().expect("one spec per field"),
+                        $crate::module::args::first_fn(&[$((|| $default) as fn() -> $ty)?]),
+                    )?;
+                )*
+                $($( let $flat = <$flat_ty as $crate::module::ModuleArgs>::read(reader)?; )+)?
+                Ok($name {
+                    $($field: $field.ok_or_else(|| reader.incomplete())?,)*
+                    $($($flat,)+)?
+                })
+            }
+        }
+    };
+    (@groups $name:ident) => { &[$name::OWN] };
+    (@groups $name:ident $flat_ty:ty) => {
+        &[$name::OWN, <$flat_ty as $crate::module::ModuleArgs>::GROUPS[0]]
+    };
+}
+
+/// Declares the values an argument may have, each with Ansible's spelling.
+///
+/// ```
+/// rustle_agent::choices! {
+///     /// What becomes of the file.
+///     pub enum State { Present = "present", Absent = "absent" }
+/// }
+/// ```
+#[macro_export]
+macro_rules! choices {
+    (
+        $(#[doc = $enum_doc:literal])*
+        $vis:vis enum $name:ident { $($(#[doc = $doc:literal])* $variant:ident = $text:literal),+ $(,)? }
+    ) => {
+        $(#[doc = $enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name { $($(#[doc = $doc])* $variant),+ }
+
+        impl $crate::module::args::Choice for $name {
+            fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl $crate::module::FromArg for $name {
+            const KIND: $crate::module::ArgKind = $crate::module::ArgKind::Str;
+            const CHOICES: &'static [&'static str] = &[$($text),+];
+
+            fn from_arg(value: ::rustle_protocol::Value) -> Result<Self, String> {
+                match <String as $crate::module::FromArg>::from_arg(value)?.as_str() {
+                    $($text => Ok($name::$variant),)+
+                    other => Err(format!("got: {other}")),
+                }
+            }
+        }
+    };
+}
+
+/// Whether an argument of this type and default has to be given.
+pub const fn is_required(ty: &str, default: &[&str]) -> bool {
+    !(default.len() == 1 || matches!(ty.as_bytes(), [b'O', b'p', b't', b'i', b'o', b'n', ..]))
+}
+
+pub const fn first(default: &[&'static str]) -> Option<&'static str> {
+    match default {
+        [default] => Some(*default),
+        _ => None,
+    }
+}
+
+pub fn first_fn<T>(default: &[fn() -> T]) -> Option<fn() -> T> {
+    default.first().copied()
+}
+
+// --- types ----------------------------------------------------------------------------------------------------------
+
+fn not<T>(value: &Value, wanted: &str) -> Result<T, String> {
+    Err(format!("is of type {} and cannot be converted to {wanted}", value.kind()))
+}
+
+impl FromArg for String {
+    const KIND: ArgKind = ArgKind::Str;
+
+    /// Numbers and bools become text, Ansible's way: `True`, not `true`. Lists and dicts become compact JSON.
+    fn from_arg(value: Value) -> Result<Self, String> {
+        Ok(match value {
+            Value::String(text) => text,
+            Value::Bool(true) => "True".into(),
+            Value::Bool(false) => "False".into(),
+            Value::Bytes(bytes) => String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?,
+            Value::Null => String::new(),
+            other @ (Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::List(_) | Value::Map(_)) => {
+                other.to_json()
+            }
+        })
+    }
+}
+
+impl FromArg for bool {
+    const KIND: ArgKind = ArgKind::Bool;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Bool(b) => Ok(*b),
+            Value::Int(0) => Ok(false),
+            Value::Int(1) => Ok(true),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Ok(true),
+                "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Ok(false),
+                _ => Err(format!("is `{text}`, which is not a bool: use yes or no")),
+            },
+            other => not(other, "bool"),
+        }
+    }
+}
+
+impl FromArg for i64 {
+    const KIND: ArgKind = ArgKind::Int;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Int(n) => Ok(*n),
+            Value::Float(n) if n.fract() == 0.0 && n.abs() < 9e15 => Ok(*n as i64),
+            Value::String(text) => text.trim().parse().map_err(|_| format!("is `{text}`, which is not an int")),
+            other => not(other, "int"),
+        }
+    }
+}
+
+macro_rules! int_args {
+    ($($ty:ty),*) => {$(
+        impl FromArg for $ty {
+            const KIND: ArgKind = ArgKind::Int;
+
+            fn from_arg(value: Value) -> Result<Self, String> {
+                let n = i64::from_arg(value)?;
+                <$ty>::try_from(n).map_err(|_| format!("is {n}, which is out of range"))
+            }
+        }
+    )*};
+}
+
+int_args!(u16, u32, u64, usize);
+
+impl FromArg for f64 {
+    const KIND: ArgKind = ArgKind::Float;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Float(n) => Ok(*n),
+            Value::Int(n) => Ok(*n as f64),
+            Value::String(text) => text.trim().parse().map_err(|_| format!("is `{text}`, which is not a float")),
+            other => not(other, "float"),
+        }
+    }
+}
+
+impl FromArg for PathBuf {
+    const KIND: ArgKind = ArgKind::Path;
+
+    /// `~` and `$NAME` stand for what they are on this host.
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) if text.contains('\0') => Err("has a NUL byte in it".into()),
+            Value::String(text) => Ok(expand(&text).into()),
+            other @ (Value::Int(_) | Value::UInt(_) | Value::Float(_)) => Ok(other.to_json().into()),
+            other => not(&other, "path"),
+        }
+    }
+}
+
+/// Expands a leading `~` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
+fn expand(path: &str) -> String {
+    let home = || std::env::var("HOME").ok();
+    let path = match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            home().map_or_else(|| path.to_owned(), |home| home + rest)
+        }
+        _ => path.to_owned(),
+    };
+    let Some((before, after)) = path.split_once('$') else { return path };
+    let (mut out, mut rest) = (before.to_owned(), Some(after));
+    while let Some(tail) = rest {
+        let (name, skipped) = variable_name(tail);
+        match std::env::var(name) {
+            Ok(value) if !name.is_empty() => out.push_str(&value),
+            _ => {
+                out.push('$');
+                out.push_str(&tail[..skipped]);
+            }
+        }
+        match tail[skipped..].split_once('$') {
+            Some((text, next)) => {
+                out.push_str(text);
+                rest = Some(next);
+            }
+            None => {
+                out.push_str(&tail[skipped..]);
+                rest = None;
+            }
+        }
+    }
+    out
+}
+
+/// The variable's name after a `$`, and how much of the text it takes up.
+fn variable_name(tail: &str) -> (&str, usize) {
+    if let Some((name, _)) = tail.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        return (name, name.len() + 2);
+    }
+    let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
+    (&tail[..end], end)
+}
+
+impl<T: FromArg> FromArg for Vec<T> {
+    const KIND: ArgKind = ArgKind::List;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    /// A string is split at commas; any other scalar is a list of one.
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match value {
+            Value::List(items) => items.into_iter().map(T::from_arg).collect(),
+            Value::String(text) => text.split(',').map(|item| T::from_arg(Value::from(item.trim()))).collect(),
+            Value::Map(_) => not(&value, "list"),
+            scalar => T::from_arg(scalar).map(|item| vec![item]),
+        }
+    }
+}
+
+impl FromArg for Map {
+    const KIND: ArgKind = ArgKind::Dict;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Map(map) => Ok(map),
+            Value::String(text) if text.trim_start().starts_with('{') => {
+                serde_json::from_str(&text).map_err(|error| format!("looks like JSON and is not: {error}"))
+            }
+            Value::String(text) => key_values(&text),
+            other => not(&other, "dict"),
+        }
+    }
+}
+
+/// `a=1, b=2`
+fn key_values(text: &str) -> Result<Map, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => Ok((key.trim().to_owned(), Value::from(value.trim()))),
+            None => Err("is a string that is neither JSON nor key=value".to_owned()),
+        })
+        .collect()
+}
+
+impl FromArg for Value {
+    const KIND: ArgKind = ArgKind::Raw;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        Ok(value)
+    }
+}
+
+impl<T: FromArg> FromArg for Option<T> {
+    const KIND: ArgKind = T::KIND;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        T::from_arg(value).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// A file mode: `0644`, `"u=rw,g=r"`, or `preserve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Octal(u32),
+    /// Checked when it is applied, since it depends on the file's mode.
+    Symbolic(String),
+    Preserve,
+}
+
+impl FromArg for Mode {
+    const KIND: ArgKind = ArgKind::Raw;
+
+    /// A number is the mode itself, as YAML's `0644` is 420.
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Int(n) => match u32::try_from(n) {
+                Ok(bits @ 0..=0o7777) => Ok(Mode::Octal(bits)),
+                _ => Err(format!("is {n}, which is not a file mode")),
+            },
+            Value::String(text) if text == "preserve" => Ok(Mode::Preserve),
+            Value::String(text) => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+                Ok(bits @ 0..=0o7777) => Ok(Mode::Octal(bits)),
+                Ok(_) => Err(format!("is `{text}`, which is not a file mode")),
+                Err(_) if text.contains(['=', '+', '-']) => Ok(Mode::Symbolic(text)),
+                Err(_) => Err(format!("is `{text}`, which is neither octal nor symbolic")),
+            },
+            other => not(&other, "a file mode"),
+        }
+    }
+}
+
+/// A file's content that the controller holds: its blob, and the SHA-1 that Ansible's `checksum` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    pub id: BlobId,
+    pub sha1: String,
+}
+
+impl BlobRef {
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("hash".into(), Value::Bytes(self.id.hash.to_vec()));
+        map.insert("size".into(), self.id.size.into());
+        map.insert("sha1".into(), self.sha1.as_str().into());
+        Value::Map(map)
+    }
+}
+
+impl FromArg for BlobRef {
+    const KIND: ArgKind = ArgKind::Raw;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        let map = value.as_map().ok_or("is not a blob")?;
+        let hash = match map.get("hash") {
+            Some(Value::Bytes(bytes)) => bytes.as_slice().try_into().ok(),
+            _ => None,
+        };
+        let size = map.get("size").and_then(Value::as_i64).and_then(|size| u64::try_from(size).ok());
+        let sha1 = map.get("sha1").and_then(Value::as_str);
+        match (hash, size, sha1) {
+            (Some(hash), Some(size), Some(sha1)) => Ok(BlobRef { id: BlobId { hash, size }, sha1: sha1.to_owned() }),
+            _ => Err("is not a blob".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    choices! {
+        /// Test.
+        pub(crate) enum Color { Red = "red", Blue = "blue" }
+    }
+
+    arguments! {
+        /// Shared.
+        pub(crate) struct Common {
+            /// Who owns it.
+            owner: Option<String>,
+        }
+    }
+
+    arguments! {
+        /// Test.
+        pub(crate) struct TestArgs {
+            /// Where.
+            path | "dest": PathBuf,
+            color: Color = Color::Red,
+            count: Option<u32>,
+            names: Option<Vec<String>>,
+            r#type: bool = true,
+            ; flatten common: Common
+        }
+    }
+
+    fn parse(json: &str) -> Result<TestArgs, ArgError> {
+        super::parse("ansible.builtin.test", serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn values_are_converted_as_ansible_does() {
+        let args = parse(r#"{"dest": "/x", "count": "5", "names": "a, b", "type": "no", "owner": 7}"#).unwrap();
+        assert_eq!((args.count, args.names, args.r#type), (Some(5), Some(vec!["a".into(), "b".into()]), false));
+        assert_eq!(args.common.owner.as_deref(), Some("7"));
+        assert_eq!((args.path, args.color), (PathBuf::from("/x"), Color::Red));
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        assert_eq!(parse(r#"{"path": "/x", "count": null, "color": null}"#).unwrap().count, None);
+        assert_eq!(parse(r#"{"path": null}"#).unwrap_err(), ArgError::Missing(vec!["path".into()]));
+    }
+
+    #[test]
+    fn an_unknown_argument_is_named_with_the_nearest() {
+        assert_eq!(
+            parse(r#"{"path": "/x", "colour": "red"}"#).unwrap_err().to_string(),
+            "Unsupported parameters for (test) module: colour. Did you mean `color`? Supported parameters include: \
+             path (dest), color, count, names, type, owner.",
+        );
+    }
+
+    #[test]
+    fn a_value_outside_the_choices_names_them() {
+        let error = parse(r#"{"path": "/x", "color": "green"}"#).unwrap_err().to_string();
+        assert_eq!(error, "value of color must be one of: red, blue, got: green");
+    }
+
+    #[test]
+    fn required_and_default_stand_in_the_spec() {
+        let specs: Vec<_> = TestArgs::GROUPS.iter().copied().flatten().map(|s| (s.name, s.required)).collect();
+        assert_eq!(specs[0], ("path", true));
+        assert!(specs[1..].iter().all(|(_, required)| !required), "{specs:?}");
+    }
+
+    #[test]
+    fn modes_are_octal_symbolic_or_preserve() {
+        let mode = |value: Value| Mode::from_arg(value);
+        assert_eq!(mode("0644".into()), Ok(Mode::Octal(0o644)));
+        assert_eq!(mode(420.into()), Ok(Mode::Octal(0o644)));
+        assert_eq!(mode("u=rw,g-x".into()), Ok(Mode::Symbolic("u=rw,g-x".into())));
+        assert!(mode("0999".into()).is_err() && mode(99999.into()).is_err() && mode("rw".into()).is_err());
+    }
+
+    #[test]
+    fn paths_are_expanded_as_python_does() {
+        let home = std::env::var("HOME").unwrap();
+        assert_eq!(expand("~/x"), format!("{home}/x"));
+        assert_eq!(expand("$HOME/${HOME}/$NOT_SET_x/$"), format!("{home}/{home}/$NOT_SET_x/$"));
+        assert_eq!(expand("/a~b"), "/a~b");
+    }
+}

@@ -1,0 +1,35 @@
+//! The native modules, one file each.
+
+mod ping;
+
+use crate::module::AnyModule;
+
+/// Every native module, sorted by name.
+pub static MODULES: &[&dyn AnyModule] = &[&ping::Ping];
+
+/// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
+pub fn find(name: &str) -> Option<&'static dyn AnyModule> {
+    let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(name);
+    MODULES
+        .iter()
+        .copied()
+        .find(|module| crate::module::short_name(module.name()) == short || module.aliases().contains(&short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted_and_without_repeats() {
+        assert!(MODULES.windows(2).all(|pair| pair[0].name() < pair[1].name()));
+    }
+
+    #[test]
+    fn short_and_qualified_names_find_the_same_module() {
+        for name in ["ping", "ansible.builtin.ping", "ansible.legacy.ping"] {
+            assert_eq!(find(name).unwrap().name(), "ansible.builtin.ping");
+        }
+        assert!(find("other.collection.ping").is_none() && find("pingg").is_none());
+    }
+}

@@ -1,0 +1,169 @@
+//! Frames on a stream: a four-byte little-endian length, then that many bytes of one message.
+//!
+//! A frame over [`FRAME_BYTES_MAX`] is refused before anything is allocated for it, and memory for a frame grows only
+//! as its bytes arrive.
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::codec::{self, CodecError, FRAME_BYTES_MAX};
+
+/// Read at once from a stream.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Why no message came, or none could be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("stream failed: {0}")]
+    Stream(#[from] std::io::Error),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("stream ended in the middle of a message")]
+    Truncated,
+}
+
+/// Appends one frame to `out`.
+///
+/// # Errors
+/// As [`codec::encode`].
+pub fn push<T: bincode::Encode>(out: &mut Vec<u8>, message: &T) -> Result<(), CodecError> {
+    let body = codec::encode(message)?;
+    let len = u32::try_from(body.len()).expect("FRAME_BYTES_MAX fits in u32");
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&body);
+    Ok(())
+}
+
+/// Writes messages to a stream.
+#[derive(Debug)]
+pub struct FrameWriter<W> {
+    stream: W,
+    buffer: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin> FrameWriter<W> {
+    pub fn new(stream: W) -> Self {
+        FrameWriter { stream, buffer: Vec::new() }
+    }
+
+    /// # Errors
+    /// The message cannot be encoded (the stream is untouched), or the stream failed.
+    /// # Cancel safety
+    /// Not cancel-safe: dropped midway, half a frame may have been sent.
+    pub async fn send<T: bincode::Encode>(&mut self, message: &T) -> Result<(), FrameError> {
+        self.buffer.clear();
+        push(&mut self.buffer, message)?;
+        self.stream.write_all(&self.buffer).await?;
+        Ok(())
+    }
+
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.stream
+    }
+
+    pub fn into_inner(self) -> W {
+        self.stream
+    }
+}
+
+/// Reads messages from a stream.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    stream: R,
+    buffer: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub fn new(stream: R) -> Self {
+        FrameReader { stream, buffer: BytesMut::new() }
+    }
+
+    /// The next message, or `None` at a clean end of the stream.
+    ///
+    /// # Errors
+    /// A frame over the limit, a frame cut short, bytes that are no message, a failed stream.
+    /// # Cancel safety
+    /// Cancel-safe: what has been read of a frame is kept for the next call.
+    pub async fn next<T: bincode::Decode<()>>(&mut self) -> Result<Option<T>, FrameError> {
+        loop {
+            if let Some(size) = self.frame_size()?
+                && self.buffer.len() >= 4 + size
+            {
+                self.buffer.advance(4);
+                let body = self.buffer.split_to(size);
+                return Ok(Some(codec::decode(&body)?));
+            }
+            self.buffer.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
+            }
+        }
+    }
+
+    fn frame_size(&self) -> Result<Option<usize>, FrameError> {
+        let Some(header) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        match u32::from_le_bytes(*header) as usize {
+            size if size > FRAME_BYTES_MAX => Err(CodecError::TooLarge { size, limit: FRAME_BYTES_MAX }.into()),
+            size => Ok(Some(size)),
+        }
+    }
+
+    /// The stream and what was read from it beyond the last message: a blob's bytes follow its header so.
+    pub fn into_parts(self) -> (R, BytesMut) {
+        (self.stream, self.buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+    use futures_like::block_on;
+
+    /// The frames' futures never wait on a slice, so one poll is enough.
+    mod futures_like {
+        use std::future::Future;
+        use std::pin::pin;
+        use std::task::{Context, Poll, Waker};
+
+        pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+            match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(output) => output,
+                Poll::Pending => panic!("a slice is always ready"),
+            }
+        }
+    }
+
+    fn read_all(bytes: &[u8]) -> Result<Vec<Value>, FrameError> {
+        let mut reader = FrameReader::new(bytes);
+        let mut values = Vec::new();
+        while let Some(value) = block_on(reader.next())? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    #[test]
+    fn messages_come_back_in_order() {
+        let mut bytes = Vec::new();
+        for n in 0..3 {
+            push(&mut bytes, &Value::Int(n)).unwrap();
+        }
+        assert_eq!(read_all(&bytes).unwrap(), [Value::Int(0), Value::Int(1), Value::Int(2)]);
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
+        let error = read_all(&u32::MAX.to_le_bytes()).unwrap_err();
+        assert!(matches!(error, FrameError::Codec(CodecError::TooLarge { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_frame_cut_short_is_an_error_at_every_length() {
+        let mut bytes = Vec::new();
+        push(&mut bytes, &Value::from("some text")).unwrap();
+        for cut in 1..bytes.len() {
+            assert!(matches!(read_all(&bytes[..cut]), Err(FrameError::Truncated)), "cut at {cut}");
+        }
+    }
+}

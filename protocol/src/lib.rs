@@ -1,0 +1,15 @@
+//! What both ends must agree on: values, ids, messages and their frames, results, identities, TLS.
+//!
+//! Nothing in here knows a plan, a module or a terminal, and nothing here is Unix-only but the socket tuning in
+//! [`transport`]. A change to a type in [`message`] or [`result`] is a change of the wire format: see `docs/protocol.md`.
+
+pub mod codec;
+pub mod frame;
+pub mod ids;
+pub mod message;
+pub mod result;
+pub mod value;
+
+pub use ids::{CallKey, HostName, RunId};
+pub use result::ModuleResult;
+pub use value::{Map, Value};

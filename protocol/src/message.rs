@@ -1,0 +1,255 @@
+//! The messages of protocol version 1. `docs/protocol.md` tells which stream carries which, and when.
+//!
+//! Every enum here is closed: there is no dispatch by name but the module's, which the agent looks up in its own list.
+//! Messages of a released version are frozen. [`Hello`] and [`HelloReply`] are frozen for ever, since they are read
+//! before a version is agreed on; their `extra` is there for what must be added.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CallKey, HostName, RunId};
+use crate::result::ModuleResult;
+use crate::value::WireMap;
+
+/// ALPN of the protocol. A breaking change of the *handshake* would be `rustle/2`; messages have [`VERSIONS`].
+pub const ALPN: &[u8] = b"rustle/1";
+
+/// Message versions this build speaks.
+pub const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+
+/// Versions from `min` to `max`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct VersionRange {
+    pub min: u16,
+    pub max: u16,
+}
+
+impl VersionRange {
+    /// The highest version both ranges hold.
+    pub fn agree(self, other: VersionRange) -> Option<u16> {
+        let highest = self.max.min(other.max);
+        (highest >= self.min.max(other.min)).then_some(highest)
+    }
+}
+
+impl std::fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            VersionRange { min, max } if min == max => write!(f, "{min}"),
+            VersionRange { min, max } => write!(f, "{min} to {max}"),
+        }
+    }
+}
+
+/// First message of a connection, controller to agent, on the control stream.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Hello {
+    pub versions: VersionRange,
+    /// Program and version, for logs.
+    pub software: String,
+    /// The host the controller means to talk to. The agent refuses a name that is not its own.
+    pub host: HostName,
+    pub run: RunId,
+    /// Rises each time a run is taken over; an agent obeys only the highest it has seen of a run.
+    pub epoch: u64,
+    pub on_disconnect: OnDisconnect,
+    pub extra: WireMap,
+}
+
+/// What an agent does with running calls when the controller goes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// Let them end: half a package upgrade is worse than one too many.
+    #[default]
+    Finish,
+    /// Stop them as a cancellation would.
+    Cancel,
+}
+
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum HelloReply {
+    Welcome(Welcome),
+    Refused(Refusal),
+}
+
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Welcome {
+    pub version: u16,
+    pub software: String,
+    /// As Rust's `std::env::consts` spells them.
+    pub os: String,
+    pub arch: String,
+    /// Changes when the machine reboots.
+    pub boot_id: String,
+    /// Calls the agent runs at once, over all controllers. More are answered [`Refusal`] `Busy`.
+    pub calls_max: u32,
+    pub extra: WireMap,
+}
+
+/// Why an agent does not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// A sentence for the operator.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum RefusalCode {
+    /// No version in common.
+    Version,
+    /// The certificate's role or name does not allow it.
+    Identity,
+    /// The agent's own policy does not allow it.
+    Policy,
+    /// A higher epoch of the same run has been seen.
+    Stale,
+    /// Too much is under way; try again later.
+    Busy,
+    /// The agent is shutting down.
+    Draining,
+    /// No such module here.
+    UnknownModule,
+    /// The module does not take these arguments.
+    Arguments,
+    /// The message made no sense where it came.
+    Protocol,
+}
+
+/// Controller to agent on the control stream, after the welcome.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum ControlRequest {
+    /// A DER certificate revocation list newer than the agent may have.
+    Revocations(Vec<u8>),
+    /// These calls' results have been recorded and need not be kept.
+    Acknowledge(Vec<CallKey>),
+    /// Drop the blobs that this run brought.
+    ForgetBlobs,
+}
+
+/// Agent to controller on the control stream, after the welcome.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum ControlNotice {
+    /// No new calls are taken; running ones end.
+    Draining,
+}
+
+/// Controller to agent on a call stream: one frame per call of the segment, in order; then the stream is finished.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Call {
+    pub key: CallKey,
+    /// Fully qualified: `ansible.builtin.copy`.
+    pub module: String,
+    pub args: WireMap,
+    pub check: bool,
+    pub diff: bool,
+    /// Milliseconds from start to kill; 0 for none.
+    pub timeout_ms: u64,
+    /// Send [`CallEvent::Output`] while the module runs.
+    pub live_output: bool,
+    /// Keep arguments and results out of the agent's own logs.
+    pub no_log: bool,
+    /// Run the rest of the segment even if this call fails.
+    pub ignore_failure: bool,
+    /// Added to the environment of what the module starts.
+    pub environment: Vec<(String, String)>,
+    pub become_user: Option<Become>,
+    /// How much the operator wants to know, as `-v` repeated.
+    pub verbosity: u8,
+}
+
+/// Run as another user.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Become {
+    pub user: String,
+    pub method: String,
+}
+
+/// A blob's identity: BLAKE3 of its bytes, and how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct BlobId {
+    pub hash: [u8; 32],
+    pub size: u64,
+}
+
+/// Agent to controller on a call stream, in order, for each call: `Started`, any `Output` and `BlobWanted`, `Ended`.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum CallEvent {
+    /// The agent has accepted the call: from here on it may have had effects.
+    Started,
+    Output {
+        stream: OutputStream,
+        bytes: Vec<u8>,
+    },
+    /// Send this blob's bytes from `offset` on, by a stream that begins with a [`BlobHeader`].
+    BlobWanted {
+        blob: BlobId,
+        offset: u64,
+    },
+    Ended {
+        outcome: CallOutcome,
+        /// Microseconds on the agent's clock from start to end.
+        elapsed_us: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputStream {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum CallOutcome {
+    /// The module came to its end, well or not.
+    Finished(ModuleResult),
+    /// Past its time; its processes are gone. What it had said until then is in the result.
+    TimedOut(ModuleResult),
+    /// Stopped because the controller said so; its processes are gone.
+    Cancelled(ModuleResult),
+    /// Nothing was done.
+    Refused(Refusal),
+    /// The agent died while the call ran: what it did is unknown.
+    Interrupted,
+    /// An earlier call of the segment failed, so this one was not started.
+    NotRun,
+}
+
+/// First frame of a unidirectional stream, controller to agent; the blob's raw bytes follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct BlobHeader {
+    pub blob: BlobId,
+    pub offset: u64,
+}
+
+/// Application codes that close a connection or reset a stream.
+pub mod close {
+    /// The run is over.
+    pub const DONE: u32 = 0;
+    /// The peer broke the protocol.
+    pub const PROTOCOL: u32 = 1;
+    /// The peer's certificate does not allow what it asked.
+    pub const IDENTITY: u32 = 2;
+    /// The agent is shutting down.
+    pub const SHUTDOWN: u32 = 3;
+    /// Cancel the work of this stream.
+    pub const CANCEL: u32 = 4;
+    /// The operator interrupted the run.
+    pub const INTERRUPTED: u32 = 5;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_version_is_agreed_on() {
+        let range = |min, max| VersionRange { min, max };
+        assert_eq!(range(1, 3).agree(range(2, 5)), Some(3));
+        assert_eq!(range(1, 1).agree(range(1, 9)), Some(1));
+        assert_eq!(range(1, 2).agree(range(3, 4)), None);
+    }
+}
