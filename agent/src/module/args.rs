@@ -92,7 +92,7 @@ pub trait FromArg: Sized {
 /// An enum declared by [`choices!`](crate::choices).
 pub trait Choice {
     /// Ansible's spelling.
-    fn as_str(self) -> &'static str;
+    fn spelling(self) -> &'static str;
 }
 
 /// A struct declared by [`arguments!`](crate::arguments).
@@ -314,7 +314,7 @@ macro_rules! choices {
         $vis enum $name { $($(#[doc = $doc])* $variant),+ }
 
         impl $crate::module::args::Choice for $name {
-            fn as_str(self) -> &'static str {
+            fn spelling(self) -> &'static str {
                 match self { $($name::$variant => $text),+ }
             }
         }
