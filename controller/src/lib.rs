@@ -1,1 +1,4 @@
-//! Placeholder
+//! The controller: reads plans, decides what runs where and when, carries it to the agents, tells what happened.
+
+pub mod event;
+pub mod plan;
