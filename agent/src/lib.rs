@@ -1,7 +1,12 @@
 //! The agent: takes calls from controllers it trusts, runs modules on its own host, streams results back.
 //!
 //! [`module`] is what a module is; [`modules`] holds them, one file each. A module sees its arguments and a
-//! [`module::ModuleContext`] and nothing else: it knows neither QUIC nor tokio.
+//! [`module::ModuleContext`] and nothing else: it knows neither QUIC nor tokio. [`runner`] gives a call its thread and
+//! its deadline; the server carries calls in and events out.
 
+pub mod blobs;
 pub mod module;
 pub mod modules;
+pub mod policy;
+pub mod runner;
+pub mod server;

@@ -136,7 +136,16 @@ pub enum ControlNotice {
     Draining,
 }
 
-/// Controller to agent on a call stream: one frame per call of the segment, in order; then the stream is finished.
+/// Controller to agent on a call stream: the calls of the segment, in order; the stream is finished when the last
+/// result is in.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum CallRequest {
+    Call(Box<Call>),
+    /// Stop the running call and start none of the rest. Its outcome is still told.
+    Cancel,
+}
+
+/// One module, to run once.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Call {
     pub key: CallKey,

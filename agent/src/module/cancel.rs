@@ -28,6 +28,7 @@ pub struct CancelToken(Arc<Shared>);
 struct Shared {
     reason: AtomicU8,
     event: OwnedFd,
+    waiters: tokio::sync::Notify,
 }
 
 impl CancelToken {
@@ -35,7 +36,7 @@ impl CancelToken {
     /// The process is out of file descriptors.
     pub fn new() -> std::io::Result<CancelToken> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(CancelToken(Arc::new(Shared { reason: AtomicU8::new(NONE), event })))
+        Ok(CancelToken(Arc::new(Shared { reason: AtomicU8::new(NONE), event, waiters: tokio::sync::Notify::new() })))
     }
 
     pub fn cancel(&self, reason: CancelReason) {
@@ -46,6 +47,7 @@ impl CancelToken {
         if self.0.reason.compare_exchange(NONE, code, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             // A full counter is readable already, so a failed write changes nothing.
             let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
+            self.0.waiters.notify_waiters();
         }
     }
 
@@ -59,6 +61,17 @@ impl CancelToken {
 
     pub fn is_cancelled(&self) -> bool {
         self.reason().is_some()
+    }
+
+    /// Waits until cancelled, for the call's owner; a module uses [`fd`](Self::fd) or [`sleep`](Self::sleep).
+    pub async fn cancelled(&self) {
+        loop {
+            let notified = self.0.waiters.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Readable once cancelled.

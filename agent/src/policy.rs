@@ -1,0 +1,111 @@
+//! What this host allows, whatever a controller asks: the last word is the target's.
+
+use rustle_protocol::HostName;
+use rustle_protocol::message::{Call, Refusal, RefusalCode};
+use serde::Deserialize;
+
+use crate::module::short_name;
+
+/// The `[policy]` section of the agent's configuration. Everything is allowed by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Names of the controllers that may give work; empty for every controller of the fleet.
+    pub controllers: Vec<HostName>,
+    /// The only modules that may run; empty for all. Short names.
+    pub modules: Vec<String>,
+    /// Modules that may not run, even if `modules` has them.
+    pub modules_denied: Vec<String>,
+    /// Only calls in check mode are taken: nothing on this host is changed.
+    pub check_only: bool,
+}
+
+impl Policy {
+    /// # Errors
+    /// The refusal to send.
+    pub fn admit_controller(&self, name: &HostName) -> Result<(), Refusal> {
+        if self.controllers.is_empty() || self.controllers.contains(name) {
+            return Ok(());
+        }
+        Err(refusal(format!("controller `{name}` is not among [policy] controllers of this agent")))
+    }
+
+    /// # Errors
+    /// The refusal to send.
+    pub fn admit_call(&self, call: &Call) -> Result<(), Refusal> {
+        let module = short_name(&call.module);
+        let listed = |list: &[String]| list.iter().any(|name| short_name(name) == module);
+        if listed(&self.modules_denied) || !(self.modules.is_empty() || listed(&self.modules)) {
+            return Err(refusal(format!("module `{module}` is not allowed by [policy] of this agent")));
+        }
+        if self.check_only && !call.check {
+            return Err(refusal("[policy] check_only is set on this agent: only check mode (--check) is taken".into()));
+        }
+        Ok(())
+    }
+}
+
+fn refusal(message: String) -> Refusal {
+    Refusal { code: RefusalCode::Policy, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustle_protocol::{CallKey, RunId};
+
+    fn call(module: &str, check: bool) -> Call {
+        let key = CallKey { run: RunId::from_u128(1), task: 0, round: 0, item: 0, attempt: 1 };
+        Call {
+            key,
+            module: module.into(),
+            args: Default::default(),
+            check,
+            diff: false,
+            timeout_ms: 0,
+            live_output: false,
+            no_log: false,
+            ignore_failure: false,
+            environment: Vec::new(),
+            become_user: None,
+            verbosity: 0,
+        }
+    }
+
+    #[test]
+    fn everything_is_allowed_by_default() {
+        let policy = Policy::default();
+        assert!(policy.admit_call(&call("shell", false)).is_ok());
+        assert!(policy.admit_controller(&"anyone".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_denied_module_is_refused_under_every_name_it_has() {
+        let policy = Policy { modules_denied: vec!["shell".into()], ..Policy::default() };
+        for name in ["shell", "ansible.builtin.shell", "ansible.legacy.shell"] {
+            assert_eq!(policy.admit_call(&call(name, false)).unwrap_err().code, RefusalCode::Policy, "{name}");
+        }
+        assert!(policy.admit_call(&call("command", false)).is_ok());
+    }
+
+    #[test]
+    fn an_allow_list_refuses_all_else() {
+        let policy = Policy { modules: vec!["ansible.builtin.stat".into()], ..Policy::default() };
+        assert!(policy.admit_call(&call("stat", false)).is_ok());
+        assert!(policy.admit_call(&call("copy", false)).is_err());
+    }
+
+    #[test]
+    fn check_only_takes_nothing_that_could_change_the_host() {
+        let policy = Policy { check_only: true, ..Policy::default() };
+        assert!(policy.admit_call(&call("copy", true)).is_ok());
+        assert!(policy.admit_call(&call("copy", false)).is_err());
+    }
+
+    #[test]
+    fn only_listed_controllers_are_admitted() {
+        let policy = Policy { controllers: vec!["ops1".parse().unwrap()], ..Policy::default() };
+        assert!(policy.admit_controller(&"ops1".parse().unwrap()).is_ok());
+        assert!(policy.admit_controller(&"ops2".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! Runs calls: admits them, gives each a thread, a deadline and a way to be stopped, and turns whatever becomes of the
+//! module — a result, a failure, a panic, silence — into an outcome.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use rustle_protocol::message::{Call, CallEvent, CallOutcome, OutputStream, Refusal, RefusalCode};
+use rustle_protocol::{CallKey, ModuleResult};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{sleep, sleep_until};
+
+use crate::module::{AnyModule, BlobSource, CancelReason, CancelToken, ModuleContext, OutputSink};
+use crate::modules;
+use crate::policy::Policy;
+
+/// How long a module that was told to stop may take to do so before it is given up on: the processes it started get
+/// [`crate::process::KILL_GRACE`] to end, and this is longer.
+pub const STOP_WAIT: Duration = Duration::from_secs(15);
+
+/// Events a call may have waiting to be sent. Beyond it the module waits: that is the back-pressure on its output.
+pub const EVENTS_MAX: usize = 8;
+
+/// Takes calls from any number of connections.
+#[derive(Debug)]
+pub struct Runner {
+    policy: Policy,
+    slots: Arc<Semaphore>,
+    calls_max: u32,
+    running: DashMap<CallKey, CancelToken>,
+}
+
+/// Where a call's events go and its files come from.
+#[derive(Clone)]
+pub struct CallIo {
+    pub events: mpsc::Sender<CallEvent>,
+    pub blobs: Arc<dyn BlobSource + Send + Sync>,
+}
+
+/// A call that was admitted: it holds its slot until it is run or dropped.
+pub struct Admitted {
+    call: Box<Call>,
+    module: &'static dyn AnyModule,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Runner {
+    /// `calls_max`: calls that run at once, over all controllers.
+    pub fn new(policy: Policy, calls_max: u32) -> Runner {
+        let slots = Arc::new(Semaphore::new(calls_max as usize));
+        Runner { policy, slots, calls_max, running: DashMap::new() }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn calls_max(&self) -> u32 {
+        self.calls_max
+    }
+
+    /// Calls running now.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Stops every running call.
+    pub fn cancel_all(&self) {
+        self.running.iter().for_each(|entry| entry.value().cancel(CancelReason::Requested));
+    }
+
+    /// Whether this call may run here, now.
+    ///
+    /// # Errors
+    /// The refusal to send: nothing was done.
+    pub fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
+        self.policy.admit_call(&call)?;
+        let module = modules::find(&call.module).ok_or_else(|| Refusal {
+            code: RefusalCode::UnknownModule,
+            message: format!("this agent has no module `{}`; it may be older than the controller", call.module),
+        })?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Refusal {
+            code: RefusalCode::Busy,
+            message: format!("{} calls are running, which is this agent's limit", self.calls_max),
+        })?;
+        Ok(Admitted { call, module, _slot: slot })
+    }
+
+    /// Runs an admitted call to its end. Returns when the module has returned, or [`STOP_WAIT`] after it was told to
+    /// stop and did not.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the module goes on and its outcome is lost. Use `cancel`.
+    pub async fn run(&self, admitted: Admitted, io: CallIo, cancel: &CancelToken) -> (CallOutcome, Duration) {
+        let started = Instant::now();
+        let key = admitted.call.key;
+        match self.running.entry(key) {
+            Entry::Occupied(_) => return (already_running(key), started.elapsed()),
+            Entry::Vacant(place) => drop(place.insert(cancel.clone())),
+        }
+        let outcome = supervise(admitted, io, cancel).await;
+        self.running.remove(&key);
+        (outcome, started.elapsed())
+    }
+}
+
+fn already_running(key: CallKey) -> CallOutcome {
+    CallOutcome::Refused(Refusal { code: RefusalCode::Busy, message: format!("call {key} is running already") })
+}
+
+/// Puts the module on its thread and waits for it, its deadline, or the word to stop.
+async fn supervise(admitted: Admitted, io: CallIo, cancel: &CancelToken) -> CallOutcome {
+    let deadline = deadline(&admitted.call);
+    let token = cancel.clone();
+    let mut module = tokio::task::spawn_blocking(move || run_module(admitted, &io, &token));
+    let joined = tokio::select! {
+        joined = &mut module => Some(joined),
+        () = expire(deadline, cancel) => tokio::time::timeout(STOP_WAIT, &mut module).await.ok(),
+    };
+    match joined {
+        Some(Ok(result)) => outcome(result, cancel),
+        // The panic itself was caught on the thread, so this is a runtime that is shutting down.
+        Some(Err(error)) => outcome(ModuleResult::failed(format!("the module's thread was lost: {error}")), cancel),
+        None => outcome(
+            ModuleResult::failed(format!("the module did not stop within {} s of being told to", STOP_WAIT.as_secs())),
+            cancel,
+        ),
+    }
+}
+
+fn deadline(call: &Call) -> Option<tokio::time::Instant> {
+    (call.timeout_ms > 0).then(|| tokio::time::Instant::now() + Duration::from_millis(call.timeout_ms))
+}
+
+/// Ends when the call has been told to stop: by the clock, or by somebody else.
+async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
+    let timed_out = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = timed_out => cancel.cancel(CancelReason::TimedOut),
+        () = cancel.cancelled() => {}
+    }
+}
+
+fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleResult {
+    let Admitted { call, module, _slot } = admitted;
+    let Call { args, check, diff, verbosity, environment, live_output, .. } = *call;
+    let output = Live { events: live_output.then(|| io.events.clone()) };
+    let cx =
+        ModuleContext { check, diff, verbosity, environment: &environment, output: &output, blobs: &*io.blobs, cancel };
+    std::panic::catch_unwind(AssertUnwindSafe(|| module.run(args.0, &cx))).unwrap_or_else(|panic| panicked(&*panic))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> ModuleResult {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    ModuleResult::failed(format!(
+        "the module panicked, which is a bug in it: {}; what it had done until then stays done",
+        said.unwrap_or("it did not say why"),
+    ))
+}
+
+/// A failure after the word to stop is the stopping's; a success before it took hold is a success.
+fn outcome(result: ModuleResult, cancel: &CancelToken) -> CallOutcome {
+    match cancel.reason() {
+        Some(CancelReason::TimedOut) if result.failed => CallOutcome::TimedOut(result),
+        Some(CancelReason::Requested) if result.failed => CallOutcome::Cancelled(result),
+        _ => CallOutcome::Finished(result),
+    }
+}
+
+/// Sends output on as it is written.
+struct Live {
+    events: Option<mpsc::Sender<CallEvent>>,
+}
+
+impl OutputSink for Live {
+    fn write(&self, stream: OutputStream, bytes: &[u8]) {
+        if let Some(events) = &self.events {
+            // A closed channel means nobody listens any more; the result keeps the output all the same.
+            let _ = events.blocking_send(CallEvent::Output { stream, bytes: bytes.to_vec() });
+        }
+    }
+}
+
+/// Waits until nothing runs, at most `limit`.
+pub async fn drained(runner: &Runner, limit: Duration) -> bool {
+    /// How often to look: a shutdown that waits for minutes need not be exact.
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let until = tokio::time::Instant::now() + limit;
+    while runner.running() > 0 {
+        if tokio::time::Instant::now() >= until {
+            return false;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    true
+}
+
+impl std::fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admitted").field("key", &self.call.key).field("module", &self.module.name()).finish()
+    }
+}
+
+impl std::fmt::Debug for CallIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallIo").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! One controller's connection: the handshake on the control stream, then calls and blobs, each on its own stream.
+//!
+//! What a peer may do is a matter of type: before the welcome there is only [`greet`], which reads one message and can
+//! run nothing. Only the [`Session`] it returns takes calls.
+
+use std::sync::Arc;
+
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use rustle_protocol::HostName;
+use rustle_protocol::frame::{FrameError, FrameReader, FrameWriter};
+use rustle_protocol::message::{
+    ControlNotice, ControlRequest, Hello, HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::{Shared, calls, incoming};
+
+/// Program and version, as both ends tell each other.
+pub const SOFTWARE: &str = concat!("rustle-agent/", env!("CARGO_PKG_VERSION"));
+
+/// A connection whose controller has been welcomed.
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Connection,
+    pub(super) on_disconnect: OnDisconnect,
+}
+
+impl Session {
+    /// The connection's number, unique in this process.
+    pub(super) fn number(&self) -> u64 {
+        self.connection.stable_id() as u64
+    }
+}
+
+/// Serves one connection until it is closed.
+pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, controller: HostName) {
+    let peer = connection.remote_address();
+    match greet(&shared, &connection, &controller).await {
+        Ok((hello, control)) => {
+            info!(%controller, %peer, run = %hello.run, "controller connected");
+            let session =
+                Arc::new(Session { shared, connection: connection.clone(), on_disconnect: hello.on_disconnect });
+            serve_streams(&session, control).await;
+            session.shared.blobs.connection_closed(session.number());
+            info!(%controller, %peer, run = %hello.run, "controller disconnected");
+        }
+        Err(error) => {
+            warn!(%controller, %peer, %error, "connection refused");
+            connection.close(close::PROTOCOL.into(), error.to_string().as_bytes());
+        }
+    }
+}
+
+type Control = (FrameReader<RecvStream>, FrameWriter<SendStream>);
+
+#[derive(Debug, thiserror::Error)]
+enum GreetError {
+    #[error("control stream: {0}")]
+    Frame(#[from] FrameError),
+    #[error("connection: {0}")]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("the controller closed the control stream without a hello")]
+    Silent,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Reads the hello and answers it.
+async fn greet(
+    shared: &Shared,
+    connection: &Connection,
+    controller: &HostName,
+) -> Result<(Hello, Control), GreetError> {
+    let (send, recv) = connection.accept_bi().await?;
+    let (mut reader, mut writer) = (FrameReader::new(recv), FrameWriter::new(send));
+    let hello: Hello = reader.next().await?.ok_or(GreetError::Silent)?;
+    match admit(shared, &hello, controller) {
+        Ok(welcome) => {
+            writer.send(&HelloReply::Welcome(welcome)).await?;
+            Ok((hello, (reader, writer)))
+        }
+        Err(refusal) => {
+            writer.send(&HelloReply::Refused(refusal.clone())).await?;
+            // The close frame that follows would overtake the answer.
+            let mut send = writer.into_inner();
+            let _ = send.finish();
+            let _ = send.stopped().await;
+            Err(refusal.into())
+        }
+    }
+}
+
+fn admit(shared: &Shared, hello: &Hello, controller: &HostName) -> Result<Welcome, Refusal> {
+    let version = hello.versions.agree(VERSIONS).ok_or_else(|| Refusal {
+        code: RefusalCode::Version,
+        message: format!(
+            "{} speaks protocol version {}, this agent ({SOFTWARE}) speaks {VERSIONS}: upgrade the older of the two",
+            hello.software, hello.versions,
+        ),
+    })?;
+    if hello.host != shared.host {
+        return Err(Refusal {
+            code: RefusalCode::Identity,
+            message: format!("this agent is `{}`, not `{}`", shared.host, hello.host),
+        });
+    }
+    shared.runner.policy().admit_controller(controller)?;
+    if shared.is_draining() {
+        return Err(Refusal { code: RefusalCode::Draining, message: "this agent is shutting down".into() });
+    }
+    Ok(Welcome {
+        version,
+        software: SOFTWARE.to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        boot_id: shared.boot_id.clone(),
+        calls_max: shared.runner.calls_max(),
+        extra: Default::default(),
+    })
+}
+
+/// Takes streams until the connection ends, then waits for the calls, which end as `on_disconnect` says.
+async fn serve_streams(session: &Arc<Session>, (mut control, mut notices): Control) {
+    let mut streams = JoinSet::new();
+    let mut draining = session.shared.draining.subscribe();
+    loop {
+        tokio::select! {
+            stream = session.connection.accept_bi() => match stream {
+                Ok((send, recv)) => drop(streams.spawn(calls::serve(Arc::clone(session), send, recv))),
+                Err(_) => break,
+            },
+            stream = session.connection.accept_uni() => match stream {
+                Ok(recv) => drop(streams.spawn(incoming::serve(Arc::clone(session), recv))),
+                Err(_) => break,
+            },
+            request = control.next::<ControlRequest>() => match request {
+                Ok(Some(request)) => obey(session, request),
+                Ok(None) => break,
+                Err(error) => {
+                    debug!(%error, "control stream");
+                    session.connection.close(close::PROTOCOL.into(), error.to_string().as_bytes());
+                    break;
+                }
+            },
+            () = until_draining(&mut draining) => {
+                // A controller that is gone already needs no notice.
+                let _ = notices.send(&ControlNotice::Draining).await;
+                break;
+            }
+            Some(_) = streams.join_next() => {}
+        }
+    }
+    finish_streams(session, &mut streams).await;
+}
+
+async fn until_draining(draining: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is as good as draining.
+    drop(draining.wait_for(|draining| *draining).await);
+}
+
+/// The calls under way go on, or are stopped by the stream's own watch on the connection.
+async fn finish_streams(session: &Session, streams: &mut JoinSet<()>) {
+    session.shared.blobs.wake();
+    while streams.join_next().await.is_some() {}
+    session.connection.close(VarInt::from_u32(close::SHUTDOWN), b"the agent is done with this connection");
+}
+
+fn obey(session: &Session, request: ControlRequest) {
+    match request {
+        ControlRequest::ForgetBlobs => {
+            let shared = Arc::clone(&session.shared);
+            drop(tokio::task::spawn_blocking(move || {
+                if let Err(error) = shared.blobs.clear() {
+                    warn!(%error, "blob cache cannot be cleared");
+                }
+            }));
+        }
+        ControlRequest::Revocations(list) => {
+            if let Some(take) = &session.shared.take_revocations {
+                take(list);
+            }
+        }
+        // Results are not kept beyond the connection, so there is nothing to let go.
+        ControlRequest::Acknowledge(_) => {}
+    }
+}
