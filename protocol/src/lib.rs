@@ -4,12 +4,21 @@
 //! [`transport`]. A change to a type in [`message`] or [`result`] is a change of the wire format: see `docs/protocol.md`.
 
 pub mod codec;
+pub mod endpoint;
+pub mod fault;
 pub mod frame;
+pub mod identity;
 pub mod ids;
+pub mod loaded_identity;
 pub mod message;
 pub mod result;
+pub mod tls;
+pub mod transport;
+pub mod trust;
 pub mod value;
 
+pub use identity::{FleetName, Identity, Role};
 pub use ids::{CallKey, HostName, RunId};
+pub use loaded_identity::LoadedIdentity;
 pub use result::ModuleResult;
 pub use value::{Map, Value};
