@@ -2,3 +2,7 @@
 
 pub mod event;
 pub mod plan;
+//! The controller as a library: inputs, templates, scheduling and dispatch.
+
+pub mod template;
+pub mod vars;

@@ -1,0 +1,149 @@
+//! What an author wrote: data, and templates that are still to be evaluated.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::value::{Map, Value};
+
+use super::engine::{Mode, template_key};
+
+/// Text, lists and maps as a plan's author wrote them. The one type whose strings may be evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Authored {
+    /// Holds no template anywhere.
+    Data(Value),
+    Template(Template),
+    List(Vec<Authored>),
+    /// Keys are never templates, as in Ansible.
+    Map(IndexMap<String, Authored>),
+}
+
+impl Authored {
+    /// Text with `{{`, `{%` or `{#` becomes a template, at any depth; everything else is data.
+    ///
+    /// Only for values that come from the plan, its playbooks, the inventory or the command line.
+    pub fn from_value(value: Value) -> Authored {
+        match value {
+            Value::String(text) if needs_rendering(&text) => Authored::Template(Template::new(&text)),
+            Value::List(items) => Authored::from_list(items),
+            Value::Map(map) => Authored::from_map(map),
+            data => Authored::Data(data),
+        }
+    }
+
+    /// Never evaluated, whatever it contains: `!unsafe` text, and data that must stand beside templates.
+    pub fn literal(value: impl Into<Value>) -> Authored {
+        Authored::Data(value.into())
+    }
+
+    /// Whether anything in it is a template.
+    pub fn needs_rendering(&self) -> bool {
+        match self {
+            Authored::Data(_) => false,
+            Authored::Template(_) => true,
+            Authored::List(items) => items.iter().any(Authored::needs_rendering),
+            Authored::Map(map) => map.values().any(Authored::needs_rendering),
+        }
+    }
+
+    /// The value as it was written, templates as their text: for messages and listings.
+    pub fn source(&self) -> Value {
+        match self {
+            Authored::Data(value) => value.clone(),
+            Authored::Template(template) => Value::from(template.source()),
+            Authored::List(items) => items.iter().map(Authored::source).collect(),
+            Authored::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), item.source())).collect()),
+        }
+    }
+
+    fn from_list(items: Vec<Value>) -> Authored {
+        if items.iter().any(holds_template) {
+            Authored::List(items.into_iter().map(Authored::from_value).collect())
+        } else {
+            Authored::Data(Value::List(items))
+        }
+    }
+
+    fn from_map(map: Map) -> Authored {
+        if map.values().any(holds_template) {
+            Authored::Map(map.into_iter().map(|(key, value)| (key, Authored::from_value(value))).collect())
+        } else {
+            Authored::Data(Value::Map(map))
+        }
+    }
+}
+
+fn holds_template(value: &Value) -> bool {
+    match value {
+        Value::String(text) => needs_rendering(text),
+        Value::List(items) => items.iter().any(holds_template),
+        Value::Map(map) => map.values().any(holds_template),
+        _ => false,
+    }
+}
+
+/// Whether a text holds the start of a template expression, statement or comment.
+pub fn needs_rendering(text: &str) -> bool {
+    text.as_bytes().windows(2).any(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
+}
+
+/// Template text an author wrote. Cheap to clone; compiled once per [`super::Templar`] and text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Template {
+    /// The name under which the engine keeps the compiled template: how to evaluate it, and its text.
+    key: Arc<str>,
+}
+
+impl Template {
+    pub fn new(source: &str) -> Template {
+        let mode = if is_single_expression(source) { Mode::Expression } else { Mode::Text };
+        Template { key: template_key(mode, source).into() }
+    }
+
+    pub fn source(&self) -> &str {
+        Mode::split(&self.key).map_or("", |(_, source)| source)
+    }
+
+    /// Names the template: its text and how it is evaluated. No variable can have this name.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Template").field(&self.source()).finish()
+    }
+}
+
+/// Whether the text is exactly one `{{ expression }}`, so that its value need not become text.
+fn is_single_expression(source: &str) -> bool {
+    let Some(inner) = source.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) else { return false };
+    !inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%") && !inner.contains("{#")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_with_template_marks_becomes_a_template() {
+        for text in ["{{ a }}", "x {% if a %}", "{# c #}"] {
+            assert!(Authored::from_value(Value::from(text)).needs_rendering(), "{text}");
+        }
+        for text in ["", "a", "{ {", "}} {", "${x}", "{"] {
+            assert!(!Authored::from_value(Value::from(text)).needs_rendering(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_literal_is_never_a_template() {
+        assert!(!Authored::literal("{{ a }}").needs_rendering());
+    }
+
+    #[test]
+    fn containers_without_templates_stay_data() {
+        let list = Value::List(vec![Value::from("a"), Value::from(1)]);
+        assert_eq!(Authored::from_value(list.clone()), Authored::Data(list));
+    }
+}

@@ -1,0 +1,334 @@
+//! Lets `foo.bar.baz | default(1)` reach its filter when `foo` or `foo.bar` is undefined.
+//!
+//! Ansible's undefined values may be walked further (`foo.bar.baz` of an undefined `foo` is undefined) and still fail
+//! wherever they are used. The engine has one or the other. So in templates that name a filter or test which accepts
+//! undefined values, every operand of `.name` and `[key]` is wrapped in a filter that makes an undefined one walkable;
+//! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
+
+use std::borrow::Cow;
+
+/// The filter around each operand.
+pub(super) const FILTER: &str = "_walkable";
+
+/// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
+const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
+
+/// The delimiters of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Delimiters {
+    pub(super) block: (String, String),
+    pub(super) variable: (String, String),
+}
+
+impl Default for Delimiters {
+    fn default() -> Delimiters {
+        let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
+        Delimiters { block: pair("{%", "%}"), variable: pair("{{", "}}") }
+    }
+}
+
+/// A template's text with walkable operands, and what was put where.
+pub(super) struct Walkable<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// Offset in the original text and length of what was inserted there, in order.
+    insertions: Vec<(usize, usize)>,
+}
+
+impl Walkable<'_> {
+    /// The offset in the original text that belongs to an offset in [`Walkable::text`].
+    pub(super) fn original(&self, offset: usize) -> usize {
+        let mut inserted = 0;
+        for &(at, len) in &self.insertions {
+            if at + inserted >= offset {
+                break;
+            }
+            inserted += len.min(offset - at - inserted);
+        }
+        offset - inserted
+    }
+}
+
+pub(super) fn walkable<'a>(source: &'a str, delimiters: &Delimiters) -> Walkable<'a> {
+    if !mentions_tolerant(source) {
+        return Walkable { text: Cow::Borrowed(source), insertions: Vec::new() };
+    }
+    let mut marks = Vec::new();
+    for region in regions(source, delimiters) {
+        operands(source, region, &mut marks);
+    }
+    // Stable: at one place, what closes an inner operand stands before what opens the next.
+    marks.sort_by_key(|&(at, _)| at);
+    let mut text = String::with_capacity(source.len() + marks.len() * 6);
+    let mut last = 0;
+    let mut insertions = Vec::with_capacity(marks.len());
+    for (at, mark) in marks {
+        text.push_str(&source[last..at]);
+        text.push_str(&mark);
+        insertions.push((at, mark.len()));
+        last = at;
+    }
+    text.push_str(&source[last..]);
+    Walkable { text: Cow::Owned(text), insertions }
+}
+
+fn mentions_tolerant(source: &str) -> bool {
+    TOLERANT.iter().any(|name| source.contains(name))
+        || source.split('|').skip(1).any(|rest| {
+            rest.trim_start().strip_prefix('d').is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+        })
+}
+
+/// The parts of a template that hold expressions, from after a start delimiter to before its end.
+fn regions(source: &str, delimiters: &Delimiters) -> Vec<std::ops::Range<usize>> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some((start, kind)) = next_start(source, at, delimiters) {
+        at = match kind {
+            Kind::Comment => source[start..].find("#}").map_or(source.len(), |len| start + len + 2),
+            Kind::Variable => {
+                let begin = start + delimiters.variable.0.len();
+                let end = expression_end(source, begin, &delimiters.variable.1);
+                out.push(begin..end);
+                end
+            }
+            Kind::Block => {
+                let begin = start + delimiters.block.0.len();
+                let end = expression_end(source, begin, &delimiters.block.1);
+                let statement = source[begin..end].trim_matches(['-', '+', ' ', '\t', '\n', '\r']);
+                if statement == "raw" {
+                    source[end..].find("endraw").map_or(source.len(), |len| end + len)
+                } else {
+                    out.push(begin..end);
+                    end
+                }
+            }
+        };
+    }
+    out
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Block,
+    Variable,
+    Comment,
+}
+
+fn next_start(source: &str, at: usize, delimiters: &Delimiters) -> Option<(usize, Kind)> {
+    [(&*delimiters.variable.0, Kind::Variable), (&delimiters.block.0, Kind::Block), ("{#", Kind::Comment)]
+        .into_iter()
+        .filter_map(|(start, kind)| source[at..].find(start).map(|found| (at + found, kind)))
+        .min_by_key(|&(found, _)| found)
+}
+
+/// Where the expression that begins at `begin` ends: at its end delimiter outside strings and brackets.
+fn expression_end(source: &str, begin: usize, delimiter: &str) -> usize {
+    let mut depth = 0usize;
+    let mut tokens = Tokens { source, at: begin, end: source.len(), after_dot: false };
+    loop {
+        if depth == 0 && source[tokens.at..].trim_start().starts_with(delimiter) {
+            return tokens.at;
+        }
+        match tokens.next() {
+            None => return source.len(),
+            Some((_, Token::Open(_))) => depth += 1,
+            Some((_, Token::Close)) => depth = depth.saturating_sub(1),
+            Some(_) => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Token<'a> {
+    Name(&'a str),
+    Literal,
+    Dot,
+    Open(char),
+    Close,
+    Other(char),
+}
+
+struct Tokens<'a> {
+    source: &'a str,
+    at: usize,
+    end: usize,
+    after_dot: bool,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    /// The token and where it begins; it ends at `self.at`.
+    type Item = (usize, Token<'a>);
+
+    fn next(&mut self) -> Option<(usize, Token<'a>)> {
+        let rest = &self.source[self.at..self.end];
+        let trimmed = rest.trim_start();
+        let begin = self.end - trimmed.len();
+        let first = trimmed.chars().next()?;
+        let len_while = |accept: &dyn Fn(char) -> bool| trimmed.find(|c| !accept(c)).unwrap_or(trimmed.len());
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        let (len, token) = match first {
+            '\'' | '"' => (string_len(trimmed, first), Token::Literal),
+            '0'..='9' if self.after_dot => (len_while(&|c| c.is_ascii_digit()), Token::Name("")),
+            '0'..='9' => (len_while(&|c| word(c) || c == '.'), Token::Literal),
+            c if word(c) => {
+                let len = len_while(&word);
+                (len, Token::Name(&trimmed[..len]))
+            }
+            '.' => (1, Token::Dot),
+            '(' | '[' | '{' => (1, Token::Open(first)),
+            ')' | ']' | '}' => (1, Token::Close),
+            other => (other.len_utf8(), Token::Other(other)),
+        };
+        self.after_dot = token == Token::Dot;
+        self.at = begin + len;
+        Some((begin, token))
+    }
+}
+
+fn string_len(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Words that end an operand instead of being one.
+const KEYWORDS: &[&str] = &[
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "elif",
+    "for",
+    "set",
+    "do",
+    "recursive",
+    "with",
+    "include",
+    "import",
+    "from",
+    "as",
+    "call",
+    "filter",
+    "macro",
+    "block",
+    "extends",
+    "endif",
+    "endfor",
+];
+
+/// Marks the operands of every `.name` and `[key]` in one expression.
+fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Vec<(usize, String)>) {
+    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
+    // Where the current operand begins, for each open bracket and outermost.
+    let mut levels: Vec<Option<usize>> = vec![None];
+    let mut previous = Token::Other(' ');
+    let mut assigns =
+        matches!(tokens.by_ref().find(|(_, t)| !matches!(t, Token::Other('-' | '+'))), Some((_, Token::Name("set"))));
+    if !assigns {
+        tokens.at = region.start;
+    }
+    while let Some((begin, token)) = tokens.next() {
+        let operand = *levels.last().expect("the outermost level stays");
+        let wrap = |start: usize, marks: &mut Vec<(usize, String)>| {
+            if !assigns {
+                marks.push((start, "(".to_owned()));
+                marks.push((begin, format!("|{FILTER})")));
+            }
+        };
+        let after_filter_mark = matches!(previous, Token::Other('|') | Token::Name("is"));
+        match token {
+            Token::Name("not") if previous == Token::Name("is") => continue,
+            Token::Name(_) if after_filter_mark => set_last(&mut levels, None),
+            Token::Name(_) if previous == Token::Dot => {}
+            Token::Name(name) if KEYWORDS.contains(&name) => set_last(&mut levels, None),
+            Token::Name(_) | Token::Literal => set_last(&mut levels, Some(begin)),
+            Token::Dot => {
+                if let Some(start) = operand
+                    && !is_method_call(source, tokens.at, region.end)
+                {
+                    wrap(start, marks);
+                }
+            }
+            Token::Open(bracket) => {
+                match operand {
+                    Some(start) if bracket == '[' => wrap(start, marks),
+                    Some(_) => {}
+                    // Arguments of a filter or test belong to it; any other bracket opens an operand.
+                    None if bracket == '(' && matches!(previous, Token::Name(name) if !KEYWORDS.contains(&name)) => {}
+                    None => set_last(&mut levels, Some(begin)),
+                }
+                levels.push(None);
+            }
+            Token::Close if levels.len() > 1 => {
+                levels.pop();
+            }
+            Token::Other('=') => {
+                assigns = false;
+                set_last(&mut levels, None);
+            }
+            _ => set_last(&mut levels, None),
+        }
+        previous = token;
+    }
+}
+
+fn set_last(levels: &mut [Option<usize>], operand: Option<usize>) {
+    if let Some(last) = levels.last_mut() {
+        *last = operand;
+    }
+}
+
+fn is_method_call(source: &str, at: usize, end: usize) -> bool {
+    let mut tokens = Tokens { source, at, end, after_dot: true };
+    tokens.next();
+    matches!(tokens.next(), Some((_, Token::Open('('))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(source: &str) -> String {
+        walkable(source, &Delimiters::default()).text.replace(FILTER, "w")
+    }
+
+    #[test]
+    fn operands_of_attributes_become_walkable_where_undefined_is_accepted() {
+        for (source, expected) in [
+            ("{{ a.b }}", "{{ a.b }}"),
+            ("{{ a | default(1) }}", "{{ a | default(1) }}"),
+            ("{{ a.b | d(1) }}", "{{ (a|w).b | d(1) }}"),
+            ("{{ a.b.c is defined }}", "{{ ((a|w).b|w).c is defined }}"),
+            ("{{ a['x'].c | default(d.e) }}", "{{ ((a|w)['x']|w).c | default((d|w).e) }}"),
+            ("{{ a.0.b is not defined }}", "{{ ((a|w).0|w).b is not defined }}"),
+            ("{{ (a | f(x.y)).b | default(1.5) }}", "{{ ((a | f((x|w).y))|w).b | default(1.5) }}"),
+            ("{{ a.get('x.y') | default('}} b.c') }}", "{{ a.get('x.y') | default('}} b.c') }}"),
+            ("{{ a | ansible.builtin.default(1) }}", "{{ a | ansible.builtin.default(1) }}"),
+            ("{% set n.x = a.b | default(1) %}", "{% set n.x = (a|w).b | default(1) %}"),
+            ("{% raw %}{{ a.b | default }}{% endraw %}", "{% raw %}{{ a.b | default }}{% endraw %}"),
+            ("a.b default {# c.d #}", "a.b default {# c.d #}"),
+        ] {
+            assert_eq!(rewritten(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn offsets_lead_back_to_the_original_text() {
+        let source = "{{ a.b.c | default(x.y) }}";
+        let walkable = walkable(source, &Delimiters::default());
+        let found = walkable.text.find("default").unwrap();
+        assert_eq!(walkable.original(found), source.find("default").unwrap());
+        assert_eq!(walkable.original(0), 0);
+        assert_eq!(walkable.original(walkable.text.len()), source.len());
+    }
+}

@@ -1,0 +1,152 @@
+//! The template engine as Ansible's authors know it: strict about undefined values, Python's words in the output.
+
+use std::path::{Path, PathBuf};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value as Jinja;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
+
+use super::chain::{Delimiters, walkable};
+use super::convert::{Omit, is_omit, undefined};
+use super::{filters, python};
+
+/// How a template is evaluated. The engine keeps compiled templates by name; ours are named by mode and text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Text; a single printed value keeps its type.
+    Text,
+    /// Exactly one `{{ }}`: nothing is turned into text.
+    Expression,
+    /// A bare expression.
+    Condition,
+    /// A template file: always text. What follows is the file's name, a NUL, and its text.
+    File,
+}
+
+impl Mode {
+    const MARK: char = '\u{1}';
+
+    fn letter(self) -> char {
+        match self {
+            Mode::Text => 'T',
+            Mode::Expression => 'E',
+            Mode::Condition => 'C',
+            Mode::File => 'F',
+        }
+    }
+
+    /// The mode and text of one of our names; `None` for the name of a file to include.
+    pub(super) fn split(key: &str) -> Option<(Mode, &str)> {
+        let rest = key.strip_prefix(Mode::MARK)?;
+        let mode = match rest.as_bytes().first()? {
+            b'T' => Mode::Text,
+            b'E' => Mode::Expression,
+            b'C' => Mode::Condition,
+            b'F' => Mode::File,
+            _ => return None,
+        };
+        Some((mode, &rest[1..]))
+    }
+}
+
+pub(super) fn template_key(mode: Mode, source: &str) -> String {
+    let mut key = String::with_capacity(source.len() + 2);
+    key.push(Mode::MARK);
+    key.push(mode.letter());
+    key.push_str(source);
+    key
+}
+
+pub(super) fn file_key(name: &str, source: &str) -> String {
+    template_key(Mode::File, &format!("{name}\0{source}"))
+}
+
+/// What is put before a condition to make a template of it.
+pub(super) const CONDITION_PREFIX: &str = "{{ ";
+
+/// The text that is compiled for a key, before operands are made walkable.
+pub(super) fn key_source(key: &str) -> Option<std::borrow::Cow<'_, str>> {
+    let (mode, source) = Mode::split(key)?;
+    Some(match mode {
+        Mode::Text | Mode::Expression => source.into(),
+        Mode::Condition => format!("{CONDITION_PREFIX}{source} }}}}").into(),
+        Mode::File => source.split_once('\0').map_or(source, |(_, text)| text).into(),
+    })
+}
+
+/// An engine with everything Ansible's templates may use.
+pub(super) fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    // Without it an undefined value does not know its name. It costs nothing until an error is made.
+    env.set_debug(true);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.set_formatter(emit);
+    env.set_unknown_method_callback(filters::methods::call);
+    env.add_global("omit", Jinja::from_object(Omit));
+    filters::register(&mut env);
+    env
+}
+
+/// Strings in plays and inventories: Ansible trims the newline after a block and keeps the last one.
+pub(super) fn string_syntax() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the standard delimiters are distinct")
+}
+
+/// Gives the engine the text of our keys, and of files found in `directories`, the first that has them.
+pub(super) fn set_loader(env: &mut Environment<'static>, directories: Vec<PathBuf>, delimiters: Delimiters) {
+    env.set_loader(move |name| {
+        let source = match key_source(name) {
+            Some(source) => source,
+            None => match read_sibling(&directories, name)? {
+                Some(source) => source.into(),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(walkable(&source, &delimiters).text.into_owned()))
+    });
+}
+
+fn read_sibling(directories: &[PathBuf], name: &str) -> Result<Option<String>, Error> {
+    let candidates = directories.iter().map(|directory| directory.join(name));
+    let Some(path) = candidates.into_iter().find(|path| path.is_file()) else { return Ok(None) };
+    read_text(&path).map(Some)
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("{}: {error}", path.display())))
+}
+
+/// What a template has printed so far: how many values, and the first.
+#[derive(Default)]
+pub(super) struct Printed {
+    pub(super) count: usize,
+    pub(super) first: Jinja,
+}
+
+fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Result<(), Error> {
+    if value.is_undefined() {
+        return Err(undefined(value));
+    }
+    let mode = Mode::split(state.name()).map(|(mode, _)| mode);
+    if matches!(mode, Some(Mode::Text | Mode::Expression | Mode::Condition)) {
+        let printed = state.get_or_insert_extension_with(Printed::default);
+        printed.count += 1;
+        if printed.count == 1 {
+            printed.first = value.clone();
+        }
+    }
+    if matches!(mode, Some(Mode::Expression | Mode::Condition)) || value.is_none() || is_omit(value) {
+        return Ok(());
+    }
+    match value.as_str() {
+        Some(text) => out.write_str(text),
+        None => out.write_str(&python::text(value)),
+    }
+    .map_err(Error::from)
+}

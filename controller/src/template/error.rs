@@ -1,0 +1,67 @@
+//! Why a template could not be rendered, in words for its author.
+
+/// A template that gave no value. The text names the variable or the place in the template, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A variable or attribute that nobody defined was used.
+    #[error("{message}")]
+    Undefined {
+        /// The variable the expression starts with, or the whole expression where it starts with none.
+        name: String,
+        /// As Ansible says it: `'foo' is undefined`, `object of type 'dict' has no attribute 'bar'`.
+        message: String,
+    },
+    /// The text is not a template. Line and column count from 1, in the text as its author wrote it.
+    #[error("syntax error in template at line {line}, column {column}: {message}")]
+    Syntax { line: usize, column: usize, message: String },
+    /// A variable needs itself to be rendered.
+    #[error("recursive loop detected in template: {}", chain.join(" -> "))]
+    Recursive { chain: Vec<String> },
+    /// The template was `omit` where a value was needed.
+    #[error("the template gave `omit`, which only leaves out an argument or an entry of a list or dict")]
+    Omitted,
+    /// A condition whose result is not a boolean, under [`super::Conditionals::Strict`].
+    #[error(
+        "conditional result ({truth}) was derived from value of type '{kind}'; conditionals must have a boolean result"
+    )]
+    NotBoolean { truth: &'static str, kind: &'static str },
+    /// A filter, test, lookup or operator refused what it was given.
+    #[error("{message}")]
+    Failed { message: String },
+}
+
+impl TemplateError {
+    /// What the author can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            TemplateError::Undefined { name, .. } => Some(format!(
+                "define `{name}` in the play's vars, the inventory or with -e, or use `{name} | default(...)`"
+            )),
+            TemplateError::Recursive { .. } => Some("give one of these variables another name".to_owned()),
+            TemplateError::NotBoolean { .. } => {
+                Some("compare explicitly, as in `name | bool` or `name | length > 0`".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> TemplateError {
+        TemplateError::Failed { message: message.into() }
+    }
+
+    pub(crate) fn undefined(name: &str) -> TemplateError {
+        TemplateError::Undefined { name: name.to_owned(), message: format!("'{name}' is undefined") }
+    }
+}
+
+/// Carries our error through the engine: as the source of one of its own.
+impl From<TemplateError> for minijinja::Error {
+    fn from(error: TemplateError) -> minijinja::Error {
+        let kind = match error {
+            TemplateError::Undefined { .. } => minijinja::ErrorKind::UndefinedError,
+            TemplateError::Syntax { .. } => minijinja::ErrorKind::SyntaxError,
+            _ => minijinja::ErrorKind::InvalidOperation,
+        };
+        minijinja::Error::new(kind, error.to_string()).with_source(error)
+    }
+}

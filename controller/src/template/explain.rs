@@ -1,0 +1,169 @@
+//! The engine's errors in Ansible's words, with places in the text as its author wrote it.
+
+use std::error::Error as _;
+
+use minijinja::{Error, ErrorKind};
+
+use super::chain::{Delimiters, FILTER, walkable};
+use super::convert::cause_of;
+use super::engine::{CONDITION_PREFIX, Mode, key_source};
+use super::error::TemplateError;
+use super::filters;
+use crate::vars::Scope;
+
+pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> TemplateError {
+    if let Some(ours) = inner(&error) {
+        return ours;
+    }
+    if error.kind() == ErrorKind::SyntaxError {
+        return syntax(&error, key);
+    }
+    let detail = error.detail().unwrap_or_default();
+    if let Some(expression) = undefined_expression(detail) {
+        if expression.contains("(...)") || expression.contains(FILTER) {
+            return walked(&error, key, scope);
+        }
+        return undefined(expression, scope, Origin::Exact);
+    }
+    match error.kind() {
+        ErrorKind::UndefinedError => walked(&error, key, scope),
+        ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
+        ErrorKind::UnknownFilter => TemplateError::failed(format!("no {} is known", name_last(detail))),
+        ErrorKind::UnknownTest => TemplateError::failed(format!("no {} is known", name_last(detail))),
+        _ if detail.is_empty() => TemplateError::failed(format!("{}{}", error.kind(), place(&error, key))),
+        _ => TemplateError::failed(format!("{detail}{}", place(&error, key))),
+    }
+}
+
+/// One of our own errors that travelled through the engine.
+fn inner(error: &Error) -> Option<TemplateError> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(ours) = cause.downcast_ref::<TemplateError>() {
+            return Some(ours.clone());
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// `filter x is unknown` as `filter named 'x'`.
+fn name_last(detail: &str) -> String {
+    let mut words = detail.split(' ');
+    let (kind, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    format!("{kind} named '{name}'")
+}
+
+/// The expression in "`foo.bar` is undefined", also behind the engine's own words.
+fn undefined_expression(detail: &str) -> Option<&str> {
+    let end = detail.rfind("` is undefined")?;
+    let start = detail[..end].rfind('`')?;
+    Some(&detail[start + 1..end])
+}
+
+/// An undefined value whose expression the engine cannot name: taken from the text.
+fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
+    let text = original_text(error, key).unwrap_or_default();
+    let end = text.find(|c: char| !(c.is_alphanumeric() || "_.[]'\"".contains(c))).unwrap_or(text.len());
+    let path = &text[..end];
+    if path.is_empty() {
+        let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
+        return TemplateError::Undefined { name: text, message };
+    }
+    undefined(path, scope, Origin::Guessed)
+}
+
+/// Whether an expression is known to be the first step that was undefined, or any step before it may have been.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    Exact,
+    Guessed,
+}
+
+/// Names what is missing on the way from a variable along `.name` and `['key']`.
+fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> TemplateError {
+    let mut parts = path_parts(expression);
+    let base = if parts.is_empty() { expression.to_owned() } else { parts.remove(0) };
+    if let Some(cause) = scope.and_then(|scope| scope.cause(&base)) {
+        return cause;
+    }
+    let Some(mut value) = scope.and_then(|scope| scope.lookup(&base)) else {
+        return match parts.last() {
+            // A variable the template set itself.
+            Some(attribute) if origin == Origin::Exact => missing(&base, "object", attribute),
+            _ => TemplateError::undefined(&base),
+        };
+    };
+    for part in &parts {
+        let next = part
+            .parse()
+            .ok()
+            .and_then(|index| value.get_item_by_index(index).ok())
+            .or_else(|| value.get_attr(part).ok());
+        match next {
+            Some(next) if !next.is_undefined() => value = next,
+            _ => return cause_of(&value, part).unwrap_or_else(|| missing(&base, filters::python_type(&value), part)),
+        }
+    }
+    TemplateError::undefined(&base)
+}
+
+fn missing(base: &str, kind: &str, attribute: &str) -> TemplateError {
+    let message = format!("object of type '{kind}' has no attribute '{attribute}'");
+    TemplateError::Undefined { name: base.to_owned(), message }
+}
+
+fn path_parts(expression: &str) -> Vec<String> {
+    expression
+        .split(['.', '['])
+        .map(|part| part.trim_end_matches(']').trim_matches(['\'', '"']).to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+/// Offsets of an error in the author's text.
+fn original_range(error: &Error, key: &str) -> Option<(String, std::ops::Range<usize>)> {
+    // An error inside an included file has that file's positions.
+    if error.name() != Some(key) {
+        return None;
+    }
+    let source = key_source(key)?.into_owned();
+    let range = error.range()?;
+    let rewritten = walkable(&source, &Delimiters::default());
+    let range = rewritten.original(range.start)..rewritten.original(range.end);
+    drop(rewritten);
+    (source.is_char_boundary(range.start) && source.is_char_boundary(range.end) && range.start <= range.end)
+        .then_some((source, range))
+}
+
+fn original_text(error: &Error, key: &str) -> Option<String> {
+    let (source, range) = original_range(error, key)?;
+    Some(source[range].trim_start_matches(['(', ' ', '{']).to_owned())
+}
+
+fn syntax(error: &Error, key: &str) -> TemplateError {
+    let message = error.detail().unwrap_or("not a template").to_owned();
+    let (line, mut column) = match original_range(error, key) {
+        Some((source, range)) => position(&source, range.start),
+        None => (error.line().unwrap_or(1), 1),
+    };
+    if line == 1 && matches!(Mode::split(key), Some((Mode::Condition, _))) {
+        column = column.saturating_sub(CONDITION_PREFIX.len()).max(1);
+    }
+    TemplateError::Syntax { line, column, message }
+}
+
+fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source[..offset];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Where in a longer template the error is.
+fn place(error: &Error, key: &str) -> String {
+    let lines = key_source(key).map_or(1, |source| source.lines().count());
+    match error.line() {
+        Some(line) if lines > 1 => format!(" (line {line})"),
+        _ => String::new(),
+    }
+}

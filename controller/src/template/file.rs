@@ -1,0 +1,110 @@
+//! Template files: always text, with delimiters of their own and files beside them to include.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+
+use super::chain::Delimiters;
+use super::engine::{self, file_key};
+use super::error::TemplateError;
+use super::explain;
+use super::templar::Templar;
+use crate::vars::Scope;
+
+/// How a template file is read: the arguments of the `template` module, with its defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TemplateFileOptions {
+    /// Ends each line of the file's own text. Default `\n`.
+    pub newline_sequence: String,
+    pub block_start_string: String,
+    pub block_end_string: String,
+    pub variable_start_string: String,
+    pub variable_end_string: String,
+    pub comment_start_string: String,
+    pub comment_end_string: String,
+    /// Drops the newline after a block. Default true.
+    pub trim_blocks: bool,
+    /// Drops blanks before a block at the start of a line. Default false.
+    pub lstrip_blocks: bool,
+    /// Where `include`, `import` and `extends` look for files, in this order. Default nowhere.
+    pub search_directories: Vec<PathBuf>,
+}
+
+impl Default for TemplateFileOptions {
+    fn default() -> TemplateFileOptions {
+        TemplateFileOptions {
+            newline_sequence: "\n".to_owned(),
+            block_start_string: "{%".to_owned(),
+            block_end_string: "%}".to_owned(),
+            variable_start_string: "{{".to_owned(),
+            variable_end_string: "}}".to_owned(),
+            comment_start_string: "{#".to_owned(),
+            comment_end_string: "#}".to_owned(),
+            trim_blocks: true,
+            lstrip_blocks: false,
+            search_directories: Vec::new(),
+        }
+    }
+}
+
+/// One engine for each way to read files. A play uses one or two.
+pub(super) type FileEngines = HashMap<TemplateFileOptions, Arc<Environment<'static>>>;
+
+impl Templar {
+    /// Renders a template file's text; `name` is what messages call it. Each text is compiled once per set of options.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; [`TemplateError::Failed`] also for delimiters that cannot be told apart and for a file to
+    /// include that is not there.
+    pub fn render_file(
+        &self,
+        source: &str,
+        name: &str,
+        options: &TemplateFileOptions,
+        scope: &Scope,
+    ) -> Result<String, TemplateError> {
+        let engine = self.file_engine(options)?;
+        let key = file_key(name, &with_newlines(source, &options.newline_sequence));
+        engine
+            .get_template(&key)
+            .and_then(|template| template.render(scope.context()))
+            .map_err(|error| explain::explain(error, &key, Some(scope)))
+    }
+
+    fn file_engine(&self, options: &TemplateFileOptions) -> Result<Arc<Environment<'static>>, TemplateError> {
+        let mut engines = self.files().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(engine) = engines.get(options) {
+            return Ok(Arc::clone(engine));
+        }
+        let mut env = engine::environment();
+        env.set_syntax(syntax(options)?);
+        let delimiters = Delimiters {
+            block: (options.block_start_string.clone(), options.block_end_string.clone()),
+            variable: (options.variable_start_string.clone(), options.variable_end_string.clone()),
+        };
+        engine::set_loader(&mut env, options.search_directories.clone(), delimiters);
+        let engine = Arc::new(env);
+        engines.insert(options.clone(), Arc::clone(&engine));
+        Ok(engine)
+    }
+}
+
+fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> {
+    SyntaxConfig::builder()
+        .block_delimiters(options.block_start_string.clone(), options.block_end_string.clone())
+        .variable_delimiters(options.variable_start_string.clone(), options.variable_end_string.clone())
+        .comment_delimiters(options.comment_start_string.clone(), options.comment_end_string.clone())
+        .trim_blocks(options.trim_blocks)
+        .lstrip_blocks(options.lstrip_blocks)
+        .keep_trailing_newline(true)
+        .build()
+        .map_err(|error| TemplateError::failed(format!("the template's delimiters cannot be used: {error}")))
+}
+
+fn with_newlines(source: &str, newline: &str) -> String {
+    let unix = source.replace("\r\n", "\n").replace('\r', "\n");
+    if newline == "\n" { unix } else { unix.replace('\n', newline) }
+}

@@ -1,0 +1,23 @@
+//! Turns what a plan's author wrote into values for one host.
+//!
+//! Only an [`Authored`] text is ever evaluated. It can be made from text an author wrote and from nothing else, and
+//! evaluating it gives a plain [`rustle_protocol::value::Value`], which no function here accepts as a template. So a
+//! fact, a result or a file's content stays data, however it looks.
+
+mod authored;
+mod chain;
+mod convert;
+mod engine;
+mod error;
+mod explain;
+mod file;
+mod filters;
+mod python;
+mod templar;
+
+pub use authored::{Authored, Template, needs_rendering};
+pub use error::TemplateError;
+pub use file::TemplateFileOptions;
+pub use templar::{Conditionals, Templar};
+
+pub(crate) use convert::View;

@@ -1,0 +1,330 @@
+//! Renders authored values in a scope.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use indexmap::IndexMap;
+use minijinja::Environment;
+use minijinja::value::{Value as Jinja, ValueKind};
+use rustle_protocol::value::{Map, Value};
+
+use super::authored::{Authored, Template};
+use super::chain::Delimiters;
+use super::convert::{is_omit, to_data};
+use super::engine::{self, Mode, Printed, template_key};
+use super::error::TemplateError;
+use super::file::FileEngines;
+use super::{explain, filters, python};
+use crate::vars::Scope;
+
+/// Which results a condition may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conditionals {
+    /// As ansible-core 2.19: a boolean, and nothing else.
+    Strict,
+    /// As before 2.19 (`ALLOW_BROKEN_CONDITIONALS`), and for plans: any value, by its truth in Python.
+    Lenient,
+}
+
+/// Renders templates. Cheap to clone; one for a whole run, so that each text is compiled once.
+#[derive(Clone)]
+pub struct Templar {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    strings: Environment<'static>,
+    files: Mutex<FileEngines>,
+}
+
+impl Templar {
+    pub fn new() -> Templar {
+        let mut strings = engine::environment();
+        strings.set_syntax(engine::string_syntax());
+        engine::set_loader(&mut strings, Vec::new(), Delimiters::default());
+        Templar { inner: Arc::new(Inner { strings, files: Mutex::default() }) }
+    }
+
+    /// The value of an authored text, list or dict in `scope`. A template that is one `{{ expression }}`, or that
+    /// prints a single value and no other text, keeps that value's type; any other gives text. Entries of lists and
+    /// dicts that are `omit` are left out. The result is data and is never rendered again.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; [`TemplateError::Omitted`] when the whole value is `omit`.
+    pub fn render(&self, authored: &Authored, scope: &Scope) -> Result<Value, TemplateError> {
+        self.render_optional(authored, scope)?.ok_or(TemplateError::Omitted)
+    }
+
+    /// As [`Templar::render`]; `None` when the whole value is `omit`.
+    pub fn render_optional(&self, authored: &Authored, scope: &Scope) -> Result<Option<Value>, TemplateError> {
+        match authored {
+            Authored::Data(value) => Ok(Some(value.clone())),
+            Authored::Template(template) => {
+                let value = self.evaluate(template, scope)?;
+                to_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
+            }
+            Authored::List(items) => {
+                let items: Result<Vec<_>, _> =
+                    items.iter().filter_map(|item| self.render_optional(item, scope).transpose()).collect();
+                Ok(Some(Value::List(items?)))
+            }
+            Authored::Map(map) => self.render_args(map, scope).map(|map| Some(Value::Map(map))),
+        }
+    }
+
+    /// Renders a task's arguments. An argument that is `omit` is left out.
+    ///
+    /// # Errors
+    /// The first argument's that fails, in the order they were written.
+    pub fn render_args(&self, args: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, TemplateError> {
+        let mut rendered = Map::with_capacity(args.len());
+        for (name, authored) in args {
+            if let Some(value) = self.render_optional(authored, scope)? {
+                rendered.insert(name.clone(), value);
+            }
+        }
+        Ok(rendered)
+    }
+
+    /// Renders to text, as in a task's name: lists and dicts as Python writes them, `None` as nothing.
+    pub fn render_text(&self, source: &str, scope: &Scope) -> Result<String, TemplateError> {
+        if !super::needs_rendering(source) {
+            return Ok(source.to_owned());
+        }
+        let value = self.evaluate(&Template::new(source), scope)?;
+        Ok(if value.is_none() { String::new() } else { python::text(&value) })
+    }
+
+    /// Whether a bare expression, as in `when`, holds.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; an undefined variable is an error, not `false`.
+    pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
+        let value = self.evaluate_key(&template_key(Mode::Condition, source), scope)?;
+        if value.kind() != ValueKind::Bool && rule == Conditionals::Strict {
+            let truth = if value.is_true() { "True" } else { "False" };
+            return Err(TemplateError::NotBoolean { truth, kind: filters::python_type(&value) });
+        }
+        Ok(value.is_true())
+    }
+
+    /// Checks that a template is well formed, without rendering it: for telling the author before anything runs.
+    pub fn check(&self, authored: &Authored) -> Result<(), TemplateError> {
+        match authored {
+            Authored::Data(_) => Ok(()),
+            Authored::Template(template) => self.compile(template.key()),
+            Authored::List(items) => items.iter().try_for_each(|item| self.check(item)),
+            Authored::Map(map) => map.values().try_for_each(|item| self.check(item)),
+        }
+    }
+
+    /// As [`Templar::check`], for a condition.
+    pub fn check_condition(&self, source: &str) -> Result<(), TemplateError> {
+        self.compile(&template_key(Mode::Condition, source))
+    }
+
+    /// The variables a value's templates mention and do not set themselves; none for templates with syntax errors.
+    pub fn undeclared(&self, authored: &Authored) -> BTreeSet<String> {
+        match authored {
+            Authored::Data(_) => BTreeSet::new(),
+            Authored::Template(template) => self.undeclared_in(template.key()),
+            Authored::List(items) => items.iter().flat_map(|item| self.undeclared(item)).collect(),
+            Authored::Map(map) => map.values().flat_map(|item| self.undeclared(item)).collect(),
+        }
+    }
+
+    /// As [`Templar::undeclared`], for a condition.
+    pub fn undeclared_in_condition(&self, source: &str) -> BTreeSet<String> {
+        self.undeclared_in(&template_key(Mode::Condition, source))
+    }
+
+    /// The engine's value of a template, still lazy inside.
+    pub(crate) fn evaluate(&self, template: &Template, scope: &Scope) -> Result<Jinja, TemplateError> {
+        self.evaluate_key(template.key(), scope)
+    }
+
+    fn evaluate_key(&self, key: &str, scope: &Scope) -> Result<Jinja, TemplateError> {
+        self.try_evaluate(key, scope).map_err(|error| explain::explain(error, key, Some(scope)))
+    }
+
+    fn try_evaluate(&self, key: &str, scope: &Scope) -> Result<Jinja, minijinja::Error> {
+        let template = self.inner.strings.get_template(key)?;
+        let mut captured = template.render_captured(scope.context())?;
+        let printed = captured
+            .with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take))
+            .unwrap_or_default();
+        let output = captured.into_output();
+        Ok(match Mode::split(key) {
+            Some((Mode::Expression | Mode::Condition, _)) => printed.first,
+            _ if printed.count == 1 && is_alone(&printed.first, &output) => printed.first,
+            _ => Jinja::from(output),
+        })
+    }
+
+    fn compile(&self, key: &str) -> Result<(), TemplateError> {
+        self.inner.strings.get_template(key).map(drop).map_err(|error| explain::explain(error, key, None))
+    }
+
+    fn undeclared_in(&self, key: &str) -> BTreeSet<String> {
+        let Ok(template) = self.inner.strings.get_template(key) else { return BTreeSet::new() };
+        let is_global = |name: &str| self.inner.strings.globals().any(|(global, _)| global == name);
+        template.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect()
+    }
+
+    pub(super) fn files(&self) -> &Mutex<FileEngines> {
+        &self.inner.files
+    }
+}
+
+/// Whether the printed value is all there is in the output.
+fn is_alone(value: &Jinja, output: &str) -> bool {
+    if value.is_none() || is_omit(value) {
+        return output.is_empty();
+    }
+    match value.as_str() {
+        Some(text) => text == output,
+        None => python::text(value) == output,
+    }
+}
+
+impl Default for Templar {
+    fn default() -> Templar {
+        Templar::new()
+    }
+}
+
+impl std::fmt::Debug for Templar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Templar").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vars::authored_map;
+    use serde_json::json;
+
+    fn scope(vars: serde_json::Value) -> Scope {
+        let Value::Map(map) = Value::from(vars) else { panic!("variables are a map") };
+        Scope::of(&Templar::new(), [Arc::new(authored_map(map))])
+    }
+
+    fn render(source: &str, vars: serde_json::Value) -> Result<serde_json::Value, String> {
+        let scope = scope(vars);
+        let authored = Authored::from_value(Value::from(source));
+        let value = scope.templar().render(&authored, &scope).map_err(|error| error.to_string())?;
+        Ok(serde_json::to_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_single_expression_keeps_its_type_and_anything_else_is_text() {
+        for (source, expected) in [
+            ("{{ none }}", json!(null)),
+            ("x{{ none }}y", json!("xy")),
+            ("{{ true }}x", json!("Truex")),
+            ("{{ [1,'a',none,true,1.5,1e20] }}x", json!("[1, 'a', None, True, 1.5, 1e+20]x")),
+            ("{{ {'a':{'b':1}} }}", json!({"a": {"b": 1}})),
+            ("{% if true %}\nx\n{% endif %}\n", json!("x\n")),
+            ("{{ 'a' }}\n", json!("a\n")),
+            (" {{ 1 }}", json!(" 1")),
+            ("{{ 1 }} ", json!("1 ")),
+            ("{{ 1 }}{{ 2 }}", json!("12")),
+            ("{{ 5 / 2 }}", json!(2.5)),
+            ("{{ 4 / 2 }}", json!(2.0)),
+            ("{{ '1' }}", json!("1")),
+            ("{{ '[1,2]' }}", json!("[1,2]")),
+            ("{{ 1 }}{# c #}", json!(1)),
+            ("{% set x = 3 %}{{ x }}", json!(3)),
+            ("{{ (1,2) }}", json!([1, 2])),
+            ("{{ dict(a=1) }}", json!({"a": 1})),
+            ("{% raw %}{{ x }}{% endraw %}", json!("{{ x }}")),
+            ("{{ 'abc'[1] }}", json!("b")),
+            ("{{ {'a':1}.items() }}", json!([["a", 1]])),
+            ("{{ 1.0 }}x", json!("1.0x")),
+            ("{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }}", json!("3 -4 2")),
+            ("{% for i in [1,2] %}{{ i }}{% endfor %}", json!("12")),
+            ("{{ '' }}", json!("")),
+            ("{{ '{{ 1 }}' }}", json!("{{ 1 }}")),
+            ("{{ 'a' ~ 1 ~ none ~ true }}", json!("a1NoneTrue")),
+        ] {
+            assert_eq!(render(source, json!({})), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn undefined_is_named_as_ansible_names_it() {
+        for (source, vars, expected) in [
+            ("{{ foo }}", json!({}), "'foo' is undefined"),
+            ("{{ foo.bar }}", json!({}), "'foo' is undefined"),
+            ("{{ foo.bar }}", json!({"foo": {}}), "object of type 'dict' has no attribute 'bar'"),
+            ("{{ foo['bar'] }}", json!({"foo": {}}), "object of type 'dict' has no attribute 'bar'"),
+            ("{{ foo.bar.baz }}", json!({"foo": {}}), "object of type 'dict' has no attribute 'bar'"),
+            ("{{ foo == 1 }}", json!({}), "'foo' is undefined"),
+            ("{{ 1 if foo else 2 }}", json!({}), "'foo' is undefined"),
+            ("{{ x.foo }}", json!({"x": "abc"}), "object of type 'str' has no attribute 'foo'"),
+            ("{{ x.foo.bar }}", json!({"x": null}), "object of type 'NoneType' has no attribute 'foo'"),
+            ("{{ x }}", json!({"x": "{{ y.z }}", "y": {}}), "object of type 'dict' has no attribute 'z'"),
+            ("{{ x }}", json!({"x": "{{ y }}"}), "'y' is undefined"),
+            ("{{ x() }}", json!({}), "'x' is undefined"),
+            ("{{ x | default(1) }} {{ a.b | default(2) }} {{ foo.bar }}", json!({}), "'foo' is undefined"),
+        ] {
+            assert_eq!(render(source, vars), Err(expected.to_owned()), "{source}");
+        }
+    }
+
+    #[test]
+    fn undefined_reaches_default_and_defined_from_any_depth() {
+        for (source, vars, expected) in [
+            ("{{ foo.bar.baz | default('q') }}", json!({}), json!("q")),
+            ("{{ x | default('z') }}", json!({"x": "{{ nope }}"}), json!("z")),
+            ("{{ x is defined }}", json!({"x": "{{ nope }}"}), json!(false)),
+            ("{{ x.y is defined }}", json!({}), json!(false)),
+            ("{{ x['y']['z'] is not defined }}", json!({"x": {}}), json!(true)),
+            ("{{ x.y.z | d('k') }}", json!({}), json!("k")),
+            ("{{ x.b[0] | default('zz') }}", json!({"x": {"b": ["{{ nope }}"]}}), json!("zz")),
+            ("{{ x.a.b | default('zz') }}", json!({"x": {"a": {"b": 0}}}), json!(0)),
+        ] {
+            assert_eq!(render(source, vars), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn variables_are_rendered_when_they_are_read_and_only_then() {
+        let vars = json!({"x": {"a": "{{ 1 + 1 }}", "b": ["{{ nope }}"]}, "broken": "{{ 1 | nofilter }}"});
+        assert_eq!(render("{{ x.a }}", vars.clone()), Ok(json!(2)));
+        assert_eq!(render("{{ x }}", vars), Err("'nope' is undefined".to_owned()));
+    }
+
+    #[test]
+    fn a_variable_that_needs_itself_is_a_loop_with_its_chain() {
+        let error = render("{{ a }}", json!({"a": "{{ b }}", "b": "x{{ c.d }}", "c": {"d": "{{ a }}"}})).unwrap_err();
+        assert_eq!(error, "recursive loop detected in template: a -> b -> {{ a }} -> a");
+    }
+
+    #[test]
+    fn omit_leaves_out_arguments_and_entries() {
+        let scope = scope(json!({}));
+        let args = Authored::from_value(Value::from(json!({
+            "a": "{{ omit }}", "b": 1, "c": "{{ nope | default(omit) }}", "d": ["{{ omit }}", 2]
+        })));
+        let rendered = scope.templar().render(&args, &scope).unwrap();
+        assert_eq!(serde_json::to_value(rendered).unwrap(), json!({"b": 1, "d": [2]}));
+        assert_eq!(render("{{ omit }}", json!({})), Err(TemplateError::Omitted.to_string()));
+    }
+
+    #[test]
+    fn syntax_errors_give_line_and_column() {
+        let scope = scope(json!({}));
+        let error = |source: &str| scope.templar().check(&Authored::from_value(Value::from(source))).unwrap_err();
+        assert!(
+            matches!(error("{{ 1 + }}"), TemplateError::Syntax { line: 1, column: 8, .. }),
+            "{:?}",
+            error("{{ 1 + }}")
+        );
+        let late = error("a\n {{ x.y | default(1) + }}");
+        assert!(matches!(late, TemplateError::Syntax { line: 2, column: 24, .. }), "{late:?}");
+        let condition = scope.templar().check_condition("a ==").unwrap_err();
+        assert!(matches!(condition, TemplateError::Syntax { line: 1, .. }), "{condition:?}");
+    }
+}

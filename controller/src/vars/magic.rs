@@ -1,0 +1,150 @@
+//! Variables Ansible sets itself: about the host, the play and the run. Nothing overrides them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use minijinja::value::Value as Jinja;
+use rustle_protocol::value::{Map, Value};
+
+use super::hostvars::HostVars;
+use super::inventory::HostEntry;
+use crate::template::View;
+
+/// About the run, the same for every host.
+#[derive(Clone, Debug, Default)]
+pub struct RunInfo {
+    pub check_mode: bool,
+    pub diff_mode: bool,
+    pub verbosity: u8,
+    /// Hosts worked on at a time.
+    pub forks: usize,
+    /// `--limit`, as it was given.
+    pub limit: Option<String>,
+    /// Where the playbook or plan is: also where lookups search for files.
+    pub playbook_dir: String,
+    pub run_tags: Vec<String>,
+    pub skip_tags: Vec<String>,
+    /// Files given as `-i`.
+    pub inventory_sources: Vec<String>,
+}
+
+/// The hosts of a play, by name.
+#[derive(Clone, Debug, Default)]
+pub struct PlayHosts {
+    /// `ansible_play_hosts_all`: every host the play began with.
+    pub all: Arc<Value>,
+    /// `ansible_play_hosts`, `play_hosts`: without those that failed or became unreachable.
+    pub active: Arc<Value>,
+    /// `ansible_play_batch`: those of the batch that runs.
+    pub batch: Arc<Value>,
+}
+
+impl PlayHosts {
+    pub fn new(all: Vec<String>, active: Vec<String>, batch: Vec<String>) -> PlayHosts {
+        let list = |names: Vec<String>| Arc::new(Value::from(names));
+        PlayHosts { all: list(all), active: list(active), batch: list(batch) }
+    }
+}
+
+/// What the magic variables of one scope are made of.
+#[derive(Debug)]
+pub(super) struct Magic {
+    pub(super) host: Arc<HostEntry>,
+    pub(super) groups: Arc<Value>,
+    pub(super) run: Arc<RunInfo>,
+    /// Only inside a play.
+    pub(super) play: Option<Arc<PlayMagic>>,
+    pub(super) hostvars: HostVars,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PlayMagic {
+    pub(super) name: String,
+    pub(super) hosts: PlayHosts,
+    pub(super) environment: Option<Arc<Value>>,
+}
+
+/// Every name [`Magic::get`] may answer to, but those of facts and of `vars`.
+pub(super) const NAMES: &[&str] = &[
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "inventory_file",
+    "inventory_dir",
+    "group_names",
+    "groups",
+    "hostvars",
+    "ansible_play_hosts",
+    "play_hosts",
+    "ansible_play_hosts_all",
+    "ansible_play_batch",
+    "ansible_play_name",
+    "environment",
+    "ansible_check_mode",
+    "ansible_diff_mode",
+    "ansible_verbosity",
+    "ansible_forks",
+    "ansible_limit",
+    "playbook_dir",
+    "ansible_run_tags",
+    "ansible_skip_tags",
+    "ansible_inventory_sources",
+    "ansible_version",
+];
+
+impl Magic {
+    pub(super) fn get(&self, name: &str) -> Option<Jinja> {
+        let host = &self.host;
+        Some(match name {
+            "inventory_hostname" => Jinja::from(host.name.as_str()),
+            "inventory_hostname_short" => Jinja::from(host.name.split('.').next().unwrap_or(&host.name)),
+            "inventory_file" => Jinja::from(host.source.as_deref()?),
+            "inventory_dir" => Jinja::from(directory(host.source.as_deref()?)),
+            "group_names" => group_names(host),
+            "groups" => View::of_data(&self.groups),
+            "hostvars" => self.hostvars.to_jinja(),
+            "ansible_play_hosts" | "play_hosts" => View::of_data(&self.play.as_ref()?.hosts.active),
+            "ansible_play_hosts_all" => View::of_data(&self.play.as_ref()?.hosts.all),
+            "ansible_play_batch" => View::of_data(&self.play.as_ref()?.hosts.batch),
+            "ansible_play_name" => Jinja::from(self.play.as_ref()?.name.as_str()),
+            "environment" => View::of_data(self.play.as_ref()?.environment.as_ref()?),
+            "ansible_check_mode" => Jinja::from(self.run.check_mode),
+            "ansible_diff_mode" => Jinja::from(self.run.diff_mode),
+            "ansible_verbosity" => Jinja::from(self.run.verbosity),
+            "ansible_forks" => Jinja::from(self.run.forks),
+            "ansible_limit" => Jinja::from(self.run.limit.as_deref()?),
+            "playbook_dir" => Jinja::from(self.run.playbook_dir.as_str()),
+            "ansible_run_tags" => names(&self.run.run_tags),
+            "ansible_skip_tags" => names(&self.run.skip_tags),
+            "ansible_inventory_sources" => names(&self.run.inventory_sources),
+            "ansible_version" => version(),
+            _ => return None,
+        })
+    }
+}
+
+fn directory(source: &str) -> &str {
+    Path::new(source).parent().and_then(Path::to_str).unwrap_or_default()
+}
+
+fn group_names(host: &HostEntry) -> Jinja {
+    let mut names: Vec<&str> = host.groups.iter().map(AsRef::as_ref).filter(|name| *name != "all").collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(Jinja::from).collect()
+}
+
+fn names(names: &[String]) -> Jinja {
+    names.iter().map(|name| Jinja::from(name.as_str())).collect()
+}
+
+/// The Ansible whose behaviour this follows; playbooks compare with it.
+fn version() -> Jinja {
+    let mut map = Map::new();
+    for (key, value) in [("full", Value::from("2.19.0")), ("string", Value::from("2.19.0"))] {
+        map.insert(key.to_owned(), value);
+    }
+    for (key, value) in [("major", 2), ("minor", 19), ("revision", 0)] {
+        map.insert(key.to_owned(), Value::Int(value));
+    }
+    View::of_data(&Arc::new(Value::Map(map)))
+}

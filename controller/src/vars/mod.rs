@@ -1,0 +1,20 @@
+//! Who knows which variable: layers shared by all hosts, put together per host and task, read on demand.
+
+mod facts;
+mod hostvars;
+mod inventory;
+mod magic;
+mod precedence;
+mod scope;
+mod store;
+mod variable;
+
+pub use facts::{CleanFacts, Facts};
+pub use inventory::{HostEntry, InventoryVars};
+pub use magic::{PlayHosts, RunInfo};
+pub use precedence::{Layer, Precedence};
+pub use scope::Scope;
+pub use store::{PlayVars, TaskVars, UnknownHost, VarStore};
+pub use variable::{VarMap, Variable, authored_map, data_map};
+
+pub(crate) use scope::WeakScope;

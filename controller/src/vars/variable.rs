@@ -1,0 +1,48 @@
+//! One variable: text an author wrote, or data from elsewhere.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::value::{Map, Value};
+
+use crate::template::Authored;
+
+/// Where a variable's value came from decides whether it is ever evaluated. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Variable {
+    /// Written in the plan, its playbooks, the inventory or on the command line: rendered when it is read.
+    Authored(Arc<Authored>),
+    /// Results, facts, file contents, `set_fact` values, loop items: never evaluated, however they look.
+    Data(Arc<Value>),
+}
+
+impl Variable {
+    pub fn authored(value: Value) -> Variable {
+        Variable::Authored(Arc::new(Authored::from_value(value)))
+    }
+
+    pub fn data(value: impl Into<Value>) -> Variable {
+        Variable::Data(Arc::new(value.into()))
+    }
+
+    /// The value as it stands, templates as their text.
+    pub fn source(&self) -> Value {
+        match self {
+            Variable::Authored(authored) => authored.source(),
+            Variable::Data(value) => (**value).clone(),
+        }
+    }
+}
+
+/// One layer of variables, shared by every host that has it.
+pub type VarMap = IndexMap<String, Variable>;
+
+/// A layer from text an author wrote.
+pub fn authored_map(map: Map) -> VarMap {
+    map.into_iter().map(|(name, value)| (name, Variable::authored(value))).collect()
+}
+
+/// A layer of data.
+pub fn data_map(map: Map) -> VarMap {
+    map.into_iter().map(|(name, value)| (name, Variable::data(value))).collect()
+}
