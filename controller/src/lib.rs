@@ -6,3 +6,4 @@ pub mod plan;
 
 pub mod template;
 pub mod vars;
+pub mod scheduler;

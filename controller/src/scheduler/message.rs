@@ -1,0 +1,215 @@
+//! What goes into the scheduler and what comes out: plain data, so that any of it can be written in a test or read from
+//! a log.
+
+use std::time::Duration;
+
+use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
+use crate::plan::{PlayId, TaskId};
+
+use super::program::HostIx;
+
+/// Something that happened. Every event may come at any time: one that means nothing any more, or never did, changes
+/// nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A step that was dispatched is over on this host. Steps of a segment finish one by one and in their order; one
+    /// that ends the segment early (failed, or with an effect) is the segment's last event, or the rest follows as
+    /// [`Verdict::NotRun`].
+    Finished {
+        host: HostIx,
+        task: TaskId,
+        outcome: Outcome,
+    },
+    /// A dispatch did not get through, or the host was lost over it; `task` is the first step without a result.
+    Unreachable {
+        host: HostIx,
+        task: TaskId,
+        fault: TransportFault,
+    },
+    /// The time [`Scheduler::next_deadline`](super::Scheduler::next_deadline) told has come.
+    DeadlineReached,
+    /// The run shall stop: nothing new is dispatched, all that is in flight is aborted.
+    Cancel(CancelReason),
+    /// Nothing new is dispatched; what is in flight goes on.
+    Pause,
+    Resume,
+    /// The operator gives a host up: its work is aborted and nobody waits for it. It does not count as failed.
+    DropHost(HostIx),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// A failure that the play goes on after (`ignore_errors`): it counts nowhere.
+    pub ignored: bool,
+    /// Handlers notified, by their ids, `listen` topics already resolved. Heeded only with [`Verdict::Changed`].
+    pub notified: Vec<TaskId>,
+    /// What a `meta` task asked for. Not heeded with a failure.
+    pub effect: Effect,
+}
+
+impl Outcome {
+    /// This verdict, and nothing else to it.
+    pub fn of(verdict: Verdict) -> Outcome {
+        Outcome { verdict, ignored: false, notified: Vec::new(), effect: Effect::None }
+    }
+
+    pub(super) fn is_failure(&self) -> bool {
+        !self.ignored && matches!(self.verdict, Verdict::Failed | Verdict::TimedOut | Verdict::Cancelled)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Ok,
+    Changed,
+    Skipped,
+    Failed,
+    TimedOut,
+    /// Stopped. The answer to an abort; unasked for, a failure like any other.
+    Cancelled,
+    /// A step of a segment that the agent did not come to. It is dispatched again if the host is still in the play. For
+    /// the first step of a dispatch, which nothing can have kept back, it is a failure.
+    NotRun,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effect {
+    #[default]
+    None,
+    /// `meta: end_host`: the host is done with the play, without handlers, in good standing.
+    EndHost,
+    /// `meta: end_batch`: as `EndHost` for every host of the batch.
+    EndBatch,
+    /// `meta: end_play`: as `EndBatch`, and there is no further batch.
+    EndPlay,
+    /// `meta: clear_host_errors`: hosts of the batch that failed take part in later plays again; hosts that were
+    /// unreachable come back now, at the step after the one that lost them. What they cost the error budgets stays
+    /// spent.
+    ClearHostErrors,
+}
+
+/// How a dispatch was lost on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportFault {
+    /// The agent never took the work up, so another try repeats nothing: tried again, within [`RetryPolicy`].
+    ///
+    /// [`RetryPolicy`]: super::RetryPolicy
+    NotAccepted,
+    /// The agent had taken it up, and it may have had effects: tried again only if it may be repeated.
+    Lost { repeatable: bool },
+    /// Another try cannot help: a certificate that is not the host's, a name nobody knows.
+    Permanent,
+}
+
+/// Something to do. To be obeyed in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Send this to the host. The host has nothing else in flight.
+    Dispatch(Dispatch),
+    /// Stop what the host has in flight, and answer with its outcome, mostly [`Verdict::Cancelled`], or that the host is
+    /// unreachable. The run does not end, and the slot is not free, before that answer.
+    Abort { host: HostIx },
+    /// Tell the world.
+    Report(Notice),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    pub host: HostIx,
+    /// One step, or the steps of a segment in their order. Never empty.
+    pub work: Vec<Work>,
+    /// Which try this is for the first of them, from 1.
+    pub attempt: u32,
+}
+
+/// One step on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub task: TaskId,
+    pub kind: TaskKind,
+    /// How many times this host ran this handler before in this play. Always 0 for a task.
+    pub round: u32,
+}
+
+/// What the world is to be told; the caller puts names to the numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// `hosts` and `batches` as the plan has them, less the hosts that are gone and the batches without any other.
+    PlayStarted {
+        play: PlayId,
+        hosts: usize,
+        batches: usize,
+    },
+    /// `batch` from 0, by its place in the program.
+    BatchStarted {
+        play: PlayId,
+        batch: usize,
+        hosts: Vec<HostIx>,
+    },
+    /// A first host comes to this task, in this batch, or to this handler, in this flush.
+    TaskStarted {
+        play: PlayId,
+        task: TaskId,
+        kind: TaskKind,
+        hosts: usize,
+    },
+    /// A try did not get through and another follows.
+    Retrying {
+        host: HostIx,
+        task: TaskId,
+        attempt: u32,
+        attempts_max: u32,
+        delay: Duration,
+    },
+    /// The host does nothing more, save handlers if `force_handlers`. `state` is never ok.
+    HostGone {
+        host: HostIx,
+        state: HostState,
+    },
+    BatchFinished {
+        play: PlayId,
+        batch: usize,
+    },
+    PlayFinished {
+        play: PlayId,
+        end: PlayEnd,
+    },
+    Cancelling {
+        reason: CancelReason,
+    },
+    Paused,
+    Resumed,
+    /// The last command of every run.
+    RunFinished(RunEnd),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// How each host stands, by [`HostIx`].
+    pub hosts: Vec<HostState>,
+    /// Set if the run was cancelled.
+    pub cancelled: Option<CancelReason>,
+    /// An error budget, a fatal error or a batch without survivors ended the run before its last play was over.
+    pub stopped_early: bool,
+}
+
+/// Where the run stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub play: Option<PlayId>,
+    /// The task or handler a host came to last.
+    pub task: Option<TaskId>,
+    /// Adds up to the hosts of the run.
+    pub hosts: HostCounts,
+    /// Hosts with work in flight, longest first, at most [`WAITED_FOR_MAX`](crate::event::WAITED_FOR_MAX).
+    pub waited_for: Vec<Waiting>,
+    pub paused: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub host: HostIx,
+    pub task: TaskId,
+    pub since: Duration,
+}

@@ -1,0 +1,176 @@
+//! What the scheduler is given: plays of steps for numbered hosts. Everything here is decided before the run: batches are
+//! cut, inheritance of keywords is resolved, tags and `--limit` are applied, names are numbers.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::plan::{PlayId, TaskId};
+
+/// A host's place in the run's list of host names, which the caller keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostIx(pub u32);
+
+impl HostIx {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Hosts of the run: each [`HostIx`] in it is below this. A batch's host that is not is left out.
+    pub hosts: usize,
+    /// Run one after another.
+    pub plays: Vec<PlayProgram>,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Debug)]
+pub struct PlayProgram {
+    pub play: PlayId,
+    /// Run one after another. The order of hosts is the order of dispatch. A host named twice in a batch counts once.
+    pub batches: Vec<Vec<HostIx>>,
+    pub strategy: Strategy,
+    /// The play is a rolling one: unless [`Limits::continue_on_error`], a batch with more failed hosts than
+    /// `max_fail_percentage` allows (none, if that is not set) is the last one. Without `max_fail_percentage` the
+    /// batch is still brought to its end: a host half-way through is worse than one more host done.
+    pub rolling: bool,
+    pub steps: Vec<Step>,
+    /// In order of definition, which is the order they run in.
+    pub handlers: Vec<HandlerStep>,
+    /// The play, and the run, end when more than this share of the batch's hosts failed, whichever way.
+    pub max_fail_percentage: Option<Percent>,
+    /// Notified handlers run at the end of the batch also on hosts that failed, and after a failure that ended the play.
+    pub force_handlers: bool,
+}
+
+/// How the hosts of a batch move in relation to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// No host begins a step before every live host has finished the one before it.
+    Linear,
+    /// Each host goes as fast as it can. Earlier hosts of the batch come first, so few are half-way at any time.
+    /// Steps that may join a segment travel together; with such steps this is Ansible-free's faster cousin, `batch`.
+    Free,
+    /// As free, and a host keeps its slot, one of `forks`, until it has finished the play.
+    HostPinned,
+}
+
+/// One entry of a play's list of tasks.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub task: TaskId,
+    pub kind: StepKind,
+    /// The hosts that run it; `None` for all. The others pass by without a word.
+    pub hosts: Option<HostSet>,
+    /// Nothing has to happen on the controller between the step before and this one, so both may travel together.
+    /// Has no meaning under [`Strategy::Linear`].
+    pub joins_segment: bool,
+    pub on_failure: OnFailure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    Task,
+    /// `meta: flush_handlers`. Never dispatched: the host runs the handlers it has been notified of.
+    FlushHandlers,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct HandlerStep {
+    pub task: TaskId,
+    pub on_failure: OnFailure,
+}
+
+/// What a failure at a step means beyond this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnFailure {
+    /// A failure that is not ignored ends the play and the run, once the step has finished everywhere.
+    pub any_errors_fatal: bool,
+    /// A host that cannot be reached passes by the step and stays in the play.
+    pub ignore_unreachable: bool,
+}
+
+/// Some of the run's hosts. Asking it takes the same time for any number of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostSet {
+    words: Vec<u64>,
+}
+
+impl HostSet {
+    pub fn contains(&self, host: HostIx) -> bool {
+        self.words.get(host.index() / 64).is_some_and(|word| word & (1 << (host.index() % 64)) != 0)
+    }
+}
+
+impl FromIterator<HostIx> for HostSet {
+    fn from_iter<I: IntoIterator<Item = HostIx>>(hosts: I) -> HostSet {
+        let mut words = Vec::new();
+        for host in hosts {
+            let word = host.index() / 64;
+            if words.len() <= word {
+                words.resize(word + 1, 0);
+            }
+            words[word] |= 1 << (host.index() % 64);
+        }
+        HostSet { words }
+    }
+}
+
+/// Bounds of the whole run.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most hosts with work in flight at any time.
+    pub forks: NonZeroUsize,
+    /// The first failure that counts cancels the run, work in flight included.
+    pub fail_fast: bool,
+    /// A batch whose hosts all failed does not end the run, and a failed batch does not end a rolling play. What a play
+    /// says itself (`any_errors_fatal`, `max_fail_percentage`) stands.
+    pub continue_on_error: bool,
+    /// The run ends when more than this share of all its hosts failed, whichever way.
+    pub run_budget: Option<Percent>,
+    pub retry: RetryPolicy,
+}
+
+/// When work that did not get through to a host is sent again.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    /// Tries in all, the first one included; 0 means 1.
+    pub attempts_max: u32,
+    /// Wait after the first try.
+    pub initial: Duration,
+    /// Each wait is this many times the one before. Below 1, or no number: 1.
+    pub multiplier: f64,
+    /// No wait is longer.
+    pub maximum: Duration,
+    /// Share of each wait, 0 to 1, that chance may take off, so that a fleet that went away together does not come back
+    /// in step.
+    pub jitter: f64,
+    /// Where that chance starts: equal seeds, equal waits.
+    pub seed: u64,
+}
+
+/// A share in hundredths: finite and not negative.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    pub const ALL: Percent = Percent(100.0);
+
+    /// `None` for a negative number, an infinite one or none at all. Above 100 is allowed and never exceeded.
+    pub fn new(percent: f64) -> Option<Percent> {
+        (percent.is_finite() && percent >= 0.0).then_some(Percent(percent))
+    }
+
+    /// Whether `part` is more than this share of `whole`. Exact for whole percents.
+    pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
+        part as f64 * 100.0 > self.0 * whole as f64
+    }
+}
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
