@@ -10,3 +10,4 @@ pub mod modules;
 pub mod policy;
 pub mod runner;
 pub mod server;
+pub mod process;

@@ -1,0 +1,288 @@
+//! A program, how it is to run, and how it ended.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use chrono::{DateTime, Local};
+use rustle_protocol::Value;
+
+use super::supervise::{KILL_GRACE, supervise};
+use super::{Output, words};
+use crate::module::{CancelReason, ModuleContext, ModuleError};
+
+/// Where programs are looked for besides `PATH`, since services often have a short one.
+const SYSTEM_DIRS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
+
+/// Variables that belong to the agent as a service. A program that believed them would speak to systemd in its name.
+const OWN_VARIABLES: [&str; 8] = [
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// A program to run.
+///
+/// ```no_run
+/// # fn f(cx: &rustle_agent::module::ModuleContext<'_>) -> Result<(), Box<dyn std::error::Error>> {
+/// use rustle_agent::process::Program;
+///
+/// let ended = Program::new("uname").arg("-r").run(cx)?;
+/// assert_eq!(ended.rc, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Program {
+    name: OsString,
+    args: Vec<OsString>,
+    chdir: Option<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+    stdin: Vec<u8>,
+    live: bool,
+    kill_grace: Duration,
+}
+
+impl Program {
+    /// `name` is a path, or is looked for in `PATH` and in the system's own directories.
+    pub fn new(name: impl Into<OsString>) -> Program {
+        Program {
+            name: name.into(),
+            args: Vec::new(),
+            chdir: None,
+            environment: Vec::new(),
+            stdin: Vec::new(),
+            live: false,
+            kill_grace: KILL_GRACE,
+        }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Program {
+        self.args.push(arg.into());
+        self
+    }
+
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Program {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where it runs; by default where the agent runs.
+    #[must_use]
+    pub fn chdir(mut self, dir: Option<impl Into<PathBuf>>) -> Program {
+        self.chdir = dir.map(Into::into);
+        self
+    }
+
+    /// Added after the call's own environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Program {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Output in English and without colour or paging, to be read by the module.
+    #[must_use]
+    pub fn plain(self) -> Program {
+        self.env("LC_ALL", "C").env("LANG", "C").env("SYSTEMD_PAGER", "").env("SYSTEMD_COLORS", "0")
+    }
+
+    /// What it reads; nothing by default.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Program {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Sends output to [`ModuleContext::output`] as it comes, too.
+    #[must_use]
+    pub fn live(mut self) -> Program {
+        self.live = true;
+        self
+    }
+
+    /// From SIGTERM to SIGKILL, when the call is stopped.
+    #[must_use]
+    pub fn kill_grace(mut self, grace: Duration) -> Program {
+        self.kill_grace = grace;
+        self
+    }
+
+    /// The command line, for messages.
+    pub fn line(&self) -> String {
+        let words: Vec<String> =
+            std::iter::once(&self.name).chain(&self.args).map(|word| word.to_string_lossy().into_owned()).collect();
+        words::join(&words)
+    }
+
+    /// Runs it to its end, or ends it with all its descendants when the call is cancelled.
+    ///
+    /// # Errors
+    /// It could not be started. However it ends, that is no error here.
+    pub fn run(&self, cx: &ModuleContext<'_>) -> Result<Ended, ProgramError> {
+        let mut command = self.command(cx)?;
+        let started = Local::now();
+        let ended = supervise(&mut command, &self.stdin, self.live, self.kill_grace, cx)
+            .map_err(|cause| ProgramError { line: self.line(), cause })?;
+        Ok(Ended {
+            rc: return_code(ended.status),
+            stdout: ended.stdout,
+            stderr: ended.stderr,
+            stopped: ended.stopped,
+            started,
+            finished: Local::now(),
+            warnings: ended.warnings,
+        })
+    }
+
+    /// Runs it and takes anything but a return code of 0 for a failure.
+    ///
+    /// # Errors
+    /// It could not be started, was stopped, or failed: then `cmd`, `rc`, `stdout` and `stderr` are in the result.
+    pub fn run_checked(&self, cx: &ModuleContext<'_>) -> Result<Ended, ModuleError> {
+        let ended = self.run(cx)?;
+        ended.not_stopped(self)?;
+        match ended.rc {
+            0 => Ok(ended),
+            _ => Err(ended.into_error(self)),
+        }
+    }
+
+    fn command(&self, cx: &ModuleContext<'_>) -> Result<Command, ProgramError> {
+        let given = self.environment.iter().rev().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        let of_call = cx.environment.iter().rev().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        let path = given.chain(of_call).find(|(name, _)| *name == "PATH").map(|(_, value)| value);
+        let not_found = || ProgramError { line: self.line(), cause: std::io::ErrorKind::NotFound.into() };
+        // Found here and not by the standard library, which would look in the agent's PATH, not the call's.
+        let program = find_program(&self.name, path).ok_or_else(not_found)?;
+        let mut command = Command::new(program);
+        command.arg0(&self.name).args(&self.args).process_group(0);
+        for name in OWN_VARIABLES {
+            command.env_remove(name);
+        }
+        command.envs(cx.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(dir) = &self.chdir {
+            command.current_dir(dir);
+        }
+        command.stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+}
+
+/// The executable of that name in `path`, by default the agent's own `PATH`, or in the system's directories. A name
+/// with a slash in it is a path already and is given back as it is.
+pub fn find_program(name: impl AsRef<OsStr>, path: Option<&OsStr>) -> Option<PathBuf> {
+    let name = Path::new(name.as_ref());
+    if name.as_os_str().is_empty() {
+        return None;
+    }
+    if name.components().count() > 1 || name.is_absolute() {
+        return Some(name.to_owned());
+    }
+    let own = std::env::var_os("PATH");
+    let path = path.or(own.as_deref()).unwrap_or_default();
+    let is_executable = |file: &PathBuf| {
+        std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    // An empty entry in PATH means the working directory: nothing is ever run from there by name.
+    let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute()).chain(SYSTEM_DIRS.map(PathBuf::from));
+    dirs.map(|dir| dir.join(name)).find(is_executable)
+}
+
+/// As Python counts: the negative signal for a program that a signal ended.
+fn return_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| -signal)).unwrap_or(-1)
+}
+
+/// How a program ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The return code; the negative signal if one ended it.
+    pub rc: i32,
+    pub stdout: Output,
+    pub stderr: Output,
+    /// Set if it did not end by itself.
+    pub stopped: Option<CancelReason>,
+    pub started: DateTime<Local>,
+    pub finished: DateTime<Local>,
+    /// Sentences for the operator: output that was not waited for, processes that could not be ended.
+    pub warnings: Vec<String>,
+}
+
+impl Ended {
+    pub fn is_success(&self) -> bool {
+        self.rc == 0 && self.stopped.is_none()
+    }
+
+    /// # Errors
+    /// The program was stopped before its end.
+    pub fn not_stopped(&self, program: &Program) -> Result<(), ModuleError> {
+        match self.stopped {
+            None => Ok(()),
+            Some(reason) => {
+                let msg = format!("{} while it ran: {}", stopped_words(reason), program.line());
+                Err(self.clone().error(program, msg))
+            }
+        }
+    }
+
+    /// The failure of `program`, with what it said last as the message.
+    pub fn into_error(self, program: &Program) -> ModuleError {
+        let said = [&self.stderr, &self.stdout].into_iter().map(|output| output.text().trim().to_owned());
+        let why = said.into_iter().find(|text| !text.is_empty()).unwrap_or_else(|| format!("return code {}", self.rc));
+        let msg = format!("'{}' failed: {why}", program.line());
+        self.error(program, msg)
+    }
+
+    /// A failure that returns what is known of the run.
+    pub fn error(self, program: &Program, msg: impl Into<String>) -> ModuleError {
+        ModuleError::new(msg)
+            .with("cmd", program.line())
+            .with("rc", self.rc)
+            .with("stdout", self.stdout.into_value())
+            .with("stderr", self.stderr.into_value())
+    }
+}
+
+/// What happened to a program that did not end by itself.
+pub(crate) fn stopped_words(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::Requested => "cancelled",
+        CancelReason::TimedOut => "timed out",
+    }
+}
+
+/// A program that could not be started or watched.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to run `{line}`: {cause}")]
+pub struct ProgramError {
+    pub line: String,
+    #[source]
+    pub cause: std::io::Error,
+}
+
+impl ProgramError {
+    /// The system's error number; 2, "no such file", if it has none.
+    pub fn rc(&self) -> i32 {
+        self.cause.raw_os_error().unwrap_or(rustix::io::Errno::NOENT.raw_os_error())
+    }
+}
+
+impl From<ProgramError> for ModuleError {
+    fn from(error: ProgramError) -> ModuleError {
+        let (msg, rc) = (error.to_string(), error.rc());
+        ModuleError::new(msg).with("cmd", error.line).with("rc", rc).with("stdout", "").with("stderr", Value::from(""))
+    }
+}
