@@ -1,0 +1,4 @@
+//! Everything that comes from files: inventories, plans. What leaves here is typed and checked.
+
+pub mod source;
+pub mod yaml;

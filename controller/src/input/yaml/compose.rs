@@ -1,0 +1,288 @@
+//! From the parser's events to [`Node`]s, with an explicit stack: no document can exhaust ours.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use rustle_protocol::Value;
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
+
+use super::{ALIAS_NODES_MAX, DEPTH_MAX, Key, Kind, Node, Tag, YamlError, YamlWarning, scalar};
+use crate::input::source::{Position, shown};
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// `None` if there is nothing but comments.
+    pub root: Option<Node>,
+    pub warnings: Vec<YamlWarning>,
+}
+
+/// Reads the one document of `text`.
+///
+/// # Errors
+/// Text that is not YAML, a second document, an unknown tag, a key that is not a scalar, nesting beyond [`DEPTH_MAX`],
+/// aliases that add more than [`ALIAS_NODES_MAX`] nodes.
+pub fn compose(text: &str) -> Result<Document, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut composer = Composer::default();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| not_yaml(&error))?;
+        composer.take(event, position(&span.start))?;
+    }
+    Ok(Document { root: composer.root, warnings: composer.warnings })
+}
+
+fn position(mark: &Marker) -> Position {
+    Position::new(mark.line(), mark.col() + 1)
+}
+
+fn not_yaml(error: &ScanError) -> YamlError {
+    let tabs = error.info().contains("tab").then_some("indent with spaces; YAML does not allow tabs there");
+    let quotes = error.info().contains("mapping values").then_some("quote text that contains `: `");
+    YamlError { at: position(error.marker()), what: format!("not YAML: {}", error.info()), hint: tabs.or(quotes) }
+}
+
+/// A node and how many nodes it is with all below it.
+type Counted = (Node, usize);
+
+#[derive(Default)]
+struct Composer {
+    open: Vec<Frame>,
+    /// Complete anchored nodes by the parser's number for them.
+    anchors: HashMap<usize, Counted>,
+    alias_nodes: usize,
+    documents: usize,
+    root: Option<Node>,
+    warnings: Vec<YamlWarning>,
+}
+
+/// A list or map that is not closed yet.
+struct Frame {
+    at: Position,
+    anchor: usize,
+    tag: Option<Tag>,
+    nodes: usize,
+    kind: FrameKind,
+}
+
+enum FrameKind {
+    List(Vec<Node>),
+    Map { entries: Vec<(Key, Node)>, key: Option<Key> },
+}
+
+impl Composer {
+    fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), YamlError> {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::DocumentStart(_) => self.begin_document(at),
+            Event::Alias(anchor) => self.alias(anchor, at),
+            Event::Scalar(text, style, anchor, tag) => {
+                let key_wanted = self.wants_key();
+                let (value, tag) = if key_wanted {
+                    (Value::String(text.into_owned()), None)
+                } else {
+                    resolve(&text, style, tag.as_deref(), at)?
+                };
+                self.add((Node { at, tag, kind: Kind::Scalar(value) }, 1), anchor)
+            }
+            Event::SequenceStart(anchor, tag) => self.begin(at, anchor, tag.as_deref(), FrameKind::List(Vec::new())),
+            Event::MappingStart(anchor, tag) => {
+                self.begin(at, anchor, tag.as_deref(), FrameKind::Map { entries: Vec::new(), key: None })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+        }
+    }
+
+    fn begin_document(&mut self, at: Position) -> Result<(), YamlError> {
+        self.documents += 1;
+        if self.documents > 1 {
+            return Err(error(at, "a second document begins here; only one is allowed in a file"));
+        }
+        Ok(())
+    }
+
+    fn wants_key(&self) -> bool {
+        matches!(self.open.last(), Some(Frame { kind: FrameKind::Map { key: None, .. }, .. }))
+    }
+
+    fn begin(
+        &mut self,
+        at: Position,
+        anchor: usize,
+        tag: Option<&saphyr_parser::Tag>,
+        kind: FrameKind,
+    ) -> Result<(), YamlError> {
+        if self.wants_key() {
+            return Err(YamlError {
+                at,
+                what: "a list or map as a key, which is not allowed".into(),
+                hint: Some("quote the value if it begins with `{{`: \"{{ name }}\""),
+            });
+        }
+        if self.open.len() >= DEPTH_MAX {
+            return Err(error(at, format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        let tag = match tag {
+            Some(tag) if tag.is_yaml_core_schema() => None,
+            other => own_tag(other, at)?,
+        };
+        self.open.push(Frame { at, anchor, tag, nodes: 1, kind });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), YamlError> {
+        let Some(frame) = self.open.pop() else { return Ok(()) };
+        let Frame { at, anchor, tag, nodes, kind } = frame;
+        let kind = match kind {
+            FrameKind::List(items) => Kind::List(items),
+            FrameKind::Map { entries, .. } => Kind::Map(self.unique(entries)?),
+        };
+        self.add((Node { at, tag, kind }, nodes), anchor)
+    }
+
+    fn alias(&mut self, anchor: usize, at: Position) -> Result<(), YamlError> {
+        let (node, nodes) =
+            self.anchors.get(&anchor).ok_or_else(|| error(at, "an alias to a node that contains the alias"))?;
+        self.alias_nodes += nodes;
+        if self.alias_nodes > ALIAS_NODES_MAX {
+            return Err(error(at, format!("aliases expand to more than {ALIAS_NODES_MAX} nodes")));
+        }
+        let copy = (node.clone(), *nodes);
+        if self.open.len() + depth(&copy.0) > DEPTH_MAX {
+            return Err(error(at, format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        self.add(copy, 0)
+    }
+
+    /// Puts a complete node where the document is just now.
+    fn add(&mut self, (node, nodes): Counted, anchor: usize) -> Result<(), YamlError> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), nodes));
+        }
+        let Some(frame) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        frame.nodes += nodes;
+        match &mut frame.kind {
+            FrameKind::List(items) => items.push(node),
+            FrameKind::Map { entries, key } => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => *key = Some(key_of(node)?),
+            },
+        }
+        Ok(())
+    }
+
+    /// Applies merge keys (`<<`); of a key written twice the last value stands, at the first one's place.
+    fn unique(&mut self, entries: Vec<(Key, Node)>) -> Result<Vec<(Key, Node)>, YamlError> {
+        let mut merged: IndexMap<String, (Key, Node)> = IndexMap::with_capacity(entries.len());
+        let mut own = Vec::with_capacity(entries.len());
+        for (key, node) in entries {
+            if key.text == "<<" {
+                merge(&mut merged, node)?;
+            } else {
+                own.push((key, node));
+            }
+        }
+        let mut seen: IndexMap<String, Position> = IndexMap::new();
+        for (key, node) in own {
+            if let Some(first) = seen.insert(key.text.clone(), key.at) {
+                let what = format!("`{}` is written twice, first at {first}; the last one counts", key.text);
+                self.warnings.push(YamlWarning { at: key.at, what });
+            }
+            merged.insert(key.text.clone(), (key, node));
+        }
+        Ok(merged.into_values().collect())
+    }
+}
+
+/// Takes the entries of a merge key's value, a map or a list of maps of which the earlier wins.
+fn merge(into: &mut IndexMap<String, (Key, Node)>, node: Node) -> Result<(), YamlError> {
+    let at = node.at;
+    match node.kind {
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                into.insert(key.text.clone(), (key, value));
+            }
+            Ok(())
+        }
+        Kind::List(items) => items.into_iter().rev().try_for_each(|item| match item.kind {
+            Kind::Map(_) => merge(into, item),
+            Kind::List(_) | Kind::Scalar(_) => Err(error(item.at, "a merge key (`<<`) takes maps only")),
+        }),
+        Kind::Scalar(_) => Err(error(at, "a merge key (`<<`) takes a map or a list of maps")),
+    }
+}
+
+fn key_of(node: Node) -> Result<Key, YamlError> {
+    match node.kind {
+        Kind::Scalar(Value::String(text)) => Ok(Key { at: node.at, text }),
+        Kind::Scalar(value) => Ok(Key { at: node.at, text: value.to_string() }),
+        Kind::List(_) | Kind::Map(_) => Err(error(node.at, "a list or map as a key, which is not allowed")),
+    }
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.kind {
+        Kind::Scalar(_) => 0,
+        Kind::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Kind::Map(entries) => 1 + entries.iter().map(|(_, value)| depth(value)).max().unwrap_or(0),
+    }
+}
+
+fn resolve(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&saphyr_parser::Tag>,
+    at: Position,
+) -> Result<(Value, Option<Tag>), YamlError> {
+    match tag {
+        Some(tag) if tag.is_yaml_core_schema() => core_value(text, &tag.suffix, at).map(|value| (value, None)),
+        // `!` alone means: not resolved, text.
+        Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok((Value::String(text.to_owned()), None)),
+        Some(tag) => Ok((Value::String(text.to_owned()), own_tag(Some(tag), at)?)),
+        None if style == ScalarStyle::Plain => Ok((scalar::plain(text), None)),
+        None => Ok((Value::String(text.to_owned()), None)),
+    }
+}
+
+/// `!!int` and its like.
+fn core_value(text: &str, suffix: &str, at: Position) -> Result<Value, YamlError> {
+    let value = match suffix {
+        "str" => Some(Value::String(text.to_owned())),
+        "null" => Some(Value::Null),
+        "bool" => scalar::as_bool(text).map(Value::Bool),
+        "int" => scalar::as_int(text),
+        "float" => scalar::as_float(text).or_else(|| text.parse().ok()).map(Value::Float),
+        "binary" => decode_base64(text).map(Value::from_output),
+        "timestamp" => Some(Value::String(text.to_owned())),
+        _ => return Err(error(at, format!("unknown tag `!!{suffix}`"))),
+    };
+    value.ok_or_else(|| error(at, format!("`{}` is not of the type that the tag `!!{suffix}` says", shown(text))))
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let compact: String = text.split_ascii_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(compact).ok()
+}
+
+fn own_tag(tag: Option<&saphyr_parser::Tag>, at: Position) -> Result<Option<Tag>, YamlError> {
+    let Some(tag) = tag else { return Ok(None) };
+    match tag.suffix.trim_start_matches('!') {
+        "vault" | "vault-encrypted" => Ok(Some(Tag::Vault)),
+        "unsafe" => Ok(Some(Tag::Unsafe)),
+        "" => Ok(None),
+        other => Err(YamlError {
+            at,
+            what: format!("unknown tag `!{}`", shown(other)),
+            hint: Some("known are !vault and !unsafe; quote the text if it only begins with `!`"),
+        }),
+    }
+}
+
+fn error(at: Position, what: impl Into<String>) -> YamlError {
+    YamlError { at, what: what.into(), hint: None }
+}

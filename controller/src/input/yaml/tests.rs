@@ -1,0 +1,135 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn value(text: &str) -> Value {
+    compose(text).unwrap().root.unwrap().to_value().unwrap()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    let error = compose(text).and_then(|d| d.root.unwrap().to_value().map(drop)).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn maps_lists_and_scalars_become_values_in_order() {
+    let text = "b: 1\na:\n  - x\n  - {k: yes, l: [~, 1.5]}\ntext: |\n  two\n  lines\n";
+    assert_eq!(value(text), json(r#"{"b":1,"a":["x",{"k":true,"l":[null,1.5]}],"text":"two\nlines\n"}"#));
+    assert_eq!(value("b: 1\na: 2").as_map().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
+}
+
+#[test]
+fn quoted_scalars_are_text() {
+    assert_eq!(value(r#"["yes", '010', "~", ""]"#), json(r#"["yes","010","~",""]"#));
+}
+
+#[test]
+fn keys_stay_as_they_were_written() {
+    assert_eq!(value("yes: 1\n8080: 2\n"), json(r#"{"yes":1,"8080":2}"#));
+}
+
+#[test]
+fn every_node_knows_its_line_and_column() {
+    let root = compose("a:\n  - x\n  - b: {c: d}\n").unwrap().root.unwrap();
+    let items = root.as_map().unwrap()[0].1.as_list().unwrap();
+    assert_eq!(items[0].at, Position::new(2, 5));
+    let (key, inner) = &items[1].as_map().unwrap()[0];
+    assert_eq!((key.at, inner.at), (Position::new(3, 5), Position::new(3, 8)));
+}
+
+#[test]
+fn merge_keys_give_way_to_own_keys_and_to_earlier_maps() {
+    let text = "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\nz:\n  <<: [*x, *y]\n  c: 3\n  d: 4\n";
+    assert_eq!(value(text).as_map().unwrap()["z"], json(r#"{"b":1,"c":3,"a":1,"d":4}"#));
+    assert_eq!(refusal("a:\n  <<: 5\n"), "2:7: a merge key (`<<`) takes a map or a list of maps");
+}
+
+#[test]
+fn of_a_key_written_twice_the_last_counts_and_a_warning_says_so() {
+    let document = compose("a: 1\nb: 2\na: 3\n").unwrap();
+    assert_eq!(document.root.unwrap().to_value().unwrap(), json(r#"{"a":3,"b":2}"#));
+    assert_eq!(document.warnings[0].at, Position::new(3, 1));
+    assert_eq!(document.warnings[0].what, "`a` is written twice, first at 1:1; the last one counts");
+}
+
+#[test]
+fn core_tags_choose_the_type_and_ansibles_tags_are_kept() {
+    assert_eq!(value("[!!str 010, !!int '5', !!float 1, !!binary aGk=]"), json(r#"["010",5,1.0,"hi"]"#));
+    let root = compose("a: !unsafe '{{ x }}'\nb: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n").unwrap().root.unwrap();
+    let tags: Vec<_> = root.as_map().unwrap().iter().map(|(_, node)| node.tag).collect();
+    assert_eq!(tags, [Some(Tag::Unsafe), Some(Tag::Vault)]);
+    assert_eq!(refusal("a: !frob x"), "1:4: unknown tag `!frob`");
+    assert_eq!(refusal("a: !!int x"), "1:4: `x` is not of the type that the tag `!!int` says");
+}
+
+#[test]
+fn a_value_never_loses_a_tag_silently() {
+    assert_eq!(
+        refusal("a: !unsafe '{{ x }}'"),
+        "1:4: `!unsafe` text that looks like a template, where it would be taken for one"
+    );
+    assert_eq!(refusal("a: !vault x"), "1:4: a value encrypted with ansible-vault, which rustle-exec cannot decrypt");
+    assert_eq!(value("a: !unsafe plain"), json(r#"{"a":"plain"}"#));
+}
+
+#[test]
+fn what_is_not_yaml_is_refused_with_its_place() {
+    assert!(refusal("a: [1, 2\nb: 3\n").contains("not YAML"));
+    assert!(refusal("a: b: c\n").starts_with("1:"), "{}", refusal("a: b: c\n"));
+    assert!(refusal("a: *nowhere\n").starts_with("1:4: not YAML"));
+    assert_eq!(refusal("a: 1\n---\nb: 2\n"), "2:1: a second document begins here; only one is allowed in a file");
+    assert_eq!(refusal("a: {{ x }}\n"), "1:5: a list or map as a key, which is not allowed");
+}
+
+#[test]
+fn an_empty_file_is_a_document_without_root() {
+    for text in ["", "# nothing\n", "\u{feff}"] {
+        assert_eq!(compose(text).unwrap().root, None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused() {
+    let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let refs = vec![format!("*a{}", level - 1); 10].join(",");
+        text += &format!("a{level}: &a{level} [{refs}]\n");
+    }
+    let error = compose(&text).unwrap_err().to_string();
+    assert!(error.ends_with("aliases expand to more than 500000 nodes"), "{error}");
+}
+
+#[test]
+fn nesting_beyond_the_limit_is_refused() {
+    let deep = |levels: usize| format!("{}x{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(compose(&deep(DEPTH_MAX)).is_ok());
+    assert!(compose(&deep(DEPTH_MAX + 1)).is_err());
+    assert!(compose(&deep(VALUE_DEPTH_MAX + 1)).unwrap().root.unwrap().to_value().is_err());
+    let mut text = String::from("a0: &a0 [x]\n");
+    for level in 1..200 {
+        text += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+    }
+    assert!(compose(&text).unwrap_err().what.contains("nested deeper"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_composer_panic(text in "[ -~\\n\\t\u{e9}]{0,200}") {
+        let _ = compose(&text).map(|d| d.root.map(|root| root.to_value()));
+    }
+
+    #[test]
+    fn no_soup_of_yaml_signs_makes_the_composer_panic(
+        parts in prop::collection::vec(prop_oneof![
+            Just("- "), Just("a: "), Just("\n"), Just("  "), Just("&x "), Just("*x"), Just("["), Just("]"), Just("{"),
+            Just("}"), Just(", "), Just("<<: "), Just("!!int "), Just("!x "), Just("|\n"), Just("'"), Just("\""),
+            Just("? "), Just("---\n"), Just("...\n"), Just("%TAG ! x\n"), Just("#"), Just("1"),
+        ], 0..40)
+    ) {
+        let _ = compose(&parts.concat()).map(|d| d.root.map(|root| root.to_value()));
+    }
+}
