@@ -5,9 +5,11 @@
 //! its deadline; the server carries calls in and events out.
 
 pub mod blobs;
+pub mod cli;
+pub mod config;
 pub mod module;
 pub mod modules;
 pub mod policy;
+pub mod process;
 pub mod runner;
 pub mod server;
-pub mod process;

@@ -3,8 +3,6 @@
 pub mod event;
 pub mod input;
 pub mod plan;
-//! The controller as a library: inputs, templates, scheduling and dispatch.
-
+pub mod scheduler;
 pub mod template;
 pub mod vars;
-pub mod scheduler;

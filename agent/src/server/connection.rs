@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustle_protocol::HostName;
+use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
     ControlNotice, ControlRequest, Hello, HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
@@ -35,7 +36,8 @@ impl Session {
 }
 
 /// Serves one connection until it is closed.
-pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, controller: HostName) {
+pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
+    let (connection, controller) = (peer.connection, peer.identity.name);
     let peer = connection.remote_address();
     match greet(&shared, &connection, &controller).await {
         Ok((hello, control)) => {
@@ -178,11 +180,25 @@ fn obey(session: &Session, request: ControlRequest) {
             }));
         }
         ControlRequest::Revocations(list) => {
-            if let Some(take) = &session.shared.take_revocations {
-                take(list);
+            if let Err(error) = take_revocations(session, list) {
+                warn!(%error, "revocation list not taken");
             }
         }
         // Results are not kept beyond the connection, so there is nothing to let go.
         ControlRequest::Acknowledge(_) => {}
+    }
+}
+
+/// A list that our CA signed, newer than ours, holds from now on. It is not written to disk: the file that the operator
+/// put there stays the operator's.
+fn take_revocations(session: &Session, list: Vec<u8>) -> Result<(), String> {
+    let listener = &session.shared.listener;
+    let updated = listener.identity().with_revocations(list.into()).map_err(|error| error.to_string())?;
+    match updated {
+        Some(identity) => {
+            info!("took a newer revocation list from the controller");
+            listener.replace_identity(identity).map_err(|error| error.to_string())
+        }
+        None => Ok(()),
     }
 }

@@ -7,8 +7,8 @@ mod incoming;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::Endpoint;
 use rustle_protocol::HostName;
+use rustle_protocol::endpoint::{Arrival, Listener, Peer};
 use rustle_protocol::message::{Call, Refusal, close};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,6 +22,9 @@ use crate::runner::{Admitted, Runner, drained};
 /// Controllers connected at once. A fleet has a handful; more is a fault or an attack.
 pub const CONNECTIONS_MAX: usize = 64;
 
+/// How often an open connection's certificate is judged again: a revoked or expired one is cut off within a minute.
+const RECHECK_EVERY: Duration = Duration::from_secs(30);
+
 /// What results and close frames get to arrive when the agent ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -32,14 +35,14 @@ pub struct Shared {
     pub boot_id: String,
     pub runner: Runner,
     pub blobs: BlobStore,
-    /// Takes a revocation list from a controller.
-    pub take_revocations: Option<Box<dyn Fn(Vec<u8>) + Send + Sync>>,
+    pub listener: Listener,
     draining: watch::Sender<bool>,
 }
 
 impl Shared {
-    pub fn new(host: HostName, runner: Runner, blobs: BlobStore) -> Shared {
-        Shared { host, boot_id: boot_id(), runner, blobs, take_revocations: None, draining: watch::Sender::new(false) }
+    pub fn new(listener: Listener, runner: Runner, blobs: BlobStore) -> Shared {
+        let host = listener.identity().identity().name.clone();
+        Shared { host, boot_id: boot_id(), runner, blobs, listener, draining: watch::Sender::new(false) }
     }
 
     fn is_draining(&self) -> bool {
@@ -60,36 +63,17 @@ fn boot_id() -> String {
 }
 
 /// Serves until `shutdown` ends, then drains: no new calls, running ones get `drain` to end and are stopped after that.
-pub async fn serve(
-    endpoint: Endpoint,
-    shared: Arc<Shared>,
-    peer_name: impl Fn(&quinn::Connection) -> Option<HostName>,
-    shutdown: impl Future<Output = ()>,
-    drain: Duration,
-) {
+pub async fn serve(shared: Arc<Shared>, shutdown: impl Future<Output = ()>, drain: Duration) {
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
-            incoming = endpoint.accept() => match incoming {
-                Some(incoming) if connections.len() >= CONNECTIONS_MAX => incoming.refuse(),
-                Some(incoming) => drop(connections.spawn(accept(incoming))),
+            arrival = shared.listener.accept() => match arrival {
+                Some(arrival) if connections.len() >= CONNECTIONS_MAX => arrival.refuse(),
+                Some(arrival) => drop(connections.spawn(take_in(Arc::clone(&shared), arrival))),
                 None => break,
             },
-            Some(accepted) = connections.join_next() => {
-                if let Ok(Accepted::Connected(connection)) = accepted {
-                    match peer_name(&connection) {
-                        Some(name) => {
-                            let shared = Arc::clone(&shared);
-                            drop(connections.spawn(async move {
-                                connection::serve(shared, connection, name).await;
-                                Accepted::Closed
-                            }));
-                        }
-                        None => connection.close(close::IDENTITY.into(), b"no controller's identity"),
-                    }
-                }
-            }
+            Some(_) = connections.join_next() => {}
             () = &mut shutdown => break,
         }
     }
@@ -103,22 +87,27 @@ pub async fn serve(
     }
     // The last results are on their way; a peer that does not take them is not waited for long.
     let _ = tokio::time::timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await;
-    endpoint.close(close::SHUTDOWN.into(), b"the agent is shutting down");
-    let _ = tokio::time::timeout(LAST_WORDS, endpoint.wait_idle()).await;
+    shared.listener.close(close::SHUTDOWN, "the agent is shutting down", LAST_WORDS).await;
 }
 
-enum Accepted {
-    Connected(quinn::Connection),
-    Closed,
+async fn take_in(shared: Arc<Shared>, arrival: Arrival) {
+    let address = arrival.address();
+    match arrival.handshake().await {
+        Ok(peer) => watch_peer(&peer, connection::serve(shared, peer.clone())).await,
+        Err(fault) => warn!(%address, %fault, "controller refused"),
+    }
 }
 
-async fn accept(incoming: quinn::Incoming) -> Accepted {
-    let peer = incoming.remote_address();
-    match incoming.await {
-        Ok(connection) => Accepted::Connected(connection),
-        Err(error) => {
-            warn!(%peer, %error, "handshake failed");
-            Accepted::Closed
+/// Serves `peer` and looks every now and then whether it may still be served.
+async fn watch_peer(peer: &Peer, serving: impl Future<Output = ()>) {
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            () = &mut serving => return,
+            () = tokio::time::sleep(RECHECK_EVERY) => if let Err(refused) = peer.recheck() {
+                warn!(peer = %peer.identity, %refused, "connection cut");
+                peer.connection.close(close::IDENTITY.into(), refused.to_string().as_bytes());
+            },
         }
     }
 }

@@ -1,0 +1,158 @@
+//! The agent's command line and its life from start to end, for the `rustle-agent` binary and for the lab, whose
+//! agents are `rustle-exec` started again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use rustle_protocol::endpoint::Listener;
+use rustle_protocol::loaded_identity::IdentityFiles;
+use rustle_protocol::transport::TransportOptions;
+use rustle_protocol::{LoadedIdentity, Role};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::blobs::BlobStore;
+use crate::config::Config;
+use crate::runner::Runner;
+use crate::server::{self, SOFTWARE, Shared};
+
+/// Threads beyond one per call: for received files and the odd look at the disk.
+const SPARE_THREADS: usize = 8;
+
+/// `rustle-agent --config FILE`
+#[derive(Clone, Debug, Args)]
+pub struct AgentArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/rustle-agent/agent.toml")]
+    pub config: PathBuf,
+
+    /// Say what would stop the agent from starting, and stop
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// End, as at SIGTERM, when standard input is closed
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+}
+
+/// What is read before the agent gives up the file system it was started in, if it does: a lab host's moves into its own.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    identity: LoadedIdentity,
+    until_stdin_closes: bool,
+}
+
+/// Reads configuration and identity.
+///
+/// # Errors
+/// The sentence to show.
+pub fn prepare(args: &AgentArgs) -> Result<Prepared, String> {
+    let config = Config::load(&args.config).map_err(|error| error.to_string())?;
+    let identity = LoadedIdentity::load(&IdentityFiles::in_dir(&config.identity)).map_err(|error| chain(&error))?;
+    if identity.identity().role != Role::Agent {
+        return Err(format!(
+            "{} holds the identity {}, which is not an agent's",
+            config.identity.display(),
+            identity.identity()
+        ));
+    }
+    Ok(Prepared { config, identity, until_stdin_closes: args.until_stdin_closes })
+}
+
+/// Runs the agent until it is told to end. Logs to standard error; tells systemd when it is ready.
+pub fn run(prepared: Prepared) -> ExitCode {
+    init_logging();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(prepared.config.limits.calls as usize + SPARE_THREADS)
+        .build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(prepared)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUSTLE_LOG_LEVEL")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    // A second start in one process keeps the first one's logging.
+    let _ = subscriber.try_init();
+}
+
+async fn serve(prepared: Prepared) -> Result<(), String> {
+    let Prepared { config, identity, until_stdin_closes } = prepared;
+    let name = identity.identity().to_string();
+    let shared = Arc::new(open(&config, identity)?);
+    let address = shared.listener.local_address().map_err(|error| error.to_string())?;
+    let shutdown = shutdown(until_stdin_closes)?;
+    info!(identity = name, %address, "{SOFTWARE} listens");
+    tell_ready(&shared, address);
+    server::serve(shared, shutdown, config.limits.drain()).await;
+    info!("ended");
+    Ok(())
+}
+
+fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
+    let options = TransportOptions { idle_timeout: config.limits.idle(), ..TransportOptions::default() };
+    let listener = Listener::bind(config.listen, identity, &options).map_err(|error| chain(&error))?;
+    if listener.buffers().are_small() {
+        warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
+    }
+    let runner = Runner::new(config.policy.clone(), config.limits.calls);
+    let blobs = BlobStore::open(config.state.join("blobs"), config.limits.blob_cache_mib * 1024 * 1024)
+        .map_err(|error| format!("cannot use {}: {error}", config.state.display()))?;
+    Ok(Shared::new(listener, runner, blobs))
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// `X_RUSTLE_LISTEN` tells the port to whoever started the agent with port 0.
+fn tell_ready(shared: &Shared, address: SocketAddr) {
+    let states = [
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&format!("{} listens on {address}", shared.host)),
+        sd_notify::NotifyState::Custom(&format!("X_RUSTLE_LISTEN={} {address}", shared.host)),
+    ];
+    if let Err(error) = sd_notify::notify(&states) {
+        warn!(%error, "cannot tell the service manager that the agent is ready");
+    }
+}
+
+/// Ends at SIGTERM or SIGINT, or when standard input is closed if that was asked for.
+fn shutdown(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, String> {
+    let handler = |kind| signal(kind).map_err(|error| format!("cannot take signals: {error}"));
+    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    Ok(async move {
+        let stdin_closed = async {
+            if until_stdin_closes {
+                // Reading blocks a thread for the agent's whole life; that thread is what the option costs.
+                let _ =
+                    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stdin_closed => {}
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    })
+}

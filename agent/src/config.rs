@@ -1,0 +1,126 @@
+//! The agent's configuration file, TOML. Every key has a default but the identity; an unknown key is an error.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::policy::Policy;
+
+/// Where the agent listens if nobody says otherwise; UDP.
+pub const PORT: u16 = 7443;
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and UDP port. Default: every address, port 7443.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Folder with `cert.pem`, `key.pem`, `ca.pem` and, if there is one, `crl.pem`.
+    pub identity: PathBuf,
+    /// Folder for what the agent keeps: received files. Default: `/var/lib/rustle-agent`.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Calls that run at once, over all controllers. Default 16.
+    pub calls: u32,
+    /// Received files kept for the next use, MiB. Default 1024.
+    pub blob_cache_mib: u64,
+    /// Seconds that running calls get to end when the agent is told to stop. Default 60.
+    pub drain_s: u64,
+    /// Seconds without a sign of life after which a controller is gone. Default 8.
+    pub idle_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { calls: 16, blob_cache_mib: 1024, drain_s: 60, idle_s: 8 }
+    }
+}
+
+impl Limits {
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_s)
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, PORT).into()
+}
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/rustle-agent")
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {}: {source}", .path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// The message of the parser names line and column.
+    #[error("{}: {message}", .path.display())]
+    Parse { path: PathBuf, message: String },
+    #[error("{}: {key} must be {wanted}", .path.display())]
+    Value { path: PathBuf, key: &'static str, wanted: &'static str },
+}
+
+impl Config {
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key or a value out of bounds.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        let bad = |key, wanted| Err(ConfigError::Value { path: path.to_owned(), key, wanted });
+        match &config.limits {
+            Limits { calls: 0, .. } => bad("limits.calls", "at least 1"),
+            Limits { calls: 1025.., .. } => bad("limits.calls", "at most 1024: each is a thread"),
+            Limits { idle_s: 0..2, .. } => bad("limits.idle_s", "at least 2"),
+            _ => Ok(config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn everything_but_the_identity_has_a_default() {
+        let config = parse("identity = '/etc/rustle-agent/identity'").unwrap();
+        assert_eq!((config.listen.port(), config.limits.calls), (PORT, 16));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = parse("identity = '/x'\n[limits]\ncals = 3").unwrap_err();
+        assert!(error.contains("cals") && error.contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_named() {
+        let error = parse("identity = '/x'\n[limits]\ncalls = 0").unwrap_err();
+        assert_eq!(error, "agent.toml: limits.calls must be at least 1");
+    }
+}

@@ -1,0 +1,177 @@
+//! A plan and its plays.
+
+use indexmap::IndexMap;
+use rustle_protocol::HostName;
+
+use super::{PlayId, Task, TaskId};
+use crate::template::Authored;
+
+/// What is to be done, on which hosts, in which order. Checked: ids are places in its lists, hosts are resolved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it came from: a path, or `-`.
+    pub source: String,
+    pub plays: Vec<Play>,
+    /// Tasks and handlers of all plays; a [`TaskId`] is a place in here.
+    pub tasks: Vec<Task>,
+    /// The plan was made for a dry run: it is run in check mode whatever the command line says.
+    pub check_mode: bool,
+    pub diff: bool,
+    pub forks: Option<usize>,
+    /// BLAKE3, hex, over what the plan says, whatever the order of keys and the time it was made.
+    pub digest: String,
+    /// What the operator should know of it.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// # Panics
+    /// With an id of another plan.
+    pub fn task(&self, id: TaskId) -> &Task {
+        &self.tasks[id.index()]
+    }
+
+    /// # Panics
+    /// With an id of another plan.
+    pub fn play(&self, id: PlayId) -> &Play {
+        &self.plays[id.index()]
+    }
+
+    /// Every host that a play names, in the order of first mention.
+    pub fn hosts(&self) -> Vec<&HostName> {
+        let mut seen = std::collections::HashSet::new();
+        self.plays.iter().flat_map(|play| &play.hosts).filter(|host| seen.insert(*host)).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Play {
+    pub id: PlayId,
+    pub name: String,
+    /// In order of dispatch. Empty for a play that names nobody; then [`empty_reason`](Self::empty_reason) says why.
+    pub hosts: Vec<HostName>,
+    pub empty_reason: Option<String>,
+    pub strategy: Strategy,
+    pub waves: Waves,
+    /// `None`: if a task mentions a fact.
+    pub gather_facts: Option<bool>,
+    pub vars: IndexMap<String, Authored>,
+    /// In order.
+    pub tasks: Vec<TaskId>,
+    /// In order of definition.
+    pub handlers: Vec<TaskId>,
+    pub any_errors_fatal: bool,
+    /// Percent of a batch's hosts.
+    pub max_fail_percentage: Option<f64>,
+    pub force_handlers: bool,
+}
+
+/// How hosts go through a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    Linear,
+    Rolling,
+    Free,
+    HostPinned,
+    /// As free, and tasks that need nothing from the controller in between travel together.
+    Batch,
+}
+
+/// How a play's hosts are cut into batches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waves {
+    One,
+    /// As the plan lists them.
+    Explicit(Vec<Vec<HostName>>),
+    /// Ansible's `serial`: the last size repeats.
+    Serial(Vec<SerialSize>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SerialSize {
+    /// 0 means all that are left.
+    Count(u32),
+    /// Of the play's hosts, rounded down, at least one.
+    Percent(f64),
+}
+
+impl Waves {
+    /// The batches of `hosts`, in order. Explicit batches keep their order and lose hosts that are not among `hosts`.
+    pub fn cut(&self, hosts: &[HostName]) -> Vec<Vec<HostName>> {
+        match self {
+            Waves::One => vec![hosts.to_vec()],
+            Waves::Explicit(batches) => explicit(batches, hosts),
+            Waves::Serial(sizes) => serial(sizes, hosts),
+        }
+    }
+}
+
+fn explicit(batches: &[Vec<HostName>], hosts: &[HostName]) -> Vec<Vec<HostName>> {
+    let wanted: std::collections::HashSet<_> = hosts.iter().collect();
+    let kept = batches.iter().map(|batch| batch.iter().filter(|host| wanted.contains(host)).cloned().collect());
+    kept.filter(|batch: &Vec<_>| !batch.is_empty()).collect()
+}
+
+fn serial(sizes: &[SerialSize], hosts: &[HostName]) -> Vec<Vec<HostName>> {
+    let mut batches = Vec::new();
+    let mut left = hosts;
+    let last = sizes.last().copied().unwrap_or(SerialSize::Count(0));
+    let mut sizes = sizes.iter().copied().chain(std::iter::repeat(last));
+    while !left.is_empty() {
+        let size = match sizes.next().unwrap_or(last) {
+            SerialSize::Count(0) => left.len(),
+            SerialSize::Count(count) => count as usize,
+            SerialSize::Percent(percent) => ((hosts.len() as f64 * percent / 100.0) as usize).max(1),
+        };
+        let (batch, rest) = left.split_at(size.min(left.len()));
+        batches.push(batch.to_vec());
+        left = rest;
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(count: usize) -> Vec<HostName> {
+        (1..=count).map(|n| format!("h{n}").parse().unwrap()).collect()
+    }
+
+    fn sizes(waves: &Waves, count: usize) -> Vec<usize> {
+        waves.cut(&hosts(count)).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn the_last_size_of_a_list_repeats() {
+        let waves = Waves::Serial(vec![SerialSize::Count(1), SerialSize::Percent(20.0)]);
+        assert_eq!(sizes(&waves, 10), [1, 2, 2, 2, 2, 1]);
+    }
+
+    #[test]
+    fn a_percentage_is_rounded_down_but_never_to_nobody() {
+        assert_eq!(sizes(&Waves::Serial(vec![SerialSize::Percent(30.0)]), 5), [1; 5]);
+        assert_eq!(sizes(&Waves::Serial(vec![SerialSize::Percent(1.0)]), 3), [1; 3]);
+    }
+
+    #[test]
+    fn zero_means_all_that_are_left() {
+        assert_eq!(sizes(&Waves::Serial(vec![SerialSize::Count(2), SerialSize::Count(0)]), 7), [2, 5]);
+    }
+
+    #[test]
+    fn explicit_batches_keep_their_order_and_lose_other_hosts() {
+        let all = hosts(4);
+        let batches = vec![vec![all[3].clone(), all[0].clone()], vec![all[2].clone()]];
+        let cut = Waves::Explicit(batches).cut(&all[..2]);
+        assert_eq!(cut, [vec![all[0].clone()]]);
+    }
+
+    #[test]
+    fn every_host_is_in_exactly_one_batch() {
+        for count in 0..40 {
+            let waves = Waves::Serial(vec![SerialSize::Count(3), SerialSize::Percent(15.0)]);
+            assert_eq!(waves.cut(&hosts(count)).concat(), hosts(count));
+        }
+    }
+}
