@@ -1,5 +1,8 @@
 //! The controller: reads plans, decides what runs where and when, carries it to the agents, tells what happened.
 
+pub mod actions;
+pub mod dispatch;
+pub mod engine;
 pub mod event;
 pub mod input;
 pub mod plan;

@@ -21,3 +21,8 @@ pub use file::TemplateFileOptions;
 pub use templar::{Conditionals, Templar};
 
 pub(crate) use convert::View;
+
+/// A value as Python prints it: text as it is, everything else as its `repr`.
+pub(crate) fn python_text(value: &rustle_protocol::Value) -> String {
+    python::text(&View::of_data(&std::sync::Arc::new(value.clone())))
+}

@@ -1,0 +1,61 @@
+//! `assert`: fails unless all its conditions hold.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+use crate::template::Conditionals;
+
+arguments! {
+    pub(super) struct AssertArgs {
+        /// Conditions, as in `when`.
+        that: Value,
+        /// What to say if one does not hold.
+        fail_msg | "msg": Option<Value>,
+        /// What to say if all hold.
+        success_msg: Option<Value>,
+        /// Say nothing of what held.
+        quiet: bool = false,
+    }
+}
+
+pub(super) struct Assert;
+
+impl LocalAction for Assert {
+    type Args = AssertArgs;
+
+    const NAME: &'static str = "ansible.builtin.assert";
+
+    fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let conditions = match args.that {
+            Value::List(conditions) => conditions,
+            one => vec![one],
+        };
+        for condition in conditions {
+            if holds(&condition, cx)? {
+                continue;
+            }
+            let msg = args.fail_msg.unwrap_or_else(|| "Assertion failed".into());
+            let failed = ModuleError::new("").with("assertion", condition).with("evaluated_to", false);
+            return Err(failed.with("msg", msg));
+        }
+        let msg = args.success_msg.unwrap_or_else(|| "All assertions passed".into());
+        Ok(ModuleResult::ok().with("msg", msg))
+    }
+}
+
+fn holds(condition: &Value, cx: &ExecutionContext<'_>) -> Result<bool, ModuleError> {
+    match condition {
+        Value::Bool(holds) => Ok(*holds),
+        Value::String(expression) => {
+            cx.templar.condition(expression, cx.scope, Conditionals::Lenient).map_err(|error| {
+                ModuleError::new(format!("The conditional check '{expression}' failed. {error}"))
+                    .with("assertion", expression.as_str())
+            })
+        }
+        other => Err(ModuleError::new(format!("'that' must be a condition or a list of them, not a {}", other.kind()))),
+    }
+}

@@ -1,0 +1,55 @@
+//! `debug`: prints a message or a variable.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+use crate::template::{Authored, TemplateError};
+
+arguments! {
+    pub(super) struct DebugArgs {
+        /// What to print.
+        msg: Option<Value>,
+        /// A variable or expression to print instead.
+        var: Option<Value>,
+        /// Say it only from this many `-v` on.
+        verbosity: u32 = 0,
+    }
+}
+
+pub(super) struct Debug;
+
+impl LocalAction for Debug {
+    type Args = DebugArgs;
+
+    const NAME: &'static str = "ansible.builtin.debug";
+
+    fn run(&self, args: DebugArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        if args.msg.is_some() && args.var.is_some() {
+            return Err(ModuleError::new("'msg' and 'var' are incompatible options"));
+        }
+        if args.verbosity > u32::from(cx.settings.verbosity) {
+            return Ok(ModuleResult::skipped("Verbosity threshold not met."));
+        }
+        match args.var {
+            Some(Value::String(expression)) => shown(&expression, cx),
+            // What was no text has been evaluated already.
+            Some(value) => Ok(ModuleResult::ok().with(value.kind(), value.clone())),
+            None => Ok(ModuleResult::ok().with("msg", args.msg.unwrap_or_else(|| "Hello world!".into()))),
+        }
+    }
+}
+
+/// `var: x` is text that the author wrote, and the one argument that is an expression without braces.
+fn shown(expression: &str, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+    let braced = if expression.contains("{{") { expression.to_owned() } else { format!("{{{{ {expression} }}}}") };
+    let authored = Authored::from_value(Value::from(braced));
+    match cx.templar.render(&authored, cx.scope) {
+        Ok(value) => Ok(ModuleResult::ok().with(expression, value)),
+        Err(TemplateError::Undefined { .. }) => Ok(ModuleResult::ok().with(expression, "VARIABLE IS NOT DEFINED!")),
+        Err(error) => Err(ModuleError::new(error.to_string())),
+    }
+}

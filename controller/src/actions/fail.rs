@@ -1,0 +1,28 @@
+//! `fail`: fails, with a message.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+
+arguments! {
+    pub(super) struct FailArgs {
+        /// Why.
+        msg: String = "Failed as requested from task".into(),
+    }
+}
+
+pub(super) struct Fail;
+
+impl LocalAction for Fail {
+    type Args = FailArgs;
+
+    const NAME: &'static str = "ansible.builtin.fail";
+
+    fn run(&self, args: FailArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        Err(ModuleError::new(args.msg))
+    }
+}

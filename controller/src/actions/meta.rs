@@ -1,0 +1,65 @@
+//! `meta`: words to the engine itself.
+
+use std::str::FromStr;
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+
+arguments! {
+    pub(super) struct MetaArgs {
+        /// What to do.
+        _raw_params | "free_form": String,
+    }
+}
+
+/// What a `meta` task says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meta {
+    FlushHandlers,
+    EndPlay,
+    EndBatch,
+    EndHost,
+    ClearFacts,
+    ClearHostErrors,
+    /// Nothing to do here: connections mend themselves and inventories do not change during a run.
+    Noop,
+}
+
+impl FromStr for Meta {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Meta, String> {
+        match word.trim() {
+            "flush_handlers" => Ok(Meta::FlushHandlers),
+            "end_play" => Ok(Meta::EndPlay),
+            "end_batch" => Ok(Meta::EndBatch),
+            "end_host" => Ok(Meta::EndHost),
+            "clear_facts" => Ok(Meta::ClearFacts),
+            "clear_host_errors" => Ok(Meta::ClearHostErrors),
+            "noop" | "reset_connection" | "refresh_inventory" => Ok(Meta::Noop),
+            other => Err(format!(
+                "invalid meta action requested: {other}; there are flush_handlers, end_play, end_batch, end_host, \
+                 clear_facts, clear_host_errors, reset_connection, refresh_inventory and noop"
+            )),
+        }
+    }
+}
+
+/// What is left of a `meta` task once the engine has done what it says.
+pub(super) struct MetaAction;
+
+impl LocalAction for MetaAction {
+    type Args = MetaArgs;
+
+    const NAME: &'static str = "ansible.builtin.meta";
+
+    fn run(&self, args: MetaArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        args._raw_params.parse::<Meta>().map_err(ModuleError::new)?;
+        Ok(ModuleResult::ok())
+    }
+}

@@ -1,0 +1,95 @@
+//! What the controller itself does for a task: all of `debug` or `set_fact`, and for `copy` and `template` the part that
+//! needs the controller's files and variables, before the agent's module does the rest.
+
+mod assert;
+mod copy;
+mod debug;
+mod fail;
+mod meta;
+mod script;
+mod set_fact;
+mod template;
+mod unarchive;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use rustle_agent::module::{AnyModule, ArgError, ArgSpec, ModuleArgs, ModuleError, args};
+use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
+
+pub use meta::Meta;
+
+use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+
+/// Every action.
+pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
+    vec![
+        Arc::new(Here(assert::Assert)),
+        Arc::new(Here(debug::Debug)),
+        Arc::new(Here(fail::Fail)),
+        Arc::new(Here(meta::MetaAction)),
+        Arc::new(Here(set_fact::SetFact)),
+        Arc::new(copy::Copy),
+        Arc::new(script::Script),
+        Arc::new(template::Template),
+        Arc::new(unarchive::Unarchive),
+    ]
+}
+
+/// Work that needs no host: it ends at once and changes nothing anywhere.
+trait LocalAction: Send + Sync {
+    type Args: ModuleArgs + Send;
+    const NAME: &'static str;
+    /// Whether any argument name will do: the names are the task's own.
+    const ANY_ARGS: bool = false;
+
+    /// # Errors
+    /// The failed task's result.
+    fn run(&self, args: Self::Args, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError>;
+}
+
+/// A [`LocalAction`] as the engine takes it.
+struct Here<A>(A);
+
+impl<A: LocalAction> Here<A> {
+    fn parse(args: Map) -> Result<A::Args, ArgError> {
+        // An action that takes any name parses none of them.
+        args::parse(A::NAME, if A::ANY_ARGS { Map::new() } else { args })
+    }
+}
+
+impl<A: LocalAction> ModuleExecutor for Here<A> {
+    fn name(&self) -> &str {
+        A::NAME
+    }
+
+    fn supports_check_mode(&self) -> bool {
+        true
+    }
+
+    fn supports_diff(&self) -> bool {
+        false
+    }
+
+    fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
+        if A::ANY_ARGS { &[] } else { A::Args::GROUPS }
+    }
+
+    fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        Self::parse(args.clone()).map(drop)
+    }
+
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
+        let result = match Self::parse(args.clone()) {
+            Ok(parsed) => self.0.run(parsed, args, cx).unwrap_or_else(ModuleError::into_result),
+            Err(error) => ModuleResult::failed(error.to_string()),
+        };
+        Box::pin(std::future::ready(Ok(result)))
+    }
+}
+
+/// The agent's module of this name, for an action that prepares its arguments.
+fn agent_module(name: &str) -> &'static dyn AnyModule {
+    rustle_agent::modules::find(name).expect("an action's agent module is among the agent's modules")
+}

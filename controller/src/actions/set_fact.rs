@@ -1,0 +1,45 @@
+//! `set_fact`: keeps values for the rest of the run.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+
+arguments! {
+    /// The names are the task's own; only `cacheable` means something else.
+    pub(super) struct SetFactArgs {}
+}
+
+pub(super) struct SetFact;
+
+impl LocalAction for SetFact {
+    type Args = SetFactArgs;
+
+    const NAME: &'static str = "ansible.builtin.set_fact";
+    const ANY_ARGS: bool = true;
+
+    fn run(&self, _args: SetFactArgs, mut raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let cacheable = raw.shift_remove("cacheable");
+        if raw.is_empty() {
+            return Err(ModuleError::new(
+                "No key/value pairs provided, at least one is required for this action to succeed",
+            ));
+        }
+        if let Some(name) = raw.keys().find(|name| !is_identifier(name)) {
+            return Err(ModuleError::new(format!(
+                "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, \
+                 and contain only letters, numbers and underscores."
+            )));
+        }
+        let cacheable = cacheable.is_some_and(|value| value == Value::Bool(true) || value.as_str() == Some("yes"));
+        Ok(ModuleResult::ok().with("ansible_facts", raw).with("_ansible_facts_cacheable", cacheable))
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,134 @@
+//! `template`: renders a file here with the host's variables, and has the agent put the text in place as `copy` does.
+
+use std::path::Path;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustle_agent::arguments;
+use rustle_agent::module::{ArgError, ArgSpec, ModuleArgs, args};
+use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
+
+use super::agent_module;
+use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::template::TemplateFileOptions;
+
+arguments! {
+    /// What only `template` has; the rest is `copy`'s.
+    pub(super) struct TemplateArgs {
+        /// The template, beside the plan or in `templates/` there.
+        src: String,
+        newline_sequence: String = "\n".into(),
+        block_start_string: String = "{%".into(),
+        block_end_string: String = "%}".into(),
+        variable_start_string: String = "{{".into(),
+        variable_end_string: String = "}}".into(),
+        comment_start_string: String = "{#".into(),
+        comment_end_string: String = "#}".into(),
+        trim_blocks: bool = true,
+        lstrip_blocks: bool = false,
+        output_encoding: String = "utf-8".into(),
+    }
+}
+
+/// Arguments that go on to `copy`.
+const FOR_COPY: &[&str] = &[
+    "dest",
+    "backup",
+    "force",
+    "mode",
+    "owner",
+    "group",
+    "attributes",
+    "attr",
+    "follow",
+    "validate",
+    "unsafe_writes",
+    "seuser",
+    "serole",
+    "setype",
+    "selevel",
+];
+
+pub(super) struct Template;
+
+impl ModuleExecutor for Template {
+    fn name(&self) -> &str {
+        "ansible.builtin.template"
+    }
+
+    fn supports_check_mode(&self) -> bool {
+        true
+    }
+
+    fn supports_diff(&self) -> bool {
+        true
+    }
+
+    fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
+        // Its own first: `src` is required here and not in `copy`.
+        static GROUPS: std::sync::LazyLock<Vec<&'static [ArgSpec]>> = std::sync::LazyLock::new(|| {
+            TemplateArgs::GROUPS.iter().chain(agent_module("copy").arg_groups()).copied().collect()
+        });
+        &GROUPS
+    }
+
+    fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        split(args.clone()).map(drop)
+    }
+
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
+        async move {
+            match split(args).map_err(|error| error.to_string()).and_then(|(args, copy)| prepare(args, copy, cx)) {
+                Ok(copy) => cx.call("ansible.builtin.copy", copy).await,
+                Err(message) => Ok(ModuleResult::failed(message)),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The template's own arguments, and those for `copy`.
+fn split(mut all: Map) -> Result<(TemplateArgs, Map), ArgError> {
+    let mut copy = Map::new();
+    for name in FOR_COPY {
+        if let Some(value) = all.shift_remove(*name) {
+            copy.insert((*name).to_owned(), value);
+        }
+    }
+    if !copy.contains_key("dest") {
+        return Err(ArgError::Missing(vec!["dest".to_owned()]));
+    }
+    Ok((args::parse("template", all)?, copy))
+}
+
+fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Result<Map, String> {
+    let path = cx.files.find(&args.src, "templates").map_err(|error| error.to_string())?;
+    let source = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = cx
+        .templar
+        .render_file(&source, &path.to_string_lossy(), &options(&args, cx), cx.scope)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    if copy.get("mode").is_some_and(|mode| mode.as_str() == Some("preserve")) {
+        copy.insert("mode".into(), super::copy::mode_of(&path)?.into());
+    }
+    let name = Path::new(&args.src).file_name().map(|name| name.to_string_lossy().into_owned());
+    copy.insert("_original_basename".into(), name.into());
+    super::copy::put_content(&mut copy, text.into_bytes(), cx.blobs);
+    Ok(copy)
+}
+
+fn options(args: &TemplateArgs, cx: &ExecutionContext<'_>) -> TemplateFileOptions {
+    TemplateFileOptions {
+        newline_sequence: args.newline_sequence.clone(),
+        block_start_string: args.block_start_string.clone(),
+        block_end_string: args.block_end_string.clone(),
+        variable_start_string: args.variable_start_string.clone(),
+        variable_end_string: args.variable_end_string.clone(),
+        comment_start_string: args.comment_start_string.clone(),
+        comment_end_string: args.comment_end_string.clone(),
+        trim_blocks: args.trim_blocks,
+        lstrip_blocks: args.lstrip_blocks,
+        search_directories: cx.files.template_folders(),
+    }
+}

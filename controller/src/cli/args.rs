@@ -1,0 +1,310 @@
+//! The command line. What is not given is `None`: the environment, the configuration file and the defaults come after
+//! it, in [`super::settings`].
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+use crate::pki::PkiCommand;
+
+/// Runs automation plans on fleets of agents over mutual-TLS QUIC.
+#[derive(Debug, Parser)]
+#[command(name = "rustle-exec", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub run: PlanArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one module on the hosts of a pattern
+    Adhoc(AdhocArgs),
+    /// Show the inventory
+    Inventory(InventoryArgs),
+    /// Make and manage the fleet's certificates
+    Pki {
+        #[command(subcommand)]
+        command: PkiCommand,
+    },
+    /// Keep a throw-away fleet of agents on this machine
+    Lab {
+        #[command(subcommand)]
+        command: LabCommand,
+    },
+    /// Print the JSON schema of a file format
+    Schema { what: Schema },
+    /// What a lab's agents are: this program, started again
+    #[command(hide = true)]
+    LabAgent(rustle_agent::cli::AgentArgs),
+}
+
+/// `rustle-exec [OPTIONS] PLAN`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The plan: rustle-plan's or rustle-parse's JSON, or `-` for standard input
+    #[arg(value_name = "PLAN", required = true)]
+    pub plan: Option<PathBuf>,
+
+    /// rustle-parse's JSON for this plan: brings back inventory, variables, loops and more that the plan lost
+    #[arg(long, value_name = "FILE")]
+    pub parsed: Option<PathBuf>,
+
+    /// Only tasks with one of these tags (repeatable, or comma-separated)
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    pub tags: Vec<String>,
+
+    /// No tasks with one of these tags
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+
+    /// Begin at the task of this name
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+
+    /// Ask before each task: yes, no, continue without asking
+    #[arg(long)]
+    pub step: bool,
+
+    /// Read and check everything, show what would run where, contact nobody
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Hosts at once in a batch: a number, a percentage, or a comma-separated list of both
+    #[arg(long, value_name = "SIZES")]
+    pub serial: Option<String>,
+
+    /// How hosts go through the tasks
+    #[arg(long)]
+    pub strategy: Option<StrategyArg>,
+
+    /// Gather facts: when a play mentions one, always, or never
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    pub gather_facts: Option<GatherFacts>,
+
+    /// Keep facts in this folder and use them again
+    #[arg(long, value_name = "DIR")]
+    pub facts_cache: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What a plan's run and an ad-hoc run have in common.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Inventory: an INI or YAML file, a folder, an executable that prints JSON, or `host1,host2,` (repeatable)
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub inventory: Vec<PathBuf>,
+
+    /// Only hosts of this pattern
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+
+    /// Run against throw-away agents on this machine: one for each host, or hosts lab1..labN
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0", require_equals = true)]
+    pub lab: Option<u32>,
+
+    /// Change nothing; say what would change
+    #[arg(short = 'c', visible_short_alias = 'C', long)]
+    pub check: bool,
+
+    /// Show what changes in files
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+
+    /// Hosts with work in flight at once, at most [default: 50]
+    #[arg(short, long, value_name = "N", env = "RUSTLE_FORKS")]
+    pub forks: Option<usize>,
+
+    /// How hosts are reached [default: agent]
+    #[arg(long, value_name = "PLUGIN")]
+    pub connection_plugin: Option<ConnectionPlugin>,
+
+    /// Seconds a task may take [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "RUSTLE_EXEC_TIMEOUT")]
+    pub timeout: Option<u64>,
+
+    /// Tries again after a transport failure [default: 3]
+    #[arg(long, value_name = "N", env = "RUSTLE_MAX_RETRIES")]
+    pub retries: Option<u32>,
+
+    /// Seconds before the first retry; doubles each time [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    pub retry_delay: Option<f64>,
+
+    /// Go on with later batches and plays after failures
+    #[arg(long)]
+    pub continue_on_error: bool,
+
+    /// Stop at the first failure: start nothing more and cancel what runs
+    #[arg(short = 'k', long)]
+    pub fail_fast: bool,
+
+    /// More failures than this percentage of all hosts stop the run
+    #[arg(long, value_name = "PERCENT")]
+    pub max_fail_percentage: Option<f64>,
+
+    /// One Ctrl-C is final
+    #[arg(long)]
+    pub batch: bool,
+
+    /// Run tasks as another user
+    #[arg(short = 'b', long)]
+    pub r#become: bool,
+
+    /// The user that `-b` means [default: root]
+    #[arg(long, value_name = "USER")]
+    pub become_user: Option<String>,
+
+    /// Exit 0 only if every host went through
+    #[arg(long)]
+    pub require_all_success: bool,
+
+    /// Write a report of the run, JSON
+    #[arg(long, value_name = "FILE")]
+    pub report_file: Option<PathBuf>,
+
+    /// Write a log of everything that happens
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
+    /// Live progress: on a terminal, always, never; or every event as a JSON line
+    #[arg(long, value_name = "MODE")]
+    pub progress: Option<crate::report::ProgressMode>,
+
+    /// Say more (repeatable)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Folders with custom modules (repeatable, or colon-separated)
+    #[arg(short = 'M', long, value_name = "DIRS", value_delimiter = ':', env = "RUSTLE_MODULE_PATH")]
+    pub module_path: Vec<PathBuf>,
+
+    /// If the run fails, remove what it left on the hosts' agents: received files
+    #[arg(long)]
+    pub cleanup_on_failure: bool,
+
+    /// Variables above all others: `key=value ...`, JSON or YAML, or `@FILE` (repeatable)
+    #[arg(short, long, value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+
+    /// Folder with this controller's cert.pem, key.pem and ca.pem
+    #[arg(long, value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+
+    /// Configuration file [default: rustle-exec/config.toml in $XDG_CONFIG_HOME or ~/.config, else in /etc]
+    #[arg(long, value_name = "FILE", env = "RUSTLE_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// What is logged to standard error: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", env = "RUSTLE_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// `rustle-exec adhoc PATTERN -m MODULE -a ARGS`
+#[derive(Debug, Args)]
+pub struct AdhocArgs {
+    /// Hosts: names, groups, globs
+    pub pattern: String,
+
+    /// The module
+    #[arg(short, long, default_value = "command")]
+    pub module: String,
+
+    /// Its arguments: `key=value ...`, a command line, or JSON
+    #[arg(short, long, default_value = "")]
+    pub args: String,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `rustle-exec inventory`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "graph", "host"]))]
+pub struct InventoryArgs {
+    /// Everything, as JSON
+    #[arg(long)]
+    pub list: bool,
+
+    /// Groups and hosts as a tree
+    #[arg(long)]
+    pub graph: bool,
+
+    /// One host's variables
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+
+    /// Inventory (repeatable)
+    #[arg(short, long, value_name = "INVENTORY", required = true)]
+    pub inventory: Vec<PathBuf>,
+
+    /// Only hosts of this pattern
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+}
+
+/// `rustle-exec lab`
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Start agents and write DIR/hosts.ini
+    Up {
+        /// How many hosts: lab1..labN
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        hosts: u32,
+        /// Folder for everything the lab has
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Give each host an overlay of this machine's root file system and a host name of its own (root only)
+        #[arg(long)]
+        overlay: bool,
+    },
+    /// Stop the agents of a lab and remove what it made
+    Down {
+        /// The folder given to `lab up`
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Schema {
+    Report,
+    Plan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrategyArg {
+    Linear,
+    Rolling,
+    Free,
+    #[value(name = "host_pinned", alias = "host-pinned")]
+    HostPinned,
+    /// Tasks travel in segments: one round trip for many
+    Batch,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatherFacts {
+    /// When a play mentions a fact.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionPlugin {
+    /// An agent over QUIC.
+    #[default]
+    Agent,
+    /// This machine, in this process.
+    Local,
+}

@@ -1,0 +1,160 @@
+//! Turns a plan into what the scheduler understands: numbers for hosts, steps for tasks, every decision that does not
+//! depend on what happens already made.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rustle_protocol::HostName;
+
+use super::module::Registry;
+use crate::actions::Meta;
+use crate::plan::{Plan, Play, Strategy as PlanStrategy, Task};
+use crate::scheduler::{
+    HandlerStep, HostIx, Limits, OnFailure, Percent, PlayProgram, Program, Step, StepKind, Strategy,
+};
+use crate::template::{Authored, Templar};
+
+/// The hosts of a run and their numbers.
+#[derive(Debug)]
+pub struct HostTable {
+    names: Vec<HostName>,
+    numbers: HashMap<HostName, HostIx>,
+}
+
+impl HostTable {
+    pub fn new(plan: &Plan) -> HostTable {
+        let names: Vec<HostName> = plan.hosts().into_iter().cloned().collect();
+        let numbers = names.iter().cloned().zip((0..).map(HostIx)).collect();
+        HostTable { names, numbers }
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// # Panics
+    /// With a number of another run.
+    pub fn name(&self, host: HostIx) -> &HostName {
+        &self.names[host.index()]
+    }
+
+    pub fn names(&self) -> &[HostName] {
+        &self.names
+    }
+
+    fn number(&self, host: &HostName) -> Option<HostIx> {
+        self.numbers.get(host).copied()
+    }
+
+    fn numbers<'a>(&self, hosts: impl IntoIterator<Item = &'a HostName>) -> Vec<HostIx> {
+        hosts.into_iter().filter_map(|host| self.number(host)).collect()
+    }
+}
+
+/// The program of `plan`.
+pub fn compile(plan: &Plan, hosts: &HostTable, limits: Limits, registry: &Registry, templar: &Templar) -> Program {
+    let plays = plan.plays.iter().map(|play| compile_play(plan, play, hosts, registry, templar)).collect();
+    Program { hosts: hosts.len(), plays, limits }
+}
+
+fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry, templar: &Templar) -> PlayProgram {
+    let tasks: Vec<&Task> = play.tasks.iter().map(|id| plan.task(*id)).collect();
+    let joins = match play.strategy {
+        PlanStrategy::Batch => Segments { registry, templar, volatile: volatile_names(&tasks) }.joins(&tasks),
+        PlanStrategy::Linear | PlanStrategy::Rolling | PlanStrategy::Free | PlanStrategy::HostPinned => {
+            vec![false; tasks.len()]
+        }
+    };
+    let on_failure = |task: &Task| OnFailure {
+        any_errors_fatal: play.any_errors_fatal || task.any_errors_fatal,
+        ignore_unreachable: task.ignore_unreachable,
+    };
+    let steps = tasks.iter().zip(joins).map(|(task, joins_segment)| Step {
+        task: task.id,
+        kind: if meta_of(task) == Some(Meta::FlushHandlers) { StepKind::FlushHandlers } else { StepKind::Task },
+        hosts: task.hosts.as_ref().map(|only| hosts.numbers(only).into_iter().collect()),
+        joins_segment,
+        on_failure: on_failure(task),
+    });
+    let handlers =
+        play.handlers.iter().map(|id| HandlerStep { task: *id, on_failure: on_failure(plan.task(*id)) }).collect();
+    PlayProgram {
+        play: play.id,
+        batches: play.waves.cut(&play.hosts).iter().map(|batch| hosts.numbers(batch)).collect(),
+        strategy: strategy(play.strategy),
+        rolling: play.strategy == PlanStrategy::Rolling,
+        steps: steps.collect(),
+        handlers,
+        max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
+        force_handlers: play.force_handlers,
+    }
+}
+
+fn strategy(strategy: PlanStrategy) -> Strategy {
+    match strategy {
+        PlanStrategy::Linear | PlanStrategy::Rolling => Strategy::Linear,
+        PlanStrategy::Free | PlanStrategy::Batch => Strategy::Free,
+        PlanStrategy::HostPinned => Strategy::HostPinned,
+    }
+}
+
+/// What a `meta` task says; `None` for any other task, and for a word that only the host's variables give.
+pub(super) fn meta_of(task: &Task) -> Option<Meta> {
+    if rustle_agent::module::short_name(&task.module) != "meta" {
+        return None;
+    }
+    match task.args.get("_raw_params").or_else(|| task.args.get("free_form")) {
+        Some(Authored::Data(word)) => word.as_str()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Decides which tasks may travel behind the one before them.
+struct Segments<'a> {
+    registry: &'a Registry,
+    templar: &'a Templar,
+    /// Names whose values change while the play runs.
+    volatile: BTreeSet<String>,
+}
+
+impl Segments<'_> {
+    fn joins(&self, tasks: &[&Task]) -> Vec<bool> {
+        let plain: Vec<bool> = tasks.iter().map(|task| self.is_plain(task)).collect();
+        // The one before must be one that leaves nothing to do on the controller either.
+        (0..tasks.len()).map(|at| at > 0 && plain[at] && plain[at - 1]).collect()
+    }
+
+    /// Its arguments are known before the play runs, and its result needs nothing but to be told.
+    fn is_plain(&self, task: &Task) -> bool {
+        let is_call = self.registry.find(&task.module).is_some_and(|module| module.as_call().is_some());
+        let only_says_what_to_do = task.when.is_empty()
+            && task.loop_items.is_none()
+            && task.until.is_none()
+            && task.changed_when.is_empty()
+            && task.failed_when.is_empty()
+            && task.delegate_to.is_none()
+            && task.environment.is_empty()
+            && rustle_agent::module::short_name(&task.module) != "setup";
+        is_call && only_says_what_to_do && self.is_steady(task)
+    }
+
+    fn is_steady(&self, task: &Task) -> bool {
+        let mentions = task.args.values().chain(task.vars.values()).flat_map(|value| self.templar.undeclared(value));
+        mentions.into_iter().all(|name| !self.volatile.contains(&name) && !name.starts_with("ansible_"))
+    }
+}
+
+/// What tasks of the play register or set, and what leads to all of it.
+fn volatile_names(tasks: &[&Task]) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = ["hostvars", "vars"].map(str::to_owned).into();
+    for task in tasks {
+        names.extend(task.register.clone());
+        if rustle_agent::module::short_name(&task.module) == "set_fact" {
+            names.extend(task.args.keys().cloned());
+        }
+    }
+    names
+}

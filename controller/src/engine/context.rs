@@ -1,0 +1,173 @@
+//! What a module's executor has to work with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
+use rustle_protocol::value::{Map, WireMap};
+use rustle_protocol::{CallKey, HostName, ModuleResult};
+
+use super::error::Stop;
+use super::links::Links;
+use crate::dispatch::session::refusal_of;
+use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
+use crate::template::Templar;
+use crate::vars::Scope;
+
+/// One task, one host, one item of its loop.
+pub struct ExecutionContext<'a> {
+    /// Where calls go: the host, or the one the task is delegated to.
+    pub target: &'a HostName,
+    pub scope: &'a Scope,
+    pub templar: &'a Templar,
+    /// Files the run sends.
+    pub blobs: &'a Blobs,
+    pub files: &'a FileSearch,
+    pub settings: &'a CallSettings,
+    pub(super) key: CallKey,
+    pub(super) links: &'a dyn Links,
+    pub(super) cancel: &'a Cancel,
+    pub(super) watcher: &'a (dyn CallWatcher + 'a),
+}
+
+/// How a task's calls are to be run.
+#[derive(Clone, Debug, Default)]
+pub struct CallSettings {
+    pub check: bool,
+    pub diff: bool,
+    pub verbosity: u8,
+    pub timeout: Option<Duration>,
+    pub no_log: bool,
+    pub live_output: bool,
+    pub environment: Vec<(String, String)>,
+    pub become_user: Option<Become>,
+}
+
+/// Hears what happens while a call runs.
+pub trait CallWatcher: Send + Sync {
+    fn started(&self);
+    fn output(&self, stream: OutputStream, bytes: Vec<u8>);
+}
+
+impl ExecutionContext<'_> {
+    /// Runs one module on the target.
+    ///
+    /// # Errors
+    /// See [`Stop`]. A failed module is `Ok`.
+    pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
+        let link = self.links.link(self.target).await?;
+        let call = call(self.key, module, args, self.settings);
+        let mut listener = OneCall { watcher: self.watcher, outcome: None };
+        link.run(vec![call], &mut listener, self.cancel).await?;
+        let outcome =
+            listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
+        ended(outcome)
+    }
+}
+
+/// The message for one call.
+pub(super) fn call(key: CallKey, module: &str, args: Map, settings: &CallSettings) -> Call {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Call {
+        key,
+        module: module.to_owned(),
+        args: WireMap(args),
+        check: settings.check,
+        diff: settings.diff,
+        timeout_ms: settings.timeout.map_or(0, millis),
+        live_output: settings.live_output,
+        no_log: settings.no_log,
+        ignore_failure: false,
+        environment: settings.environment.clone(),
+        become_user: settings.become_user.clone(),
+        verbosity: settings.verbosity,
+    }
+}
+
+/// # Errors
+/// Every outcome but the module's own end.
+pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
+    if let Some(refused) = refusal_of(&outcome) {
+        return Err(refused.into());
+    }
+    match outcome {
+        CallOutcome::Finished(result) => Ok(result),
+        CallOutcome::TimedOut(result) => Err(Stop::TimedOut(result)),
+        CallOutcome::Cancelled(result) => Err(Stop::Cancelled(result)),
+        CallOutcome::NotRun => Err(Stop::Cancelled(ModuleResult::failed("not started"))),
+        CallOutcome::Interrupted | CallOutcome::Refused(_) => Ok(ModuleResult::failed(
+            "the agent died while the task ran: what the task did is unknown; look at the host before running it again",
+        )),
+    }
+}
+
+struct OneCall<'a> {
+    watcher: &'a dyn CallWatcher,
+    outcome: Option<CallOutcome>,
+}
+
+impl CallListener for OneCall<'_> {
+    fn started(&mut self, _call: usize) {
+        self.watcher.started();
+    }
+
+    fn output(&mut self, _call: usize, stream: OutputStream, bytes: Vec<u8>) {
+        self.watcher.output(stream, bytes);
+    }
+
+    fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
+        self.outcome = Some(outcome);
+    }
+}
+
+/// Where a plan's files are: beside the plan, in `files/` and `templates/` there first, as Ansible looks for them.
+#[derive(Clone, Debug)]
+pub struct FileSearch {
+    base: Arc<Path>,
+}
+
+/// A file that is nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("could not find `{name}`; looked at {}", .looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+pub struct FileNotFound {
+    name: String,
+    looked_at: Vec<PathBuf>,
+}
+
+impl FileSearch {
+    /// `base` is the folder the plan is in.
+    pub fn new(base: &Path) -> FileSearch {
+        FileSearch { base: base.into() }
+    }
+
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The folders templates may include from.
+    pub fn template_folders(&self) -> Vec<PathBuf> {
+        vec![self.base.join("templates"), self.base.to_path_buf()]
+    }
+
+    /// `subfolder` is `files` or `templates`. A trailing `/` of `name` is kept.
+    ///
+    /// # Errors
+    /// With every place that was looked at.
+    pub fn find(&self, name: &str, subfolder: &str) -> Result<PathBuf, FileNotFound> {
+        let looked_at = match Path::new(name) {
+            path if path.is_absolute() => vec![path.to_owned()],
+            path => vec![self.base.join(subfolder).join(path), self.base.join(path)],
+        };
+        match looked_at.iter().find(|path| path.exists()) {
+            Some(path) => Ok(path.clone()),
+            None => Err(FileNotFound { name: name.to_owned(), looked_at }),
+        }
+    }
+}
+
+impl std::fmt::Debug for ExecutionContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecutionContext").field("target", &self.target).field("key", &self.key).finish_non_exhaustive()
+    }
+}

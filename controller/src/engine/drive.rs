@@ -1,0 +1,422 @@
+//! The async shell around the scheduler: obeys its commands, brings it what happens, decides nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use super::compile::HostTable;
+use super::control::{Control, Controls};
+use super::run::Run;
+use super::segment;
+use super::step::{Answer, Stepper};
+use super::task::TaskRun;
+use crate::dispatch::{Cancel, LinkError};
+use crate::event::{CancelReason, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
+use crate::plan::{PlayId, Task, TaskId};
+use crate::scheduler::{
+    Command, Dispatch, Event, HostIx, Notice, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
+};
+use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
+
+/// Drives one run to its end.
+pub(super) struct Drive<'a> {
+    run: &'a Run,
+    hosts: &'a HostTable,
+    scheduler: Scheduler,
+    working: FuturesUnordered<BoxFuture<'a, HostIx>>,
+    /// The word to stop, for each host with work in flight.
+    cancels: HashMap<HostIx, Cancel>,
+    /// What the work in flight reports. Unbounded by type; by construction each step in flight sends one.
+    done: mpsc::UnboundedSender<Event>,
+    done_events: mpsc::UnboundedReceiver<Event>,
+    play: PlayState,
+    stepper: Option<Stepper>,
+    concurrency_peak: usize,
+}
+
+/// The play that runs, as templates see it.
+#[derive(Default)]
+struct PlayState {
+    vars: Arc<PlayVars>,
+    all: Vec<String>,
+    batch: Vec<String>,
+    /// A host has left since `vars` was made.
+    is_stale: bool,
+    gone: std::collections::HashSet<String>,
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(run: &'a Run, hosts: &'a HostTable, scheduler: Scheduler) -> Drive<'a> {
+        let (done, done_events) = mpsc::unbounded_channel();
+        Drive {
+            run,
+            hosts,
+            scheduler,
+            working: FuturesUnordered::new(),
+            cancels: HashMap::new(),
+            done,
+            done_events,
+            play: PlayState::default(),
+            stepper: run.options.step.then(Stepper::default),
+            concurrency_peak: 0,
+        }
+    }
+
+    /// Runs until the scheduler says that it is over. The last event, `RunFinished`, is returned and not yet emitted.
+    pub(super) async fn drive(mut self, controls: &mut Controls) -> RunFinished {
+        let sink = self.run.sink.clone();
+        let mut report_failed = false;
+        loop {
+            if let Some(finished) = self.obey_all() {
+                return finished;
+            }
+            let deadline = self.scheduler.next_deadline().map(|deadline| deadline.since(self.now()));
+            let event = tokio::select! {
+                biased;
+                Some(event) = self.done_events.recv() => event,
+                Some(host) = self.working.next(), if !self.working.is_empty() => {
+                    self.cancels.remove(&host);
+                    continue;
+                }
+                control = controls.next() => match self.heed(control) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                answer = Stepper::answered(&mut self.stepper) => {
+                    self.take_answer(answer);
+                    continue;
+                }
+                () = sink.failed(), if !report_failed => {
+                    report_failed = true;
+                    Event::Cancel(CancelReason::ReportFailed)
+                }
+                () = expire(deadline) => Event::DeadlineReached,
+            };
+            self.scheduler.handle(event, self.now());
+        }
+    }
+
+    fn now(&self) -> RunTime {
+        RunTime(self.run.sink.elapsed())
+    }
+
+    /// Obeys every command there is, unless the operator is being asked something.
+    fn obey_all(&mut self) -> Option<RunFinished> {
+        while self.stepper.as_ref().is_none_or(|stepper| !stepper.is_asking()) {
+            match self.scheduler.poll_command()? {
+                Command::Dispatch(dispatch) => self.dispatch(dispatch),
+                Command::Abort { host } => {
+                    if let Some(cancel) = self.cancels.get(&host) {
+                        cancel.cancel();
+                    }
+                }
+                Command::Report(Notice::RunFinished(end)) => {
+                    let states = self.hosts.names().iter().cloned().zip(end.hosts);
+                    let mut hosts: Vec<_> = states.collect();
+                    hosts.sort();
+                    let metrics = Metrics { concurrency_peak: self.concurrency_peak, ..Metrics::default() };
+                    let (cancelled, stopped_early) = (end.cancelled, end.stopped_early);
+                    return Some(RunFinished { hosts, cancelled, stopped_early, metrics });
+                }
+                Command::Report(notice) => self.report(notice),
+            }
+        }
+        None
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        let Dispatch { host, work, attempt } = dispatch;
+        if self.stepper.as_ref().is_some_and(|stepper| stepper.skips(work[0].task)) {
+            work.iter().for_each(|work| self.skip(host, *work));
+            return;
+        }
+        let cancel = Cancel::default();
+        self.cancels.insert(host, cancel.clone());
+        self.concurrency_peak = self.concurrency_peak.max(self.cancels.len());
+        let at_work = AtWork {
+            run: self.run,
+            host,
+            name: self.hosts.name(host),
+            play: self.play.vars(),
+            cancel,
+            done: self.done.clone(),
+        };
+        self.working.push(Box::pin(at_work.perform(work, attempt)));
+    }
+
+    /// The operator did not want this task.
+    fn skip(&self, host: HostIx, work: Work) {
+        let outcome = Outcome::of(Verdict::Skipped);
+        // The receiver is `self`'s own.
+        let _ = self.done.send(Event::Finished { host, task: work.task, outcome });
+    }
+
+    fn report(&mut self, notice: Notice) {
+        let names = |hosts: &[HostIx]| hosts.iter().map(|host| self.hosts.name(*host).clone()).collect::<Vec<_>>();
+        let event = match notice {
+            Notice::PlayStarted { play, hosts, batches } => {
+                let name = self.run.plan.play(play).name.clone();
+                self.play = PlayState::begin(self.run, play);
+                RunEvent::PlayStarted { play, name, hosts, batches }
+            }
+            Notice::BatchStarted { play, batch, hosts } => {
+                let hosts = names(&hosts);
+                self.play.batch = hosts.iter().map(ToString::to_string).collect();
+                self.play.is_stale = true;
+                RunEvent::BatchStarted { play, batch, hosts }
+            }
+            Notice::TaskStarted { play, task, kind, hosts } => {
+                let (name, module) = self.banner(task);
+                if let Some(stepper) = &mut self.stepper {
+                    stepper.ask(task, &name);
+                }
+                RunEvent::TaskStarted { play, task, name, module, kind, hosts }
+            }
+            Notice::Retrying { host, task, attempt, attempts_max, delay } => RunEvent::Retrying {
+                task,
+                host: self.hosts.name(host).clone(),
+                attempt,
+                attempts_max,
+                reason: "the host could not be reached".to_owned(),
+                delay,
+            },
+            Notice::HostGone { host, state } => {
+                let name = self.hosts.name(host).clone();
+                self.play.gone.insert(name.to_string());
+                self.play.is_stale = true;
+                tracing::debug!(host = %name, ?state, "host leaves the play");
+                return;
+            }
+            Notice::BatchFinished { play, batch } => RunEvent::BatchFinished { play, batch },
+            Notice::PlayFinished { play, end } => RunEvent::PlayFinished { play, end },
+            Notice::Cancelling { reason } => RunEvent::Cancelling { reason },
+            Notice::Paused => RunEvent::Paused,
+            Notice::Resumed => RunEvent::Resumed,
+            // Taken by `obey_all`.
+            Notice::RunFinished(_) => return,
+        };
+        self.run.sink.emit(event);
+    }
+
+    /// A task's name as all hosts share it, and its module. What only a host knows stays as it was written.
+    fn banner(&self, task: TaskId) -> (String, String) {
+        let task = self.run.plan.task(task);
+        let title = task.title();
+        if !crate::template::needs_rendering(title) {
+            return (title.to_owned(), task.module.clone());
+        }
+        let layers = self.play.vars.layers.iter().map(|layer| Arc::clone(&layer.vars));
+        let scope = crate::vars::Scope::of(self.run.templar(), layers);
+        let name = self.run.templar().render_text(title, &scope).unwrap_or_else(|_| title.to_owned());
+        (name, task.module.clone())
+    }
+
+    fn heed(&mut self, control: Control) -> Option<Event> {
+        match control {
+            Control::Pause => Some(Event::Pause),
+            Control::Resume => Some(Event::Resume),
+            Control::Cancel(reason) => Some(Event::Cancel(reason)),
+            Control::Status(answer) => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(self.status());
+                None
+            }
+            Control::ShowStatus => {
+                self.run.sink.emit(RunEvent::Status(self.status()));
+                None
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let snapshot = self.scheduler.status(self.now());
+        let title = |task: TaskId| self.run.plan.task(task).title().to_owned();
+        Status {
+            play: snapshot.play.map(|play| self.run.plan.play(play).name.clone()),
+            task: snapshot.task.map(title),
+            hosts: snapshot.hosts,
+            waited_for: snapshot
+                .waited_for
+                .iter()
+                .map(|waiting| WaitedFor {
+                    host: self.hosts.name(waiting.host).clone(),
+                    task: title(waiting.task),
+                    since: waiting.since,
+                })
+                .collect(),
+            paused: snapshot.paused,
+        }
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        if answer == Answer::Continue {
+            self.stepper = None;
+        }
+    }
+}
+
+async fn expire(after: Option<std::time::Duration>) {
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl PlayState {
+    fn begin(run: &Run, play: PlayId) -> PlayState {
+        let play = run.plan.play(play);
+        let vars = play.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
+        let layers = vec![Layer::new(Precedence::PlayVars, vars.collect::<VarMap>())];
+        PlayState {
+            vars: Arc::new(PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None)),
+            all: play.hosts.iter().map(ToString::to_string).collect(),
+            batch: Vec::new(),
+            is_stale: true,
+            gone: Default::default(),
+        }
+    }
+
+    /// The play's variables with the hosts that are left now.
+    fn vars(&mut self) -> Arc<PlayVars> {
+        if self.is_stale {
+            let left = |names: &[String]| names.iter().filter(|name| !self.gone.contains(*name)).cloned().collect();
+            let hosts = PlayHosts::new(self.all.clone(), left(&self.all), left(&self.batch));
+            self.vars = Arc::new(self.vars.with_hosts(hosts));
+            self.is_stale = false;
+        }
+        Arc::clone(&self.vars)
+    }
+}
+
+/// A host at work.
+struct AtWork<'a> {
+    run: &'a Run,
+    host: HostIx,
+    name: &'a rustle_protocol::HostName,
+    play: Arc<PlayVars>,
+    cancel: Cancel,
+    done: mpsc::UnboundedSender<Event>,
+}
+
+impl<'a> AtWork<'a> {
+    async fn perform(self, work: Vec<Work>, attempt: u32) -> HostIx {
+        match work.as_slice() {
+            [work] => self.perform_one(*work, attempt).await,
+            segment => self.perform_segment(segment, attempt).await,
+        }
+        self.host
+    }
+
+    async fn perform_one(&self, work: Work, attempt: u32) {
+        let task = self.run.plan.task(work.task);
+        let task_run = self.task_run(task, work, attempt);
+        match task_run.perform().await {
+            Ok(done) => {
+                self.run.sink.emit(RunEvent::HostFinished(Arc::new(done.result)));
+                self.tell(Event::Finished { host: self.host, task: work.task, outcome: done.outcome });
+            }
+            Err(error) => self.lost(task, work, attempt, error),
+        }
+    }
+
+    async fn perform_segment(&self, work: &[Work], attempt: u32) {
+        let runs: Vec<_> =
+            work.iter().map(|work| self.task_run(self.run.plan.task(work.task), *work, attempt)).collect();
+        let report = |at: usize, done: super::task::TaskDone| {
+            self.run.sink.emit(RunEvent::HostFinished(Arc::new(done.result)));
+            self.tell(Event::Finished { host: self.host, task: work[at].task, outcome: done.outcome });
+        };
+        if let Err((at, error)) = segment::perform(&runs, report, |at| self.not_run(work[at])).await {
+            self.lost(self.run.plan.task(work[at].task), work[at], attempt, error);
+        }
+    }
+
+    fn task_run<'b>(&'b self, task: &'b Task, work: Work, attempt: u32) -> TaskRun<'b> {
+        TaskRun {
+            run: self.run,
+            play: &self.play,
+            task,
+            host: self.name,
+            work,
+            attempt,
+            cancel: &self.cancel,
+            started_at: Utc::now(),
+            started: Instant::now(),
+        }
+    }
+
+    fn not_run(&self, work: Work) {
+        self.tell(Event::Finished { host: self.host, task: work.task, outcome: Outcome::of(Verdict::NotRun) });
+    }
+
+    /// The host could not be talked to. Whether it is tried again is the scheduler's to say; if this was the last try,
+    /// the result says that the host is unreachable.
+    fn lost(&self, task: &Task, work: Work, attempt: u32, error: LinkError) {
+        let repeatable = self.is_repeatable(task);
+        let fault = match &error {
+            LinkError { transient: false, .. } => TransportFault::Permanent,
+            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable },
+            LinkError { .. } => TransportFault::NotAccepted,
+        };
+        let is_last = match fault {
+            TransportFault::Permanent | TransportFault::Lost { repeatable: false } => true,
+            TransportFault::NotAccepted | TransportFault::Lost { repeatable: true } => {
+                attempt >= self.run.options.limits.retry.attempts_max.max(1) || self.cancel.is_cancelled()
+            }
+        };
+        if is_last {
+            self.run.sink.emit(RunEvent::HostFinished(Arc::new(self.unreachable(task, work, attempt, &error))));
+        } else {
+            tracing::info!(host = %self.name, %error, "host not reached");
+        }
+        self.tell(Event::Unreachable { host: self.host, task: work.task, fault });
+    }
+
+    fn is_repeatable(&self, task: &Task) -> bool {
+        rustle_agent::modules::find(&task.module).is_some_and(|module| module.is_idempotent())
+    }
+
+    fn unreachable(&self, task: &Task, work: Work, attempt: u32, error: &LinkError) -> TaskResult {
+        let mut msg = error.message.clone();
+        if error.accepted {
+            msg.push_str("; the task had begun, so what it did is unknown: look at the host before running it again");
+        }
+        if let Some(hint) = &error.hint {
+            msg = format!("{msg}; hint: {hint}");
+        }
+        let task_run = self.task_run(task, work, attempt);
+        let mut values = rustle_protocol::Map::new();
+        values.insert("changed".into(), false.into());
+        values.insert("msg".into(), msg.into());
+        values.insert("unreachable".into(), true.into());
+        TaskResult {
+            task: task.id,
+            name: task_run.name(&self.run.task_vars(task)),
+            module: task.module.clone(),
+            kind: work.kind,
+            host: self.name.clone(),
+            status: if self.cancel.is_cancelled() { TaskStatus::Cancelled } else { TaskStatus::Unreachable },
+            ignored: task.ignore_unreachable,
+            values,
+            diff: Vec::new(),
+            warnings: Vec::new(),
+            items: Vec::new(),
+            started_at: task_run.started_at,
+            elapsed: task_run.started.elapsed(),
+            attempts: attempt,
+            delegated_to: None,
+            no_log: false,
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // The receiver goes away with the run, and then nobody needs to know.
+        let _ = self.done.send(event);
+    }
+}

@@ -1,0 +1,170 @@
+//! The ways to all hosts of a run: connections made when a task first needs them, kept until the run is over.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dashmap::DashMap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustle_protocol::HostName;
+use rustle_protocol::endpoint::Dialer;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::sink::EventSink;
+use crate::dispatch::local::LocalLink;
+use crate::dispatch::session::{Session, SessionOptions};
+use crate::dispatch::{Blobs, HostLink, LinkError};
+use crate::event::RunEvent;
+
+/// Connections being opened at once. Measured: 1,000 at once with a small socket buffer lose so many packets that they
+/// take a minute; 128 never queue for long.
+pub const CONNECTS_MAX: usize = 128;
+
+/// Gives the way to a host.
+pub trait Links: Send + Sync {
+    /// # Errors
+    /// Why the host cannot be talked to.
+    fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>>;
+}
+
+/// Where a host's agent is, as the inventory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentAddress {
+    /// A name or an address. It proves nothing: the certificate does.
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct AgentLinksOptions {
+    pub session: SessionOptions,
+    /// See [`CONNECTS_MAX`].
+    pub connects_max: usize,
+}
+
+/// Agents over QUIC.
+pub struct AgentLinks {
+    dialer: Dialer,
+    options: AgentLinksOptions,
+    addresses: HashMap<HostName, AgentAddress>,
+    sessions: DashMap<HostName, Arc<Mutex<Option<Arc<Session>>>>>,
+    connecting: Semaphore,
+    blobs: Blobs,
+    events: EventSink,
+}
+
+impl AgentLinks {
+    pub fn new(
+        dialer: Dialer,
+        options: AgentLinksOptions,
+        addresses: HashMap<HostName, AgentAddress>,
+        blobs: Blobs,
+        events: EventSink,
+    ) -> AgentLinks {
+        let connecting = Semaphore::new(options.connects_max);
+        AgentLinks { dialer, options, addresses, sessions: DashMap::new(), connecting, blobs, events }
+    }
+
+    async fn session(&self, host: &HostName) -> Result<Arc<dyn HostLink>, LinkError> {
+        // The map's guard must not be held while waiting; each host has a lock of its own.
+        let slot = Arc::clone(&*self.sessions.entry(host.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| session.connection().close_reason().is_none()) {
+            return Ok(Arc::clone(session) as Arc<dyn HostLink>);
+        }
+        let session = Arc::new(self.connect(host).await?);
+        *slot = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    async fn connect(&self, host: &HostName) -> Result<Session, LinkError> {
+        let _turn = self.connecting.acquire().await.map_err(|_| LinkError::lasting("the run is over"))?;
+        let started = Instant::now();
+        let address = self.resolve(host).await?;
+        let peer = match self.dialer.connect(host, address).await {
+            Ok(peer) => peer,
+            Err(fault) => return Err(at(LinkError::from_fault(&fault), address)),
+        };
+        let session = Session::greet(peer, host, self.options.session, self.blobs.clone())
+            .await
+            .map_err(|error| at(error, address))?;
+        self.events.emit(RunEvent::HostConnected {
+            host: host.clone(),
+            agent: session.welcome().software.clone(),
+            connect: started.elapsed(),
+        });
+        Ok(session)
+    }
+
+    async fn resolve(&self, host: &HostName) -> Result<SocketAddr, LinkError> {
+        let default = || AgentAddress { host: host.to_string(), port: rustle_agent::config::PORT };
+        let AgentAddress { host: name, port } = self.addresses.get(host).cloned().unwrap_or_else(default);
+        if let Ok(ip) = name.parse() {
+            return Ok(SocketAddr::new(ip, port));
+        }
+        let found = tokio::net::lookup_host((name.as_str(), port)).await;
+        let not_found = |why: String| {
+            LinkError::transient(format!("the name `{name}` cannot be resolved: {why}"))
+                .with_hint(format!("set rustle_host for `{host}` in the inventory, or mend the name service"))
+        };
+        match found {
+            Ok(mut addresses) => addresses.next().ok_or_else(|| not_found("it has no address".into())),
+            Err(error) => Err(not_found(error.to_string())),
+        }
+    }
+
+    /// Closes every connection; returns bytes sent and received over all of them.
+    pub async fn close(&self, code: u32, reason: &str) -> (u64, u64) {
+        let (mut sent, mut received) = (0, 0);
+        let sessions: Vec<_> = self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect();
+        for session in sessions {
+            if let Some(session) = session.lock().await.as_ref() {
+                let stats = session.connection().stats();
+                sent += stats.udp_tx.bytes;
+                received += stats.udp_rx.bytes;
+                session.close(code, reason);
+            }
+        }
+        (sent, received)
+    }
+
+    /// The sessions that stand.
+    pub async fn sessions(&self) -> Vec<Arc<Session>> {
+        let slots: Vec<_> = self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let mut sessions = Vec::new();
+        for slot in slots {
+            sessions.extend(slot.lock().await.clone());
+        }
+        sessions
+    }
+}
+
+impl Links for AgentLinks {
+    fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        self.session(host).boxed()
+    }
+}
+
+/// The same error, with the address that was dialled.
+fn at(mut error: LinkError, address: SocketAddr) -> LinkError {
+    error.message = format!("{address} (UDP): {}", error.message);
+    error
+}
+
+/// Every host is this machine.
+pub struct LocalLinks(Arc<LocalLink>);
+
+impl LocalLinks {
+    pub fn new(link: LocalLink) -> LocalLinks {
+        LocalLinks(Arc::new(link))
+    }
+}
+
+impl Links for LocalLinks {
+    fn link<'a>(&'a self, _host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        let link: Arc<dyn HostLink> = Arc::clone(&self.0) as Arc<dyn HostLink>;
+        async move { Ok(link) }.boxed()
+    }
+}

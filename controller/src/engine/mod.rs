@@ -1,0 +1,27 @@
+//! The engine: runs a checked plan on hosts. The controller as a library.
+//!
+//! The scheduler decides, the drive obeys, tasks are prepared here and sent over links. Everything that happens is an
+//! event into one sink.
+
+mod compile;
+mod context;
+mod control;
+mod drive;
+mod engine_api;
+mod error;
+mod facts_cache;
+pub mod links;
+mod module;
+mod result;
+mod run;
+mod segment;
+mod sink;
+mod step;
+mod task;
+
+pub use context::{CallSettings, CallWatcher, ExecutionContext, FileNotFound, FileSearch};
+pub use engine_api::{Environment, ExecutionEngine, RunOutcome};
+pub use error::{ExecutionError, Stop};
+pub use module::{ModuleExecutor, Registry};
+pub use run::RunOptions;
+pub use sink::{Consumer, EventSink};

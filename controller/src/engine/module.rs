@@ -1,0 +1,134 @@
+//! A module as the engine sees it, whether it is work for the host's agent or for the controller itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustle_agent::module::{AnyModule, ArgError, ArgSpec, short_name};
+use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
+
+use super::context::ExecutionContext;
+use super::error::Stop;
+
+/// What the engine runs for a task's module. Register your own with [`Registry::register`].
+pub trait ModuleExecutor: Send + Sync {
+    /// Fully qualified, as `ansible.builtin.copy`; it also answers to its last part.
+    fn name(&self) -> &str;
+
+    /// Whether it can say what it would do without doing it. One that cannot is skipped in check mode.
+    fn supports_check_mode(&self) -> bool;
+
+    /// Whether it can show what it changes.
+    fn supports_diff(&self) -> bool;
+
+    /// Names and types of the arguments, for checks before anything runs; empty for "anything goes".
+    fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
+        &[]
+    }
+
+    /// Whether the task may give one piece of text instead of named arguments; it arrives as `_raw_params`.
+    fn is_free_form(&self) -> bool {
+        self.arg_groups().iter().copied().flatten().any(|spec| spec.name == "_raw_params")
+    }
+
+    /// # Errors
+    /// The first argument that is unknown, missing or ill-typed. Nothing has been touched.
+    fn validate_args(&self, args: &Map) -> Result<(), ArgError>;
+
+    /// Runs the task's work with rendered arguments. A failed task is `Ok` with `failed` set.
+    ///
+    /// # Errors
+    /// What kept the work from coming to its own end: the host, the clock, the operator.
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>>;
+
+    /// The module the host's agent is to run with these very arguments, if that is all there is to it. Such tasks may
+    /// travel together.
+    fn as_call(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A module that the host's agent runs with the arguments as they are.
+struct AgentModule(&'static dyn AnyModule);
+
+impl ModuleExecutor for AgentModule {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn supports_check_mode(&self) -> bool {
+        self.0.supports_check()
+    }
+
+    fn supports_diff(&self) -> bool {
+        self.0.supports_diff()
+    }
+
+    fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
+        self.0.arg_groups()
+    }
+
+    fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        self.0.validate(args.clone())
+    }
+
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
+        cx.call(self.0.name(), args).boxed()
+    }
+
+    fn as_call(&self) -> Option<&'static str> {
+        Some(self.0.name())
+    }
+}
+
+/// The modules a run knows, by their last name part.
+#[derive(Clone)]
+pub struct Registry {
+    modules: BTreeMap<String, Arc<dyn ModuleExecutor>>,
+}
+
+impl Registry {
+    /// The agent's native modules and the controller's own actions.
+    pub fn native() -> Registry {
+        let mut registry = Registry { modules: BTreeMap::new() };
+        for module in rustle_agent::modules::MODULES {
+            let executor: Arc<dyn ModuleExecutor> = Arc::new(AgentModule(*module));
+            for alias in module.aliases() {
+                registry.modules.insert((*alias).to_owned(), Arc::clone(&executor));
+            }
+            registry.register(executor);
+        }
+        for action in crate::actions::all() {
+            registry.register(action);
+        }
+        registry
+    }
+
+    /// Adds a module, in the place of any other of the same name.
+    pub fn register(&mut self, module: Arc<dyn ModuleExecutor>) {
+        self.modules.insert(short_name(module.name()).to_owned(), module);
+    }
+
+    /// `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one; other collections' names must be exact.
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn ModuleExecutor>> {
+        let builtin = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy."));
+        match builtin {
+            Some(short) => self.modules.get(short),
+            None if name.contains('.') => self.modules.values().find(|module| module.name() == name),
+            None => self.modules.get(name),
+        }
+    }
+
+    /// Every name a task may use, sorted, without its collection.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.modules.keys()).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! From what a module returned to what the play sees: Ansible's result dictionary, and how the task stands.
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use crate::event::TaskStatus;
+
+/// One try of one item: the result dictionary and what it amounts to.
+#[derive(Clone, Debug)]
+pub(super) struct Tried {
+    pub(super) status: TaskStatus,
+    pub(super) values: Map,
+    pub(super) diff: Vec<rustle_protocol::result::Diff>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Tried {
+    pub(super) fn of(result: ModuleResult, status: TaskStatus) -> Tried {
+        let ModuleResult { changed, failed, skipped, diff, warnings, .. } = &result;
+        let (diff, warnings) = (diff.clone(), warnings.clone());
+        let mut values = Map::with_capacity(result.values().len() + 4);
+        values.insert("changed".into(), (*changed).into());
+        for (name, value) in result.values() {
+            values.insert(name.clone(), value.clone());
+            if let (Some(lines), Value::String(text)) = (lines_name(name), value) {
+                values.insert(lines.to_owned(), text.lines().map(Value::from).collect());
+            }
+        }
+        values.insert("failed".into(), (*failed).into());
+        if *skipped {
+            values.insert("skipped".into(), true.into());
+        }
+        Tried { status, values, diff, warnings }
+    }
+
+    /// The module came to its end.
+    pub(super) fn finished(result: ModuleResult) -> Tried {
+        let status = match &result {
+            ModuleResult { failed: true, .. } => TaskStatus::Failed,
+            ModuleResult { skipped: true, .. } => TaskStatus::Skipped,
+            ModuleResult { changed: true, .. } => TaskStatus::Changed,
+            _ => TaskStatus::Ok,
+        };
+        Tried::of(result, status)
+    }
+
+    /// The task never got to its module: a template that cannot be rendered, say.
+    pub(super) fn failed(msg: impl Into<String>) -> Tried {
+        Tried::finished(ModuleResult::failed(msg))
+    }
+
+    pub(super) fn skipped(condition: &str) -> Tried {
+        let mut result = ModuleResult::ok().with("false_condition", condition);
+        result.skipped = true;
+        Tried::finished(result.with("skip_reason", "Conditional result was False"))
+    }
+
+    pub(super) fn set_changed(&mut self, changed: bool) {
+        self.values.insert("changed".into(), changed.into());
+        if matches!(self.status, TaskStatus::Ok | TaskStatus::Changed) {
+            self.status = if changed { TaskStatus::Changed } else { TaskStatus::Ok };
+        }
+    }
+
+    pub(super) fn set_failed(&mut self, failed: bool) {
+        self.values.insert("failed".into(), failed.into());
+        self.status = match (failed, self.is_changed()) {
+            (true, _) => TaskStatus::Failed,
+            (false, true) => TaskStatus::Changed,
+            (false, false) => TaskStatus::Ok,
+        };
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.values.get("changed") == Some(&Value::Bool(true))
+    }
+
+    /// Only what may be shown of a result that must not be.
+    pub(super) fn censored(mut self) -> Tried {
+        let kept = ["changed", "failed", "skipped"];
+        self.values.retain(|name, _| kept.contains(&name.as_str()));
+        let reason = "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
+        self.values.insert("censored".into(), reason.into());
+        self.diff.clear();
+        self.warnings.clear();
+        self
+    }
+}
+
+fn lines_name(name: &str) -> Option<&'static str> {
+    match name {
+        "stdout" => Some("stdout_lines"),
+        "stderr" => Some("stderr_lines"),
+        _ => None,
+    }
+}
+
+/// The results of a loop's items as one, under Ansible's names.
+pub(super) fn of_loop(items: &[Tried]) -> Tried {
+    let worst = items.iter().map(|item| item.status).max_by_key(|status| severity(*status));
+    let all_skipped = items.iter().all(|item| item.status == TaskStatus::Skipped);
+    let status = match worst {
+        Some(status) if status.is_failure() => status,
+        None => TaskStatus::Skipped,
+        _ if all_skipped => TaskStatus::Skipped,
+        _ if items.iter().any(Tried::is_changed) => TaskStatus::Changed,
+        _ => TaskStatus::Ok,
+    };
+    let msg = match status {
+        TaskStatus::Skipped if items.is_empty() => "No items in the list",
+        TaskStatus::Skipped => "All items skipped",
+        status if status.is_failure() => "One or more items failed",
+        _ => "All items completed",
+    };
+    let mut values = Map::new();
+    values.insert("results".into(), items.iter().map(|item| Value::Map(item.values.clone())).collect());
+    values.insert("skipped".into(), (status == TaskStatus::Skipped).into());
+    values.insert("failed".into(), status.is_failure().into());
+    values.insert("msg".into(), msg.into());
+    values.insert("changed".into(), items.iter().any(Tried::is_changed).into());
+    Tried { status, values, diff: Vec::new(), warnings: Vec::new() }
+}
+
+fn severity(status: TaskStatus) -> u8 {
+    match status {
+        TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped => 0,
+        TaskStatus::Failed => 1,
+        TaskStatus::TimedOut => 2,
+        TaskStatus::Cancelled => 3,
+        TaskStatus::Unreachable => 4,
+    }
+}

@@ -1,0 +1,173 @@
+//! What one run consists of, shared by everything that works on it. Read-only but for what hosts report.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, RunId};
+
+use super::context::FileSearch;
+use super::facts_cache::FactsCache;
+use super::links::Links;
+use super::module::Registry;
+use super::result::Tried;
+use super::sink::EventSink;
+use crate::dispatch::Blobs;
+use crate::event::ItemResult;
+use crate::plan::{Plan, PlayId, RunAs, Task, TaskId};
+use crate::scheduler::{Limits, Work};
+use crate::template::Templar;
+use crate::vars::{TaskVars, VarMap, VarStore, Variable};
+
+/// How tasks are run, whatever the plan says.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub check: bool,
+    pub diff: bool,
+    /// As `-v` repeated.
+    pub verbosity: u8,
+    /// For tasks that have none of their own; zero for none.
+    pub timeout: Duration,
+    /// Ask agents for output while tasks run.
+    pub live_output: bool,
+    /// `become` for tasks that say nothing.
+    pub run_as: Option<RunAs>,
+    pub limits: Limits,
+    /// Where facts are kept between runs.
+    pub facts_cache: Option<PathBuf>,
+    /// Ask before each task.
+    pub step: bool,
+}
+
+pub(super) struct Run {
+    pub(super) id: RunId,
+    pub(super) plan: Plan,
+    pub(super) vars: VarStore,
+    pub(super) registry: Registry,
+    pub(super) links: Arc<dyn Links>,
+    pub(super) blobs: Blobs,
+    pub(super) files: FileSearch,
+    pub(super) options: RunOptions,
+    pub(super) sink: EventSink,
+    task_vars: Vec<TaskVars>,
+    /// By play and by name or topic.
+    handlers: Vec<BTreeMap<String, Vec<TaskId>>>,
+    /// Loops that a lost connection has cut in two.
+    progress: Mutex<HashMap<(HostName, TaskId, u32), Vec<ItemDone>>>,
+    facts_cache: Option<FactsCache>,
+}
+
+/// A loop item that is over.
+pub(super) type ItemDone = (Tried, Arc<ItemResult>);
+
+/// What a run is made of.
+pub(super) struct Parts {
+    pub(super) id: RunId,
+    pub(super) plan: Plan,
+    pub(super) vars: VarStore,
+    pub(super) registry: Registry,
+    pub(super) links: Arc<dyn Links>,
+    pub(super) blobs: Blobs,
+    pub(super) files: FileSearch,
+    pub(super) options: RunOptions,
+    pub(super) sink: EventSink,
+}
+
+impl Run {
+    pub(super) fn new(parts: Parts) -> Run {
+        let Parts { id, plan, vars, registry, links, blobs, files, options, sink } = parts;
+        let task_vars = plan.tasks.iter().map(task_vars).collect();
+        let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
+        let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
+        Run {
+            id,
+            plan,
+            vars,
+            registry,
+            links,
+            blobs,
+            files,
+            options,
+            sink,
+            task_vars,
+            handlers,
+            progress: Mutex::default(),
+            facts_cache,
+        }
+    }
+
+    pub(super) fn templar(&self) -> &Templar {
+        self.vars.templar()
+    }
+
+    /// The task's own variables, shared by all hosts.
+    pub(super) fn task_vars(&self, task: &Task) -> TaskVars {
+        self.task_vars[task.id.index()].clone()
+    }
+
+    /// The handlers of a play that answer to `name`.
+    pub(super) fn handlers(&self, play: PlayId, name: &str) -> &[TaskId] {
+        self.handlers[play.index()].get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn keep_progress(&self, host: &HostName, work: Work, done: Vec<ItemDone>) {
+        self.progress().insert((host.clone(), work.task, work.round), done);
+    }
+
+    pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Vec<ItemDone> {
+        self.progress().remove(&(host.clone(), work.task, work.round)).unwrap_or_default()
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<(HostName, TaskId, u32), Vec<ItemDone>>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cache_facts(&self, host: &HostName, facts: &Map) {
+        if let Some(cache) = &self.facts_cache
+            && let Err(error) = cache.store(host, facts)
+        {
+            tracing::warn!(%host, %error, "facts cannot be cached");
+        }
+    }
+
+    /// Facts that an earlier run kept.
+    pub(super) fn load_cached_facts(&self) {
+        let Some(cache) = &self.facts_cache else { return };
+        for host in self.plan.hosts() {
+            match cache.load(host) {
+                Ok(Some(facts)) => drop(self.vars.set_facts(host.as_str(), facts)),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%host, %error, "cached facts cannot be read"),
+            }
+        }
+    }
+}
+
+fn task_vars(task: &Task) -> TaskVars {
+    if task.vars.is_empty() {
+        return TaskVars::default();
+    }
+    let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
+    TaskVars::new(Arc::new(vars.collect::<VarMap>()))
+}
+
+/// A name means the last handler of that name, as in Ansible; a topic means every handler that listens to it.
+fn handlers(plan: &Plan, ids: &[TaskId]) -> BTreeMap<String, Vec<TaskId>> {
+    let mut by_name = BTreeMap::new();
+    for id in ids {
+        if let Some(name) = &plan.task(*id).name {
+            by_name.insert(name.clone(), vec![*id]);
+        }
+    }
+    for id in ids {
+        for topic in &plan.task(*id).listen {
+            let listeners: &mut Vec<TaskId> = by_name.entry(topic.clone()).or_default();
+            if !listeners.contains(id) {
+                listeners.push(*id);
+            }
+        }
+    }
+    by_name
+}

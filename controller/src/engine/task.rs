@@ -1,0 +1,525 @@
+//! One task on one host: loop, condition, arguments, module, result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rustle_protocol::message::{Become, Call, OutputStream};
+use rustle_protocol::value::Map;
+use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
+
+use super::compile::meta_of;
+use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
+use super::error::Stop;
+use super::module::ModuleExecutor;
+use super::result::{Tried, of_loop};
+use super::run::Run;
+use crate::actions::Meta;
+use crate::dispatch::{Cancel, LinkError};
+use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
+use crate::plan::{Task, TaskId};
+use crate::scheduler::{Effect, Outcome, Verdict, Work};
+use crate::template::{Conditionals, TemplateError};
+use crate::vars::{PlayVars, Scope, TaskVars, Variable};
+
+/// Beyond a task's own time: what the agent needs to end it and to say so.
+const AGENT_GRACE: Duration = Duration::from_secs(30);
+
+/// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
+pub const LOOP_ITEMS_MAX: usize = 100_000;
+
+/// A task at work on a host.
+pub(super) struct TaskRun<'a> {
+    pub(super) run: &'a Run,
+    pub(super) play: &'a PlayVars,
+    pub(super) task: &'a Task,
+    pub(super) host: &'a HostName,
+    pub(super) work: Work,
+    pub(super) attempt: u32,
+    pub(super) cancel: &'a Cancel,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) started: Instant,
+}
+
+/// What came of it: the public result, and what the scheduler is told.
+pub(super) struct TaskDone {
+    pub(super) result: TaskResult,
+    pub(super) outcome: Outcome,
+}
+
+impl TaskRun<'_> {
+    /// Runs the task to its end on this host.
+    ///
+    /// # Errors
+    /// The host could not be talked to. Items of a loop that are done stay done for the next try.
+    pub(super) async fn perform(&self) -> Result<TaskDone, LinkError> {
+        let vars = self.run.task_vars(self.task);
+        let tried = match self.items(&vars) {
+            Ok(None) => self.perform_item(0, &vars).await?,
+            Ok(Some(items)) => return self.perform_loop(items, &vars).await,
+            Err(failed) => *failed,
+        };
+        let ended = self.conclude(tried, Vec::new(), &vars);
+        Ok(ended)
+    }
+
+    /// The loop's items, rendered; `None` without a loop.
+    fn items(&self, vars: &TaskVars) -> Result<Option<Vec<Value>>, Box<Tried>> {
+        let Some(authored) = &self.task.loop_items else { return Ok(None) };
+        let fail = |msg: String| Box::new(Tried::failed(msg));
+        let scope = self.scope(vars).map_err(fail)?;
+        match self.run.templar().render(authored, &scope) {
+            Ok(Value::List(items)) if items.len() > LOOP_ITEMS_MAX => {
+                Err(fail(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len())))
+            }
+            Ok(Value::List(items)) => Ok(Some(items)),
+            Ok(other) => {
+                Err(fail(format!("Invalid data passed to 'loop', it requires a list, got this instead: {other}")))
+            }
+            Err(error) => Err(fail(explained(&error))),
+        }
+    }
+
+    async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
+        let mut done = self.run.take_progress(self.host, self.work);
+        for (number, value) in (0..).zip(items).skip(done.len()) {
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            let locals = vars.with_locals([("item".to_owned(), Variable::data(value.clone()))].into());
+            let mut tried = match self.perform_item(number, &locals).await {
+                Ok(tried) => tried,
+                Err(error) => {
+                    self.run.keep_progress(self.host, self.work, done);
+                    return Err(error);
+                }
+            };
+            tried.values.insert("item".into(), value.clone());
+            tried.values.insert("ansible_loop_var".into(), "item".into());
+            self.learn(&tried);
+            let shown = Arc::new(self.shown_item(&value, tried.clone()));
+            self.run.sink.emit(RunEvent::ItemFinished {
+                task: self.task.id,
+                host: self.host.clone(),
+                item: Arc::clone(&shown),
+            });
+            done.push((tried, shown));
+        }
+        let (tried, shown): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        Ok(self.conclude(of_loop(&tried), shown, vars))
+    }
+
+    fn shown_item(&self, value: &Value, tried: Tried) -> ItemResult {
+        let label = match value {
+            _ if self.task.no_log => "(censored due to no_log)".to_owned(),
+            Value::String(text) => text.clone(),
+            other => python_like(other),
+        };
+        let ignored = self.task.ignore_errors && tried.status == TaskStatus::Failed;
+        let tried = if self.task.no_log { tried.censored() } else { tried };
+        let Tried { status, values, diff, warnings } = tried;
+        ItemResult { label, status, ignored, values, diff, warnings }
+    }
+
+    /// One item, with as many tries as `until` gives it.
+    async fn perform_item(&self, item: u32, vars: &TaskVars) -> Result<Tried, LinkError> {
+        let scope = match self.scope(vars) {
+            Ok(scope) => scope,
+            Err(message) => return Ok(Tried::failed(message)),
+        };
+        match self.unmet_condition(&scope) {
+            Ok(None) => {}
+            Ok(Some(condition)) => return Ok(Tried::skipped(condition)),
+            Err(failed) => return Ok(*failed),
+        }
+        let tries = self.task.until.as_ref().map_or(1, |until| until.retries.saturating_add(1));
+        let mut number = 1;
+        loop {
+            let mut tried = self.try_once(item, number, &scope).await?;
+            self.judge(&mut tried, vars);
+            let Some(until) = &self.task.until else { return Ok(tried) };
+            let stopped = matches!(tried.status, TaskStatus::Cancelled | TaskStatus::TimedOut | TaskStatus::Skipped);
+            tried.values.insert("attempts".into(), number.into());
+            match self.is_reached(&until.conditions, &tried, vars) {
+                Ok(true) => return Ok(tried),
+                _ if stopped => return Ok(tried),
+                Ok(false) if number < tries => {
+                    self.report_retry(number, tries, &tried, until.delay);
+                    tokio::select! {
+                        () = tokio::time::sleep(until.delay) => number += 1,
+                        () = self.cancel.cancelled() => return Ok(tried),
+                    }
+                }
+                Ok(false) => {
+                    tried.set_failed(true);
+                    return Ok(tried);
+                }
+                Err(message) => return Ok(Tried::failed(message)),
+            }
+        }
+    }
+
+    fn report_retry(&self, attempt: u32, attempts_max: u32, tried: &Tried, delay: Duration) {
+        let reason = if self.task.no_log { "" } else { message(&tried.values) };
+        self.run.sink.emit(RunEvent::Retrying {
+            task: self.task.id,
+            host: self.host.clone(),
+            attempt,
+            attempts_max,
+            reason: reason.to_owned(),
+            delay,
+        });
+    }
+
+    fn is_reached(&self, conditions: &[String], tried: &Tried, vars: &TaskVars) -> Result<bool, String> {
+        if conditions.is_empty() {
+            return Ok(!tried.status.is_failure());
+        }
+        self.holds_of(conditions, tried, vars)
+            .map_err(|(condition, error)| format!("The conditional check '{condition}' failed. {}", explained(&error)))
+    }
+
+    /// The first `when` that does not hold.
+    fn unmet_condition(&self, scope: &Scope) -> Result<Option<&str>, Box<Tried>> {
+        for condition in &self.task.when {
+            match self.run.templar().condition(condition, scope, Conditionals::Lenient) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Some(condition)),
+                Err(error) => {
+                    let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
+                    return Err(Box::new(Tried::failed(msg)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn try_once(&self, item: u32, number: u32, scope: &Scope) -> Result<Tried, LinkError> {
+        let Some(module) = self.run.registry.find(&self.task.module) else {
+            return Ok(Tried::failed(format!("there is no module `{}`", self.task.module)));
+        };
+        let (args, target, settings) = match self.prepare(module.as_ref(), scope) {
+            Ok(prepared) => prepared,
+            Err(message) => return Ok(Tried::failed(message)),
+        };
+        if settings.check && !module.supports_check_mode() {
+            let msg = format!("remote module ({}) does not support check mode", self.task.module);
+            return Ok(Tried::finished(ModuleResult::skipped(msg)));
+        }
+        let key = self.key(item, number);
+        let mut cx = ExecutionContext {
+            target: &target,
+            scope,
+            templar: self.run.templar(),
+            blobs: &self.run.blobs,
+            files: &self.run.files,
+            settings: &settings,
+            key,
+            links: &*self.run.links,
+            cancel: self.cancel,
+            watcher: self,
+        };
+        self.execute(module.as_ref(), args, &mut cx).await
+    }
+
+    /// Tries for the sake of `until` and tries for the sake of the network must not be taken for each other.
+    fn key(&self, item: u32, until_try: u32) -> CallKey {
+        let attempt = self.attempt.saturating_sub(1).saturating_mul(1000).saturating_add(until_try);
+        let Work { task: TaskId(task), round, .. } = self.work;
+        CallKey { run: self.run.id, task, round, item, attempt }
+    }
+
+    /// The call that is all this task is, for a segment.
+    ///
+    /// # Errors
+    /// The task's result, if it cannot be made one.
+    pub(super) fn as_call(&self) -> Result<Call, Box<Tried>> {
+        let fail = |msg: String| Box::new(Tried::failed(msg));
+        let module = self.run.registry.find(&self.task.module);
+        let (module, name) = module
+            .and_then(|module| module.as_call().map(|name| (module, name)))
+            .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
+        let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
+        let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
+        let mut call = context::call(self.key(0, 1), name, args, &settings);
+        call.ignore_failure = self.task.ignore_errors;
+        Ok(call)
+    }
+
+    async fn execute(
+        &self,
+        module: &dyn ModuleExecutor,
+        args: Map,
+        cx: &mut ExecutionContext<'_>,
+    ) -> Result<Tried, LinkError> {
+        let timeout = cx.settings.timeout;
+        let limit = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(AGENT_GRACE));
+        let seconds = timeout.unwrap_or_default().as_secs();
+        match tokio::time::timeout(limit, module.execute(args, cx)).await {
+            Ok(Ok(result)) => Ok(Tried::finished(result)),
+            Ok(Err(Stop::Unreachable(error))) => Err(error),
+            Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut)),
+            Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(result), TaskStatus::Cancelled)),
+            Err(_) => {
+                let result = ModuleResult::failed("").with(
+                    "msg",
+                    format!("the agent did not say that the task ended, {} s past its time", AGENT_GRACE.as_secs()),
+                );
+                Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut))
+            }
+        }
+    }
+
+    /// Arguments, target and settings for this host, or the sentence that says why they cannot be had.
+    fn prepare(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<(Map, HostName, CallSettings), String> {
+        let templar = self.run.templar();
+        // `assert` evaluates its conditions itself; rendered here, they would be evaluated twice.
+        let args = templar
+            .render_args(&self.task.args, scope)
+            .map_err(|error| format!("Task failed: {}", explained(&error)))?;
+        module.validate_args(&args).map_err(|error| error.to_string())?;
+        let target = match &self.task.delegate_to {
+            None => self.host.clone(),
+            Some(authored) => {
+                let name = templar.render(authored, scope).map_err(|error| explained(&error))?;
+                let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
+                HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?
+            }
+        };
+        let environment = templar.render_args(&self.task.environment, scope).map_err(|error| explained(&error))?;
+        Ok((args, target, self.settings(environment)))
+    }
+
+    fn settings(&self, environment: Map) -> CallSettings {
+        let options = &self.run.options;
+        let text = |value: Value| rustle_agent::module::shown(&value);
+        let run_as = self.task.run_as.as_ref().or(options.run_as.as_ref());
+        CallSettings {
+            check: self.task.check_mode.unwrap_or(options.check),
+            diff: self.task.diff.unwrap_or(options.diff),
+            verbosity: options.verbosity,
+            timeout: Some(self.task.timeout.unwrap_or(options.timeout)).filter(|timeout| !timeout.is_zero()),
+            no_log: self.task.no_log,
+            live_output: options.live_output && !self.task.no_log,
+            environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
+            become_user: run_as.map(|run_as| Become { user: run_as.user.clone(), method: run_as.method.clone() }),
+        }
+    }
+
+    /// `changed_when` and `failed_when` have the last word.
+    fn judge(&self, tried: &mut Tried, vars: &TaskVars) {
+        if !matches!(tried.status, TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Failed) {
+            return;
+        }
+        for (conditions, is_failure) in [(&self.task.failed_when, true), (&self.task.changed_when, false)] {
+            if conditions.is_empty() {
+                continue;
+            }
+            match self.holds_of(conditions, tried, vars) {
+                Ok(holds) if is_failure => {
+                    tried.values.insert("failed_when_result".into(), holds.into());
+                    tried.set_failed(holds);
+                }
+                Ok(holds) => tried.set_changed(holds),
+                Err((condition, error)) => {
+                    let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
+                    tried.values.insert("msg".into(), msg.into());
+                    tried.set_failed(true);
+                }
+            }
+        }
+    }
+
+    /// Whether all conditions hold, seen with the result under its registered name.
+    fn holds_of<'c>(
+        &self,
+        conditions: &'c [String],
+        tried: &Tried,
+        vars: &TaskVars,
+    ) -> Result<bool, (&'c str, TemplateError)> {
+        let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
+        if let Some(name) = &self.task.register {
+            locals.insert(name.clone(), Variable::data(Value::Map(tried.values.clone())));
+        }
+        let vars = vars.with_locals(locals);
+        for condition in conditions {
+            let scope = self.scope(&vars).map_err(|message| (condition.as_str(), TemplateError::Failed { message }))?;
+            match self.run.templar().condition(condition, &scope, Conditionals::Lenient) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => return Err((condition, error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn scope(&self, vars: &TaskVars) -> Result<Scope, String> {
+        self.run.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
+    }
+
+    /// Keeps facts and `set_fact` values, and warns of those that are not taken.
+    fn learn(&self, tried: &Tried) {
+        if tried.status.is_failure() {
+            return;
+        }
+        if meta_of(self.task) == Some(Meta::ClearFacts) {
+            // The host is one of the run's.
+            let _ = self.run.vars.clear_facts(self.host.as_str());
+        }
+        let Some(Value::Map(facts)) = tried.values.get("ansible_facts") else { return };
+        let host = self.host.as_str();
+        if rustle_agent::module::short_name(&self.task.module) == "set_fact" {
+            for (name, value) in facts {
+                let _ = self.run.vars.set_fact(host, name, value.clone());
+            }
+            return;
+        }
+        self.run.cache_facts(self.host, facts);
+        for name in self.run.vars.set_facts(host, facts.clone()).unwrap_or_default() {
+            self.run.sink.emit(RunEvent::Warning {
+                message: format!("fact `{name}` has a reserved name and is ignored"),
+                host: Some(self.host.clone()),
+            });
+        }
+    }
+
+    /// Registers, learns, and makes of the result what others see.
+    pub(super) fn conclude(&self, tried: Tried, items: Vec<Arc<ItemResult>>, vars: &TaskVars) -> TaskDone {
+        if items.is_empty() {
+            self.learn(&tried);
+        }
+        if let Some(name) = &self.task.register {
+            let _ = self.run.vars.register(self.host.as_str(), name, Value::Map(tried.values.clone()));
+        }
+        let ignored = self.task.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let changed = tried.is_changed() && !tried.status.is_failure();
+        let outcome = Outcome {
+            verdict: verdict(tried.status),
+            ignored,
+            notified: if changed { self.notified() } else { Vec::new() },
+            effect: self.effect(tried.status),
+        };
+        let never_ran = tried.status == TaskStatus::Skipped;
+        let tried = if self.task.no_log { tried.censored() } else { tried };
+        let Tried { status, values, diff, warnings } = tried;
+        let result = TaskResult {
+            task: self.task.id,
+            name: self.name(vars),
+            module: self.task.module.clone(),
+            kind: self.task.kind,
+            host: self.host.clone(),
+            status,
+            ignored,
+            values,
+            diff,
+            warnings,
+            items,
+            started_at: self.started_at,
+            elapsed: self.started.elapsed(),
+            attempts: if never_ran { 0 } else { self.attempt },
+            delegated_to: self.delegated(vars),
+            no_log: self.task.no_log,
+        };
+        TaskDone { result, outcome }
+    }
+
+    /// The name for this host; as it was written if it cannot be rendered, which is no reason to fail.
+    pub(super) fn name(&self, vars: &TaskVars) -> String {
+        let title = self.task.title();
+        if !crate::template::needs_rendering(title) {
+            return title.to_owned();
+        }
+        let rendered = self.scope(vars).ok().and_then(|scope| self.run.templar().render_text(title, &scope).ok());
+        rendered.unwrap_or_else(|| title.to_owned())
+    }
+
+    fn delegated(&self, vars: &TaskVars) -> Option<HostName> {
+        let authored = self.task.delegate_to.as_ref()?;
+        let scope = self.scope(vars).ok()?;
+        let name = self.run.templar().render(authored, &scope).ok()?;
+        HostName::new(name.as_str()?).ok()
+    }
+
+    /// The handlers that the task's names and topics mean.
+    fn notified(&self) -> Vec<TaskId> {
+        let mut handlers = Vec::new();
+        for name in &self.task.notify {
+            match self.run.handlers(self.task.play, name) {
+                [] => self.run.sink.emit(RunEvent::UnknownHandler {
+                    task: self.task.id,
+                    host: self.host.clone(),
+                    name: name.clone(),
+                }),
+                found => handlers.extend_from_slice(found),
+            }
+        }
+        handlers
+    }
+
+    fn effect(&self, status: TaskStatus) -> Effect {
+        if status == TaskStatus::Skipped {
+            return Effect::None;
+        }
+        match meta_of(self.task) {
+            Some(Meta::EndHost) => Effect::EndHost,
+            Some(Meta::EndBatch) => Effect::EndBatch,
+            Some(Meta::EndPlay) => Effect::EndPlay,
+            Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,
+            Some(Meta::FlushHandlers | Meta::ClearFacts | Meta::Noop) | None => Effect::None,
+        }
+    }
+}
+
+impl CallWatcher for TaskRun<'_> {
+    fn started(&self) {
+        self.run.sink.emit(RunEvent::HostStarted {
+            task: self.task.id,
+            host: self.host.clone(),
+            attempt: self.attempt,
+        });
+    }
+
+    fn output(&self, stream: OutputStream, bytes: Vec<u8>) {
+        self.run.sink.emit(RunEvent::Output { task: self.task.id, host: self.host.clone(), stream, bytes });
+    }
+}
+
+fn verdict(status: TaskStatus) -> Verdict {
+    match status {
+        TaskStatus::Ok => Verdict::Ok,
+        TaskStatus::Changed => Verdict::Changed,
+        TaskStatus::Skipped => Verdict::Skipped,
+        TaskStatus::Failed | TaskStatus::Unreachable => Verdict::Failed,
+        TaskStatus::TimedOut => Verdict::TimedOut,
+        TaskStatus::Cancelled => Verdict::Cancelled,
+    }
+}
+
+pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> ModuleResult {
+    result.failed = true;
+    result.set("msg", format!("the task took longer than {seconds} s; it was stopped and its processes are gone"));
+    result.with("timedout", true)
+}
+
+pub(super) fn cancelled(mut result: ModuleResult) -> ModuleResult {
+    result.failed = true;
+    result.set("msg", "the task was stopped because the run was cancelled");
+    result
+}
+
+/// The error and what to do about it.
+pub(super) fn explained(error: &TemplateError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; hint: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+fn message(values: &Map) -> &str {
+    values.get("msg").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A loop item that is no text, as Ansible labels it.
+fn python_like(value: &Value) -> String {
+    crate::template::python_text(value)
+}

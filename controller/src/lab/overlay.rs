@@ -1,0 +1,78 @@
+//! A lab host's own root: an overlay of this machine's, in mount and host name spaces of its own.
+//!
+//! What a task writes goes into a memory file system that only this agent sees and that is gone when it ends, so plans
+//! that install packages or add users are safe to try.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
+};
+use rustix::process::{chdir, pivot_root};
+use rustix::thread::UnshareFlags;
+
+/// What `rustle-exec lab-agent` takes besides the agent's own options.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OverlayArgs {
+    /// Folder to mount the host's own root in
+    #[arg(long, value_name = "DIR")]
+    pub overlay: Option<PathBuf>,
+    /// The host name inside it
+    #[arg(long, value_name = "NAME", requires = "overlay")]
+    pub hostname: Option<String>,
+}
+
+/// Moves this process, which must have a single thread, into its own root if asked to.
+///
+/// # Errors
+/// The step that failed.
+pub fn enter(args: &OverlayArgs) -> Result<(), String> {
+    let Some(dir) = &args.overlay else { return Ok(()) };
+    enter_root(dir, args.hostname.as_deref())
+        .map_err(|(step, error)| format!("cannot make the lab host's own root: {step}: {error}"))
+}
+
+type Step = (&'static str, io::Error);
+
+fn enter_root(dir: &Path, hostname: Option<&str>) -> Result<(), Step> {
+    let step = |what| move |error: rustix::io::Errno| (what, io::Error::from(error));
+    unshare().map_err(step("unshare"))?;
+    if let Some(name) = hostname {
+        rustix::system::sethostname(name.as_bytes()).map_err(step("set the host name"))?;
+    }
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(step("make mounts private"))?;
+    std::fs::create_dir_all(dir).map_err(|error| ("make the folder", error))?;
+    mount("tmpfs", dir, "tmpfs", MountFlags::NOSUID, None).map_err(step("mount memory"))?;
+    let [upper, work, root] = ["upper", "work", "root"].map(|name| dir.join(name));
+    for path in [&upper, &work, &root] {
+        rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)).map_err(step("make a folder"))?;
+    }
+    let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+    let options = std::ffi::CString::new(options).map_err(|error| ("name the overlay", io::Error::other(error)))?;
+    mount("overlay", &root, "overlay", MountFlags::empty(), Some(options.as_c_str())).map_err(step("mount the overlay"))?;
+    for name in ["proc", "sys", "dev"] {
+        let target = root.join(name);
+        mount_bind_recursive(Path::new("/").join(name), &target).map_err(step("mount /proc, /sys and /dev"))?;
+    }
+    for name in ["tmp", "run"] {
+        mount("tmpfs", root.join(name), "tmpfs", MountFlags::NOSUID, None).map_err(step("mount /tmp and /run"))?;
+    }
+    change_root(&root).map_err(step("change the root"))
+}
+
+/// The old root is stacked onto the new one's `/` and then let go.
+fn change_root(root: &Path) -> rustix::io::Result<()> {
+    chdir(root)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")
+}
+
+#[expect(unsafe_code, reason = "unshare(2) has no safe wrapper: with FILES it would break I/O safety")]
+fn unshare() -> rustix::io::Result<()> {
+    // SAFETY: neither flag touches the table of file descriptors, and the process has a single thread.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }
+}
