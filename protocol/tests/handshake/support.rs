@@ -1,7 +1,5 @@
 //! A private CA for tests, which makes right and wrong certificates alike.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
-
 use std::time::{Duration, SystemTime};
 
 use rcgen::{

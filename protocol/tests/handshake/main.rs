@@ -13,7 +13,11 @@ use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::trust::PeerRefused;
 use rustle_protocol::{HostName, Role};
 
+mod files;
+mod revocations;
+mod session;
 mod support;
+
 use support::{Ca, DAY, Wish};
 
 /// How one attempt ended at both ends. Each side's fault, or the identity it saw.
