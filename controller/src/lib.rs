@@ -5,6 +5,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod event;
 pub mod input;
+pub mod pki;
 pub mod plan;
 pub mod scheduler;
 pub mod template;

@@ -11,6 +11,8 @@ pub mod identity;
 pub mod ids;
 pub mod loaded_identity;
 pub mod message;
+pub mod private_file;
+pub mod request;
 pub mod result;
 pub mod tls;
 pub mod transport;
