@@ -124,8 +124,17 @@ impl PkiCommand {
         match self.action {
             Action::Init { fleet, days } => {
                 let authority = Authority::create(&dir()?, fleet, days)?;
-                writeln!(out, "fleet `{}` has a certificate authority in {}", authority.fleet(), authority.dir().display())?;
-                writeln!(out, "valid until {}; keep ca-key.pem safe: whoever has it can be anybody in the fleet", day(authority.not_after()))?;
+                writeln!(
+                    out,
+                    "fleet `{}` has a certificate authority in {}",
+                    authority.fleet(),
+                    authority.dir().display()
+                )?;
+                writeln!(
+                    out,
+                    "valid until {}; keep ca-key.pem safe: whoever has it can be anybody in the fleet",
+                    day(authority.not_after())
+                )?;
                 writeln!(out, "next: rustle-exec pki issue controller NAME, rustle-exec pki issue agent HOST...")?;
             }
             Action::Issue { role, names, days, out: parent } => {
@@ -156,14 +165,20 @@ impl PkiCommand {
                     writeln!(out, "revoked: {} serial {}", entry.identity, entry.serial)?;
                 }
                 writeln!(out, "next: the new list is {}", authority.dir().join("crl.pem").display())?;
-                writeln!(out, "  put it beside the controller's identity: each run brings it to the agents it reaches")?;
+                writeln!(
+                    out,
+                    "  put it beside the controller's identity: each run brings it to the agents it reaches"
+                )?;
                 writeln!(out, "  or copy it to the agents as crl.pem beside their cert.pem")?;
             }
             Action::Renew { name, days, out: parent } => {
                 let authority = open()?;
                 let issued = authority.renew(&name, days)?;
                 hand_out(&authority, &issued, parent.as_ref(), out)?;
-                writeln!(out, "the old certificate stays good until it ends; to end it sooner: rustle-exec pki revoke SERIAL")?;
+                writeln!(
+                    out,
+                    "the old certificate stays good until it ends; to end it sooner: rustle-exec pki revoke SERIAL"
+                )?;
                 next_step(issued.identity().role, true, out)?;
             }
         }
@@ -187,9 +202,7 @@ fn read_names(arguments: Vec<String>, input: &mut dyn BufRead) -> Result<Vec<Hos
             continue;
         }
         let mut text = String::new();
-        input.take(NAMES_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map_err(PkiError::Input)?;
+        input.take(NAMES_BYTES_MAX).read_to_string(&mut text).map_err(PkiError::Input)?;
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
             for name in line.split_whitespace() {
@@ -221,7 +234,9 @@ fn next_step(role: Role, with_key: bool, out: &mut dyn Write) -> Result<(), PkiE
     let files = if with_key { "cert.pem, key.pem, ca.pem and crl.pem" } else { "cert.pem, ca.pem and crl.pem" };
     match role {
         Role::Agent => writeln!(out, "next: put {files} of each folder into /etc/rustle-agent/identity on its host")?,
-        Role::Controller => writeln!(out, "next: name the folder with {files} as `identity` in the controller's configuration")?,
+        Role::Controller => {
+            writeln!(out, "next: name the folder with {files} as `identity` in the controller's configuration")?
+        }
     }
     if with_key {
         writeln!(out, "  and delete the copy of key.pem here once it has arrived")?;

@@ -65,8 +65,7 @@ impl Index {
     }
 
     pub(super) fn read(path: PathBuf) -> Result<Index, PkiError> {
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| PkiError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| PkiError::Read { path: path.clone(), source })?;
         let wrong = |line: usize, reason: String| PkiError::Index { path: path.clone(), line, reason };
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         let (_, header) = lines.next().ok_or_else(|| wrong(1, "the file is empty".to_owned()))?;
@@ -168,7 +167,9 @@ impl FromStr for Serial {
     fn from_str(text: &str) -> Result<Serial, SerialError> {
         let digits: String = text.chars().filter(|c| *c != ':').collect();
         match digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            true => u128::from_str_radix(&digits, 16).map(|number| Serial(number.to_be_bytes())).map_err(|_| SerialError),
+            true => {
+                u128::from_str_radix(&digits, 16).map(|number| Serial(number.to_be_bytes())).map_err(|_| SerialError)
+            }
             false => Err(SerialError),
         }
     }
