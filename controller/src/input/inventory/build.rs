@@ -1,0 +1,327 @@
+//! An inventory in the making. Readers add to it in any order; [`Builder::finish`] settles who is ungrouped, how deep
+//! groups are and which come first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, Value};
+
+use super::{Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, range};
+use crate::input::source::{Place, shown};
+
+pub(super) struct Builder {
+    pub(super) limits: Limits,
+    hosts: IndexMap<HostName, HostDraft>,
+    groups: IndexMap<Arc<str>, Group>,
+    pub(super) warnings: Vec<String>,
+    nothing: Arc<Map>,
+}
+
+struct HostDraft {
+    groups: Vec<GroupId>,
+    vars: Arc<Map>,
+    file_vars: Arc<Map>,
+}
+
+impl Builder {
+    pub(super) fn new(limits: Limits) -> Builder {
+        let nothing = Arc::new(Map::new());
+        let mut builder =
+            Builder { limits, hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new(), nothing };
+        builder.group("all");
+        builder.group("ungrouped");
+        builder
+    }
+
+    /// The group of this name, made if it is new.
+    fn group(&mut self, name: &str) -> GroupId {
+        if let Some(at) = self.groups.get_index_of(name) {
+            return GroupId(at as u32);
+        }
+        let name: Arc<str> = name.into();
+        let group = Group {
+            name: Arc::clone(&name),
+            children: Vec::new(),
+            parents: Vec::new(),
+            hosts: Vec::new(),
+            vars: Arc::clone(&self.nothing),
+            file_vars: Arc::clone(&self.nothing),
+            depth: 0,
+            priority: 1,
+        };
+        GroupId(self.groups.insert_full(name, group).0 as u32)
+    }
+
+    pub(super) fn has_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name)
+    }
+
+    /// As [`Builder::group`], for a name from outside.
+    pub(super) fn named_group(&mut self, name: &str, place: &Place) -> Result<GroupId, InventoryError> {
+        let harmful = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ',' | ':' | '[' | ']' | '/' | '\\');
+        if name.is_empty() || name.contains(harmful) || name.starts_with(['!', '&', '~', '@', '.']) {
+            let what = format!("`{}` is not a group name", shown(name));
+            let hint = "group names hold letters, digits, `_`, `-` and `.`";
+            return Err(InventoryError::hinted(place.clone(), what, hint));
+        }
+        Ok(self.group(name))
+    }
+
+    /// The hosts that `pattern` stands for, made if they are new, each in `group`. A port behind the name becomes
+    /// `ansible_port`.
+    pub(super) fn hosts(
+        &mut self,
+        pattern: &str,
+        group: GroupId,
+        place: &Place,
+    ) -> Result<Vec<HostId>, InventoryError> {
+        let (names, port) = split_port(pattern);
+        let names = range::expand(names, &self.limits).map_err(|what| InventoryError::content(place.clone(), what))?;
+        let port =
+            port.map(|port| Arc::new(Map::from_iter([("ansible_port".to_owned(), Value::from(u32::from(port)))])));
+        names
+            .iter()
+            .map(|name| {
+                let host = self.host(name, group, place)?;
+                if let Some(port) = &port {
+                    self.set_host_vars(host, port);
+                }
+                Ok(host)
+            })
+            .collect()
+    }
+
+    /// The host of exactly this name, made if it is new, in `group`.
+    pub(super) fn host(&mut self, name: &str, group: GroupId, place: &Place) -> Result<HostId, InventoryError> {
+        let name = HostName::new(name).map_err(|error| match name.contains(':') {
+            true => InventoryError::hinted(
+                place.clone(),
+                error.to_string(),
+                "give the host a name, and its IPv6 address as ansible_host=...",
+            ),
+            false => InventoryError::content(place.clone(), error.to_string()),
+        })?;
+        let full = self.hosts.len() >= self.limits.hosts_max;
+        let nothing = &self.nothing;
+        let (at, draft) = match self.hosts.entry(name) {
+            Entry::Occupied(entry) => (entry.index(), entry.into_mut()),
+            Entry::Vacant(_) if full => {
+                let what = format!("the inventory holds more than {} hosts", self.limits.hosts_max);
+                return Err(InventoryError::content(place.clone(), what));
+            }
+            Entry::Vacant(entry) => {
+                let at = entry.index();
+                let (vars, file_vars) = (Arc::clone(nothing), Arc::clone(nothing));
+                (at, entry.insert(HostDraft { groups: Vec::new(), vars, file_vars }))
+            }
+        };
+        let id = HostId(at as u32);
+        if group != GroupId::ALL && !draft.groups.contains(&group) {
+            draft.groups.push(group);
+            self.groups[group.index()].hosts.push(id);
+        }
+        Ok(id)
+    }
+
+    pub(super) fn add_child(&mut self, parent: GroupId, child: GroupId, place: &Place) -> Result<(), InventoryError> {
+        if self.groups[parent.index()].children.contains(&child) {
+            return Ok(());
+        }
+        if let Some(mut chain) = self.way(child, parent) {
+            chain.insert(0, parent);
+            let chain = chain.into_iter().map(|id| self.groups[id.index()].name.to_string()).collect();
+            return Err(InventoryError::Loop { place: place.clone(), chain });
+        }
+        self.groups[parent.index()].children.push(child);
+        self.groups[child.index()].parents.push(parent);
+        Ok(())
+    }
+
+    /// Groups from `from` down to `to`, if there is such a way.
+    fn way(&self, from: GroupId, to: GroupId) -> Option<Vec<GroupId>> {
+        let mut came_from: HashMap<GroupId, GroupId> = HashMap::new();
+        let mut open = vec![from];
+        while let Some(id) = open.pop() {
+            if id == to {
+                let mut way = vec![to];
+                while let Some(before) = way.last().filter(|id| **id != from).and_then(|id| came_from.get(id)) {
+                    way.push(*before);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for child in &self.groups[id.index()].children {
+                if *child != from && !came_from.contains_key(child) {
+                    came_from.insert(*child, id);
+                    open.push(*child);
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn set_group_vars(&mut self, group: GroupId, vars: Map) {
+        let group = &mut self.groups[group.index()];
+        if let Some(priority) = vars.get("ansible_group_priority") {
+            let as_number = priority.as_i64().or_else(|| priority.as_str().and_then(|text| text.trim().parse().ok()));
+            match as_number {
+                Some(priority) => group.priority = priority,
+                None => self.warnings.push(format!(
+                    "ansible_group_priority of group `{}` is {priority}, which is not a number; it counts as {}",
+                    group.name, group.priority
+                )),
+            }
+        }
+        overlay(&mut group.vars, Arc::new(vars));
+    }
+
+    /// Hosts with the same variables share them.
+    pub(super) fn set_host_vars(&mut self, host: HostId, vars: &Arc<Map>) {
+        overlay(&mut self.hosts[host.index()].vars, Arc::clone(vars));
+    }
+
+    pub(super) fn set_group_file_vars(&mut self, group: GroupId, vars: Map) {
+        overlay(&mut self.groups[group.index()].file_vars, Arc::new(vars));
+    }
+
+    pub(super) fn set_host_file_vars(&mut self, host: HostId, vars: Map) {
+        overlay(&mut self.hosts[host.index()].file_vars, Arc::new(vars));
+    }
+
+    pub(super) fn host_names(&self) -> impl Iterator<Item = (HostId, &HostName)> {
+        self.hosts.keys().enumerate().map(|(at, name)| (HostId(at as u32), name))
+    }
+
+    pub(super) fn group_names(&self) -> impl Iterator<Item = (GroupId, &Arc<str>)> {
+        self.groups.keys().enumerate().map(|(at, name)| (GroupId(at as u32), name))
+    }
+
+    pub(super) fn warn(&mut self, place: &Place, what: impl std::fmt::Display) {
+        self.warnings.push(format!("{place}: {what}"));
+    }
+
+    pub(super) fn finish(mut self) -> Inventory {
+        self.settle_ungrouped();
+        self.adopt_orphans();
+        self.measure_depth();
+        self.warn_of_double_names();
+        let mut shared: HashMap<Vec<GroupId>, Arc<[GroupId]>> = HashMap::new();
+        let drafts = std::mem::take(&mut self.hosts);
+        let hosts = drafts
+            .into_iter()
+            .map(|(name, HostDraft { mut groups, vars, file_vars })| {
+                groups.sort_unstable();
+                let groups = match shared.get(&groups) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let all: Arc<[GroupId]> = self.with_ancestors(&groups).into();
+                        shared.insert(groups, Arc::clone(&all));
+                        all
+                    }
+                };
+                (name, Host { vars, file_vars, groups })
+            })
+            .collect();
+        Inventory { hosts, groups: self.groups, warnings: self.warnings }
+    }
+
+    fn settle_ungrouped(&mut self) {
+        let mut ungrouped = Vec::new();
+        for (at, draft) in self.hosts.values_mut().enumerate() {
+            if draft.groups.iter().any(|group| *group != GroupId::UNGROUPED) {
+                draft.groups.retain(|group| *group != GroupId::UNGROUPED);
+            } else {
+                draft.groups = vec![GroupId::UNGROUPED];
+                ungrouped.push(HostId(at as u32));
+            }
+        }
+        self.groups[GroupId::UNGROUPED.index()].hosts = ungrouped;
+    }
+
+    /// Groups that are nobody's children are children of `all`.
+    fn adopt_orphans(&mut self) {
+        let orphans: Vec<GroupId> = (1..self.groups.len())
+            .filter(|at| self.groups[*at].parents.is_empty())
+            .map(|at| GroupId(at as u32))
+            .collect();
+        for orphan in orphans {
+            self.groups[orphan.index()].parents.push(GroupId::ALL);
+            let children = &mut self.groups[GroupId::ALL.index()].children;
+            if orphan == GroupId::UNGROUPED { children.insert(0, orphan) } else { children.push(orphan) }
+        }
+    }
+
+    /// The longest way from `all`: a group is settled once all its parents are.
+    fn measure_depth(&mut self) {
+        let mut waiting: Vec<usize> = self.groups.values().map(|group| group.parents.len()).collect();
+        let mut ready: Vec<GroupId> =
+            (0..self.groups.len()).filter(|at| waiting[*at] == 0).map(|at| GroupId(at as u32)).collect();
+        while let Some(id) = ready.pop() {
+            let depth = self.groups[id.index()].depth + 1;
+            for child in self.groups[id.index()].children.clone() {
+                let group = &mut self.groups[child.index()];
+                group.depth = group.depth.max(depth);
+                waiting[child.index()] -= 1;
+                if waiting[child.index()] == 0 {
+                    ready.push(child);
+                }
+            }
+        }
+    }
+
+    /// The groups and all above them, in rising precedence.
+    fn with_ancestors(&self, direct: &[GroupId]) -> Vec<GroupId> {
+        let mut found = vec![GroupId::ALL];
+        let mut open = direct.to_vec();
+        while let Some(id) = open.pop() {
+            if !found.contains(&id) {
+                found.push(id);
+                open.extend(&self.groups[id.index()].parents);
+            }
+        }
+        found.sort_by(|a, b| {
+            let (a, b) = (&self.groups[a.index()], &self.groups[b.index()]);
+            (a.depth, a.priority, &a.name).cmp(&(b.depth, b.priority, &b.name))
+        });
+        found
+    }
+
+    fn warn_of_double_names(&mut self) {
+        for name in self.groups.keys().filter(|name| self.hosts.contains_key(&***name)) {
+            self.warnings.push(format!("`{name}` is the name of a host and of a group; a pattern means the group"));
+        }
+    }
+}
+
+/// Puts `new` over what is there.
+fn overlay(vars: &mut Arc<Map>, new: Arc<Map>) {
+    if vars.is_empty() {
+        *vars = new;
+    } else if !new.is_empty() {
+        Arc::make_mut(vars).extend(new.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+}
+
+/// `web1:2222` is a name and a port; ranges may hold colons of their own.
+fn split_port(pattern: &str) -> (&str, Option<u16>) {
+    let outside = |name: &str| name.matches('[').count() == name.matches(']').count() && !name.contains("::");
+    match pattern.rsplit_once(':') {
+        Some((name, port)) if outside(name) && !bare_colon(name) => match port.parse() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => (pattern, None),
+        },
+        _ => (pattern, None),
+    }
+}
+
+/// Whether a colon stands outside of every range: then it is an IPv6 address, not a name.
+fn bare_colon(name: &str) -> bool {
+    let mut depth = 0_i32;
+    name.chars().any(|c| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == ':' && depth == 0
+    })
+}

@@ -1,0 +1,226 @@
+//! The inventory: which hosts there are, in which groups, with which variables.
+//!
+//! Reads what Ansible reads: INI and YAML files, JSON, executables that print JSON, folders of all these, host lists
+//! (`a,b,`), and `group_vars/` and `host_vars/` beside them. Order is order of appearance everywhere. Groups and
+//! variables are shared: a host costs its name, two pointers to variables and one to its groups.
+
+mod build;
+mod error;
+mod ini;
+mod literal;
+mod load;
+mod patterns;
+mod range;
+mod script;
+pub mod show;
+mod vars_files;
+mod yaml;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, Value};
+
+pub use error::InventoryError;
+pub use patterns::{PatternError, limit, select};
+
+/// The port that agents listen on unless a host says otherwise.
+pub const PORT_DEFAULT: u16 = 7443;
+
+/// What an inventory may cost. Beyond it, loading ends with an error that names the limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Size of one file or of one script's output. Default 64 MiB.
+    pub source_bytes_max: u64,
+    /// Default 100,000: ten times the fleets this is built for.
+    pub hosts_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { source_bytes_max: 64 << 20, hosts_max: 100_000 }
+    }
+}
+
+/// A host's place among the hosts of its inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub u32);
+
+/// A group's place among the groups of its inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u32);
+
+impl HostId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl GroupId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every host is in it.
+    pub const ALL: GroupId = GroupId(0);
+    /// Hosts that are in no group but [`GroupId::ALL`].
+    pub const UNGROUPED: GroupId = GroupId(1);
+}
+
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// From the sources themselves.
+    pub vars: Arc<Map>,
+    /// From `host_vars/`.
+    pub file_vars: Arc<Map>,
+    /// Every group the host is in, also through other groups, in rising precedence; `all` first.
+    pub groups: Arc<[GroupId]>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: Arc<str>,
+    pub children: Vec<GroupId>,
+    pub parents: Vec<GroupId>,
+    /// Hosts that are in the group itself.
+    pub hosts: Vec<HostId>,
+    /// From the sources themselves.
+    pub vars: Arc<Map>,
+    /// From `group_vars/`.
+    pub file_vars: Arc<Map>,
+    /// Longest way from `all`, which has 0.
+    pub depth: u32,
+    /// `ansible_group_priority`, default 1: decides between groups of equal depth.
+    pub priority: i64,
+}
+
+/// Hosts, groups and their variables, complete and free of loops.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    hosts: IndexMap<HostName, Host>,
+    groups: IndexMap<Arc<str>, Group>,
+    warnings: Vec<String>,
+}
+
+impl Inventory {
+    /// Hosts in order of appearance.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = (HostId, &HostName)> {
+        self.hosts.keys().enumerate().map(|(at, name)| (HostId(at as u32), name))
+    }
+
+    pub fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub fn host_id(&self, name: &str) -> Option<HostId> {
+        self.hosts.get_index_of(name).map(|at| HostId(at as u32))
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.hosts.contains_key(name)
+    }
+
+    pub fn host(&self, id: HostId) -> &Host {
+        &self.hosts[id.index()]
+    }
+
+    pub fn name(&self, id: HostId) -> &HostName {
+        self.hosts.get_index(id.index()).expect("ids are places in this inventory").0
+    }
+
+    /// Groups in order of appearance, `all` and `ungrouped` first.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (GroupId, &Group)> {
+        self.groups.values().enumerate().map(|(at, group)| (GroupId(at as u32), group))
+    }
+
+    pub fn group_id(&self, name: &str) -> Option<GroupId> {
+        self.groups.get_index_of(name).map(|at| GroupId(at as u32))
+    }
+
+    pub fn group(&self, id: GroupId) -> &Group {
+        &self.groups[id.index()]
+    }
+
+    /// Every host in a group, also through its children, each once: those of the group, then those of its children, then
+    /// those of their children, as Ansible orders them.
+    pub fn members(&self, group: GroupId) -> Vec<HostId> {
+        let mut seen_groups = vec![false; self.groups.len()];
+        let mut seen_hosts = vec![false; self.hosts.len()];
+        let mut members = Vec::new();
+        let mut level = vec![group];
+        while !level.is_empty() {
+            let mut below = Vec::new();
+            for id in level {
+                if std::mem::replace(&mut seen_groups[id.index()], true) {
+                    continue;
+                }
+                let group = self.group(id);
+                members.extend(group.hosts.iter().filter(|h| !std::mem::replace(&mut seen_hosts[h.index()], true)));
+                below.extend(&group.children);
+            }
+            level = below;
+        }
+        members
+    }
+
+    /// The host's variables as layers in rising precedence: sources' group variables, `group_vars/all`, `group_vars/*`,
+    /// the sources' host variables, `host_vars/`.
+    pub fn layers(&self, host: HostId) -> impl DoubleEndedIterator<Item = &Arc<Map>> {
+        let host = self.host(host);
+        let groups = || host.groups.iter().map(|id| self.group(*id));
+        let from_sources = groups().map(|group| &group.vars);
+        let from_files = groups().map(|group| &group.file_vars);
+        from_sources.chain(from_files).chain([&host.vars, &host.file_vars])
+    }
+
+    /// The variable as the host has it, templates unrendered.
+    pub fn var(&self, host: HostId, name: &str) -> Option<&Value> {
+        self.layers(host).rev().find_map(|layer| layer.get(name))
+    }
+
+    /// All variables of the host, merged.
+    pub fn merged_vars(&self, host: HostId) -> Map {
+        let mut merged = Map::new();
+        for layer in self.layers(host) {
+            merged.extend(layer.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        merged
+    }
+
+    /// Where the host's agent is: `rustle_host`, else `ansible_host`, else its name. A template is given as written.
+    pub fn address(&self, host: HostId) -> &str {
+        let text = |name| self.var(host, name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        text("rustle_host").or_else(|| text("ansible_host")).unwrap_or_else(|| self.name(host).as_str())
+    }
+
+    /// The port of the host's agent: `rustle_port`, else [`PORT_DEFAULT`]. `ansible_port` is another service's.
+    ///
+    /// # Errors
+    /// A `rustle_port` that is not 1 to 65535, in a sentence that names the host.
+    pub fn port(&self, host: HostId) -> Result<u16, String> {
+        let Some(value) = self.var(host, "rustle_port") else { return Ok(PORT_DEFAULT) };
+        let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+        number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| {
+            format!("rustle_port of host `{}` is {value}, which is not a port from 1 to 65535", self.name(host))
+        })
+    }
+
+    /// `ansible_connection` as written, if the host has one.
+    pub fn connection(&self, host: HostId) -> Option<&str> {
+        self.var(host, "ansible_connection").and_then(Value::as_str)
+    }
+
+    /// The names of hosts and groups, for suggestions.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(HostName::as_str).chain(self.groups.keys().map(|name| &**name))
+    }
+
+    /// Odd things met while loading that stopped nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests;

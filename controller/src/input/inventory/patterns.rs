@@ -1,0 +1,262 @@
+//! Which hosts a pattern means: `all`, names, groups, `web*`, `~web\d+`, `a:b`, `a,b`, `a:&b`, `a:!b`, `web[0]`,
+//! `web[1:3]`.
+//!
+//! An empty target is never "all": a name that nobody has and a pattern that leaves nobody are errors. Ansible warns and
+//! goes on, so a misspelt `!production` reaches production.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use globset::GlobBuilder;
+use indexmap::IndexSet;
+use rustle_agent::module::args::nearest;
+use rustle_protocol::HostName;
+
+use super::{GroupId, HostId, Inventory};
+use crate::input::source::shown;
+
+/// Size of a file given as `--limit @FILE`: ten times the longest list of hosts.
+const LIMIT_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Why a pattern means nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternError {
+    #[error("no host or group is called `{}`", shown(.part))]
+    Unknown { part: String, nearest: Option<String> },
+    #[error("the pattern `{}` matches no host", shown(.pattern))]
+    Empty { pattern: String },
+    #[error("the inventory holds no host, so `{}` matches none", shown(.pattern))]
+    NoHosts { pattern: String },
+    #[error("`{}` asks for more than the {hosts} hosts of `{}`, which are numbered from 0", shown(.part), shown(.of))]
+    Subscript { part: String, of: String, hosts: usize },
+    #[error("`{}` is not a pattern: {why}", shown(.part))]
+    Syntax { part: String, why: String },
+    #[error("{}: the file given with @ cannot be read", .path.display())]
+    File { path: PathBuf, source: io::Error },
+}
+
+impl PatternError {
+    /// What the operator can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PatternError::Unknown { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            PatternError::Unknown { .. } | PatternError::Empty { .. } | PatternError::Subscript { .. } => {
+                Some("`rustle-exec inventory --graph` shows hosts and groups".into())
+            }
+            PatternError::NoHosts { .. } => Some("give an inventory with -i".into()),
+            PatternError::Syntax { .. } | PatternError::File { .. } => None,
+        }
+    }
+}
+
+/// The hosts that `pattern` means, each once, in Ansible's order. `localhost` need not be in the inventory if it is
+/// named literally. A list of patterns is one pattern, joined by commas.
+///
+/// # Errors
+/// A name that is neither a host's nor a group's, whatever sign stands before it; a pattern that leaves nobody.
+pub fn select(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, PatternError> {
+    let parts = split(pattern);
+    let signed = |sign: char| parts.iter().filter_map(move |part| part.strip_prefix(sign));
+    let plain: Vec<&str> = parts.iter().copied().filter(|part| !part.starts_with(['&', '!'])).collect();
+    let mut selected = IndexSet::new();
+    match plain[..] {
+        [] if parts.is_empty() => {}
+        [] => selected.extend(matches(inventory, "all")?),
+        ref plain => {
+            for part in plain {
+                selected.extend(matches(inventory, part)?);
+            }
+        }
+    }
+    for part in signed('&') {
+        let both: IndexSet<HostName> = matches(inventory, part)?.into_iter().collect();
+        selected.retain(|host| both.contains(host));
+    }
+    for part in signed('!') {
+        let out: IndexSet<HostName> = matches(inventory, part)?.into_iter().collect();
+        selected.retain(|host| !out.contains(host));
+    }
+    let pattern = || pattern.to_owned();
+    match (selected.is_empty(), inventory.host_count()) {
+        (false, _) => Ok(selected.into_iter().collect()),
+        (true, 0) => Err(PatternError::NoHosts { pattern: pattern() }),
+        (true, _) => Err(PatternError::Empty { pattern: pattern() }),
+    }
+}
+
+/// As [`select`], where `@FILE` stands for the patterns in a file, one on each line.
+///
+/// # Errors
+/// As [`select`], and a file that cannot be read.
+pub fn limit(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, PatternError> {
+    let mut parts = Vec::new();
+    for part in pattern.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.strip_prefix('@') {
+            Some(path) => parts.extend(lines_of(PathBuf::from(path))?),
+            None => parts.push(part.to_owned()),
+        }
+    }
+    match parts.is_empty() {
+        true => Err(PatternError::Empty { pattern: pattern.to_owned() }),
+        false => select(inventory, &parts.join(",")),
+    }
+}
+
+fn lines_of(path: PathBuf) -> Result<Vec<String>, PatternError> {
+    let mut text = String::new();
+    fs::File::open(&path)
+        .and_then(|file| file.take(LIMIT_FILE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|source| PatternError::File { path, source })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// The name most like `wrong`.
+pub(super) fn nearest_to<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    nearest(wrong, names).map(str::to_owned)
+}
+
+/// Parts of a pattern, separated by commas, or by colons outside of brackets.
+fn split(pattern: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for piece in pattern.split(',') {
+        let (mut start, mut depth) = (0, 0_u32);
+        for (at, c) in piece.char_indices() {
+            match c {
+                '[' => depth += 1,
+                ']' => depth = depth.saturating_sub(1),
+                ':' if depth == 0 => {
+                    parts.push(&piece[start..at]);
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+        parts.push(&piece[start..]);
+    }
+    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// The hosts that one part means, without its sign.
+fn matches(inventory: &Inventory, part: &str) -> Result<Vec<HostName>, PatternError> {
+    let (name, subscript) = split_subscript(part)?;
+    let hosts: Vec<HostId> = match Matcher::new(name)? {
+        Matcher::Name(name) => match (inventory.group_id(name), inventory.host_id(name)) {
+            (Some(group), _) => inventory.members(group),
+            (None, Some(host)) => vec![host],
+            (None, None) => return implicit_localhost(inventory, name),
+        },
+        matcher => matching(inventory, &matcher),
+    };
+    let chosen = match subscript {
+        None => &hosts[..],
+        Some(subscript) => subscript.choose(&hosts).ok_or_else(|| PatternError::Subscript {
+            part: part.to_owned(),
+            of: name.to_owned(),
+            hosts: hosts.len(),
+        })?,
+    };
+    Ok(chosen.iter().map(|id| inventory.name(*id).clone()).collect())
+}
+
+fn implicit_localhost(inventory: &Inventory, name: &str) -> Result<Vec<HostName>, PatternError> {
+    let local = matches!(name, "localhost" | "127.0.0.1").then(|| HostName::new(name).ok()).flatten();
+    local
+        .map(|host| vec![host])
+        .ok_or_else(|| PatternError::Unknown { part: name.to_owned(), nearest: nearest_to(name, inventory.names()) })
+}
+
+/// Hosts of every group that fits, then hosts that fit themselves.
+fn matching(inventory: &Inventory, matcher: &Matcher<'_>) -> Vec<HostId> {
+    let mut found = IndexSet::new();
+    for (id, group) in inventory.groups() {
+        if matcher.fits(&group.name) {
+            found.extend(inventory.members(id));
+        }
+    }
+    let members_of_all = || inventory.members(GroupId::ALL);
+    found.extend(members_of_all().into_iter().filter(|id| matcher.fits(inventory.name(*id).as_str())));
+    found.into_iter().collect()
+}
+
+enum Matcher<'a> {
+    Name(&'a str),
+    Glob(globset::GlobMatcher),
+    Regex(Box<fancy_regex::Regex>),
+}
+
+impl Matcher<'_> {
+    fn new(part: &str) -> Result<Matcher<'_>, PatternError> {
+        let wrong = |why: String| PatternError::Syntax { part: part.to_owned(), why };
+        if let Some(regex) = part.strip_prefix('~') {
+            let regex = fancy_regex::Regex::new(&format!(r"\A(?:{regex})"));
+            return regex.map(|regex| Matcher::Regex(Box::new(regex))).map_err(|error| wrong(error.to_string()));
+        }
+        if !part.contains(['*', '?', '[']) {
+            return Ok(Matcher::Name(part));
+        }
+        let glob = GlobBuilder::new(part).backslash_escape(false).build();
+        glob.map(|glob| Matcher::Glob(glob.compile_matcher())).map_err(|error| wrong(error.kind().to_string()))
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        match self {
+            Matcher::Name(own) => *own == name,
+            Matcher::Glob(glob) => glob.is_match(name),
+            // A regex that gives up fits nobody.
+            Matcher::Regex(regex) => regex.is_match(name).unwrap_or(false),
+        }
+    }
+}
+
+/// `[2]`, `[-1]`, `[1:3]` (both ends included), `[1:]`.
+#[derive(Clone, Copy)]
+enum Subscript {
+    One(i64),
+    Span(usize, Option<usize>),
+}
+
+impl Subscript {
+    fn choose(self, hosts: &[HostId]) -> Option<&[HostId]> {
+        match self {
+            Subscript::One(at) => {
+                let at = if at < 0 {
+                    hosts.len().checked_sub(usize::try_from(-at).ok()?)?
+                } else {
+                    usize::try_from(at).ok()?
+                };
+                hosts.get(at..=at)
+            }
+            Subscript::Span(first, last) => {
+                let end = last.map_or(hosts.len(), |last| last.saturating_add(1).min(hosts.len()));
+                hosts.get(first..end).filter(|span| !span.is_empty())
+            }
+        }
+    }
+}
+
+fn split_subscript(part: &str) -> Result<(&str, Option<Subscript>), PatternError> {
+    let whole = Ok((part, None));
+    if part.starts_with('~') {
+        return whole;
+    }
+    let Some((name, inner)) = part.strip_suffix(']').and_then(|head| head.rsplit_once('[')) else { return whole };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let too_large = || PatternError::Syntax { part: part.to_owned(), why: "the number is too large".into() };
+    if name.is_empty() {
+        return whole;
+    }
+    if digits(inner.strip_prefix('-').unwrap_or(inner)) {
+        let at = inner.parse().map_err(|_| too_large())?;
+        return Ok((name, Some(Subscript::One(at))));
+    }
+    match inner.split_once([':', '-']) {
+        Some((first, last)) if digits(first) && (last.is_empty() || digits(last)) => {
+            let first = first.parse().map_err(|_| too_large())?;
+            let last = if last.is_empty() { None } else { Some(last.parse().map_err(|_| too_large())?) };
+            Ok((name, Some(Subscript::Span(first, last))))
+        }
+        _ => whole,
+    }
+}

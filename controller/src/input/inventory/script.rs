@@ -1,0 +1,196 @@
+//! Executable inventories: `--list` prints groups as JSON, `--host NAME` a host's variables if `_meta` did not.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
+use super::build::Builder;
+use super::{GroupId, InventoryError, Limits};
+use crate::input::json;
+use crate::input::source::{Place, shown};
+
+/// A script that takes longer is killed: clouds answer slowly, but a run that hangs before its first line helps nobody.
+pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What is kept of a script's complaints.
+const STDERR_BYTES_MAX: u64 = 64 * 1024;
+
+/// Runs the script and adds what it prints.
+pub(super) fn read(path: &Path, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
+    let deadline = Instant::now() + SCRIPT_TIMEOUT;
+    let limits = builder.limits;
+    let list = run(path, &["--list"], &limits, deadline)?;
+    let hosts_told = read_list(&list, source, builder)?;
+    if hosts_told {
+        return Ok(());
+    }
+    let hosts: Vec<_> = builder.host_names().map(|(id, name)| (id, name.clone())).collect();
+    for (id, name) in hosts {
+        let output = run(path, &["--host", name.as_str()], &limits, deadline)?;
+        if output.trim().is_empty() {
+            continue;
+        }
+        let vars = json::parse(&output)
+            .map_err(|error| complaint(path, format!("--host {name} printed what is not JSON: {error}")))?;
+        match vars {
+            Value::Map(vars) => builder.set_host_vars(id, &Arc::new(vars)),
+            other => return Err(complaint(path, format!("--host {name} printed a {}, not a dict", other.kind()))),
+        }
+    }
+    Ok(())
+}
+
+/// Adds what a script's `--list` printed, and says whether that holds the hosts' variables as well.
+pub(super) fn read_list(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<bool, InventoryError> {
+    let document = json::parse(text).map_err(|error| InventoryError::json(source, error.at, error.what))?;
+    let place = Place::whole(Arc::clone(source));
+    let Value::Map(mut groups) = document else {
+        return Err(InventoryError::content(place, format!("expected a dict of groups, not a {}", document.kind())));
+    };
+    let meta = groups.shift_remove("_meta");
+    for (name, group) in groups {
+        read_group(&name, group, &place, builder)?;
+    }
+    let Some(Value::Map(mut meta)) = meta else { return Ok(false) };
+    let Some(hostvars) = meta.shift_remove("hostvars") else { return Ok(false) };
+    for (name, vars) in into_map(hostvars, "_meta.hostvars", &place)? {
+        let vars = into_map(vars, &format!("the variables of host `{}`", shown(&name)), &place)?;
+        let host = builder.host(&name, GroupId::ALL, &place)?;
+        builder.set_host_vars(host, &Arc::new(vars));
+    }
+    Ok(true)
+}
+
+fn read_group(name: &str, group: Value, place: &Place, builder: &mut Builder) -> Result<(), InventoryError> {
+    let id = builder.named_group(name, place)?;
+    let mut parts = match group {
+        Value::List(_) => Map::from_iter([("hosts".to_owned(), group)]),
+        other => into_map(other, &format!("group `{}`", shown(name)), place)?,
+    };
+    let is_group = ["hosts", "children", "vars"].iter().any(|part| parts.contains_key(*part));
+    if !is_group && !parts.is_empty() {
+        // Of old, a dict that is no group was a host with its variables.
+        let host = builder.host(name, id, place)?;
+        builder.set_host_vars(host, &Arc::new(parts));
+        return Ok(());
+    }
+    for host in names(parts.shift_remove("hosts"), "hosts", name, place)? {
+        builder.host(&host, id, place)?;
+    }
+    if let Some(vars) = parts.shift_remove("vars") {
+        let vars = into_map(vars, &format!("vars of group `{}`", shown(name)), place)?;
+        builder.set_group_vars(id, vars);
+    }
+    for child in names(parts.shift_remove("children"), "children", name, place)? {
+        let child = builder.named_group(&child, place)?;
+        builder.add_child(id, child, place)?;
+    }
+    Ok(())
+}
+
+fn into_map(value: Value, what: &str, place: &Place) -> Result<Map, InventoryError> {
+    match value {
+        Value::Map(map) => Ok(map),
+        Value::Null => Ok(Map::new()),
+        other => Err(InventoryError::content(place.clone(), format!("{what} must be a dict, not a {}", other.kind()))),
+    }
+}
+
+fn names(value: Option<Value>, part: &str, group: &str, place: &Place) -> Result<Vec<String>, InventoryError> {
+    let wrong = |kind: &str| {
+        let what = format!("{part} of group `{}` must be a list of names, not a {kind}", shown(group));
+        InventoryError::content(place.clone(), what)
+    };
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::List(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(name) => Ok(name),
+                other => Err(wrong(&format!("list with a {}", other.kind()))),
+            })
+            .collect(),
+        Some(other) => Err(wrong(other.kind())),
+    }
+}
+
+fn complaint(path: &Path, what: String) -> InventoryError {
+    InventoryError::Script { path: path.to_owned(), what, hint: None }
+}
+
+/// The output of one call.
+fn run(path: &Path, args: &[&str], limits: &Limits, deadline: Instant) -> Result<String, InventoryError> {
+    let program = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| InventoryError::Read { path: path.to_owned(), source })?;
+    let stdout = collect(child.stdout.take(), limits.source_bytes_max.saturating_add(1));
+    let stderr = collect(child.stderr.take(), STDERR_BYTES_MAX);
+    let output = match stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(output) => output.map_err(|source| InventoryError::Read { path: path.to_owned(), source }),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(too_slow(path)),
+    };
+    let output = output.inspect_err(|_| end(&mut child))?;
+    if output.len() as u64 > limits.source_bytes_max {
+        end(&mut child);
+        return Err(complaint(path, format!("printed more than {} bytes", limits.source_bytes_max)));
+    }
+    let status = wait(&mut child, deadline).ok_or_else(|| too_slow(path)).inspect_err(|_| end(&mut child))?;
+    if !status.success() {
+        let grace = Duration::from_millis(200);
+        let said = stderr.recv_timeout(grace).ok().and_then(Result::ok).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).trim().lines().last().map(shown);
+        return Err(InventoryError::Script {
+            path: path.to_owned(),
+            what: format!("{} ended with {status}{}", args[0], said.map(|s| format!(": {s}")).unwrap_or_default()),
+            hint: Some("run it by hand with --list".into()),
+        });
+    }
+    String::from_utf8(output).map_err(|_| complaint(path, format!("{} printed what is not UTF-8 text", args[0])))
+}
+
+fn too_slow(path: &Path) -> InventoryError {
+    complaint(path, format!("did not finish within {} s and was killed", SCRIPT_TIMEOUT.as_secs()))
+}
+
+/// Reads a pipe beside the child, so that neither can block the other.
+fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    if let Some(pipe) = pipe {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = pipe.take(bytes_max).read_to_end(&mut bytes);
+            // Nobody listens once the call has failed for another reason.
+            let _ = sender.send(read.map(|_| bytes));
+        });
+    }
+    receiver
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
+    const POLL: Duration = Duration::from_millis(2);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// Kills and reaps a script that failed us; it may be gone already.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -1,0 +1,573 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A folder with these files, and the inventory that the first (or the folder, for `""`) makes.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn of(files: &[(&str, &str)]) -> Files {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+        }
+        Files(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn load(&self, sources: &[&str]) -> Result<Inventory, InventoryError> {
+        let sources: Vec<_> = sources.iter().map(|source| self.path().join(source)).collect();
+        Inventory::load(&sources, Limits::default())
+    }
+}
+
+fn ini(text: &str) -> Inventory {
+    Files::of(&[("hosts.ini", text)]).load(&["hosts.ini"]).unwrap()
+}
+
+fn yml(text: &str) -> Inventory {
+    Files::of(&[("hosts.yml", text)]).load(&["hosts.yml"]).unwrap()
+}
+
+/// The message, without the folder in front of the file's name, and the hint.
+fn refusal(name: &str, text: &str) -> String {
+    let files = Files::of(&[(name, text)]);
+    let error = files.load(&[name]).unwrap_err();
+    let message = error.to_string().replace(&format!("{}/", files.path().display()), "");
+    error.hint().map_or(message.clone(), |hint| format!("{message} ({hint})"))
+}
+
+fn vars(inventory: &Inventory, host: &str) -> String {
+    let mut vars = inventory.merged_vars(inventory.host_id(host).unwrap());
+    vars.sort_keys();
+    Value::Map(vars).to_json()
+}
+
+fn chosen(inventory: &Inventory, pattern: &str) -> String {
+    match select(inventory, pattern) {
+        Ok(hosts) => hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" "),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+const SITE: &str = r#"
+lone ansible_host=10.0.0.1 x="1" y="'a b'" z=[1,2] w=1.5 b=True n=None m=hello q="a b" t=0755 c=yes # comment
+lone2:2222
+[web]
+web[01:04:2] http_port=8080
+z9
+[db]
+db-[a:c]
+web01
+[site:children]
+web
+db
+[site:vars]
+a = 5 # foo
+b = "x y"
+c = hello # foo
+d = {'k': [1, 2]}
+[web:vars]
+a=web
+[empty]
+"#;
+
+#[test]
+fn an_ini_file_reads_as_ansible_reads_it() {
+    let inventory = ini(SITE);
+    let names: Vec<_> = inventory.hosts().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["lone", "lone2", "web01", "web03", "z9", "db-a", "db-b", "db-c"]);
+    assert_eq!(
+        vars(&inventory, "lone"),
+        r#"{"ansible_host":"10.0.0.1","b":true,"c":"yes","m":"hello","n":null,"q":"a b","t":"0755","w":1.5,"x":1,"y":"a b","z":[1,2]}"#
+    );
+    assert_eq!(vars(&inventory, "lone2"), r#"{"ansible_port":2222}"#);
+    assert_eq!(
+        vars(&inventory, "web01"),
+        r#"{"a":"web","b":"x y","c":"hello # foo","d":{"k":[1,2]},"http_port":8080}"#
+    );
+    assert_eq!(vars(&inventory, "db-c"), r#"{"a":5,"b":"x y","c":"hello # foo","d":{"k":[1,2]}}"#);
+}
+
+/// Compared with `ansible HOSTS --list-hosts` of ansible-core 2.19.
+#[test]
+fn patterns_choose_the_hosts_ansible_chooses_in_its_order() {
+    let inventory = ini(SITE);
+    let everybody = "lone lone2 web01 web03 z9 db-a db-b db-c";
+    for (pattern, hosts) in [
+        ("all", everybody),
+        ("*", everybody),
+        ("web:db", "web01 web03 z9 db-a db-b db-c"),
+        ("site:!web", "db-a db-b db-c"),
+        ("!web", "lone lone2 db-a db-b db-c"),
+        ("db:&web", "web01"),
+        ("db[0]", "db-a"),
+        ("db[-1]", "web01"),
+        ("db[0:1]", "db-a db-b"),
+        ("site[1:]", "web03 z9 db-a db-b db-c"),
+        ("~z", "z9"),
+        ("~db-[ac]$", "db-a db-c"),
+        ("*b*", "web01 web03 z9 db-a db-b db-c"),
+        ("w*,lone", "web01 web03 z9 lone"),
+        ("lone,lone", "lone"),
+        ("ungrouped", "lone lone2"),
+        ("localhost", "localhost"),
+        ("web?3,!web03,z9", "z9"),
+    ] {
+        assert_eq!(chosen(&inventory, pattern), hosts, "{pattern}");
+    }
+}
+
+#[test]
+fn a_pattern_that_means_nobody_is_an_error_and_never_everybody() {
+    let inventory = ini(SITE);
+    for (pattern, error) in [
+        ("wbe01", "no host or group is called `wbe01`"),
+        ("all:!databases", "no host or group is called `databases`"),
+        ("web:!web", "the pattern `web:!web` matches no host"),
+        ("empty", "the pattern `empty` matches no host"),
+        ("nothing*", "the pattern `nothing*` matches no host"),
+        ("", "the pattern `` matches no host"),
+        (",", "the pattern `,` matches no host"),
+        ("db[9]", "`db[9]` asks for more than the 4 hosts of `db`, which are numbered from 0"),
+    ] {
+        assert_eq!(chosen(&inventory, pattern), format!("error: {error}"), "{pattern}");
+    }
+    assert_eq!(select(&inventory, "wbe01").unwrap_err().hint().unwrap(), "did you mean `web01`?");
+    assert_eq!(select(&inventory, "dbs").unwrap_err().hint().unwrap(), "did you mean `db`?");
+    assert!(chosen(&inventory, "~(").starts_with("error: `~(` is not a pattern: "));
+    let nobody = Inventory::load(&[], Limits::default()).unwrap();
+    assert_eq!(chosen(&nobody, "all"), "error: the inventory holds no host, so `all` matches none");
+    assert_eq!(chosen(&nobody, "localhost"), "localhost");
+}
+
+#[test]
+fn a_limit_may_come_from_a_file() {
+    let inventory = ini(SITE);
+    let files = Files::of(&[("retry", "web01\n# no longer\n\ndb-[0:1]\nz9\n")]);
+    let file = format!("@{}", files.path().join("retry").display());
+    let error = limit(&inventory, &file).unwrap_err();
+    assert_eq!(error.to_string(), "no host or group is called `db-`");
+    fs::write(files.path().join("retry"), "web01\n# no longer\n\ndb[0:1]\n").unwrap();
+    let names = |pattern: &str| limit(&inventory, pattern).unwrap().iter().map(HostName::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&file), ["web01", "db-a", "db-b"]);
+    assert_eq!(names(&format!("{file},!db-b")), ["web01", "db-a"]);
+    assert!(limit(&inventory, "@/nowhere/x").unwrap_err().to_string().starts_with("/nowhere/x: "));
+    fs::write(files.path().join("retry"), "\n").unwrap();
+    assert!(matches!(limit(&inventory, &file), Err(PatternError::Empty { .. })));
+}
+
+/// Compared with `ansible all --list-hosts` of ansible-core 2.19.
+#[test]
+fn all_goes_through_the_groups_level_by_level() {
+    let inventory = ini("u1\n[top:children]\na\nb\n[a]\na1\n[b]\nb1\n[a:children]\nc\n[c]\nc1\n[a]\na2\n[d]\nc1\nu1\n");
+    assert_eq!(chosen(&inventory, "all"), "c1 u1 a1 a2 b1");
+    assert_eq!(chosen(&inventory, "top"), "a1 a2 b1 c1");
+}
+
+#[test]
+fn a_yaml_file_reads_as_ansible_reads_it() {
+    let inventory = yml("
+all:
+  hosts:
+    one: {p: 010}
+    'n[1:2]':
+      k: yes
+  children:
+    site:
+      children:
+        web: {hosts: {one: , two: {x: 1}}, vars: {a: web, b: web}}
+      vars: {a: site, c: site}
+    single: {hosts: two}
+");
+    assert_eq!(vars(&inventory, "one"), r#"{"a":"web","b":"web","c":"site","p":8}"#);
+    assert_eq!(vars(&inventory, "n2"), r#"{"k":true}"#);
+    assert_eq!(
+        show::graph(&inventory, GroupId::ALL, false),
+        "@all:\n  |--@ungrouped:\n  |  |--n1\n  |  |--n2\n  |--@site:\n  |  |--@web:\n  |  |  |--one\n  |  |  |--two\n  |--@single:\n  |  |--two\n"
+    );
+}
+
+#[test]
+fn deeper_groups_win_then_priority_then_the_later_name() {
+    let inventory = ini("
+[b]
+h
+[a]
+h
+[c]
+h
+[top:children]
+c
+[all:vars]
+v=all
+w=all
+x=all
+y=all
+[top:vars]
+w=top
+[a:vars]
+x=a
+y=a
+ansible_group_priority=10
+[b:vars]
+x=b
+y=b
+[c:vars]
+y=c
+");
+    let host = inventory.host_id("h").unwrap();
+    let names: Vec<_> = inventory.host(host).groups.iter().map(|id| &*inventory.group(*id).name).collect();
+    assert_eq!(names, ["all", "b", "top", "a", "c"]);
+    assert_eq!(vars(&inventory, "h"), r#"{"ansible_group_priority":10,"v":"all","w":"top","x":"a","y":"c"}"#);
+}
+
+#[test]
+fn vars_files_beside_the_inventory_win_over_it() {
+    let files = Files::of(&[
+        ("hosts", "[web]\nh1 v=inline\nh2\n[web:vars]\na=inline\nb=inline\nc=inline\n"),
+        ("group_vars/all.yml", "b: file-all\nc: file-all\n"),
+        ("group_vars/web/10.yml", "c: first\nd: first\n"),
+        ("group_vars/web/20", "d: second\n"),
+        ("group_vars/web/.hidden", "d: hidden\n"),
+        ("group_vars/web/x.txt", "d: text\n"),
+        ("group_vars/nobody.yml", "]["),
+        ("host_vars/h1.json", r#"{"v": "file", "w": [1]}"#),
+        ("host_vars/h1.yml", "# the first extension counts\n"),
+    ]);
+    let inventory = files.load(&["hosts"]).unwrap();
+    assert_eq!(vars(&inventory, "h2"), r#"{"a":"inline","b":"file-all","c":"first","d":"second"}"#);
+    assert_eq!(vars(&inventory, "h1"), r#"{"a":"inline","b":"file-all","c":"first","d":"second","v":"inline"}"#);
+    let host = inventory.host_id("h1").unwrap();
+    assert_eq!(inventory.var(host, "d"), Some(&Value::from("second")));
+}
+
+/// Compared with `ansible-inventory -i FOLDER --list` of ansible-core 2.19.
+#[test]
+fn a_folder_is_all_its_sources_by_name() {
+    let files = Files::of(&[
+        ("01b", "[b]\nh1\nh2\n"),
+        ("02a.yml", "a:\n  hosts:\n    h1:\n      v: {x: 1}\n    h3:\n  children:\n    b:\n      vars: {p: 1}\n"),
+        ("c.ini", "[c]\nhx\n"),
+        (".hidden", "[c]\nhy\n"),
+        ("foo~", "[c]\nhz\n"),
+        ("old.cfg", "[c]\nhz\n"),
+        ("sub/hosts", "subhost\n"),
+        ("group_vars/all", "k: file\n"),
+        ("group_vars/b.yml", "k: web\n"),
+        ("host_vars/h1.json", r#"{"h":"json"}"#),
+    ]);
+    let inventory = files.load(&[""]).unwrap();
+    insta::assert_snapshot!(show::graph(&inventory, GroupId::ALL, false), @r"
+    @all:
+      |--@ungrouped:
+      |  |--subhost
+      |--@a:
+      |  |--@b:
+      |  |  |--h1
+      |  |  |--h2
+      |  |--h1
+      |  |--h3
+      |--@c:
+      |  |--hx
+    ");
+    assert_eq!(vars(&inventory, "h1"), r#"{"h":"json","k":"web","p":1,"v":{"x":1}}"#);
+    assert_eq!(vars(&inventory, "subhost"), r#"{"k":"file"}"#);
+}
+
+#[test]
+fn several_sources_are_one_inventory_and_the_later_wins() {
+    let files = Files::of(&[("a.ini", "[web]\nh1 v=1 w=1\n"), ("b.yml", "web:\n  hosts:\n    h2:\n    h1: {v: 2}\n")]);
+    let inventory = files.load(&["a.ini", "b.yml"]).unwrap();
+    assert_eq!(chosen(&inventory, "web"), "h1 h2");
+    assert_eq!(vars(&inventory, "h1"), r#"{"v":2,"w":1}"#);
+}
+
+#[test]
+fn a_list_with_a_comma_is_an_inventory() {
+    let inventory = Inventory::load(&["web1,web2".into(), "x,".into()], Limits::default()).unwrap();
+    assert_eq!(chosen(&inventory, "all"), "web1 web2 x");
+    assert_eq!(chosen(&inventory, "ungrouped"), "web1 web2 x");
+}
+
+fn executable(files: &Files, name: &str) {
+    fs::set_permissions(files.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_script_prints_the_inventory() {
+    let list = r#"{"g":["a","b"],"k":{"hosts":["c"],"vars":{"x":"1"},"children":["g"]},"leg":{"foo":1}}"#;
+    let script =
+        format!("#!/bin/sh\nif [ \"$1\" = --list ]; then echo '{list}'; else echo \"{{\\\"n\\\":\\\"$2\\\"}}\"; fi\n");
+    let with_meta = r#"#!/bin/sh
+[ "$1" = --list ] || exit 3
+echo '{"_meta":{"hostvars":{"m":{"x":[1,{"y":null}]}}},"g":{"hosts":["m"]}}'
+"#;
+    let files = Files::of(&[("old.sh", &script), ("new.sh", with_meta), ("hosts", "plain\n")]);
+    for name in ["old.sh", "new.sh", "hosts"] {
+        executable(&files, name);
+    }
+    let inventory = files.load(&["old.sh"]).unwrap();
+    assert_eq!(vars(&inventory, "a"), r#"{"n":"a","x":"1"}"#);
+    assert_eq!(vars(&inventory, "leg"), r#"{"foo":1,"n":"leg"}"#);
+    assert_eq!(chosen(&inventory, "k"), "c a b");
+    assert_eq!(vars(&files.load(&["new.sh"]).unwrap(), "m"), r#"{"x":[1,{"y":null}]}"#);
+    assert_eq!(chosen(&files.load(&["hosts"]).unwrap(), "all"), "plain", "executable text is no program");
+}
+
+#[test]
+fn a_script_that_fails_says_what_it_said() {
+    let files = Files::of(&[
+        ("inv.sh", "#!/bin/sh\necho 'no cloud today' >&2\nexit 7\n"),
+        ("json.sh", "#!/bin/sh\necho '{'\n"),
+    ]);
+    executable(&files, "inv.sh");
+    executable(&files, "json.sh");
+    let error = files.load(&["inv.sh"]).unwrap_err();
+    assert!(error.to_string().ends_with("inv.sh: --list ended with exit status: 7: no cloud today"), "{error}");
+    assert!(
+        files.load(&["json.sh"]).unwrap_err().to_string().contains("json.sh:2:0: EOF while parsing an object")
+            || files.load(&["json.sh"]).unwrap_err().to_string().contains("json.sh:2:1: EOF while parsing an object")
+    );
+}
+
+#[test]
+fn a_scripts_saved_output_and_json_of_the_yaml_shape_are_read() {
+    let files = Files::of(&[
+        ("saved.json", r#"{"_meta": {"hostvars": {}}, "g": {"hosts": ["a"]}}"#),
+        ("shaped.json", r#"{"all": {"hosts": {"b": {"x": 1}}}}"#),
+        ("noext", r#"{"g": ["c"]}"#),
+    ]);
+    let inventory = files.load(&["saved.json", "shaped.json", "noext"]).unwrap();
+    assert_eq!(chosen(&inventory, "all"), "b a c");
+}
+
+#[test]
+fn what_was_listed_can_be_read_again() {
+    let inventory = ini(SITE);
+    let again = Files::of(&[("saved.json", &show::list(&inventory))]).load(&["saved.json"]).unwrap();
+    assert_eq!(show::list(&again), show::list(&inventory));
+    assert_eq!(show::graph(&again, GroupId::ALL, false).len(), show::graph(&inventory, GroupId::ALL, false).len());
+}
+
+#[test]
+fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
+    let inventory = ini("[web]\nh b=True x=[1,'a'] m=text\n[web:vars]\na=None\n");
+    insta::assert_snapshot!(show::host(&inventory, HostId(0)), @r#"
+    {
+        "a": null,
+        "b": true,
+        "m": "text",
+        "x": [
+            1,
+            "a"
+        ]
+    }
+    "#);
+    insta::assert_snapshot!(show::graph(&inventory, inventory.group_id("web").unwrap(), true), @r"
+    @web:
+      |--h
+      |  |--{a = None}
+      |  |--{b = True}
+      |  |--{m = text}
+      |  |--{x = [1, 'a']}
+      |--{a = None}
+    ");
+    insta::assert_snapshot!(show::list(&ini("[web]\nh\n[site:children]\nweb\n[empty]\n")), @r#"
+    {
+        "_meta": {
+            "hostvars": {}
+        },
+        "all": {
+            "children": [
+                "ungrouped",
+                "site",
+                "empty"
+            ]
+        },
+        "site": {
+            "children": [
+                "web"
+            ]
+        },
+        "web": {
+            "hosts": [
+                "h"
+            ]
+        }
+    }
+    "#);
+}
+
+#[test]
+fn the_agents_address_and_port_come_from_the_hosts_variables() {
+    let inventory = ini(
+        "a ansible_host=10.0.0.1 rustle_port=7000\nb ansible_host=x rustle_host=10.0.0.2 rustle_port='80 '\nc ansible_port=22 ansible_connection=local\nd rustle_port=0\n",
+    );
+    let id = |name| inventory.host_id(name).unwrap();
+    assert_eq!((inventory.address(id("a")), inventory.port(id("a"))), ("10.0.0.1", Ok(7000)));
+    assert_eq!((inventory.address(id("b")), inventory.port(id("b"))), ("10.0.0.2", Ok(80)));
+    assert_eq!((inventory.address(id("c")), inventory.port(id("c"))), ("c", Ok(7443)));
+    assert_eq!(inventory.connection(id("c")), Some("local"));
+    assert_eq!(
+        inventory.port(id("d")).unwrap_err(),
+        "rustle_port of host `d` is 0, which is not a port from 1 to 65535"
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_and_what_to_do() {
+    for (name, text, message) in [
+        (
+            "h.ini",
+            "[web]\nok\n  ../../etc x=1\n",
+            "h.ini:3:3: `../../etc` is not a host name: only ASCII letters, digits, `.`, `-` and `_` may stand in it",
+        ),
+        ("h.ini", "con\n", "h.ini:1:1: `con` is not a host name: it is a device name on Windows"),
+        (
+            "h.ini",
+            "::1\n",
+            "h.ini:1:1: `::1` is not a host name: only ASCII letters, digits, `.`, `-` and `_` may stand in it (give the host a name, and its IPv6 address as ansible_host=...)",
+        ),
+        (
+            "h.ini",
+            "h a = b\n",
+            "h.ini:1:3: expected key=value after the host's name, not `a` (write no space around `=`, and quote values that contain spaces)",
+        ),
+        ("h.ini", "h \"x\n", "h.ini:1:3: a \" is not closed"),
+        ("h.ini", "h[5:1]\n", "h.ini:1:1: the range `[5:1]` runs backwards"),
+        ("h.ini", "[web:vars]\nx=1\n[wbe]\n", "h.ini:2:1: group `web` is not defined (did you mean `wbe`?)"),
+        ("h.ini", "[a:children]\n  nope\n", "h.ini:2:3: group `nope` is not defined (define it with a section [nope])"),
+        ("h.ini", "[web:vars]\nx\n", "h.ini:2:1: expected key=value, not `x`"),
+        ("h.ini", "[web:kids]\n", "h.ini:1:6: `kids` is not a kind of section; there are `children` and `vars`"),
+        (
+            "h.ini",
+            "[a:children]\nb\n[b:children]\nc\n[c:children]\na\n",
+            "h.ini:6:1: group `c` would contain itself: c > a > b > c (take one of these groups out of the other's children)",
+        ),
+        (
+            "h.ini",
+            "all:\n",
+            "h.ini:1:1: `all:` ends with `:`, which stands before a port (if this file is YAML, give it the extension .yml)",
+        ),
+        (
+            "h.yml",
+            "all:\n  hosts: [a, b]\n",
+            "h.yml:2:10: expected a map, not a list (each host is a key: `web1:` or `web1: {port: 8080}`)",
+        ),
+        (
+            "h.yml",
+            "all:\n  hosts:\n    a b:\n",
+            "h.yml:3:5: `a b` is not a host name: only ASCII letters, digits, `.`, `-` and `_` may stand in it",
+        ),
+        (
+            "h.yml",
+            "- a\n",
+            "h.yml:1:1: expected groups with hosts, not a list (begin with `all:`, then `hosts:` below it)",
+        ),
+        (
+            "h.yml",
+            "plugin: aws_ec2\n",
+            "h.yml:1:1: the configuration of an inventory plugin, which rustle-exec does not have (let Ansible write the inventory down: ansible-inventory --list --yaml > hosts.yml)",
+        ),
+        (
+            "h.yml",
+            "a: {children: {b: {children: {a: }}}}\n",
+            "h.yml:1:31: group `b` would contain itself: b > a > b (take one of these groups out of the other's children)",
+        ),
+        (
+            "h.json",
+            r#"{"g": {"hosts": ["a", 5]}}"#,
+            "h.json: hosts of group `g` must be a list of names, not a list with a int",
+        ),
+        (
+            "h.toml",
+            "",
+            "h.toml: TOML, which is not read as an inventory (INI, YAML and JSON are read, and executables that print JSON)",
+        ),
+        (
+            "h",
+            "#!/usr/bin/python\nprint('x')\n",
+            "h: begins with `#!` and is not executable: chmod +x it, or take that line out (INI, YAML and JSON are read, and executables that print JSON)",
+        ),
+    ] {
+        assert_eq!(refusal(name, text), message, "{text}");
+    }
+    assert!(refusal("h.ini", &"a".repeat(300)).contains("it is longer than 253 bytes"));
+    assert!(refusal("h.ini", "a\0b\n").contains("is not a host name"));
+    let missing = Inventory::load(&["/nowhere/hosts".into()], Limits::default()).unwrap_err();
+    assert_eq!(missing.to_string(), "/nowhere/hosts: cannot be read");
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_with_its_place() {
+    let files = Files::of(&[]);
+    fs::write(files.path().join("h.ini"), b"ok\nx\xff\n").unwrap();
+    assert!(files.load(&["h.ini"]).unwrap_err().to_string().ends_with("h.ini:2:2: not UTF-8 text"));
+}
+
+#[test]
+fn limits_end_the_reading() {
+    let files = Files::of(&[("h.ini", "h[1:30]\n")]);
+    let limited = |limits| Inventory::load(&[files.path().join("h.ini")], limits).unwrap_err().to_string();
+    assert!(limited(Limits { hosts_max: 10, ..Limits::default() }).ends_with("stands for more than 10 hosts"));
+    assert!(limited(Limits { source_bytes_max: 4, ..Limits::default() }).ends_with("larger than 4 bytes"));
+    let one_by_one = Files::of(&[("h.ini", "a\nb\nc\n")]);
+    let error = Inventory::load(&[one_by_one.path().join("h.ini")], Limits { hosts_max: 2, ..Limits::default() });
+    assert!(error.unwrap_err().to_string().ends_with("h.ini:3:1: the inventory holds more than 2 hosts"));
+}
+
+#[test]
+fn ten_thousand_hosts_share_groups_and_variables() {
+    let inventory = ini("[web]\nweb[00001:10000] http_port=8080\n[web:vars]\na=1\n[site:children]\nweb\n");
+    assert_eq!(inventory.host_count(), 10_000);
+    let (first, last) = (inventory.host(HostId(0)), inventory.host(HostId(9_999)));
+    assert!(Arc::ptr_eq(&first.vars, &last.vars) && Arc::ptr_eq(&first.groups, &last.groups));
+    assert_eq!(select(&inventory, "site:!web00001").unwrap().len(), 9_999);
+}
+
+#[test]
+fn odd_things_are_warned_of() {
+    let inventory =
+        yml("web:\n  hosts: {web: , a: }\n  hostz: {}\n  vars: {x: 1, x: 2, ansible_group_priority: high}\n");
+    let warnings: Vec<_> = inventory.warnings().iter().map(|w| w.rsplit('/').next().unwrap()).collect();
+    assert_eq!(
+        warnings,
+        [
+            "hosts.yml:4:16: `x` is written twice, first at 4:10; the last one counts",
+            "hosts.yml:3:3: `hostz` means nothing in a group, which holds hosts, children and vars",
+            "ansible_group_priority of group `web` is \"high\", which is not a number; it counts as 1",
+            "`web` is the name of a host and of a group; a pattern means the group",
+        ]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_text_makes_a_reader_panic(text in "[\\[\\]:=#;,\\-a-c0-3'\" \\n\\\\{}\u{e9}&!*]{0,120}") {
+        let source: Arc<str> = "x".into();
+        let _ = ini::read(&text, &source, &mut build::Builder::new(Limits::default()));
+        let _ = yaml::read(&text, &source, &mut build::Builder::new(Limits::default()));
+        let _ = script::read_list(&text, &source, &mut build::Builder::new(Limits::default()));
+    }
+
+    #[test]
+    fn no_pattern_makes_the_selection_panic_or_leave_the_inventory(pattern in "[a-d\\[\\]:,!&~*?0-9\\-@. \u{e9}]{0,20}") {
+        let inventory = Inventory::of_hosts(["a", "b1", "c-d"]).unwrap();
+        if let Ok(hosts) = select(&inventory, &pattern) {
+            prop_assert!(!hosts.is_empty());
+            prop_assert!(hosts.iter().all(|host| inventory.contains(host.as_str())));
+        }
+    }
+}

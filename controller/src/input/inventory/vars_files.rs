@@ -1,0 +1,123 @@
+//! `group_vars/` and `host_vars/` beside an inventory: a file or a folder for each group and host.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustle_protocol::value::Map;
+
+use super::build::Builder;
+use super::{GroupId, HostId, InventoryError, load};
+use crate::input::source::Place;
+use crate::input::yaml;
+
+/// Of several files for one name, the first of these counts.
+const EXTENSIONS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
+
+/// Folders within a folder of variables.
+const FOLDER_DEPTH_MAX: usize = 8;
+
+/// Adds the variables in `folder` for every group and host known so far.
+pub(super) fn read_beside(folder: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
+    let group_vars = Listing::of(folder.join("group_vars"))?;
+    if !group_vars.names.is_empty() {
+        let groups: Vec<(GroupId, Arc<str>)> = builder.group_names().map(|(id, name)| (id, Arc::clone(name))).collect();
+        for (id, name) in groups {
+            if let Some(vars) = group_vars.read(&name, builder)? {
+                builder.set_group_file_vars(id, vars);
+            }
+        }
+    }
+    let host_vars = Listing::of(folder.join("host_vars"))?;
+    if !host_vars.names.is_empty() {
+        let hosts: Vec<(HostId, String)> =
+            builder.host_names().map(|(id, name)| (id, name.as_str().to_owned())).collect();
+        for (id, name) in hosts {
+            if let Some(vars) = host_vars.read(&name, builder)? {
+                builder.set_host_file_vars(id, vars);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a folder holds, read once: asking the disk for every host would cost four calls each.
+struct Listing {
+    folder: PathBuf,
+    names: HashSet<OsString>,
+}
+
+impl Listing {
+    fn of(folder: PathBuf) -> Result<Listing, InventoryError> {
+        let names = match fs::read_dir(&folder) {
+            Ok(entries) => entries
+                .map(|entry| entry.map(|entry| entry.file_name()))
+                .collect::<Result<_, _>>()
+                .map_err(|source| InventoryError::Read { path: folder.clone(), source })?,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                HashSet::new()
+            }
+            Err(source) => return Err(InventoryError::Read { path: folder, source }),
+        };
+        Ok(Listing { folder, names })
+    }
+
+    fn read(&self, name: &str, builder: &mut Builder) -> Result<Option<Map>, InventoryError> {
+        let found = EXTENSIONS
+            .iter()
+            .map(|extension| format!("{name}{extension}"))
+            .find(|file| self.names.contains(std::ffi::OsStr::new(file)));
+        let Some(file) = found else { return Ok(None) };
+        let mut vars = Map::new();
+        read_path(&self.folder.join(file), 0, &mut vars, builder)?;
+        Ok(Some(vars))
+    }
+}
+
+fn read_path(path: &Path, depth: usize, vars: &mut Map, builder: &mut Builder) -> Result<(), InventoryError> {
+    if !path.is_dir() {
+        return read_file(path, vars, builder);
+    }
+    if depth >= FOLDER_DEPTH_MAX {
+        let what = format!("folders nest deeper than {FOLDER_DEPTH_MAX} levels here");
+        return Err(InventoryError::content(Place::whole(path.display().to_string()), what));
+    }
+    for entry in load::sorted_entries(path)? {
+        let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let extension = entry.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        let hidden = name.starts_with('.') || name.ends_with('~');
+        let wanted = match extension {
+            None => true,
+            Some(extension) => !entry.is_dir() && EXTENSIONS.contains(&extension.as_str()),
+        };
+        if !hidden && wanted {
+            read_path(&entry, depth + 1, vars, builder)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path, vars: &mut Map, builder: &mut Builder) -> Result<(), InventoryError> {
+    let text = load::read_text(path, &builder.limits)?;
+    let source: Arc<str> = path.display().to_string().into();
+    if text.starts_with("$ANSIBLE_VAULT") {
+        return Err(InventoryError::hinted(
+            Place::whole(source),
+            "encrypted with ansible-vault, which rustle-exec cannot decrypt",
+            "decrypt it, or put the plain values into a file that only you can read and pass it with -e @FILE",
+        ));
+    }
+    let document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
+    for warning in &document.warnings {
+        builder.warn(&Place::at(&source, warning.at), &warning.what);
+    }
+    let Some(root) = document.root.filter(|root| !root.is_null()) else { return Ok(()) };
+    let Some(entries) = root.as_map() else {
+        let what = format!("expected a map of variables, not a {}", root.kind());
+        return Err(InventoryError::content(Place::at(&source, root.at), what));
+    };
+    vars.extend(yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(&source, error))?);
+    Ok(())
+}
