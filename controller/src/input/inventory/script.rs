@@ -17,7 +17,7 @@ use crate::input::json;
 use crate::input::source::{Place, shown};
 
 /// A script that takes longer is killed: clouds answer slowly, but a run that hangs before its first line helps nobody.
-pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is kept of a script's complaints.
 const STDERR_BYTES_MAX: u64 = 64 * 1024;

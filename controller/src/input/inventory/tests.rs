@@ -334,10 +334,8 @@ fn a_script_that_fails_says_what_it_said() {
     executable(&files, "json.sh");
     let error = files.load(&["inv.sh"]).unwrap_err();
     assert!(error.to_string().ends_with("inv.sh: --list ended with exit status: 7: no cloud today"), "{error}");
-    assert!(
-        files.load(&["json.sh"]).unwrap_err().to_string().contains("json.sh:2:0: EOF while parsing an object")
-            || files.load(&["json.sh"]).unwrap_err().to_string().contains("json.sh:2:1: EOF while parsing an object")
-    );
+    let error = files.load(&["json.sh"]).unwrap_err().to_string();
+    assert!(error.ends_with("json.sh:2:1: EOF while parsing an object"), "{error}");
 }
 
 #[test]
@@ -361,7 +359,7 @@ fn what_was_listed_can_be_read_again() {
 
 #[test]
 fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
-    let inventory = ini("[web]\nh b=True x=[1,'a'] m=text\n[web:vars]\na=None\n");
+    let inventory = ini("[web]\nh b=True x=\"[1,'a']\" m=text\n[web:vars]\na=None\n");
     insta::assert_snapshot!(show::host(&inventory, HostId(0)), @r#"
     {
         "a": null,
@@ -452,7 +450,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         (
             "h.ini",
             "[a:children]\nb\n[b:children]\nc\n[c:children]\na\n",
-            "h.ini:6:1: group `c` would contain itself: c > a > b > c (take one of these groups out of the other's children)",
+            "h.ini:4:1: group `b` would contain itself: b > c > a > b (take one of these groups out of the other's children)",
         ),
         (
             "h.ini",
@@ -482,7 +480,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         (
             "h.yml",
             "a: {children: {b: {children: {a: }}}}\n",
-            "h.yml:1:31: group `b` would contain itself: b > a > b (take one of these groups out of the other's children)",
+            "h.yml:1:16: group `a` would contain itself: a > b > a (take one of these groups out of the other's children)",
         ),
         (
             "h.json",
