@@ -192,6 +192,9 @@ pub struct TaskResult {
     pub status: TaskStatus,
     /// Failed, and the play goes on for this host as if not (`ignore_errors`).
     pub ignored: bool,
+    /// Failed, and the block's `rescue` takes over for this host. Never together with `ignored`.
+    #[serde(default)]
+    pub rescued: bool,
     /// What the module returned, under Ansible's names, with `changed` and, if so, `failed` and `skipped` among them.
     pub values: Map,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -202,7 +205,8 @@ pub struct TaskResult {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub items: Vec<Arc<ItemResult>>,
     pub started_at: DateTime<Utc>,
-    #[serde(with = "seconds", rename = "elapsed_s")]
+    /// Not `elapsed_s`: in JSON the fields stand beside those of [`Stamped`].
+    #[serde(with = "seconds", rename = "duration_s")]
     pub elapsed: Duration,
     /// Tries made, 1 if the first one stood; 0 if it was never tried (skipped, cancelled before it began).
     pub attempts: u32,
@@ -213,6 +217,11 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
+    /// Whether this is a failure that the play went on after as if there had been none.
+    pub fn is_forgiven(&self) -> bool {
+        self.status.is_failure() && (self.ignored || self.rescued)
+    }
+
     /// The sentence that says why, for a failure.
     pub fn msg(&self) -> &str {
         self.values.get("msg").and_then(|msg| msg.as_str()).unwrap_or_default()
@@ -231,6 +240,9 @@ pub struct ItemResult {
     pub diff: Vec<Diff>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub warnings: Vec<String>,
+    /// Each item may be delegated to another host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delegated_to: Option<HostName>,
 }
 
 /// How a play ended.
