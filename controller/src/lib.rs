@@ -4,6 +4,7 @@ pub mod actions;
 pub mod dispatch;
 pub mod engine;
 pub mod event;
+pub mod exit_code;
 pub mod input;
 pub mod pki;
 pub mod plan;

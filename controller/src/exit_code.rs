@@ -1,0 +1,92 @@
+//! The only place that decides how the program ends.
+
+use crate::event::{CancelReason, HostState, RunFinished};
+
+/// What a script may rely on. The numbers are Ansible's where Ansible has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Every host did all it had to do.
+    Success = 0,
+    /// An error of ours: a bug, a report that could not be written.
+    OwnError = 1,
+    /// A host failed, or the run was stopped before its end.
+    HostsFailed = 2,
+    /// Hosts were unreachable and none failed.
+    Unreachable = 4,
+    /// Plan, inventory, configuration or arguments are invalid. Nothing was touched.
+    InvalidInput = 5,
+    /// The operator interrupted the run.
+    Interrupted = 130,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        std::process::ExitCode::from(code as u8)
+    }
+}
+
+/// How the program ends after a run.
+///
+/// With `require_all_success` (`--require-all-success`) a host that the run never came to is a failure too: every host
+/// has to end [`HostState::Ok`]. A host whose tasks were all skipped by their conditions is ok.
+pub fn of(run: &RunFinished, require_all_success: bool) -> ExitCode {
+    let any = |state: HostState| run.hosts.iter().any(|(_, s)| *s == state);
+    match run.cancelled {
+        Some(CancelReason::Interrupted) => return ExitCode::Interrupted,
+        Some(CancelReason::ReportFailed) => return ExitCode::OwnError,
+        Some(CancelReason::FailFast | CancelReason::Requested) => return ExitCode::HostsFailed,
+        None => {}
+    }
+    if any(HostState::Failed) || any(HostState::Cancelled) || run.stopped_early {
+        ExitCode::HostsFailed
+    } else if any(HostState::Unreachable) {
+        ExitCode::Unreachable
+    } else if require_all_success && any(HostState::NotStarted) {
+        ExitCode::HostsFailed
+    } else {
+        ExitCode::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustle_protocol::HostName;
+
+    use super::*;
+    use crate::event::Metrics;
+    use HostState::{Cancelled, Failed, NotStarted, Ok, Unreachable};
+
+    /// Host states, why cancelled, stopped early; the code, and the one with `--require-all-success`.
+    type Row<'a> = (&'a [HostState], Option<CancelReason>, bool, u8, u8);
+
+    fn finished(states: &[HostState], cancelled: Option<CancelReason>, stopped_early: bool) -> RunFinished {
+        let hosts = states.iter().enumerate().map(|(i, s)| (HostName::new(&format!("h{i}")).unwrap(), *s)).collect();
+        RunFinished { hosts, cancelled, stopped_early, metrics: Metrics::default() }
+    }
+
+    #[test]
+    fn each_way_a_run_can_end_has_its_code() {
+        let table: [Row<'_>; 14] = [
+            (&[Ok, Ok], None, false, 0, 0),
+            (&[Ok, NotStarted], None, false, 0, 2),
+            (&[NotStarted, NotStarted], None, false, 0, 2),
+            (&[Ok, Failed], None, false, 2, 2),
+            (&[Ok, Unreachable], None, false, 4, 4),
+            (&[Failed, Unreachable], None, false, 2, 2),
+            (&[Unreachable, NotStarted], None, true, 2, 2),
+            (&[Failed, Cancelled], Some(CancelReason::FailFast), false, 2, 2),
+            (&[Unreachable, Cancelled], Some(CancelReason::FailFast), false, 2, 2),
+            (&[Ok, Cancelled], Some(CancelReason::Requested), false, 2, 2),
+            (&[Ok, NotStarted], Some(CancelReason::Requested), false, 2, 2),
+            (&[Ok, Failed], Some(CancelReason::ReportFailed), false, 1, 1),
+            (&[Failed, Cancelled], Some(CancelReason::Interrupted), false, 130, 130),
+            (&[Ok, Ok], Some(CancelReason::Interrupted), false, 130, 130),
+        ];
+        for (states, cancelled, stopped_early, code, strict) in table {
+            let run = finished(states, cancelled, stopped_early);
+            assert_eq!(of(&run, false) as u8, code, "{run:?}");
+            assert_eq!(of(&run, true) as u8, strict, "--require-all-success: {run:?}");
+        }
+    }
+}
