@@ -8,6 +8,7 @@ pub mod exit_code;
 pub mod input;
 pub mod pki;
 pub mod plan;
+pub mod report;
 pub mod scheduler;
 pub mod template;
 pub mod vars;

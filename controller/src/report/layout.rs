@@ -1,0 +1,379 @@
+//! Events as lines in the layout of Ansible's default output, which people's eyes and scripts know.
+//!
+//! Where Ansible has no words there are our own, chosen so that scripts that look for failures find them:
+//! - a host that ran out of time is `fatal: [web1]: FAILED! => {…}` with `"timedout": true` in its result;
+//! - one whose task was cancelled, or never begun because the run was, is `fatal: [web1]: CANCELLED! => {…}`, its loop
+//!   items `cancelled: [web1] (item=x) => {…}`; its line in the recap ends with `cancelled=N`.
+//!
+//! Ansible's excerpts of the playbook's text above a failure (`[ERROR]: … Origin: …`) are not shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustle_protocol::result::Diff;
+use rustle_protocol::{HostName, Map, Value};
+
+use super::line::{Colour, Line, width};
+use super::tally::Tally;
+use super::{diff, recap, status, values};
+use crate::event::{CancelReason, ItemResult, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus};
+use crate::plan::TaskId;
+
+/// Columns that a banner fills where there is no terminal, and the least on one.
+pub(super) const COLUMNS_DEFAULT: usize = 80;
+
+/// Stars that follow even the longest name.
+const STARS_MIN: usize = 3;
+
+/// Distinct warnings remembered, so that each is shown once. Past that a warning may come again.
+const WARNINGS_MAX: usize = 1_000;
+
+/// Turns events into lines. It remembers what a reader has seen: banners, warnings.
+pub struct Layout {
+    verbosity: u8,
+    columns: usize,
+    play: String,
+    tasks: BTreeMap<TaskId, TaskBanner>,
+    /// The task whose banner was printed last, and how many of its hosts are still to come.
+    under: Option<(TaskId, usize)>,
+    warned: BTreeSet<String>,
+    tally: Tally,
+}
+
+struct TaskBanner {
+    text: String,
+    module: String,
+    name: String,
+    hosts: usize,
+}
+
+/// What one line about a host tells: of the host's result or of one item's.
+struct Outcome<'a> {
+    status: TaskStatus,
+    module: &'a str,
+    values: &'a Map,
+    host: String,
+    item: Option<&'a str>,
+}
+
+impl Layout {
+    /// `verbosity` is how often `-v` was given; `columns` the terminal's width, if there is one.
+    pub fn new(verbosity: u8, columns: Option<usize>) -> Layout {
+        Layout {
+            verbosity,
+            columns: columns.map_or(COLUMNS_DEFAULT, |columns| columns.max(COLUMNS_DEFAULT)),
+            play: String::new(),
+            tasks: BTreeMap::new(),
+            under: None,
+            warned: BTreeSet::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The lines that the event is told in; most often one or none.
+    pub fn lines(&mut self, stamped: &Stamped) -> Vec<Line> {
+        match &stamped.event {
+            RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
+            RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
+            RunEvent::BatchStarted { .. } => self.banner(&play_banner(&self.play)),
+            RunEvent::TaskStarted { task, name, module, kind, hosts, .. } => {
+                self.task_started(*task, TaskBanner::new(name, module, *kind, *hosts))
+            }
+            RunEvent::ItemFinished { task, host, item } => self.item_finished(*task, host, item),
+            RunEvent::Retrying { task, host, attempt, attempts_max, .. } => {
+                self.retrying(*task, host, attempts_max.saturating_sub(*attempt))
+            }
+            RunEvent::HostFinished(result) => self.host_finished(result),
+            RunEvent::UnknownHandler { name, .. } => self.warning(
+                &format!("a task notified '{name}', but no handler of the play has or listens to that name"),
+                None,
+            ),
+            RunEvent::PlayFinished { end, .. } => play_end(end).into_iter().collect(),
+            RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::BrightRed).to_err()],
+            RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],
+            RunEvent::Resumed => vec![Line::new("RESUMED").to_err()],
+            RunEvent::Status(status) => status::lines(status, stamped.elapsed),
+            RunEvent::RunFinished(finished) => recap::lines(&self.tally, finished, self.columns),
+            RunEvent::RunStarted(_)
+            | RunEvent::HostConnected { .. }
+            | RunEvent::HostStarted { .. }
+            | RunEvent::Output { .. }
+            | RunEvent::BatchFinished { .. } => Vec::new(),
+        }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(super) fn verbosity(&self) -> u8 {
+        self.verbosity
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Hosts that the task, since its banner, has still to be told of.
+    pub(super) fn hosts_left(&self, task: TaskId) -> usize {
+        self.tasks.get(&task).map_or(0, |of_task| of_task.hosts)
+    }
+
+    fn banner(&self, text: &str) -> Vec<Line> {
+        banner(text, self.columns)
+    }
+
+    fn play_started(&mut self, name: &str, hosts: usize) -> Vec<Line> {
+        name.trim().clone_into(&mut self.play);
+        self.under = None;
+        if hosts > 0 {
+            return Vec::new();
+        }
+        let mut lines = self.banner(&play_banner(&self.play));
+        lines.push(Line::coloured("skipping: no hosts matched", Colour::Cyan));
+        lines
+    }
+
+    /// The banner at once, unless hosts are still to be told of under the present one: then with the first result.
+    fn task_started(&mut self, task: TaskId, banner: TaskBanner) -> Vec<Line> {
+        self.tasks.insert(task, banner);
+        match self.under {
+            Some((other, still)) if other != task && still > 0 => Vec::new(),
+            _ => self.go_under(task),
+        }
+    }
+
+    fn go_under(&mut self, task: TaskId) -> Vec<Line> {
+        let Some(of_task) = self.tasks.get(&task) else { return Vec::new() };
+        self.under = Some((task, of_task.hosts));
+        banner(&of_task.text, self.columns)
+    }
+
+    /// The task's banner, if another task's was printed since.
+    pub(super) fn under(&mut self, task: TaskId) -> Vec<Line> {
+        match self.under {
+            Some((current, _)) if current == task => Vec::new(),
+            _ => self.go_under(task),
+        }
+    }
+
+    fn item_finished(&mut self, task: TaskId, host: &HostName, item: &ItemResult) -> Vec<Line> {
+        let mut lines = self.under(task);
+        lines.extend(self.warnings(&item.warnings));
+        let changed = item.status == TaskStatus::Changed;
+        lines.extend(diffs(changed, &item.diff));
+        let outcome = Outcome {
+            status: item.status,
+            module: self.tasks.get(&task).map_or("", |task| &task.module),
+            values: &item.values,
+            host: with_delegate(host, item.delegated_to.as_ref()),
+            item: Some(&item.label),
+        };
+        lines.extend(outcome.lines(self.verbosity));
+        lines
+    }
+
+    fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
+        let mut lines = self.under(result.task);
+        self.count(result);
+        lines.extend(self.warnings(&result.warnings));
+        if result.items.is_empty() {
+            lines.extend(diffs(result.status == TaskStatus::Changed, &result.diff));
+        }
+        if has_own_line(result) {
+            lines.extend(Outcome::of(result).lines(self.verbosity));
+        }
+        if result.ignored && result.status.is_failure() {
+            lines.push(Line::coloured("...ignoring", Colour::Cyan));
+        }
+        lines
+    }
+
+    /// Takes note of a result without a line for it.
+    pub(super) fn count(&mut self, result: &TaskResult) {
+        self.tally.add(result);
+        if let Some(of_task) = self.tasks.get_mut(&result.task) {
+            of_task.hosts = of_task.hosts.saturating_sub(1);
+        }
+        if let Some((task, still)) = &mut self.under
+            && *task == result.task
+        {
+            *still = still.saturating_sub(1);
+        }
+    }
+
+    fn retrying(&mut self, task: TaskId, host: &HostName, left: u32) -> Vec<Line> {
+        let mut lines = self.under(task);
+        let name = self.tasks.get(&task).map_or("", |task| &task.name);
+        lines.push(Line::coloured(
+            &format!("FAILED - RETRYING: [{host}]: {name} ({left} retries left)."),
+            Colour::DarkGray,
+        ));
+        lines
+    }
+
+    pub(super) fn warnings(&mut self, warnings: &[String]) -> Vec<Line> {
+        warnings.iter().flat_map(|message| self.warning(message, None)).collect()
+    }
+
+    /// Each warning once, whatever host it is about: thousands of hosts tend to be alike.
+    fn warning(&mut self, message: &str, host: Option<&HostName>) -> Vec<Line> {
+        let text = match host {
+            Some(host) => format!("[WARNING]: {host}: {message}"),
+            None => format!("[WARNING]: {message}"),
+        };
+        if self.warned.contains(&text) {
+            return Vec::new();
+        }
+        // What follows the first line is moved in, lest it pass for a line of ours.
+        let indented = text.lines().enumerate().map(|(n, line)| format!("{}{line}", if n > 0 { "    " } else { "" }));
+        let lines = indented.map(|line| Line::coloured(&line, Colour::BrightPurple).to_err()).collect();
+        if self.warned.len() < WARNINGS_MAX {
+            self.warned.insert(text);
+        }
+        lines
+    }
+}
+
+/// A full account of a failed host, or of the first item that failed, as [`Layout`] gives it.
+pub(super) fn full_failure(result: &TaskResult, verbosity: u8) -> Vec<Line> {
+    let failed_item = result.items.iter().find(|item| item.status == result.status);
+    match failed_item {
+        Some(item) => {
+            let outcome = Outcome {
+                status: item.status,
+                module: &result.module,
+                values: &item.values,
+                host: with_delegate(&result.host, item.delegated_to.as_ref()),
+                item: Some(&item.label),
+            };
+            outcome.lines(verbosity)
+        }
+        None => Outcome::of(result).lines(verbosity),
+    }
+}
+
+/// An empty line and the text, filled up with stars.
+pub(super) fn banner(text: &str, columns: usize) -> Vec<Line> {
+    let stars = columns.saturating_sub(width(text) + 1).max(STARS_MIN);
+    vec![Line::blank(), Line::new(&format!("{text} {}", "*".repeat(stars)))]
+}
+
+/// What the program says when it begins to stop.
+pub(super) fn cancelling(reason: CancelReason) -> String {
+    let why = match reason {
+        CancelReason::FailFast => "a host failed and --fail-fast was given",
+        CancelReason::ReportFailed => "a report cannot be written",
+        CancelReason::Requested => "it was asked for",
+        CancelReason::Interrupted => "interrupted",
+    };
+    format!("CANCELLING: {why}; what runs is being stopped, nothing new is started")
+}
+
+fn play_end(end: &PlayEnd) -> Option<Line> {
+    match end {
+        PlayEnd::BudgetExceeded { failed, hosts, allowed } => Some(Line::coloured(
+            &format!("STOPPED: {failed} of {hosts} hosts failed, more than is allowed ({allowed})"),
+            Colour::Red,
+        )),
+        PlayEnd::FatalError => Some(Line::coloured("STOPPED: a task failed with any_errors_fatal", Colour::Red)),
+        PlayEnd::Completed | PlayEnd::Ended | PlayEnd::NoHostsLeft | PlayEnd::Cancelled => None,
+    }
+}
+
+fn play_banner(name: &str) -> String {
+    if name.is_empty() { "PLAY".to_owned() } else { format!("PLAY [{}]", super::sanitize::line(name)) }
+}
+
+impl TaskBanner {
+    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize) -> TaskBanner {
+        let word = match kind {
+            TaskKind::Task => "TASK",
+            TaskKind::Handler => "RUNNING HANDLER",
+        };
+        let name = super::sanitize::line(name.trim()).into_owned();
+        TaskBanner { text: format!("{word} [{name}]"), module: module.to_owned(), name, hosts }
+    }
+}
+
+/// A loop is told of item by item; the host has a line of its own only for what no item tells.
+fn has_own_line(result: &TaskResult) -> bool {
+    match result.status {
+        _ if result.items.is_empty() => true,
+        TaskStatus::Ok | TaskStatus::Changed => false,
+        TaskStatus::Skipped | TaskStatus::Unreachable | TaskStatus::Cancelled => true,
+        TaskStatus::Failed | TaskStatus::TimedOut => !result.items.iter().any(|item| item.status.is_failure()),
+    }
+}
+
+/// `web1`, or `web1 -> db1` if the work was done there.
+fn with_delegate(host: &HostName, delegated_to: Option<&HostName>) -> String {
+    match delegated_to {
+        Some(other) if other != host => format!("{host} -> {other}"),
+        _ => host.to_string(),
+    }
+}
+
+pub(super) fn diffs(changed: bool, diffs: &[Diff]) -> Vec<Line> {
+    if changed { diffs.iter().flat_map(diff::shown).collect() } else { Vec::new() }
+}
+
+impl<'a> Outcome<'a> {
+    fn of(result: &'a TaskResult) -> Outcome<'a> {
+        Outcome {
+            status: result.status,
+            module: &result.module,
+            values: &result.values,
+            host: with_delegate(&result.host, result.delegated_to.as_ref()),
+            item: None,
+        }
+    }
+
+    fn lines(&self, verbosity: u8) -> Vec<Line> {
+        match self.status {
+            TaskStatus::Ok => self.success("ok", Colour::Green, verbosity),
+            TaskStatus::Changed => self.success("changed", Colour::Yellow, verbosity),
+            TaskStatus::Skipped => self.success("skipping", Colour::Cyan, verbosity),
+            TaskStatus::Failed => self.failure("FAILED!", "failed", Colour::Red, self.values, verbosity),
+            TaskStatus::TimedOut => {
+                let mut values = self.values.clone();
+                values.entry("timedout".to_owned()).or_insert(Value::Bool(true));
+                self.failure("FAILED!", "failed", Colour::Red, &values, verbosity)
+            }
+            TaskStatus::Cancelled => self.failure("CANCELLED!", "cancelled", Colour::BrightRed, self.values, verbosity),
+            TaskStatus::Unreachable => {
+                self.failure("UNREACHABLE!", "failed", Colour::BrightRed, self.values, verbosity)
+            }
+        }
+    }
+
+    /// `ok: [web1] => (item=x) => {…}`. The space after a skipped item is Ansible's.
+    fn success(&self, word: &str, colour: Colour, verbosity: u8) -> Vec<Line> {
+        let skipped = self.status == TaskStatus::Skipped;
+        let mut text = format!("{word}: [{}]", self.host);
+        if let Some(item) = self.item {
+            text.push_str(&format!(" => (item={}){}", one_line(item), if skipped { " " } else { "" }));
+        }
+        if let Some(values) = values::of_success(self.module, self.values, skipped, verbosity) {
+            text.push_str(&format!(" => {values}"));
+        }
+        split(&text, colour)
+    }
+
+    /// `fatal: [web1]: FAILED! => {…}`, for an item `failed: [web1] (item=x) => {…}`.
+    fn failure(&self, what: &str, of_item: &str, colour: Colour, values: &Map, verbosity: u8) -> Vec<Line> {
+        let values = values::of_failure(self.module, values, verbosity);
+        let text = match self.item {
+            Some(item) => format!("{of_item}: [{}] (item={}) => {values}", self.host, one_line(item)),
+            None => format!("fatal: [{}]: {what} => {values}", self.host),
+        };
+        split(&text, colour)
+    }
+}
+
+fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    super::sanitize::line(text)
+}
+
+fn split(text: &str, colour: Colour) -> Vec<Line> {
+    text.lines().map(|line| Line::coloured(line, colour)).collect()
+}

@@ -1,0 +1,118 @@
+//! Lines in Ansible's layout, one after the other: for pipes, files, CI, and terminals that want no more.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::Reporter;
+use super::layout::Layout;
+use super::line::{Line, Stream};
+use super::progress::Progress;
+use crate::event::Stamped;
+
+/// Least time between two lines of progress where nothing can be redrawn: seldom enough not to fill a CI log.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where lines go, and whether each place wants colours.
+pub struct Console {
+    out: Target,
+    err: Target,
+}
+
+struct Target {
+    to: Box<dyn Write + Send>,
+    colours: bool,
+    /// The reader went away (`| head`). That is its right, and nothing of the run's.
+    closed: bool,
+}
+
+impl Console {
+    pub fn new(out: Box<dyn Write + Send>, colour_out: bool, err: Box<dyn Write + Send>, colour_err: bool) -> Console {
+        let target = |to, colours| Target { to, colours, closed: false };
+        Console { out: target(out, colour_out), err: target(err, colour_err) }
+    }
+
+    /// Writes each run of lines of one stream in one piece.
+    ///
+    /// # Errors
+    /// As writing; a pipe that nobody reads is none.
+    pub fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        for piece in lines.chunk_by(|a, b| a.stream == b.stream) {
+            let target = match piece[0].stream {
+                Stream::Out => &mut self.out,
+                Stream::Err => &mut self.err,
+            };
+            target.write(piece)?;
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for line in lines {
+            line.render(self.colours, &mut text);
+            text.push('\n');
+        }
+        match self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Ansible's default output.
+pub struct Plain {
+    console: Console,
+    layout: Layout,
+    progress: Option<PlainProgress>,
+}
+
+#[derive(Default)]
+struct PlainProgress {
+    progress: Progress,
+    told: Duration,
+}
+
+impl Plain {
+    pub fn new(console: Console, layout: Layout) -> Plain {
+        Plain { console, layout, progress: None }
+    }
+
+    /// With a line of progress on standard error now and then.
+    #[must_use]
+    pub fn with_progress_lines(mut self) -> Plain {
+        self.progress = Some(PlainProgress::default());
+        self
+    }
+}
+
+impl Reporter for Plain {
+    fn report(&mut self, event: &Stamped) -> io::Result<()> {
+        let mut lines = self.layout.lines(event);
+        lines.extend(self.progress.as_mut().and_then(|progress| progress.line(event)));
+        self.console.write(&lines)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PlainProgress {
+    fn line(&mut self, event: &Stamped) -> Option<Line> {
+        self.progress.add(event);
+        let due = event.elapsed.saturating_sub(self.told) >= PROGRESS_INTERVAL;
+        let text = if due { self.progress.one_line(event.elapsed) } else { None };
+        text.map(|text| {
+            self.told = event.elapsed;
+            Line::new(&text).to_err()
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! The end of every run: one line for each host, in Ansible's columns.
+
+use rustle_protocol::HostName;
+
+use super::fold;
+use super::layout::banner;
+use super::line::{Colour, Line};
+use super::tally::{HostTally, Tally};
+use crate::event::{CancelReason, HostState, RunFinished};
+
+/// Hosts that get a line of their own in a folded recap; the others are named in a list.
+pub(super) const ROWS_MAX: usize = 50;
+
+/// Every host that had something to do.
+pub(super) fn lines(tally: &Tally, finished: &RunFinished, columns: usize) -> Vec<Line> {
+    let mut lines = banner("PLAY RECAP", columns);
+    lines.extend(tally.hosts.iter().map(|(host, counts)| row(host, counts)));
+    lines.push(Line::blank());
+    lines.extend(remarks(finished));
+    lines
+}
+
+/// The hosts that are not ok, and what all came to.
+pub(super) fn folded(tally: &Tally, finished: &RunFinished, columns: usize) -> Vec<Line> {
+    let mut lines = banner("PLAY RECAP", columns);
+    let not_ok: Vec<_> = tally.hosts.iter().filter(|(_, counts)| !counts.is_all_well()).collect();
+    lines.extend(not_ok.iter().take(ROWS_MAX).map(|(host, counts)| row(host, counts)));
+    if not_ok.len() > ROWS_MAX {
+        let rest = fold::short_list(not_ok[ROWS_MAX..].iter().map(|(host, _)| *host));
+        lines.push(Line::coloured(&format!("and {}: {rest}", fold::hosts(not_ok.len() - ROWS_MAX)), Colour::Red));
+    }
+    lines.push(Line::new(&host_totals(finished)));
+    lines.push(Line::new(&format!("tasks: {}", task_totals(tally))));
+    lines.push(Line::blank());
+    lines.extend(remarks(finished));
+    lines
+}
+
+fn row(host: &HostName, counts: &HostTally) -> Line {
+    let colour = if !counts.is_all_well() {
+        Colour::Red
+    } else if counts.changed > 0 {
+        Colour::Yellow
+    } else {
+        Colour::Green
+    };
+    let padding = format!("{:pad$} :", "", pad = HOST_COLUMNS.saturating_sub(host.as_str().len()));
+    let mut line = Line::new("").with(host.as_str(), Some(colour)).with(&padding, None);
+    let fields = [
+        ("ok", counts.ok, Colour::Green),
+        ("changed", counts.changed, Colour::Yellow),
+        ("unreachable", counts.unreachable, Colour::BrightRed),
+        ("failed", counts.failed, Colour::Red),
+        ("skipped", counts.skipped, Colour::Cyan),
+        ("rescued", counts.rescued, Colour::Green),
+        ("ignored", counts.ignored, Colour::BrightPurple),
+    ];
+    let cancelled = (counts.cancelled > 0).then_some(("cancelled", counts.cancelled, Colour::BrightRed));
+    for (name, n, colour) in fields.into_iter().chain(cancelled) {
+        line = line.with(" ", None).with(&format!("{name}={n:<4}"), (n > 0).then_some(colour));
+    }
+    line
+}
+
+/// Columns of the recap's first field, as in Ansible.
+const HOST_COLUMNS: usize = 26;
+
+/// `1,993 of 2,000 hosts ok, 5 failed, 2 unreachable`
+fn host_totals(finished: &RunFinished) -> String {
+    let n = |state: HostState| finished.hosts.iter().filter(|(_, s)| *s == state).count();
+    let mut text = format!("hosts: {} of {} ok", fold::count(n(HostState::Ok)), fold::count(finished.hosts.len()));
+    for (word, state) in [
+        ("failed", HostState::Failed),
+        ("unreachable", HostState::Unreachable),
+        ("cancelled", HostState::Cancelled),
+        ("not started", HostState::NotStarted),
+    ] {
+        if n(state) > 0 {
+            text.push_str(&format!(", {} {word}", fold::count(n(state))));
+        }
+    }
+    text
+}
+
+fn task_totals(tally: &Tally) -> String {
+    let total = &tally.total;
+    let mut text = format!("{} ok, {} changed", fold::count(total.successful()), fold::count(total.changed));
+    for (word, n) in [
+        ("skipped", total.skipped),
+        ("failed", total.failed + total.timed_out),
+        ("unreachable", total.unreachable),
+        ("cancelled", total.cancelled),
+        ("rescued", total.rescued),
+        ("ignored", total.ignored),
+    ] {
+        if n > 0 {
+            text.push_str(&format!(", {} {word}", fold::count(n)));
+        }
+    }
+    text
+}
+
+/// What Ansible's recap does not tell: why the run ended early, and whom it never came to.
+fn remarks(finished: &RunFinished) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(reason) = finished.cancelled {
+        let why = match reason {
+            CancelReason::FailFast => "by --fail-fast",
+            CancelReason::ReportFailed => "because a report could not be written",
+            CancelReason::Requested => "on request",
+            CancelReason::Interrupted => "by the operator",
+        };
+        lines.push(Line::coloured(&format!("cancelled {why}"), Colour::BrightRed));
+    }
+    let stopped = finished.cancelled.is_some() || finished.stopped_early;
+    let not_started: Vec<&HostName> =
+        finished.hosts.iter().filter(|(_, state)| *state == HostState::NotStarted).map(|(host, _)| host).collect();
+    if stopped && !not_started.is_empty() {
+        let names = fold::short_list(not_started.iter().copied());
+        lines.push(Line::coloured(&format!("not started: {}: {names}", fold::hosts(not_started.len())), Colour::Cyan));
+    }
+    lines
+}

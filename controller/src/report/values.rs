@@ -1,0 +1,105 @@
+//! What of a module's result is shown, and how: Ansible's rules.
+
+use rustle_agent::module::short_name;
+use rustle_protocol::{Map, Value};
+
+use super::json;
+
+/// From here on results are shown on many lines and with what the module was called with.
+const VERBOSITY_FULL: u8 = 3;
+
+/// Facts about the result that have been told in other ways, or are nobody's business.
+const HIDDEN: [&str; 7] = ["failed", "skipped", "warnings", "deprecations", "exception", "results_file", "diff"];
+
+/// Modules whose result is what they are for: shown whatever the verbosity, on many lines.
+fn is_always_shown(module: &str) -> bool {
+    matches!(short_name(module), "debug" | "assert")
+}
+
+/// Modules whose result would bury everything else: facts by the hundred.
+fn is_never_shown(module: &str) -> bool {
+    matches!(short_name(module), "setup" | "gather_facts")
+}
+
+/// The result of a host that did well or was skipped, if it is shown at all.
+pub(super) fn of_success(module: &str, values: &Map, skipped: bool, verbosity: u8) -> Option<String> {
+    if is_never_shown(module) {
+        None
+    } else if is_always_shown(module) && !skipped {
+        Some(text(module, values, verbosity, true))
+    } else {
+        (verbosity > 0).then(|| text(module, values, verbosity, false))
+    }
+}
+
+/// The result of a host that did not do well: always shown.
+pub(super) fn of_failure(module: &str, values: &Map, verbosity: u8) -> String {
+    text(module, values, verbosity, is_always_shown(module))
+}
+
+fn text(module: &str, values: &Map, verbosity: u8, pretty: bool) -> String {
+    let full = verbosity >= VERBOSITY_FULL;
+    let shown = shown(module, values, full).into();
+    if full || pretty { json::shown_pretty(&shown) } else { json::shown_compact(&shown) }
+}
+
+fn shown(module: &str, values: &Map, full: bool) -> Map {
+    let is_debug = short_name(module) == "debug";
+    let hidden = |key: &str| {
+        key.starts_with("_ansible_")
+            || HIDDEN.contains(&key)
+            || (key == "invocation" && (!full || is_debug))
+            || (is_debug && matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item"))
+    };
+    let mut shown: Map = values.iter().filter(|(key, _)| !hidden(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    for stream in ["stdout", "stderr"] {
+        add_lines(&mut shown, stream);
+    }
+    shown
+}
+
+/// `stdout_lines` beside `stdout`, if it is not there.
+fn add_lines(values: &mut Map, stream: &str) {
+    let key = format!("{stream}_lines");
+    if let (Some(text), false) = (values.get(stream).and_then(Value::as_str), values.contains_key(&key)) {
+        let lines: Value = text.lines().map(Value::from).collect();
+        values.insert(key, lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(entries: &[(&str, Value)]) -> Map {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    }
+
+    #[test]
+    fn a_failure_shows_its_output_by_lines_and_hides_what_is_internal() {
+        let values = values(&[
+            ("failed", true.into()),
+            ("rc", 3.into()),
+            ("stdout", "a\nb".into()),
+            ("invocation", Map::new().into()),
+            ("_ansible_no_log", false.into()),
+        ]);
+        assert_eq!(of_failure("command", &values, 0), r#"{"rc": 3, "stdout": "a\nb", "stdout_lines": ["a", "b"]}"#);
+        assert!(of_failure("command", &values, 3).contains("\"invocation\": {}"));
+    }
+
+    #[test]
+    fn debug_always_shows_its_message_and_nothing_else() {
+        let values = values(&[("changed", false.into()), ("msg", "hi".into())]);
+        assert_eq!(of_success("ansible.builtin.debug", &values, false, 0).unwrap(), "{\n    \"msg\": \"hi\"\n}");
+        assert_eq!(of_success("debug", &values, true, 0), None);
+    }
+
+    #[test]
+    fn other_results_wait_for_verbosity_and_facts_are_never_shown() {
+        let values = values(&[("changed", false.into())]);
+        assert_eq!(of_success("ping", &values, false, 0), None);
+        assert_eq!(of_success("ping", &values, false, 1).unwrap(), "{\"changed\": false}");
+        assert_eq!(of_success("setup", &values, false, 1), None);
+    }
+}
