@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod cli;
 pub mod config;
+mod files;
 pub mod module;
 pub mod modules;
 pub mod policy;

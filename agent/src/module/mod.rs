@@ -7,6 +7,8 @@ pub mod args;
 mod cancel;
 mod context;
 mod error;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use args::{ArgError, ArgKind, ArgSpec, BlobRef, FromArg, Mode, ModuleArgs};
 pub use cancel::{CancelReason, CancelToken};

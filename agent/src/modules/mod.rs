@@ -1,11 +1,12 @@
 //! The native modules, one file each.
 
+mod copy;
 mod ping;
 
 use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
-pub static MODULES: &[&dyn AnyModule] = &[&ping::Ping];
+pub static MODULES: &[&dyn AnyModule] = &[&copy::Copy, &ping::Ping];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -1,0 +1,329 @@
+//! Python's regular expressions over bytes: what `re` would match and substitute, so do these.
+//!
+//! The engine is `fancy-regex`; where its syntax differs from Python's the pattern is rewritten first. A pattern that
+//! takes too long ends in an error, not in a task that hangs.
+
+use fancy_regex::{BytesMode, Captures, Regex, RegexBuilder};
+
+use crate::module::ModuleError;
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    text: String,
+    regex: Regex,
+}
+
+/// Python's `re.MULTILINE` and `re.DOTALL`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) multiline: bool,
+    pub(crate) dotall: bool,
+}
+
+impl Pattern {
+    /// For bytes: classes are ASCII's and `.` is any byte.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(crate) fn bytes(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        let pattern = Pattern::compile(text, flags, BytesMode::Ascii);
+        // A class with letters beyond ASCII cannot be had in bytes; as text it means what its author meant.
+        pattern.or_else(|error| if text.is_ascii() { Err(error) } else { Pattern::text(text, flags) })
+    }
+
+    /// For text: classes are Unicode's. Bytes that are no text are matched by nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(crate) fn text(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        Pattern::compile(text, flags, BytesMode::UnicodeBytes)
+    }
+
+    fn compile(text: &str, flags: Flags, mode: BytesMode) -> Result<Pattern, ModuleError> {
+        let compiled = RegexBuilder::new(&translate(text, flags.multiline))
+            .bytes_mode(mode)
+            .multi_line(flags.multiline)
+            .dot_matches_new_line(flags.dotall)
+            .build();
+        match compiled {
+            Ok(regex) => Ok(Pattern { text: text.to_owned(), regex }),
+            Err(error) => Err(ModuleError::new(format!("the regular expression `{text}` is not valid: {error}"))),
+        }
+    }
+
+    /// Whether the pattern matches anywhere in `haystack`, as `re.search`.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub(crate) fn is_match(&self, haystack: &[u8]) -> Result<bool, ModuleError> {
+        self.regex.is_match(haystack).map_err(|error| self.failed(&error))
+    }
+
+    /// The first match, with its groups.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub(crate) fn captures<'t>(&self, haystack: &'t [u8]) -> Result<Option<Captures<'t, [u8]>>, ModuleError> {
+        self.captures_from(haystack, 0)
+    }
+
+    fn captures_from<'t>(&self, haystack: &'t [u8], start: usize) -> Result<Option<Captures<'t, [u8]>>, ModuleError> {
+        self.regex.captures_from_pos(haystack, start).map_err(|error| self.failed(&error))
+    }
+
+    /// Replaces every match, as `re.subn`. Gives back the text and how many were replaced.
+    ///
+    /// # Errors
+    /// It takes too long, or `replacement` names a group that is not there.
+    pub(crate) fn substitute(&self, haystack: &[u8], replacement: &Template) -> Result<(Vec<u8>, usize), ModuleError> {
+        let (mut out, mut copied, mut count) = (Vec::with_capacity(haystack.len()), 0, 0);
+        let mut start = 0;
+        while start <= haystack.len() {
+            let Some(captures) = self.captures_from(haystack, start)? else { break };
+            let Some(whole) = captures.get(0) else { break };
+            out.extend_from_slice(&haystack[copied..whole.start()]);
+            replacement.expand(&captures, &mut out)?;
+            count += 1;
+            copied = whole.end();
+            start = if whole.end() > whole.start() { whole.end() } else { next_char(haystack, whole.end()) };
+        }
+        out.extend_from_slice(&haystack[copied..]);
+        Ok((out, count))
+    }
+
+    fn failed(&self, error: &fancy_regex::Error) -> ModuleError {
+        ModuleError::new(format!("the regular expression `{}` could not be matched: {error}", self.text))
+    }
+}
+
+/// The byte after the character at `at`.
+fn next_char(haystack: &[u8], at: usize) -> usize {
+    let rest = haystack.get(at + 1..).unwrap_or_default();
+    at + 1 + rest.iter().take_while(|byte| **byte & 0xC0 == 0x80).count()
+}
+
+/// Rewrites what Python and the engine read differently.
+fn translate(pattern: &str, multiline: bool) -> String {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    let multiline = multiline || sets_multiline(pattern);
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                // The very end; `\Z` would be before trailing newlines here.
+                Some('Z') if !in_class => out.push_str(r"\z"),
+                // Only quoted here; word boundaries to the engine.
+                Some(quoted @ ('<' | '>')) => out.push(quoted),
+                Some(next) => out.extend(['\\', next]),
+                None => out.push('\\'),
+            },
+            '[' if !in_class => {
+                in_class = true;
+                out.push('[');
+                if chars.peek() == Some(&'^') {
+                    out.extend(chars.next());
+                }
+                // A bracket in the first place is one of the characters.
+                if chars.peek() == Some(&']') {
+                    chars.next();
+                    out.push_str(r"\]");
+                }
+            }
+            ']' if in_class => {
+                in_class = false;
+                out.push(']');
+            }
+            // Nested classes and set operations are the engine's own.
+            '[' | '&' | '~' if in_class => out.extend(['\\', c]),
+            // Before the last newline, or at the end.
+            '$' if !in_class && !multiline => out.push_str(r"(?=\n?\z)"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether the pattern itself begins with a flag group that has `m`.
+fn sets_multiline(pattern: &str) -> bool {
+    let flags = pattern.strip_prefix("(?").and_then(|rest| rest.split_once(')')).map(|(flags, _)| flags);
+    flags.is_some_and(|flags| flags.chars().all(|c| c.is_ascii_alphabetic()) && flags.contains('m'))
+}
+
+/// A replacement text: `\1`, `\g<1>` and `\g<name>` stand for groups.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Template(Vec<Part>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Text(Vec<u8>),
+    Group(usize),
+    Named(String),
+}
+
+impl Template {
+    /// # Errors
+    /// An escape that Python does not know.
+    pub(crate) fn parse(text: &str) -> Result<Template, ModuleError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('\\') {
+            literal.push_str(&rest[..at]);
+            let (group, tail) = escape(&rest[at + 1..], &mut literal)
+                .map_err(|why| ModuleError::new(format!("the replacement `{text}` has {why}")))?;
+            if let Some(group) = group {
+                parts.push(Part::Text(std::mem::take(&mut literal).into_bytes()));
+                parts.push(group);
+            }
+            rest = tail;
+        }
+        literal.push_str(rest);
+        parts.push(Part::Text(literal.into_bytes()));
+        Ok(Template(parts))
+    }
+
+    /// Appends the replacement for one match. A group that took no part in it is empty.
+    ///
+    /// # Errors
+    /// The pattern has no such group.
+    pub(crate) fn expand(&self, captures: &Captures<'_, [u8]>, out: &mut Vec<u8>) -> Result<(), ModuleError> {
+        for part in &self.0 {
+            let group = match part {
+                Part::Text(text) => {
+                    out.extend_from_slice(text);
+                    continue;
+                }
+                Part::Group(number) if *number >= captures.len() => {
+                    return Err(ModuleError::new(format!("invalid group reference {number}: there is no such group")));
+                }
+                Part::Group(number) => captures.get(*number),
+                Part::Named(name) => captures.name(name),
+            };
+            out.extend_from_slice(group.map_or(&[], |group| group.as_bytes()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads what follows a backslash: a group, or text for `literal`. Gives back the rest.
+fn escape<'t>(text: &'t str, literal: &mut String) -> Result<(Option<Part>, &'t str), String> {
+    let mut chars = text.chars();
+    let Some(c) = chars.next() else { return Err("a backslash at its end".to_owned()) };
+    let known = match c {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'f' => '\x0c',
+        'v' => '\x0b',
+        'a' => '\x07',
+        'b' => '\x08',
+        '\\' => '\\',
+        'g' => {
+            let (name, tail) =
+                chars.as_str().strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or("a \\g without <name>")?;
+            let group = name.parse().map_or_else(|_| Part::Named(name.to_owned()), Part::Group);
+            return Ok((Some(group), tail));
+        }
+        '0' => {
+            let digits = text.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+            literal.push(char::from(u8::from_str_radix(&text[..digits], 8).unwrap_or(0)));
+            return Ok((None, &text[digits..]));
+        }
+        '1'..='9' => {
+            let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
+            return Ok((text[..digits].parse().ok().map(Part::Group), &text[digits..]));
+        }
+        c if c.is_ascii_alphabetic() => return Err(format!("a bad escape \\{c}")),
+        other => {
+            literal.push('\\');
+            other
+        }
+    };
+    literal.push(known);
+    Ok((None, chars.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, haystack: &[u8]) -> bool {
+        Pattern::bytes(pattern, Flags::default()).unwrap().is_match(haystack).unwrap()
+    }
+
+    fn substituted(pattern: &str, replacement: &str, haystack: &str) -> (String, usize) {
+        let pattern = Pattern::text(pattern, Flags { multiline: true, dotall: false }).unwrap();
+        let template = Template::parse(replacement).unwrap();
+        let (out, count) = pattern.substitute(haystack.as_bytes(), &template).unwrap();
+        (String::from_utf8(out).unwrap(), count)
+    }
+
+    #[test]
+    fn the_end_is_before_the_last_newline_too() {
+        assert!(matches("b$", b"a\nb\n") && matches("b$", b"b"));
+        assert!(!matches("a$", b"a\nb\n") && !matches(r"b\Z", b"b\n") && matches(r"b\Z", b"b"));
+        assert!(!matches("b$", b"b\n\n"));
+        assert!(matches("(?m)a$", b"a\nb\n"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_match_and_are_matched() {
+        assert!(matches("^key=.$", b"key=\xff\n"));
+        assert!(matches("caf\u{e9}", "un caf\u{e9}".as_bytes()));
+        assert!(matches("[\u{e9}\u{e8}]", "\u{e8}".as_bytes()));
+    }
+
+    #[test]
+    fn classes_and_quoting_are_pythons() {
+        for (pattern, haystack) in [
+            ("^[[]x", "[x"),
+            ("[]a]+$", "a]"),
+            ("[^]]b", "ab"),
+            (r"\<VirtualHost\>", "<VirtualHost>"),
+            ("[a&&b]", "&"),
+            ("[~]", "~"),
+            (r"^\s*#?\s*Port\b", "  # Port 22"),
+            (r"(?i)^permitrootlogin\s", "PermitRootLogin yes"),
+            (r"^(?!#)", "x"),
+            (r"(?P<q>['\x22])x(?P=q)", "'x'"),
+            (r"\/etc\/\-\_\%\@\,\ ", "/etc/-_%@, "),
+            ("a{2}b", "aab"),
+            ("^{{ x }}$", "{{ x }}"),
+            ("a{b", "a{b"),
+            (r"\$\{HOME\}", "${HOME}"),
+            ("x{,2}y", "xxy"),
+        ] {
+            assert!(matches(pattern, haystack.as_bytes()), "{pattern} on {haystack}");
+        }
+    }
+
+    #[test]
+    fn groups_are_put_in_by_number_and_name() {
+        assert_eq!(substituted(r"^(\w+)=(?P<v>\w+)$", r"\2=\g<1>;\g<v>", "a=b\nc=d\n").0, "b=a;b\nd=c;d\n");
+        assert_eq!(substituted("(a)|(b)", r"[\1\2]", "ab"), ("[a][b]".to_owned(), 2));
+        assert_eq!(substituted("a", r"\n\t\\\.", "a").0, "\n\t\\\\.");
+    }
+
+    #[test]
+    fn empty_matches_are_replaced_as_python_does() {
+        assert_eq!(substituted("x*", "-", "abxd"), ("-a-b--d-".to_owned(), 5));
+        assert_eq!(substituted("^", "# ", "a\n\u{e9}\n").0, "# a\n# \u{e9}\n# ");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_the_pattern() {
+        let error = Pattern::bytes("a(", Flags::default()).unwrap_err().to_string();
+        assert!(error.starts_with("the regular expression `a(` is not valid: "), "{error}");
+        assert!(Template::parse(r"a\q").unwrap_err().to_string().contains(r"a bad escape \q"));
+        let pattern = Pattern::bytes("a", Flags::default()).unwrap();
+        assert!(pattern.substitute(b"a", &Template::parse(r"\3").unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_pattern_that_takes_for_ever_is_an_error() {
+        let pattern = Pattern::bytes(r"^(a|a|b?)*(?=c)\1$", Flags::default()).unwrap();
+        assert!(pattern.is_match(&[b'a'; 200]).unwrap_err().to_string().contains("could not be matched"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Changing a text file: what `lineinfile`, `blockinfile` and `replace` have in common around what each does to the
+//! text. A file is bytes to them: what is not UTF-8 comes out as it went in.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustle_protocol::ModuleResult;
+use rustle_protocol::result::Diff;
+
+use super::attributes::{Changes, Current, FileAttributes};
+use super::node::{Kind, Node};
+use super::replace::Replacement;
+use super::users::Users;
+use super::{backup, diff, validate};
+use crate::module::{Doing, ModuleContext, ModuleError};
+
+/// Largest file whose text is changed: it is held in memory, twice.
+const TEXT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A file to be changed, read whole. Links have been followed.
+#[derive(Debug)]
+pub(crate) struct TextFile {
+    path: PathBuf,
+    node: Option<Node>,
+    pub(crate) content: Vec<u8>,
+}
+
+impl TextFile {
+    /// # Errors
+    /// A directory is in its place, or it cannot be read. That it is not there is no error.
+    pub(crate) fn open(path: &Path) -> Result<TextFile, ModuleError> {
+        let path = real_path(path);
+        let node = Node::open(&path, true)?;
+        let mut content = Vec::new();
+        if let Some(node) = &node {
+            if node.is_dir() {
+                return Err(ModuleError::new(format!("Path {} is a directory !", path.display())).with("rc", 256));
+            }
+            if node.kind() != Kind::File || node.size() > TEXT_BYTES_MAX {
+                let why = if node.kind() == Kind::File { "is over 256 MiB" } else { "is no regular file" };
+                return Err(ModuleError::new(format!("{} {why}: its text is not changed", path.display())));
+            }
+            let read = node.read()?.take(TEXT_BYTES_MAX).read_to_end(&mut content);
+            read.doing(|| format!("read {}", path.display()))?;
+        }
+        Ok(TextFile { path, node, content })
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The lines, each with its end.
+    pub(crate) fn lines(&self) -> Vec<&[u8]> {
+        self.content.split_inclusive(|&byte| byte == b'\n').collect()
+    }
+}
+
+/// The line without its end.
+pub(crate) fn trimmed(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    &line[..end]
+}
+
+/// Where a link leads, or would lead if its target were there.
+fn real_path(path: &Path) -> PathBuf {
+    let Ok(target) = std::fs::read_link(path) else { return path.to_owned() };
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.parent().unwrap_or(Path::new("/")).join(target))
+}
+
+/// How a changed text is written back.
+pub(crate) struct Rewrite<'a> {
+    pub(crate) attributes: &'a FileAttributes,
+    pub(crate) backup: bool,
+    pub(crate) validate: Option<&'a str>,
+}
+
+/// What was done, or would be in check mode.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    pub(crate) content_changed: bool,
+    pub(crate) attributes_changed: bool,
+    pub(crate) backup: Option<PathBuf>,
+    diff: Vec<Diff>,
+}
+
+impl Rewritten {
+    /// The result with Ansible's message: `what`, if the content changed, then the attributes.
+    pub(crate) fn into_result(self, what: &str) -> ModuleResult {
+        const ATTRIBUTES: &str = "ownership, perms or SE linux context changed";
+        let msg = match (self.content_changed, self.attributes_changed) {
+            (true, true) => format!("{what} and {ATTRIBUTES}"),
+            (true, false) => what.to_owned(),
+            (false, true) => ATTRIBUTES.to_owned(),
+            (false, false) => String::new(),
+        };
+        ModuleResult::changed(self.content_changed || self.attributes_changed).with("msg", msg).with_diff(self.diff)
+    }
+}
+
+impl Rewrite<'_> {
+    /// Makes `content` the file's content, if it is not, and gives the file its attributes.
+    ///
+    /// # Errors
+    /// An unknown owner, a failed validation, a full disk: the file is as it was.
+    pub(crate) fn write(
+        &self,
+        file: TextFile,
+        content: &[u8],
+        cx: &ModuleContext<'_>,
+    ) -> Result<Rewritten, ModuleError> {
+        let mut done = Rewritten { content_changed: !file.exists() || file.content != content, ..Rewritten::default() };
+        if cx.diff && done.content_changed {
+            let before = file.exists().then_some(file.content.as_slice());
+            done.diff.push(diff::of_content(&file.path, before, Some(content)));
+        }
+        let changes = if done.content_changed {
+            self.put(&file, content, cx, &mut done)?
+        } else {
+            self.only_attributes(file.node, cx)?
+        };
+        done.attributes_changed = !changes.is_empty();
+        if cx.diff {
+            done.diff.extend(diff::of_attributes(&file.path, changes.before, changes.after));
+        }
+        Ok(done)
+    }
+
+    fn only_attributes(&self, node: Option<Node>, cx: &ModuleContext<'_>) -> Result<Changes, ModuleError> {
+        let wanted = self.attributes.resolve(&Users::new(cx.cancel))?;
+        node.map_or(Ok(Changes::default()), |mut node| wanted.apply(&mut node, cx.check))
+    }
+
+    fn put(
+        &self,
+        file: &TextFile,
+        content: &[u8],
+        cx: &ModuleContext<'_>,
+        done: &mut Rewritten,
+    ) -> Result<Changes, ModuleError> {
+        let wanted = self.attributes.resolve(&Users::new(cx.cancel))?;
+        let current = file.node.as_ref().map_or(Current::fresh(Kind::File), |node| Current::of(node.stat()));
+        let mut changes = wanted.changes(&current)?;
+        if cx.check {
+            // What a file not yet there would have is not a change of anything.
+            return Ok(if file.exists() { changes } else { Changes::default() });
+        }
+        let mut new = Replacement::beside(&file.path)?;
+        new.write(content)?;
+        if let Some(command) = self.validate {
+            accepted(command, new.path(), cx)?;
+        }
+        if self.backup
+            && let Some(node) = &file.node
+        {
+            done.backup = Some(backup::make(node)?);
+        }
+        new.commit(file.node.as_ref(), &changes, self.attributes.unsafe_writes)?;
+        if wanted.has_rest()
+            && let Some(node) = Node::open(&file.path, true)?
+        {
+            wanted.apply_rest(&node, false, &mut changes)?;
+        }
+        Ok(changes)
+    }
+}
+
+fn accepted(command: &str, file: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
+    let said = validate::run(command, file, cx)?;
+    if said.rc == 0 {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&said.stderr).into_owned();
+    Err(ModuleError::new(format!("failed to validate: rc:{} error:{stderr}", said.rc)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_keep_their_ends_and_lose_them_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"a\r\n\xff\nlast").unwrap();
+        let file = TextFile::open(&path).unwrap();
+        assert_eq!(file.lines(), [&b"a\r\n"[..], b"\xff\n", b"last"]);
+        assert_eq!(file.lines().into_iter().map(trimmed).collect::<Vec<_>>(), [&b"a"[..], b"\xff", b"last"]);
+    }
+
+    #[test]
+    fn a_directory_is_refused_with_ansibles_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = TextFile::open(dir.path()).unwrap_err().into_result();
+        assert_eq!(error.msg(), format!("Path {} is a directory !", dir.path().display()));
+        assert_eq!(error.get("rc").unwrap().as_i64(), Some(256));
+    }
+}
