@@ -14,3 +14,4 @@ pub mod policy;
 pub mod process;
 pub mod runner;
 pub mod server;
+pub mod process;
