@@ -446,9 +446,14 @@ impl FromArg for PathBuf {
     }
 }
 
-/// Expands a leading `~` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
+/// [`expand_with`] this process' own environment.
 fn expand(path: &str) -> String {
-    let home = || std::env::var("HOME").ok();
+    expand_with(path, |name| std::env::var(name).ok())
+}
+
+/// Expands a leading `~` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
+pub(crate) fn expand_with(path: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+    let home = || lookup("HOME");
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             home().map_or_else(|| path.to_owned(), |home| home + rest)
@@ -459,8 +464,8 @@ fn expand(path: &str) -> String {
     let (mut out, mut rest) = (before.to_owned(), Some(after));
     while let Some(tail) = rest {
         let (name, skipped) = variable_name(tail);
-        match std::env::var(name) {
-            Ok(value) if !name.is_empty() => out.push_str(&value),
+        match lookup(name) {
+            Some(value) if !name.is_empty() => out.push_str(&value),
             _ => {
                 out.push('$');
                 out.push_str(&tail[..skipped]);

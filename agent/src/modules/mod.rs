@@ -1,12 +1,17 @@
 //! The native modules, one file each.
 
 mod copy;
+mod command;
 mod ping;
+mod raw;
+mod script;
+mod shell;
 
 use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
 pub static MODULES: &[&dyn AnyModule] = &[&copy::Copy, &ping::Ping];
+pub static MODULES: &[&dyn AnyModule] = &[&command::Command, &ping::Ping, &raw::Raw, &script::Script, &shell::Shell];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -14,6 +14,7 @@ pub(crate) mod testing;
 pub mod words;
 
 pub use capture::{Output, STDOUT_BYTES_MAX};
+pub(crate) use program::stopped_words;
 pub use program::{Ended, Program, ProgramError, find_program};
 pub use reaper::{become_subreaper, reap_orphans};
 pub use supervise::{KILL_GRACE, OUTPUT_GRACE};

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, Local};
+use rustix::io::Errno;
 use rustle_protocol::Value;
 
 use super::supervise::{KILL_GRACE, supervise};
@@ -28,6 +29,11 @@ const OWN_VARIABLES: [&str; 8] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
+
+/// A file that was just written cannot be started while any other thread is between fork and exec with a copy of the
+/// writing descriptor: a matter of a millisecond.
+const BUSY_TRIES_MAX: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A program to run.
 ///
@@ -132,8 +138,16 @@ impl Program {
     pub fn run(&self, cx: &ModuleContext<'_>) -> Result<Ended, ProgramError> {
         let mut command = self.command(cx)?;
         let started = Local::now();
-        let ended = supervise(&mut command, &self.stdin, self.live, self.kill_grace, cx)
-            .map_err(|cause| ProgramError { line: self.line(), cause })?;
+        let mut tries = 0;
+        let ended = loop {
+            match supervise(&mut command, &self.stdin, self.live, self.kill_grace, cx) {
+                Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) && tries < BUSY_TRIES_MAX => {
+                    tries += 1;
+                    cx.cancel.sleep(BUSY_PAUSE);
+                }
+                other => break other.map_err(|cause| ProgramError { line: self.line(), cause })?,
+            }
+        };
         Ok(Ended {
             rc: return_code(ended.status),
             stdout: ended.stdout,
@@ -276,7 +290,7 @@ pub struct ProgramError {
 impl ProgramError {
     /// The system's error number; 2, "no such file", if it has none.
     pub fn rc(&self) -> i32 {
-        self.cause.raw_os_error().unwrap_or(rustix::io::Errno::NOENT.raw_os_error())
+        self.cause.raw_os_error().unwrap_or(Errno::NOENT.raw_os_error())
     }
 }
 

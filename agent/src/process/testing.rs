@@ -1,11 +1,13 @@
 //! The surroundings of a call, for tests: records what a module lets out.
 
+use std::fs::File;
+use std::io::{Seek, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustle_protocol::message::OutputStream;
+use rustle_protocol::message::{BlobId, OutputStream};
 
-use crate::module::{CancelReason, CancelToken, ModuleContext, NoBlobs, OutputSink};
+use crate::module::{BlobSource, CancelReason, CancelToken, Doing, ModuleContext, ModuleError, OutputSink};
 
 pub(crate) struct Surroundings {
     pub(crate) cancel: CancelToken,
@@ -14,6 +16,7 @@ pub(crate) struct Surroundings {
     environment: Vec<(String, String)>,
     cancel_at_output: Option<CancelReason>,
     keeps: bool,
+    blob: Vec<u8>,
     seen: Mutex<Vec<(OutputStream, Vec<u8>)>>,
     counted: AtomicU64,
 }
@@ -27,6 +30,7 @@ impl Surroundings {
             environment: Vec::new(),
             cancel_at_output: None,
             keeps: true,
+            blob: Vec::new(),
             seen: Mutex::default(),
             counted: AtomicU64::new(0),
         }
@@ -50,6 +54,11 @@ impl Surroundings {
         self
     }
 
+    /// Whatever blob is asked for.
+    pub(crate) fn with_blob(self, blob: &[u8]) -> Surroundings {
+        Surroundings { blob: blob.to_vec(), ..self }
+    }
+
     pub(crate) fn context(&self) -> ModuleContext<'_> {
         ModuleContext {
             check: self.check,
@@ -57,7 +66,7 @@ impl Surroundings {
             verbosity: 0,
             environment: &self.environment,
             output: self,
-            blobs: &NoBlobs,
+            blobs: self,
             cancel: &self.cancel,
         }
     }
@@ -69,6 +78,14 @@ impl Surroundings {
 
     pub(crate) fn counted(&self) -> u64 {
         self.counted.load(Ordering::SeqCst)
+    }
+}
+
+impl BlobSource for Surroundings {
+    fn open(&self, _blob: BlobId) -> Result<File, ModuleError> {
+        let mut file = tempfile::tempfile().doing(|| "make a file".to_owned())?;
+        file.write_all(&self.blob).and_then(|()| file.rewind()).doing(|| "write a file".to_owned())?;
+        Ok(file)
     }
 }
 

@@ -51,6 +51,24 @@ fn double_quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(
     }
 }
 
+/// The first word of `line`, and what follows it as it stands there.
+///
+/// # Errors
+/// As [`split`].
+pub fn split_first(line: &str) -> Result<(String, &str), SplitError> {
+    let line = line.trim_start();
+    let blanks = line.match_indices([' ', '\t', '\r', '\n']).map(|(at, _)| at).chain([line.len()]);
+    let mut error = SplitError::Quotation;
+    for end in blanks {
+        // The first blank that is not within quotes or behind a backslash is the first that ends a whole word.
+        match split(&line[..end]) {
+            Ok(words) => return Ok((words.into_iter().next().unwrap_or_default(), line[end..].trim_start())),
+            Err(why) => error = why,
+        }
+    }
+    Err(error)
+}
+
 /// `word` so that a shell reads it back as one word.
 pub fn quote(word: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
@@ -88,6 +106,13 @@ mod tests {
         for (line, words) in cases {
             assert_eq!(split(line).unwrap(), *words, "{line}");
         }
+    }
+
+    #[test]
+    fn the_first_word_leaves_the_rest_untouched() {
+        assert_eq!(split_first(" 'a b'c\\ d  \"x\" $Y"), Ok(("a bc d".into(), "\"x\" $Y")));
+        assert_eq!(split_first("one"), Ok(("one".into(), "")));
+        assert_eq!(split_first("'one two"), Err(SplitError::Quotation));
     }
 
     #[test]

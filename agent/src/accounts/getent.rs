@@ -1,0 +1,49 @@
+//! Accounts from elsewhere than the files: a directory server, say. Asked by the host's own `getent`.
+
+use super::files::{Line, parse};
+use super::{Group, User};
+use crate::module::ModuleContext;
+use crate::process::Program;
+
+/// Sources that the files answer for already.
+const LOCAL_SOURCES: [&str; 4] = ["files", "compat", "db", "systemd"];
+
+/// The user of that name or number, if `nsswitch.conf` names a source other than the files and that source knows it.
+pub fn user(name: &str, cx: &ModuleContext<'_>) -> Option<User> {
+    ask("passwd", name, cx)
+}
+
+/// The group of that name or number; as [`user`].
+pub fn group(name: &str, cx: &ModuleContext<'_>) -> Option<Group> {
+    ask("group", name, cx)
+}
+
+fn ask<L: Line>(database: &str, key: &str, cx: &ModuleContext<'_>) -> Option<L> {
+    let configuration = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    if !has_remote_source(&configuration, database) {
+        return None;
+    }
+    let ended = Program::new("getent").args([database, "--", key]).plain().run(cx).ok()?;
+    parse(&ended.stdout.text()).into_iter().next()
+}
+
+fn has_remote_source(configuration: &str, database: &str) -> bool {
+    let lines = configuration.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let sources = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() == database);
+    sources
+        .flat_map(|(_, sources)| sources.split_whitespace())
+        .any(|source| !source.starts_with('[') && !source.ends_with(']') && !LOCAL_SOURCES.contains(&source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_foreign_source_is_worth_a_process() {
+        let local = "passwd: files systemd\n# passwd: ldap\ngroup: files [SUCCESS=merge] systemd # sss\n";
+        assert!(!has_remote_source(local, "passwd") && !has_remote_source(local, "group"));
+        assert!(has_remote_source("passwd: files sss\n", "passwd"));
+        assert!(!has_remote_source("", "passwd"));
+    }
+}

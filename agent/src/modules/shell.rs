@@ -1,0 +1,91 @@
+//! `shell`: a command line that a shell reads.
+
+use std::path::PathBuf;
+
+use rustle_protocol::{ModuleResult, Value};
+
+use super::command::{ExecutionArgs, execute};
+use crate::arguments;
+use crate::module::{ArgError, Module, ModuleContext, ModuleError};
+use crate::process::Program;
+
+arguments! {
+    pub(crate) struct ShellArgs {
+        /// The command line, as the task gives it in free form.
+        _raw_params | "free_form": Option<String>,
+        /// The command line.
+        cmd: Option<String>,
+        /// The shell.
+        executable: PathBuf = "/bin/sh".into(),
+        ; flatten common: ExecutionArgs
+    }
+}
+
+pub(super) struct Shell;
+
+impl Module for Shell {
+    type Args = ShellArgs;
+
+    const NAME: &'static str = "ansible.builtin.shell";
+    const SUMMARY: &'static str = "Runs a command line by a shell.";
+    const IDEMPOTENT: bool = false;
+
+    fn check_args(args: &ShellArgs) -> Result<(), ArgError> {
+        match (&args._raw_params, &args.cmd) {
+            (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd".into())),
+            (Some(_), Some(_)) => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, args: ShellArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let line = args._raw_params.or(args.cmd).unwrap_or_default();
+        if line.trim().is_empty() {
+            return Err(ModuleError::new("no command given").with("rc", 256));
+        }
+        let program = Program::new(args.executable).arg("-c").arg(&line);
+        execute(program, Value::from(line), &args.common, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::{AnyModule, CancelReason};
+    use crate::process::testing::Surroundings;
+    use serde_json::json;
+
+    fn run_in(surroundings: &Surroundings, args: serde_json::Value) -> ModuleResult {
+        AnyModule::run(&Shell, Value::from(args).as_map().unwrap().clone(), &surroundings.context())
+    }
+
+    #[test]
+    fn a_shell_reads_the_line() {
+        let result = run_in(&Surroundings::new(), json!({"_raw_params": "for i in a b; do echo $i; done | tail -1"}));
+        assert_eq!(result.get("stdout"), Some(&Value::from("b")));
+        assert_eq!(result.get("cmd"), Some(&Value::from("for i in a b; do echo $i; done | tail -1")));
+    }
+
+    #[test]
+    fn another_shell_can_be_named() {
+        let args = json!({"cmd": "echo $0", "executable": "/bin/sh"});
+        assert_eq!(run_in(&Surroundings::new(), args).get("stdout"), Some(&Value::from("/bin/sh")));
+        let result = run_in(&Surroundings::new(), json!({"cmd": "echo $0", "executable": "/nonexistent/sh"}));
+        assert!(result.failed);
+        assert_eq!(result.get("cmd"), Some(&Value::from("/nonexistent/sh -c 'echo $0'")));
+    }
+
+    #[test]
+    fn a_call_out_of_time_fails_with_what_was_said_until_then() {
+        let surroundings = Surroundings::new().cancelling_at_output(CancelReason::TimedOut);
+        let result = run_in(&surroundings, json!({"cmd": "echo so far; sleep 600"}));
+        assert!(result.failed && result.msg().starts_with("timed out"), "{result:?}");
+        assert_eq!(result.get("stdout"), Some(&Value::from("so far")));
+    }
+
+    #[test]
+    fn an_empty_line_is_refused() {
+        assert!(run_in(&Surroundings::new(), json!({"cmd": " "})).failed);
+        assert!(run_in(&Surroundings::new(), json!({})).msg().contains("one of the following is required"));
+    }
+}
