@@ -4,18 +4,17 @@
 //! [`module::ModuleContext`] and nothing else: it knows neither QUIC nor tokio. [`runner`] gives a call its thread and
 //! its deadline; the server carries calls in and events out.
 
+pub mod accounts;
 pub mod blobs;
 pub mod cli;
 pub mod config;
 mod files;
-pub mod accounts;
 pub mod fnmatch;
 pub mod module;
 pub mod modules;
 pub mod policy;
 pub mod process;
 pub mod runner;
-pub mod server;
-pub mod process;
 pub mod script_module;
+pub mod server;
 pub mod workdir;

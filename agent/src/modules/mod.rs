@@ -1,7 +1,7 @@
 //! The native modules, one file each.
 
-mod copy;
 mod command;
+mod copy;
 mod ping;
 mod raw;
 mod script;
@@ -11,10 +11,8 @@ mod wait_for;
 use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
-pub static MODULES: &[&dyn AnyModule] = &[&copy::Copy, &ping::Ping];
-pub static MODULES: &[&dyn AnyModule] = &[&command::Command, &ping::Ping, &raw::Raw, &script::Script, &shell::Shell];
 pub static MODULES: &[&dyn AnyModule] =
-    &[&command::Command, &ping::Ping, &raw::Raw, &script::Script, &shell::Shell, &wait_for::WaitFor];
+    &[&command::Command, &copy::Copy, &ping::Ping, &raw::Raw, &script::Script, &shell::Shell, &wait_for::WaitFor];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -403,6 +403,7 @@ impl<'a> AtWork<'a> {
             host: self.name.clone(),
             status: if self.cancel.is_cancelled() { TaskStatus::Cancelled } else { TaskStatus::Unreachable },
             ignored: task.ignore_unreachable,
+            rescued: false,
             values,
             diff: Vec::new(),
             warnings: Vec::new(),

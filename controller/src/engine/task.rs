@@ -118,7 +118,7 @@ impl TaskRun<'_> {
         let ignored = self.task.ignore_errors && tried.status == TaskStatus::Failed;
         let tried = if self.task.no_log { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
-        ItemResult { label, status, ignored, values, diff, warnings }
+        ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }
     }
 
     /// One item, with as many tries as `until` gives it.
@@ -410,6 +410,7 @@ impl TaskRun<'_> {
             host: self.host.clone(),
             status,
             ignored,
+            rescued: false,
             values,
             diff,
             warnings,
