@@ -82,9 +82,9 @@ impl Formatter for Harmless {
     }
 }
 
-/// Part of a JSON string, in which control characters of ASCII but DEL are escaped already.
+/// Part of a JSON string, in which control characters of ASCII, tabs too, but not DEL are escaped already.
 fn harmless(fragment: &str) -> Cow<'_, str> {
-    if !fragment.contains(sanitize::is_hostile) {
+    if sanitize::is_harmless(fragment) {
         return Cow::Borrowed(fragment);
     }
     let mut safe = String::with_capacity(fragment.len() + 16);

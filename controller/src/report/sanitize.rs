@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// The text on one line: line ends become `\n`, and whatever could act on a terminal or mislead a reader an escape.
 /// A tab stays.
 pub fn line(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c| is_hostile(c) && c != '\t') {
+    if is_harmless(text) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -30,6 +30,12 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// The text as lines, each safe on its own. The end of the last line may be missing.
 pub fn lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.lines().map(line)
+}
+
+/// Whether nothing in the text is hostile but for tabs. Most text is ASCII, and told by a look at its bytes.
+pub(super) fn is_harmless(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    text.bytes().all(plain) || !text.contains(|c| is_hostile(c) && c != '\t')
 }
 
 /// Whether a terminal might obey the character, or a reader be misled by it: all control characters (C0 with tab and
