@@ -203,7 +203,7 @@ pub(super) fn file_diff(path: &str, before: &str, after: &str) -> Diff {
     }
 }
 
-/// Lines as a test shows them: standard error marked, and the empty end of a line made visible.
+/// Lines as a test shows them: standard error marked, the empty end of a line made visible, no empty first line.
 pub(super) fn shown(lines: &[Line]) -> String {
     let mut text = String::new();
     for line in lines {
@@ -216,5 +216,5 @@ pub(super) fn shown(lines: &[Line]) -> String {
         }
         text.push('\n');
     }
-    text
+    text.trim_matches('\n').to_owned()
 }

@@ -352,7 +352,7 @@ fn colours_are_ansibles_and_only_where_they_are_wanted() {
         out.text()
     };
     assert!(!told(false).contains('\x1b'));
-    insta::assert_snapshot!(told(true).replace('\x1b', "ESC"), @r#"
+    insta::assert_snapshot!(told(true).replace('\x1b', "ESC").replace(" \n", " $\n").trim(), @r#"
     PLAY [p] ***********************************************************************
 
     TASK [t] ***********************************************************************
@@ -360,8 +360,8 @@ fn colours_are_ansibles_and_only_where_they_are_wanted() {
     ESC[0;31mfatal: [web2]: FAILED! => {"changed": false, "msg": "no"}ESC[0m
 
     PLAY RECAP *********************************************************************
-    ESC[0;33mweb1ESC[0m                       : ESC[0;32mok=1   ESC[0m ESC[0;33mchanged=1   ESC[0m unreachable=0    failed=0    skipped=0    rescued=0    ignored=0   
-    ESC[0;31mweb2ESC[0m                       : ok=0    changed=0    unreachable=0    ESC[0;31mfailed=1   ESC[0m skipped=0    rescued=0    ignored=0
+    ESC[0;33mweb1ESC[0m                       : ESC[0;32mok=1   ESC[0m ESC[0;33mchanged=1   ESC[0m unreachable=0    failed=0    skipped=0    rescued=0    ignored=0   $
+    ESC[0;31mweb2ESC[0m                       : ok=0    changed=0    unreachable=0    ESC[0;31mfailed=1   ESC[0m skipped=0    rescued=0    ignored=0   $
     "#);
 }
 
