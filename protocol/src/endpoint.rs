@@ -193,7 +193,8 @@ impl Dialer {
         let tls = client_config(&us, host.clone(), verdict.clone());
         let crypto = QuicClientConfig::try_from(tls).expect("the provider has the suite of initial packets");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(self.transport.clone());
+        // An address is called once in a run: there is nothing to remember of it.
+        config.transport_config(self.transport.clone()).token_store(Arc::new(quinn::NoneTokenStore));
         let connecting = self.socket.endpoint.connect_with(config, self.reachable(address), SERVER_NAME)?;
         let connection = connecting.await.map_err(|error| ConnectionFault::new(&error, &verdict, &us))?;
         Ok(Peer::new(connection, self.socket.us.clone()))

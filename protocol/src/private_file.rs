@@ -47,9 +47,9 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
         private_mode(fs::DirBuilder::new().recursive(true)).create(parent).map_err(write_error)?;
     }
     match private_mode(&mut fs::DirBuilder::new()).create(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private_dir(path),
-        Err(error) => Err(write_error(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(write_error(error)),
+        // A new one is looked at too: the file systems of memory sticks often have no modes.
+        Ok(()) | Err(_) => check_private_dir(path),
     }
 }
 
@@ -142,7 +142,8 @@ fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

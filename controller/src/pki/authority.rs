@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 use rustle_protocol::loaded_identity::{LoadError, read_key};
-use rustle_protocol::private_file::{Existing, Readers, check_private_dir, create_private_dir, write_whole};
+use rustle_protocol::private_file::{
+    Existing, PrivateFileError, Readers, check_private_dir, create_private_dir, write_whole,
+};
 use rustle_protocol::trust::Validity;
 use rustle_protocol::{FleetName, HostName, Identity, LoadedIdentity, Role};
 use rustls::pki_types::pem::PemObject;
@@ -323,7 +325,11 @@ impl Authority {
     /// # Errors
     /// The folder is open to others or has another key.
     pub fn write_folder(&self, issued: &Issued, folder: &Path) -> Result<(), PkiError> {
-        create_private_dir(folder)?;
+        match &issued.key {
+            Some(_) => create_private_dir(folder)?,
+            None => std::fs::create_dir_all(folder)
+                .map_err(|source| PrivateFileError::Write { path: folder.to_owned(), source })?,
+        }
         if let Some(key) = &issued.key {
             let existing = match folder.starts_with(self.dir.join("issued")) {
                 true => Existing::Replace,
@@ -354,15 +360,7 @@ impl Authority {
     }
 
     fn read_index(&self) -> Result<Index, PkiError> {
-        let index = Index::read(self.dir.join("index.jsonl"))?;
-        match index.entries.iter().find(|entry| entry.identity.fleet != index.fleet) {
-            None => Ok(index),
-            Some(entry) => Err(PkiError::Index {
-                path: index.path().to_owned(),
-                line: 1,
-                reason: format!("`{}` is not of fleet `{}`", entry.identity, index.fleet),
-            }),
-        }
+        Index::read(self.dir.join("index.jsonl"))
     }
 }
 

@@ -231,17 +231,23 @@ fn hand_out(
 }
 
 fn next_step(role: Role, with_key: bool, out: &mut dyn Write) -> Result<(), PkiError> {
-    let files = if with_key { "cert.pem, key.pem, ca.pem and crl.pem" } else { "cert.pem, ca.pem and crl.pem" };
-    match role {
-        Role::Agent => writeln!(out, "next: put {files} of each folder into /etc/rustle-agent/identity on its host")?,
-        Role::Controller => {
-            writeln!(out, "next: name the folder with {files} as `identity` in the controller's configuration")?
+    match (role, with_key) {
+        (Role::Agent, true) => {
+            writeln!(out, "next: carry the four files of each folder to its host, into /etc/rustle-agent/identity,")?;
+            writeln!(out, "  and delete the key.pem here once it has arrived")?;
         }
-    }
-    if with_key {
-        writeln!(out, "  and delete the copy of key.pem here once it has arrived")?;
-    } else {
-        writeln!(out, "  beside the key.pem that was made there")?;
+        (Role::Controller, true) => {
+            writeln!(
+                out,
+                "next: set `identity` in the controller's configuration to the folder, here or where it is carried to"
+            )?;
+        }
+        (Role::Agent | Role::Controller, false) => {
+            writeln!(
+                out,
+                "next: carry cert.pem, ca.pem and crl.pem back to where the request was made, beside its key.pem"
+            )?;
+        }
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ pub enum PkiError {
     CaExpired(DateTime<Utc>),
     #[error("`{}` is not a certificate request that can be signed: {reason}", .path.display())]
     Request { path: PathBuf, reason: String },
+    #[error("the system gives no random numbers")]
+    NoRandomNumbers,
     #[error("the certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error(transparent)]

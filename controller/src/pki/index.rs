@@ -2,7 +2,7 @@
 //! so that it is never half a truth.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -74,9 +74,14 @@ impl Index {
             let reason = format!("format {} is not known to this version, which writes {FORMAT}", header.format);
             return Err(wrong(1, reason));
         }
-        let entries = lines
-            .map(|(number, line)| serde_json::from_str(line).map_err(|error| wrong(number, error.to_string())))
-            .collect::<Result<_, _>>()?;
+        let entry = |(number, line): (usize, &str)| {
+            let entry: Entry = serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
+            match entry.identity.fleet == header.fleet {
+                true => Ok(entry),
+                false => Err(wrong(number, format!("`{}` is not of fleet `{}`", entry.identity, header.fleet))),
+            }
+        };
+        let entries = lines.map(entry).collect::<Result<_, _>>()?;
         Ok(Index { path, fleet: header.fleet, entries })
     }
 
@@ -100,10 +105,6 @@ impl Index {
     /// The last certificate issued to `name`.
     pub(super) fn last(&self, name: &HostName) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.identity.name == *name)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -139,7 +140,7 @@ impl Serial {
         rustls::crypto::aws_lc_rs::default_provider()
             .secure_random
             .fill(&mut bytes)
-            .map_err(|_| rcgen::Error::RemoteKeyError)?;
+            .map_err(|_| PkiError::NoRandomNumbers)?;
         bytes[0] = bytes[0] & 0x3f | 0x40;
         Ok(Serial(bytes))
     }

@@ -1,6 +1,7 @@
 //! Revocation lists: who may bring them, and that nobody comes back by an older one.
 
 use proptest::prelude::*;
+use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
 use rustle_protocol::LoadedIdentity;
 use rustle_protocol::trust::{Expected, PeerRefused, RevocationsRefused, Trust, TrustError, Validity};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -70,6 +71,41 @@ fn a_flipped_bit_anywhere_in_a_list_fails_closed() {
         let mut bad = good.to_vec();
         bad[byte] ^= 0x10;
         assert!(us.with_revocations(bad.into()).is_err(), "byte {byte}");
+    }
+}
+
+fn for_ca_certificates_only() -> Option<CrlIssuingDistributionPoint> {
+    Some(CrlIssuingDistributionPoint {
+        distribution_point: CrlDistributionPoint { uris: vec!["http://crl.example.org/".to_owned()] },
+        scope: Some(CrlScope::CaCertsOnly),
+    })
+}
+
+#[test]
+fn a_list_that_does_not_speak_for_the_peer_lets_nobody_in() {
+    let ca = Ca::new();
+    let partial = ca.revoke_within(&[2], for_ca_certificates_only());
+    let us = ca.issue_with(&Wish::agent("web1"), vec![partial.clone()]);
+    let peer = ca.issue(&Wish::controller("ops"));
+    let verdict = us.trust().verify(peer.chain(), &Expected::Controller, UnixTime::now());
+    assert!(matches!(verdict, Err(PeerRefused::RevocationUnknown(_))), "{verdict:?}");
+    assert!(ca.issue(&Wish::agent("web1")).with_revocations(partial).is_err());
+}
+
+#[test]
+fn odd_distribution_points_fail_closed() {
+    let ca = Ca::new();
+    let partial = ca.revoke_within(&[2], for_ca_certificates_only());
+    let (fleet, peer) = ("demo".parse::<rustle_protocol::FleetName>().unwrap(), ca.issue(&Wish::controller("ops")));
+    for byte in 0..partial.len() {
+        for flip in [0x01, 0x20, 0x80, 0xff] {
+            let mut odd = partial.to_vec();
+            odd[byte] ^= flip;
+            let trust = Trust::new(fleet.clone(), std::slice::from_ref(&ca.certificate), [odd.into()]);
+            let let_in =
+                trust.is_ok_and(|trust| trust.verify(peer.chain(), &Expected::Controller, UnixTime::now()).is_ok());
+            assert!(!let_in, "byte {byte} ^ {flip:#x}");
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlIssuingDistributionPoint,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustle_protocol::LoadedIdentity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -95,6 +95,15 @@ impl Ca {
     }
 
     pub(crate) fn revoke(&self, serials: &[u64]) -> CertificateRevocationListDer<'static> {
+        self.revoke_within(serials, None)
+    }
+
+    /// A list that says it speaks for a part of the certificates only.
+    pub(crate) fn revoke_within(
+        &self,
+        serials: &[u64],
+        issuing_distribution_point: Option<CrlIssuingDistributionPoint>,
+    ) -> CertificateRevocationListDer<'static> {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: seconds_from_now(-60).into(),
@@ -105,7 +114,7 @@ impl Ca {
             this_update: seconds_from_now(-60).into(),
             next_update: seconds_from_now(DAY).into(),
             crl_number: SerialNumber::from(serials.len() as u64 + 1),
-            issuing_distribution_point: None,
+            issuing_distribution_point,
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
