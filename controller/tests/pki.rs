@@ -423,3 +423,14 @@ fn nothing_of_a_key_is_printed() {
     let body: Vec<_> = key.lines().filter(|line| !line.starts_with("---")).collect();
     assert!(!body.is_empty() && body.iter().all(|line| !printed.contains(line)));
 }
+
+#[test]
+fn every_command_in_the_documentation_is_one() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/identity.md")).unwrap();
+    let commands: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("    rustle-exec ")).collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        let words = command.split_whitespace().take_while(|word| !["#", "<"].contains(word));
+        assert!(CommandLine::try_parse_from(words).is_ok(), "{command}");
+    }
+}

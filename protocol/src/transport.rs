@@ -13,10 +13,12 @@ use crate::identity::Role;
 /// What can be set about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportOptions {
-    /// How often a sign of life is sent on a quiet connection. Default 2 s.
+    /// How often a sign of life is sent on a quiet connection. Default 2 s; never longer than a third of the idle timeout,
+    /// so that two may get lost.
     pub keep_alive: Duration,
     /// After how long a silence the peer counts as gone; the shorter one of both ends holds. It is also how long a
-    /// connect waits for an answer. Default 8 s, three lost signs of life; at least [`IDLE_TIMEOUT_MIN`].
+    /// connect waits for an answer. Default 8 s, three lost signs of life; from [`IDLE_TIMEOUT_MIN`] to
+    /// [`IDLE_TIMEOUT_MAX`].
     pub idle_timeout: Duration,
     pub congestion: Congestion,
     /// Let the kernel cut packets (GSO), 2.6 times as fast in bulk. To be turned off for a broken network card only.
@@ -35,6 +37,8 @@ pub enum Congestion {
 
 /// Anything shorter would take a busy host for a dead one.
 pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+/// Anything longer would never notice.
+pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What an agent lets one stream of a controller send before it has read: 1 Gbit/s at a round trip of 50 ms holds
 /// 6.25 MB in flight.
@@ -54,7 +58,7 @@ pub const CONTROLLER_CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 pub const CONTROLLER_SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Control stream and calls that a controller may have open at an agent at once. Each costs memory even unused.
-pub const AGENT_BIDI_STREAMS_MAX: u32 = 16;
+pub const AGENT_BIDI_STREAMS_MAX: u32 = 32;
 /// Blobs on their way to an agent at once.
 pub const AGENT_UNI_STREAMS_MAX: u32 = 4;
 /// An agent opens no streams: it answers on those of the controller.
@@ -85,11 +89,10 @@ impl TransportOptions {
     /// QUIC's settings for the end of role `us`. Left as quinn has them: MTU discovery, GSO, migration of the peer to
     /// another address. Off: datagrams.
     pub fn config(&self, us: Role) -> Arc<TransportConfig> {
-        let idle_timeout = self.idle_timeout.clamp(IDLE_TIMEOUT_MIN, Duration::from_secs(24 * 3600));
-        let idle_timeout = IdleTimeout::try_from(idle_timeout).expect("a day fits");
+        let idle_timeout = IdleTimeout::try_from(self.effective_idle_timeout()).expect("a day fits");
         let mut config = TransportConfig::default();
         config
-            .keep_alive_interval(Some(self.keep_alive))
+            .keep_alive_interval(Some(self.effective_keep_alive()))
             .max_idle_timeout(Some(idle_timeout))
             .datagram_receive_buffer_size(None)
             .datagram_send_buffer_size(0)
@@ -112,6 +115,14 @@ impl TransportOptions {
                 .send_window(CONTROLLER_SEND_WINDOW_BYTES),
         };
         Arc::new(config)
+    }
+
+    fn effective_idle_timeout(&self) -> Duration {
+        self.idle_timeout.clamp(IDLE_TIMEOUT_MIN, IDLE_TIMEOUT_MAX)
+    }
+
+    fn effective_keep_alive(&self) -> Duration {
+        self.keep_alive.min(self.effective_idle_timeout() / 3)
     }
 }
 
@@ -172,6 +183,15 @@ fn granted(socket: &Socket) -> io::Result<SocketBuffers> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_idle_timeout_shortens_the_signs_of_life() {
+        let with_idle = |idle_timeout| TransportOptions { idle_timeout, ..TransportOptions::default() };
+        assert_eq!(with_idle(Duration::from_secs(8)).effective_keep_alive(), Duration::from_secs(2));
+        assert_eq!(with_idle(Duration::from_millis(1500)).effective_keep_alive(), Duration::from_millis(500));
+        assert_eq!(with_idle(Duration::ZERO).effective_idle_timeout(), IDLE_TIMEOUT_MIN);
+        assert_eq!(with_idle(Duration::MAX).effective_idle_timeout(), IDLE_TIMEOUT_MAX);
+    }
 
     #[test]
     fn a_socket_tells_what_the_kernel_granted() {
