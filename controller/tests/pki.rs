@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use rustle_exec::pki::{Authority, PkiCommand, PkiError, Reissue};
+use rustle_protocol::endpoint::{Dialer, Listener};
 use rustle_protocol::loaded_identity::IdentityFiles;
+use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::trust::{Expected, PeerRefused};
 use rustle_protocol::{FleetName, HostName, LoadedIdentity, Role, request};
 use rustls::pki_types::pem::PemObject;
@@ -100,6 +102,21 @@ fn an_issued_folder_is_an_identity_that_both_sides_accept() {
     assert_eq!(ops.trust().verify(web1.chain(), &Expected::Agent(host("web1")), now).unwrap(), *web1.identity());
     assert_eq!(web1.trust().verify(ops.chain(), &Expected::Controller, now).unwrap(), *ops.identity());
     assert_eq!(scene.load("pki/issued/WEB_2").identity().name.as_str(), "WEB_2");
+}
+
+#[tokio::test]
+async fn identities_of_one_authority_meet_over_the_network() {
+    let root = tempfile::tempdir().unwrap();
+    let authority = Authority::create(&root.path().join("pki"), demo(), 30).unwrap();
+    let load = |role, name| authority.load(&authority.issue(role, &[host(name)], 7).unwrap()[0]).unwrap();
+    let options = TransportOptions::default();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), load(Role::Agent, "web1"), &options).unwrap();
+    let dialer = Dialer::bind(load(Role::Controller, "ops"), &options).unwrap();
+    let (web1, address) = (host("web1"), listener.local_address().unwrap());
+    let accept = async { listener.accept().await.unwrap().handshake().await };
+    let (controller, agent) = tokio::join!(accept, dialer.connect(&web1, address));
+    assert_eq!(controller.unwrap().identity.to_string(), "rustle://demo/controller/ops");
+    assert_eq!(agent.unwrap().identity.to_string(), "rustle://demo/agent/web1");
 }
 
 #[test]
