@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
@@ -64,8 +63,14 @@ pub fn prepare(args: &AgentArgs) -> Result<Prepared, String> {
 }
 
 /// Runs the agent until it is told to end. Logs to standard error; tells systemd when it is ready.
-pub fn run(prepared: Prepared) -> ExitCode {
+///
+/// # Errors
+/// The sentence that says why it could not start; it has been logged.
+pub fn run(prepared: Prepared) -> Result<(), String> {
     init_logging();
+    if let Err(error) = crate::process::become_subreaper() {
+        warn!(%error, "what tasks leave behind cannot be collected");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(prepared.config.limits.calls as usize + SPARE_THREADS)
@@ -74,13 +79,7 @@ pub fn run(prepared: Prepared) -> ExitCode {
         Ok(runtime) => runtime.block_on(serve(prepared)),
         Err(error) => Err(format!("cannot start: {error}")),
     };
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            error!("{message}");
-            ExitCode::FAILURE
-        }
-    }
+    served.inspect_err(|message| error!("{message}"))
 }
 
 fn init_logging() {

@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     let Cli { args } = Cli::parse();
     match cli::prepare(&args) {
         Ok(_) if args.check_config => ExitCode::SUCCESS,
-        Ok(prepared) => cli::run(prepared),
+        Ok(prepared) => match cli::run(prepared) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE

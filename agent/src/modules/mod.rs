@@ -3,6 +3,7 @@
 mod command;
 mod copy;
 mod ping;
+mod program;
 mod raw;
 mod script;
 mod shell;
@@ -11,8 +12,16 @@ mod wait_for;
 use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
-pub static MODULES: &[&dyn AnyModule] =
-    &[&command::Command, &copy::Copy, &ping::Ping, &raw::Raw, &script::Script, &shell::Shell, &wait_for::WaitFor];
+pub static MODULES: &[&dyn AnyModule] = &[
+    &command::Command,
+    &copy::Copy,
+    &ping::Ping,
+    &raw::Raw,
+    &script::Script,
+    &shell::Shell,
+    &wait_for::WaitFor,
+    &program::Program,
+];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {

@@ -26,10 +26,7 @@ pub enum Command {
     /// Show the inventory
     Inventory(InventoryArgs),
     /// Make and manage the fleet's certificates
-    Pki {
-        #[command(subcommand)]
-        command: PkiCommand,
-    },
+    Pki(PkiCommand),
     /// Keep a throw-away fleet of agents on this machine
     Lab {
         #[command(subcommand)]
@@ -39,7 +36,12 @@ pub enum Command {
     Schema { what: Schema },
     /// What a lab's agents are: this program, started again
     #[command(hide = true)]
-    LabAgent(rustle_agent::cli::AgentArgs),
+    LabAgent {
+        #[command(flatten)]
+        agent: rustle_agent::cli::AgentArgs,
+        #[command(flatten)]
+        overlay: crate::lab::overlay::OverlayArgs,
+    },
 }
 
 /// `rustle-exec [OPTIONS] PLAN`
@@ -242,6 +244,10 @@ pub struct InventoryArgs {
     /// Inventory (repeatable)
     #[arg(short, long, value_name = "INVENTORY", required = true)]
     pub inventory: Vec<PathBuf>,
+
+    /// With --graph: show variables too
+    #[arg(long)]
+    pub vars: bool,
 
     /// Only hosts of this pattern
     #[arg(short, long, value_name = "PATTERN")]

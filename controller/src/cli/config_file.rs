@@ -69,10 +69,8 @@ pub struct Performance {
     pub connects: Option<usize>,
     /// Seconds between signs of life on a quiet connection.
     pub keep_alive_s: Option<u64>,
-    /// Seconds without a sign of life after which an agent is gone.
+    /// Seconds without a sign of life, or without an answer to a connect, after which an agent is gone.
     pub idle_s: Option<u64>,
-    /// Seconds to wait for an agent to answer at all.
-    pub connect_s: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]

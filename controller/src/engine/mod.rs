@@ -20,7 +20,7 @@ mod step;
 mod task;
 
 pub use context::{CallSettings, CallWatcher, ExecutionContext, FileNotFound, FileSearch};
-pub use engine_api::{Environment, ExecutionEngine, RunOutcome};
+pub use engine_api::{Environment, ExecutionEngine, RunOutcome, memory_peak};
 pub use error::{ExecutionError, Stop};
 pub use module::{ModuleExecutor, Registry};
 pub use run::RunOptions;

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustle_protocol::HostName;
-use rustle_protocol::identity::Role;
+use rustle_protocol::{HostName, Role};
 
 use super::{Doing, LabError};
 use crate::pki::Authority;
@@ -24,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an agent gets to end by itself when the lab is over.
 const END_WAIT: Duration = Duration::from_secs(10);
+
+/// A lab lives for minutes; one that is kept may live for weeks.
+const CERTIFICATE_DAYS: u32 = 30;
 
 /// The longest readiness message.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -155,11 +157,15 @@ fn end(process: &mut Child, until: Instant) {
 
 fn make_identities(dir: &Path, hosts: &[HostName]) -> Result<(), LabError> {
     let fleet = "lab".parse().expect("`lab` is a fleet name");
-    let authority = Authority::create(&dir.join("pki"), &fleet)?;
+    let authority = Authority::create(&dir.join("pki"), fleet, CERTIFICATE_DAYS)?;
     let controller = "lab-controller".parse().expect("`lab-controller` is a name");
-    authority.issue_into(Role::Controller, &controller, &controller_identity(dir))?;
-    for host in hosts {
-        authority.issue_into(Role::Agent, host, &host_dir(dir, host).join("identity"))?;
+    for issued in authority.issue(Role::Controller, &[controller], CERTIFICATE_DAYS)? {
+        authority.write_folder(&issued, &controller_identity(dir))?;
+    }
+    for issued in authority.issue(Role::Agent, hosts, CERTIFICATE_DAYS)? {
+        let home = host_dir(dir, &issued.identity().name);
+        fs::create_dir_all(&home).doing(|| format!("make {}", home.display()))?;
+        authority.write_folder(&issued, &home.join("identity"))?;
     }
     Ok(())
 }

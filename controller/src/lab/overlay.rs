@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
 };
 use rustix::process::{chdir, pivot_root};
 use rustix::thread::UnshareFlags;
@@ -60,7 +60,21 @@ fn enter_root(dir: &Path, hostname: Option<&str>) -> Result<(), Step> {
     for name in ["tmp", "run"] {
         mount("tmpfs", root.join(name), "tmpfs", MountFlags::NOSUID, None).map_err(step("mount /tmp and /run"))?;
     }
+    keep_readiness_socket(&root).map_err(|error| ("keep the way to tell readiness", error))?;
     change_root(&root).map_err(step("change the root"))
+}
+
+/// The agent tells by this socket that it is ready; `/tmp`, where it may be, is a new one in there.
+fn keep_readiness_socket(root: &Path) -> io::Result<()> {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from).filter(|path| path.is_absolute()) else {
+        return Ok(());
+    };
+    let inside = root.join(socket.strip_prefix("/").map_err(io::Error::other)?);
+    if let Some(folder) = inside.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::File::create(&inside)?;
+    Ok(mount_bind(&socket, &inside)?)
 }
 
 /// The old root is stacked onto the new one's `/` and then let go.

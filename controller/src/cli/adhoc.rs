@@ -1,0 +1,92 @@
+//! `rustle-exec adhoc PATTERN -m MODULE -a ARGS`: one module on many hosts, as a plan of one task.
+
+use indexmap::IndexMap;
+use rustle_protocol::HostName;
+
+use super::args::AdhocArgs;
+use super::config_file::ConfigFile;
+use super::session::{Session, registry};
+use super::settings::Settings;
+use super::{CliError, chain, init_logging, inventory};
+use crate::exit_code::ExitCode;
+use crate::input::inventory::{Inventory, patterns};
+use crate::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
+use crate::template::{Authored, Templar};
+
+pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
+    let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
+    let settings =
+        Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
+    init_logging(settings.log_level.as_deref())?;
+    let registry = registry(&settings)?;
+    let (inventory, is_lab) = match args.common.lab {
+        Some(count) => (lab_inventory(count.max(1))?, true),
+        None if settings.inventory.is_empty() => {
+            return Err(CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet")));
+        }
+        None => (inventory::load(&settings.inventory)?, false),
+    };
+    let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
+    let module = registry.find(&args.module).ok_or_else(|| {
+        let nearest = rustle_agent::module::args::nearest(&args.module, registry.names());
+        CliError::input(format!("there is no module `{}`", args.module))
+            .hint(nearest.map(|name| format!("did you mean `{name}`?")))
+    })?;
+    let task_args = crate::input::key_value::task_args(&args.args, module.is_free_form())
+        .map_err(|error| CliError::input(format!("-a: {error}")))?;
+    let plan = plan(&args.module, task_args, hosts);
+    super::plan::check_modules(&plan, &registry)?;
+    let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
+    Session { settings, inventory, plan, templar: Templar::new(), registry, base, lab: is_lab }.run()
+}
+
+/// lab1 to labN, in `all`.
+pub(super) fn lab_inventory(count: u32) -> Result<Inventory, CliError> {
+    let names: Vec<String> = (1..=count).map(|n| format!("lab{n}")).collect();
+    Inventory::of_hosts(names.iter().map(String::as_str)).map_err(|error| CliError::input(chain(&error)))
+}
+
+/// The pattern's hosts that the limit leaves.
+pub(super) fn select(inventory: &Inventory, pattern: &str, limit: Option<&str>) -> Result<Vec<HostName>, CliError> {
+    let wrong = |error: patterns::PatternError| CliError::input(error.to_string()).hint(error.hint());
+    let mut hosts = patterns::select(inventory, pattern).map_err(wrong)?;
+    if let Some(limit) = limit {
+        let limited = patterns::limit(inventory, limit).map_err(wrong)?;
+        hosts.retain(|host| limited.contains(host));
+        if hosts.is_empty() {
+            return Err(CliError::input(format!("`{pattern}` limited to `{limit}` leaves no host")));
+        }
+    }
+    Ok(hosts)
+}
+
+fn plan(module: &str, args: IndexMap<String, Authored>, hosts: Vec<HostName>) -> Plan {
+    let (id, play) = (TaskId(0), PlayId(0));
+    let mut task = Task::new(id, play, module);
+    task.args = args;
+    let play = Play {
+        id: play,
+        name: "Ad-hoc".to_owned(),
+        hosts,
+        empty_reason: None,
+        strategy: Strategy::Free,
+        waves: Waves::One,
+        gather_facts: Some(false),
+        vars: IndexMap::new(),
+        tasks: vec![id],
+        handlers: Vec::new(),
+        any_errors_fatal: false,
+        max_fail_percentage: None,
+        force_handlers: false,
+    };
+    Plan {
+        source: "ad-hoc".to_owned(),
+        plays: vec![play],
+        tasks: vec![task],
+        check_mode: false,
+        diff: false,
+        forks: None,
+        digest: String::new(),
+        warnings: Vec::new(),
+    }
+}

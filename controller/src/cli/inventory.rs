@@ -1,0 +1,28 @@
+//! `rustle-exec inventory --list | --graph | --host H`
+
+use super::args::InventoryArgs;
+use super::{CliError, chain, print};
+use crate::exit_code::ExitCode;
+use crate::input::inventory::{GroupId, Inventory, Limits, patterns, show};
+
+pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
+    let inventory = load(&args.inventory)?;
+    if let Some(pattern) = &args.limit {
+        patterns::limit(&inventory, pattern).map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
+    }
+    if let Some(name) = &args.host {
+        let host = inventory.host_id(name).ok_or_else(|| {
+            CliError::input(format!("host `{name}` is not in the inventory"))
+        })?;
+        return print(&show::host(&inventory, host));
+    }
+    if args.graph {
+        return print(&show::graph(&inventory, GroupId::ALL, args.vars));
+    }
+    print(&show::list(&inventory))
+}
+
+/// Reads the sources.
+pub(super) fn load(sources: &[std::path::PathBuf]) -> Result<Inventory, CliError> {
+    Inventory::load(sources, Limits::default()).map_err(|error| CliError::input(chain(&error)))
+}

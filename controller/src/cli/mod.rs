@@ -1,0 +1,113 @@
+//! The command line: reads what is wanted, puts the parts together, answers with an exit code.
+
+mod adhoc;
+pub mod args;
+mod config_file;
+mod extra_vars;
+mod inventory;
+mod lab;
+mod modules;
+mod operator;
+mod plan;
+mod session;
+mod settings;
+
+use std::io::Write;
+
+use args::{Cli, Command, Schema};
+pub use settings::{Settings, SettingsError};
+
+use crate::exit_code::ExitCode;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub struct CliError {
+    /// The sentence, and its causes one a line.
+    message: String,
+    hint: Option<String>,
+    code: ExitCode,
+}
+
+impl CliError {
+    /// Plan, inventory, configuration or arguments make no sense; nothing was touched.
+    fn input(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), hint: None, code: ExitCode::InvalidInput }
+    }
+
+    /// Something of ours did not work.
+    fn own(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), hint: None, code: ExitCode::OwnError }
+    }
+
+    fn hint(mut self, hint: Option<impl Into<String>>) -> CliError {
+        self.hint = hint.map(Into::into);
+        self
+    }
+
+    /// Tells it on standard error and gives the code to end with.
+    pub fn tell(&self) -> ExitCode {
+        let mut error = std::io::stderr().lock();
+        let clean = |text: &str| crate::report::sanitize::lines(text).collect::<Vec<_>>().join("\n");
+        // There is nowhere left to say that this cannot be said.
+        let _ = writeln!(error, "error: {}", clean(&self.message));
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(error, "hint: {}", clean(hint));
+        }
+        self.code
+    }
+}
+
+/// An error and its causes, one a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}\n  caused by: {cause}"))
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever kept it from being done, with the code to end with.
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    match cli.command {
+        None => plan::run(cli.run),
+        Some(Command::Adhoc(args)) => adhoc::run(args),
+        Some(Command::Inventory(args)) => inventory::run(&args),
+        Some(Command::Pki(command)) => pki(command),
+        Some(Command::Lab { command }) => lab::run(command),
+        Some(Command::Schema { what }) => schema(what),
+        Some(Command::LabAgent { agent, overlay }) => lab::agent(&agent, &overlay),
+    }
+}
+
+fn pki(command: crate::pki::PkiCommand) -> Result<ExitCode, CliError> {
+    command.run(&mut std::io::stdout().lock()).map_err(|error| CliError::input(chain(&error)))?;
+    Ok(ExitCode::Success)
+}
+
+fn schema(what: Schema) -> Result<ExitCode, CliError> {
+    let schema = match what {
+        Schema::Report => crate::report::schema(),
+        Schema::Plan => crate::input::plan_schema(),
+    };
+    print(&format!("{schema:#}\n"))
+}
+
+/// Writes an answer to standard output. A reader that has gone away is no error.
+fn print(text: &str) -> Result<ExitCode, CliError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::own(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(ExitCode::Success),
+    }
+}
+
+/// Logs go to standard error, as much as was asked for.
+fn init_logging(level: Option<&str>) -> Result<(), CliError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level.unwrap_or("error"))
+        .map_err(|error| CliError::input(format!("log level `{}`: {error}", level.unwrap_or_default())))?;
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    // A second command in one process keeps the first one's logging.
+    let _ = tracing_subscriber::util::SubscriberInitExt::try_init(subscriber.finish());
+    Ok(())
+}

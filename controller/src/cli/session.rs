@@ -1,0 +1,291 @@
+//! One run from the command line: variables, connections, reporters, the operator's signals, and the end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustle_agent::policy::Policy;
+use rustle_agent::runner::Runner;
+use rustle_protocol::endpoint::Dialer;
+use rustle_protocol::loaded_identity::IdentityFiles;
+use rustle_protocol::message::{ControlRequest, close};
+use rustle_protocol::{HostName, LoadedIdentity, RunId};
+
+use super::args::ConnectionPlugin;
+use super::operator::Operator;
+use super::settings::Settings;
+use super::{CliError, chain, extra_vars, modules};
+use crate::dispatch::local::LocalLink;
+use crate::dispatch::session::SessionOptions;
+use crate::dispatch::{Blobs, HostLink, LinkError};
+use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, LocalLinks};
+use crate::engine::{Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, memory_peak};
+use crate::event::{CancelReason, HostState, RunEvent, RunFinished};
+use crate::exit_code::{self, ExitCode};
+use crate::input::inventory::Inventory;
+use crate::lab::{Lab, LabOptions};
+use crate::plan::Plan;
+use crate::report::Reporters;
+use crate::template::Templar;
+use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarStore, authored_map};
+
+/// Calls that run at once in this process, for hosts with `connection: local`.
+const LOCAL_CALLS: u32 = 64;
+
+/// What a run from the command line is made of.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) inventory: Inventory,
+    pub(super) plan: Plan,
+    pub(super) templar: Templar,
+    pub(super) registry: Registry,
+    /// Files are looked for in here.
+    pub(super) base: PathBuf,
+    /// Run on agents of our own, thrown away afterwards.
+    pub(super) lab: bool,
+}
+
+impl Session {
+    /// Runs the plan to its end and tells how the program is to end.
+    pub(super) fn run(self) -> Result<ExitCode, CliError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::own(format!("cannot start: {error}")))?;
+        let lab = if self.lab { Some(ThrowAway::start(&self.plan)?) } else { None };
+        let ended = runtime.block_on(self.run_with(lab.as_ref().map(|lab| &lab.lab)));
+        // A task that was given up on may still sit on its thread; the run's end does not wait for it.
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn run_with(self, lab: Option<&Lab>) -> Result<ExitCode, CliError> {
+        let reporters = Reporters::new(&self.settings.report).map_err(|error| CliError::input(chain(&error)))?;
+        let (sink, reporters) = shared(reporters);
+        let blobs = Blobs::default();
+        let ways = self.ways(lab, blobs.clone(), sink.clone())?;
+        let links: Arc<dyn Links> = ways.clone();
+        let vars = self.vars()?;
+        let files = FileSearch::new(&self.base);
+        let environment = Environment { vars, registry: self.registry, links, blobs, files };
+        let engine = ExecutionEngine::new(environment, self.settings.run.clone());
+        for message in self.plan.warnings.iter().chain(self.inventory.warnings()) {
+            sink.emit(RunEvent::Warning { message: message.clone(), host: None });
+        }
+        let running = engine.execute_plan(self.plan, sink.clone());
+        let outcome = Operator::new(self.settings.batch)?.watch(&engine, running).await.map_err(invalid)?;
+        let finished = finish(outcome.finished, &ways, self.settings.cleanup_on_failure).await;
+        let code = exit_code::of(&finished, self.settings.require_all_success);
+        sink.emit(RunEvent::RunFinished(finished));
+        let complete = reporters.finish();
+        match complete {
+            Ok(()) => Ok(code),
+            Err(error) => {
+                let broken = CliError::own(chain(&error));
+                broken.tell();
+                Ok(if code == ExitCode::Interrupted { code } else { ExitCode::OwnError })
+            }
+        }
+    }
+
+    fn ways(&self, lab: Option<&Lab>, blobs: Blobs, sink: EventSink) -> Result<Arc<Ways>, CliError> {
+        let runner = Arc::new(Runner::new(Policy::default(), LOCAL_CALLS));
+        let local = LocalLinks::new(LocalLink::new(runner, blobs.clone()));
+        let is_local = |name: &HostName| match self.inventory.host_id(name.as_str()) {
+            Some(host) => self.inventory.connection(host) == Some("local"),
+            None => name.as_str() == "localhost",
+        };
+        let all_local = self.settings.connection == ConnectionPlugin::Local;
+        let mut local_hosts = std::collections::HashSet::new();
+        if lab.is_none() {
+            local_hosts.extend(self.plan.hosts().into_iter().filter(|host| all_local || is_local(host)).cloned());
+        }
+        let needs_agents = self.plan.hosts().into_iter().any(|host| !local_hosts.contains(host));
+        let agents = if needs_agents { Some(self.agents(lab, blobs, sink)?) } else { None };
+        Ok(Arc::new(Ways { agents, local, local_hosts, all_local: all_local && lab.is_none() }))
+    }
+
+    fn agents(&self, lab: Option<&Lab>, blobs: Blobs, sink: EventSink) -> Result<AgentLinks, CliError> {
+        let identity = load_identity(&match lab {
+            Some(lab) => lab.identity(),
+            None => self.identity_folder()?,
+        })?;
+        let dialer =
+            Dialer::bind(identity, &self.settings.transport).map_err(|error| CliError::input(chain(&error)))?;
+        if dialer.buffers().are_small() {
+            tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
+        }
+        let session =
+            SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: self.settings.on_disconnect };
+        let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
+        Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
+    }
+
+    fn identity_folder(&self) -> Result<PathBuf, CliError> {
+        self.settings.identity.clone().or_else(Settings::default_identity).ok_or_else(|| {
+            CliError::input("no identity: this controller needs a certificate of its fleet")
+                .hint(Some("give its folder with --identity DIR; `rustle-exec pki issue controller NAME` makes one"))
+        })
+    }
+
+    fn addresses(&self, lab: Option<&Lab>) -> Result<HashMap<HostName, AgentAddress>, CliError> {
+        if let Some(lab) = lab {
+            let address =
+                |address: &std::net::SocketAddr| AgentAddress { host: address.ip().to_string(), port: address.port() };
+            return Ok(lab.addresses().iter().map(|(host, at)| (host.clone(), address(at))).collect());
+        }
+        let hosts = self.inventory.hosts();
+        hosts
+            .map(|(id, name)| {
+                let port = self.inventory.port(id).map_err(CliError::input)?;
+                Ok((name.clone(), AgentAddress { host: self.inventory.address(id).to_owned(), port }))
+            })
+            .collect()
+    }
+
+    fn vars(&self) -> Result<VarStore, CliError> {
+        let info = RunInfo {
+            check_mode: self.settings.run.check || self.plan.check_mode,
+            diff_mode: self.settings.run.diff || self.plan.diff,
+            verbosity: self.settings.run.verbosity,
+            forks: self.settings.run.limits.forks.get(),
+            limit: self.settings.limit.clone(),
+            playbook_dir: self.base.to_string_lossy().into_owned(),
+            run_tags: Vec::new(),
+            skip_tags: Vec::new(),
+            inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
+        };
+        let extra = extra_vars::read(&self.settings.extra_vars)?;
+        Ok(VarStore::new(inventory_vars(&self.inventory), extra, info, self.templar.clone()))
+    }
+}
+
+/// The inventory as the variable store takes it; layers are shared by all hosts of a group.
+pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
+    let mut shared: HashMap<*const rustle_protocol::Map, Arc<crate::vars::VarMap>> = HashMap::new();
+    let mut layer = |map: &Arc<rustle_protocol::Map>| {
+        let authored = shared.entry(Arc::as_ptr(map)).or_insert_with(|| Arc::new(authored_map((**map).clone())));
+        Arc::clone(authored)
+    };
+    let hosts = inventory.hosts().map(|(id, name)| {
+        // They come in rising precedence already; all at one place keeps that order.
+        let layers = inventory.layers(id).filter(|map| !map.is_empty());
+        let groups = inventory.host(id).groups.iter().map(|group| Arc::clone(&inventory.group(*group).name));
+        HostEntry {
+            name: name.to_string(),
+            groups: groups.filter(|group| &**group != "all").collect(),
+            layers: layers.map(|map| Layer::new(Precedence::InventoryHost, layer(map))).collect(),
+            source: None,
+        }
+    });
+    let hosts = hosts.collect();
+    let members = |group| inventory.members(group).into_iter().map(|host| inventory.name(host).to_string()).collect();
+    let groups = inventory.groups().map(|(id, group)| (group.name.to_string(), members(id))).collect();
+    InventoryVars { hosts, groups }
+}
+
+pub(super) fn load_identity(folder: &Path) -> Result<LoadedIdentity, CliError> {
+    let identity = LoadedIdentity::load(&IdentityFiles::in_dir(folder)).map_err(|error| {
+        CliError::input(format!("cannot use the identity in {}: {}", folder.display(), chain(&error))).hint(Some(
+            "`rustle-exec pki issue controller NAME` makes one; give its folder with --identity DIR",
+        ))
+    })?;
+    match identity.problem_at(rustls::pki_types::UnixTime::now()) {
+        None => Ok(identity),
+        Some(problem) => Err(CliError::input(format!("the identity in {} would be refused: {problem}", folder.display()))
+            .hint(Some("`rustle-exec pki renew NAME` makes a new certificate"))),
+    }
+}
+
+/// Tells what the connections have counted, closes them, and cleans up if that was asked for.
+async fn finish(mut finished: RunFinished, ways: &Ways, cleanup_on_failure: bool) -> RunFinished {
+    let failed = finished.hosts.iter().any(|(_, state)| !matches!(state, HostState::Ok | HostState::NotStarted));
+    let (code, reason) = match finished.cancelled {
+        Some(CancelReason::Interrupted) => (close::INTERRUPTED, "the operator interrupted the run"),
+        _ => (close::DONE, "the run is over"),
+    };
+    if let Some(agents) = &ways.agents {
+        if failed && cleanup_on_failure {
+            for session in agents.sessions().await {
+                // A host that is gone keeps what it has; its cache is bounded.
+                let _ = session.tell(ControlRequest::ForgetBlobs).await;
+            }
+        }
+        (finished.metrics.bytes_sent, finished.metrics.bytes_received) = agents.close(code, reason).await;
+    }
+    finished.metrics.memory_peak = memory_peak();
+    finished
+}
+
+/// The ways to the hosts of a run: some are this machine.
+struct Ways {
+    agents: Option<AgentLinks>,
+    local: LocalLinks,
+    local_hosts: std::collections::HashSet<HostName>,
+    all_local: bool,
+}
+
+impl Links for Ways {
+    fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        match &self.agents {
+            _ if self.all_local || self.local_hosts.contains(host) => self.local.link(host),
+            Some(agents) => agents.link(host),
+            // Delegated to a host that is in no play of a run without agents.
+            None => std::future::ready(Err(LinkError::lasting(format!("host `{host}` is not reached by this run"))))
+                .boxed(),
+        }
+    }
+}
+
+/// Reporters behind a sink, and a hold on them for the end.
+fn shared(reporters: Reporters) -> (EventSink, SharedReporters) {
+    let shared = SharedReporters(Arc::new(std::sync::Mutex::new(reporters)));
+    let told = shared.clone();
+    let sink = EventSink::new(Box::new(move |event| told.lock().report(event).map_err(std::io::Error::other)));
+    (sink, shared)
+}
+
+#[derive(Clone)]
+struct SharedReporters(Arc<std::sync::Mutex<Reporters>>);
+
+impl SharedReporters {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reporters> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn finish(&self) -> Result<(), crate::report::ReportError> {
+        self.lock().finish()
+    }
+}
+
+fn invalid(error: ExecutionError) -> CliError {
+    CliError::input(chain(&error))
+}
+
+/// A lab that lasts as long as the run.
+struct ThrowAway {
+    // Stopped before its folder goes.
+    lab: Lab,
+    _dir: tempfile::TempDir,
+}
+
+impl ThrowAway {
+    fn start(plan: &Plan) -> Result<ThrowAway, CliError> {
+        let dir = tempfile::Builder::new()
+            .prefix("rustle-lab-")
+            .tempdir()
+            .map_err(|error| CliError::own(format!("cannot make a folder for the lab: {error}")))?;
+        let hosts: Vec<HostName> = plan.hosts().into_iter().cloned().collect();
+        let lab = Lab::start(dir.path(), &hosts, &LabOptions::default()).map_err(|error| CliError::own(chain(&error)))?;
+        Ok(ThrowAway { lab, _dir: dir })
+    }
+}
+
+/// The native modules and those of `--module-path`.
+pub(super) fn registry(settings: &Settings) -> Result<Registry, CliError> {
+    let mut registry = Registry::native();
+    modules::add(&mut registry, &settings.module_path)?;
+    Ok(registry)
+}

@@ -1,0 +1,197 @@
+//! What a run is to be like: flag over environment over file over default, decided once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustle_protocol::message::OnDisconnect;
+use rustle_protocol::transport::TransportOptions;
+
+use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
+use super::config_file::{ConfigFile, user_folder};
+use crate::engine::RunOptions;
+use crate::engine::links::CONNECTS_MAX;
+use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
+use crate::report::ReportOptions;
+use crate::scheduler::{Limits, Percent, RetryPolicy};
+
+/// Tasks at once by default.
+const FORKS: usize = 50;
+/// Seconds a task may take by default.
+const TIMEOUT_S: u64 = 600;
+/// Tries after the first by default.
+const RETRIES: u32 = 3;
+/// Seconds before the first retry by default.
+const RETRY_DELAY_S: f64 = 5.0;
+/// No wait between two tries is longer.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
+/// The longest time that may be given on the command line: a year.
+const SECONDS_MAX: u64 = 366 * 24 * 3600;
+
+/// Everything that flags, environment and file say of a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub inventory: Vec<PathBuf>,
+    pub limit: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub connection: ConnectionPlugin,
+    pub transport: TransportOptions,
+    pub connects_max: usize,
+    pub on_disconnect: OnDisconnect,
+    pub run: RunOptions,
+    /// `None` where the plan may say.
+    pub forks_given: bool,
+    pub report: ReportOptions,
+    pub module_path: Vec<PathBuf>,
+    pub extra_vars: Vec<String>,
+    pub require_all_success: bool,
+    pub cleanup_on_failure: bool,
+    pub batch: bool,
+    pub log_level: Option<String>,
+    pub strategy: Option<Strategy>,
+    pub serial: Option<Vec<SerialSize>>,
+    pub gather_facts: GatherFacts,
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{name} must be {wanted}, not {given}")]
+    Value { name: &'static str, wanted: &'static str, given: String },
+    #[error("--serial: {0}")]
+    Serial(#[from] crate::plan::SerialError),
+}
+
+impl Settings {
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn resolve(common: &CommonArgs, plan: Option<&PlanArgs>, file: ConfigFile) -> Result<Settings, SettingsError> {
+        let executor = file.executor;
+        let flag = |given: bool, in_file: bool| given || in_file;
+        let serial = plan.and_then(|plan| plan.serial.clone()).or(executor.serial.clone());
+        let verbosity = if common.verbose > 0 { common.verbose } else { file.reporting.verbosity.unwrap_or(0) };
+        let report_file = common.report_file.clone().or(file.reporting.report_file);
+        let log_file = common.log_file.clone().or(file.reporting.log_file);
+        let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
+        let report = ReportOptions { progress, verbosity, report_file, log_file, ..ReportOptions::default() };
+        let timeout = seconds("--timeout", common.timeout.or(executor.timeout).unwrap_or(TIMEOUT_S))?;
+        let facts_cache = plan.and_then(|plan| plan.facts_cache.clone()).or(executor.facts_cache.clone());
+        let run = RunOptions {
+            check: common.check,
+            diff: common.diff,
+            verbosity,
+            timeout,
+            live_output: progress == crate::report::ProgressMode::Json || report.log_file.is_some() || verbosity >= 2,
+            run_as: run_as(common),
+            limits: limits(common, &executor)?,
+            facts_cache,
+            step: plan.is_some_and(|plan| plan.step),
+        };
+        Ok(Settings {
+            inventory: if common.inventory.is_empty() { executor.inventory } else { common.inventory.clone() },
+            limit: common.limit.clone(),
+            identity: common.identity.clone().or(executor.identity),
+            connection: common.connection_plugin.or(executor.connection_plugin).unwrap_or_default(),
+            transport: transport(&file.performance)?,
+            connects_max: at_least_one("[performance] connects", file.performance.connects.unwrap_or(CONNECTS_MAX))?
+                .get(),
+            on_disconnect: executor.on_disconnect.unwrap_or_default(),
+            run,
+            forks_given: common.forks.or(executor.forks).is_some(),
+            report,
+            module_path: if common.module_path.is_empty() { file.modules.path } else { common.module_path.clone() },
+            extra_vars: common.extra_vars.clone(),
+            require_all_success: flag(common.require_all_success, executor.require_all_success),
+            cleanup_on_failure: flag(common.cleanup_on_failure, executor.cleanup_on_failure),
+            batch: common.batch,
+            log_level: common.log_level.clone().or(file.reporting.log_level),
+            strategy: plan.and_then(|plan| plan.strategy).or(executor.strategy).map(strategy),
+            serial: serial.as_deref().map(serial_sizes).transpose()?,
+            gather_facts: plan.and_then(|plan| plan.gather_facts).or(executor.gather_facts).unwrap_or_default(),
+        })
+    }
+
+    /// Where this controller's certificate is, if nobody says.
+    pub fn default_identity() -> Option<PathBuf> {
+        user_folder().map(|folder| folder.join("identity"))
+    }
+}
+
+fn limits(common: &CommonArgs, executor: &super::config_file::Executor) -> Result<Limits, SettingsError> {
+    let percent = common.max_fail_percentage.or(executor.max_fail_percentage);
+    let run_budget = percent
+        .map(|percent| Percent::new(percent).ok_or_else(|| wrong("--max-fail-percentage", "a percentage", percent)))
+        .transpose()?;
+    Ok(Limits {
+        forks: at_least_one("--forks", common.forks.or(executor.forks).unwrap_or(FORKS))?,
+        fail_fast: common.fail_fast || executor.fail_fast,
+        continue_on_error: common.continue_on_error || executor.continue_on_error,
+        run_budget,
+        retry: RetryPolicy {
+            attempts_max: common.retries.or(executor.retries).unwrap_or(RETRIES).saturating_add(1),
+            initial: delay(common.retry_delay.or(executor.retry_delay).unwrap_or(RETRY_DELAY_S))?,
+            multiplier: 2.0,
+            maximum: RETRY_DELAY_MAX,
+            jitter: 0.5,
+            seed: seed(),
+        },
+    })
+}
+
+/// Different in every run: what jitter is for.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+fn run_as(common: &CommonArgs) -> Option<RunAs> {
+    let user = common.become_user.clone().unwrap_or_else(|| "root".to_owned());
+    common.r#become.then(|| RunAs { user, method: "sudo".to_owned() })
+}
+
+fn strategy(arg: StrategyArg) -> Strategy {
+    match arg {
+        StrategyArg::Linear => Strategy::Linear,
+        StrategyArg::Rolling => Strategy::Rolling,
+        StrategyArg::Free => Strategy::Free,
+        StrategyArg::HostPinned => Strategy::HostPinned,
+        StrategyArg::Batch => Strategy::Batch,
+    }
+}
+
+fn transport(performance: &super::config_file::Performance) -> Result<TransportOptions, SettingsError> {
+    let mut options = TransportOptions::default();
+    if let Some(keep_alive) = performance.keep_alive_s {
+        options.keep_alive = seconds("[performance] keep_alive_s", keep_alive.max(1))?;
+    }
+    if let Some(idle) = performance.idle_s {
+        options.idle_timeout = seconds("[performance] idle_s", idle)?;
+    }
+    if options.idle_timeout < options.keep_alive * 2 {
+        let given = format!("{} s", options.idle_timeout.as_secs());
+        return Err(wrong("[performance] idle_s", "at least twice keep_alive_s", given));
+    }
+    Ok(options)
+}
+
+fn at_least_one(name: &'static str, number: usize) -> Result<NonZeroUsize, SettingsError> {
+    NonZeroUsize::new(number).ok_or_else(|| wrong(name, "at least 1", number))
+}
+
+fn seconds(name: &'static str, seconds: u64) -> Result<Duration, SettingsError> {
+    match seconds {
+        0..=SECONDS_MAX => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong(name, "at most a year", seconds)),
+    }
+}
+
+fn delay(seconds: f64) -> Result<Duration, SettingsError> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(delay) if delay.as_secs() <= SECONDS_MAX => Ok(delay),
+        _ => Err(wrong("--retry-delay", "a number of seconds", seconds)),
+    }
+}
+
+fn wrong(name: &'static str, wanted: &'static str, given: impl std::fmt::Display) -> SettingsError {
+    SettingsError::Value { name, wanted, given: given.to_string() }
+}
