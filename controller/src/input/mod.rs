@@ -2,5 +2,6 @@
 
 pub mod inventory;
 pub mod json;
+mod key_value;
 pub mod source;
 pub mod yaml;

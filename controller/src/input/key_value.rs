@@ -1,0 +1,173 @@
+//! Arguments written as one string: `path=/x state=directory`, and options among the words of a command line.
+
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
+/// Options that stand among a command's words and are no words of it.
+const COMMAND_OPTIONS: [&str; 8] =
+    ["chdir", "creates", "executable", "removes", "stdin", "stdin_add_newline", "strip_empty_ends", "warn"];
+
+/// `key=value` words of `text`, and the words that are no such thing.
+///
+/// # Errors
+/// A quote or a template that is not closed.
+pub(super) fn split_pairs(text: &str) -> Result<(Map, Vec<&str>), String> {
+    let mut pairs = Map::new();
+    let mut others = Vec::new();
+    for word in words(text)? {
+        match pair(word) {
+            Some((key, value)) => {
+                pairs.insert(key, Value::String(value));
+            }
+            None => others.push(word),
+        }
+    }
+    Ok((pairs, others))
+}
+
+/// A command line without the options among its words, and those options. Without options it stays as it was.
+///
+/// # Errors
+/// A quote or a template that is not closed.
+pub(super) fn split_command(line: &str) -> Result<(String, Map), String> {
+    let mut options = Map::new();
+    let mut rest = String::with_capacity(line.len());
+    let mut done = 0;
+    for word in words(line)? {
+        let start = word.as_ptr() as usize - line.as_ptr() as usize;
+        let Some((key, value)) = pair(word).filter(|(key, _)| COMMAND_OPTIONS.contains(&key.as_str())) else {
+            continue;
+        };
+        options.insert(key, Value::String(value));
+        rest.push_str(line[done..start].trim_end_matches(' '));
+        done = start + word.len();
+    }
+    rest.push_str(&line[done..]);
+    let rest = if options.is_empty() { rest } else { rest.trim().to_owned() };
+    Ok((rest, options))
+}
+
+/// Key and value of a word; quotes around the whole value are taken off, `\=` is no separator.
+fn pair(word: &str) -> Option<(String, String)> {
+    let bytes = word.as_bytes();
+    let at = (0..bytes.len()).find(|at| bytes[*at] == b'=' && (*at == 0 || bytes[at - 1] != b'\\'))?;
+    let (key, value) = (&word[..at], &word[at + 1..]);
+    let legal = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    legal.then(|| (key.to_owned(), unquoted(value).to_owned()))
+}
+
+fn unquoted(text: &str) -> &str {
+    let inner = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    inner('"').or_else(|| inner('\'')).filter(|inner| !inner.ends_with('\\')).unwrap_or(text)
+}
+
+/// Splits at blanks outside of quotes and templates; quotes stay.
+fn words(text: &str) -> Result<Vec<&str>, String> {
+    let bytes = text.as_bytes();
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut quote = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        if let Some(closer) = template_closer(&bytes[at..]) {
+            start = start.or(Some(at));
+            let inside = at + 2;
+            let end = text[inside..].find(closer).ok_or_else(|| unclosed(text, at))?;
+            at = inside + end + 2;
+            continue;
+        }
+        match (bytes[at], quote) {
+            (b'\\', _) if at + 1 < bytes.len() && bytes[at + 1].is_ascii() => {
+                start = start.or(Some(at));
+                at += 1;
+            }
+            (byte, Some((open, _))) if byte == open => quote = None,
+            (_, Some(_)) => {}
+            (byte @ (b'"' | b'\''), None) => {
+                start = start.or(Some(at));
+                quote = Some((byte, at));
+            }
+            (b' ' | b'\t' | b'\n' | b'\r', None) => words.extend(start.take().map(|start| &text[start..at])),
+            (_, None) => start = start.or(Some(at)),
+        }
+        at += 1;
+    }
+    if let Some((_, opened)) = quote {
+        return Err(unclosed(text, opened));
+    }
+    words.extend(start.map(|start| &text[start..]));
+    Ok(words)
+}
+
+fn template_closer(rest: &[u8]) -> Option<&'static str> {
+    match rest {
+        [b'{', b'{', ..] => Some("}}"),
+        [b'{', b'%', ..] => Some("%}"),
+        [b'{', b'#', ..] => Some("#}"),
+        _ => None,
+    }
+}
+
+fn unclosed(text: &str, at: usize) -> String {
+    format!("`{}` is not closed", super::source::shown(&text[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(text: &str) -> String {
+        let (pairs, others) = split_pairs(text).unwrap();
+        format!("{} {others:?}", Value::Map(pairs))
+    }
+
+    fn command(line: &str) -> String {
+        let (line, options) = split_command(line).unwrap();
+        format!("{line:?} {}", Value::Map(options))
+    }
+
+    #[test]
+    fn pairs_are_split_at_blanks_outside_of_quotes_and_templates() {
+        assert_eq!(pairs("path=/x state=directory"), r#"{"path":"/x","state":"directory"} []"#);
+        assert_eq!(pairs("a=\"x y\" b='z'  c={{ d | e }} f"), r#"{"a":"x y","b":"z","c":"{{ d | e }}"} ["f"]"#);
+        assert_eq!(pairs("a=b=c\nd=\"{{ '=' }}\""), r#"{"a":"b=c","d":"{{ '=' }}"} []"#);
+        assert_eq!(pairs("content=\"it's\""), r#"{"content":"it's"} []"#);
+        assert_eq!(pairs("a="), r#"{"a":""} []"#);
+    }
+
+    #[test]
+    fn options_are_taken_off_a_command_line_and_nothing_else_changes() {
+        assert_eq!(command("ls chdir=/tmp"), r#""ls" {"chdir":"/tmp"}"#);
+        assert_eq!(command("chdir=/tmp  ls  -l"), r#""ls  -l" {"chdir":"/tmp"}"#);
+        assert_eq!(command("make  creates='/a b' all X=1"), r#""make all X=1" {"creates":"/a b"}"#);
+        assert_eq!(command("echo  'a  chdir=/tmp'  \"b\""), r#""echo  'a  chdir=/tmp'  \"b\"" {}"#);
+        assert_eq!(command("echo {{ x if y else 'chdir=1' }}"), r#""echo {{ x if y else 'chdir=1' }}" {}"#);
+        assert_eq!(command("a\nb\nchdir=/tmp\nc"), r#""a\nb\n\nc" {"chdir":"/tmp"}"#);
+        assert_eq!(command("awk '{print $1}' f removes=f"), r#""awk '{print $1}' f" {"removes":"f"}"#);
+        assert_eq!(command("echo it\\'s"), r#""echo it\\'s" {}"#);
+    }
+
+    #[test]
+    fn what_is_not_closed_is_refused() {
+        assert_eq!(split_command("echo it's").unwrap_err(), "`'s` is not closed");
+        assert_eq!(split_pairs("a={{ b").unwrap_err(), "`{{ b` is not closed");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[ -~\\n\u{e9}]{0,60}") {
+            let _ = split_pairs(&text);
+            let _ = split_command(&text);
+        }
+
+        #[test]
+        fn a_line_without_equals_signs_stays_as_it_is(line in "[ -<>-~\\n\u{e9}]{0,60}") {
+            if let Ok((rest, options)) = split_command(&line) {
+                prop_assert_eq!(rest, line);
+                prop_assert!(options.is_empty());
+            }
+        }
+    }
+}

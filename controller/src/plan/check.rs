@@ -1,0 +1,231 @@
+//! What can be known to be wrong with a plan's modules and arguments before any host is contacted.
+
+use std::fmt;
+
+use rustle_agent::module::args::{nearest, unknown_args, value_error};
+use rustle_agent::module::{ArgError, ArgKind, ArgSpec};
+use rustle_agent::modules;
+use rustle_protocol::Value;
+
+use super::{Plan, Task, TaskId};
+use crate::template::Authored;
+
+/// The modules that a run can use: the agents' own, the controller's, those in files.
+pub trait ModuleCatalog {
+    /// The module under this name, short or qualified.
+    fn find(&self, name: &str) -> Option<ModuleInfo>;
+
+    /// Every name, for suggestions.
+    fn names(&self) -> Vec<&str>;
+}
+
+/// What a plan has to keep to when it uses a module.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleInfo {
+    /// Every argument.
+    pub groups: &'static [&'static [ArgSpec]],
+    /// Takes arguments that no spec names: `set_fact`, modules from files.
+    pub any_arguments: bool,
+}
+
+impl ModuleInfo {
+    pub fn specs(&self) -> impl Iterator<Item = &'static ArgSpec> {
+        self.groups.iter().copied().flatten()
+    }
+
+    /// The argument called so, or with such an alias.
+    pub fn spec(&self, name: &str) -> Option<&'static ArgSpec> {
+        self.specs().find(|spec| spec.name == name || spec.aliases.contains(&name))
+    }
+
+    /// Whether the argument is text, so that a bool given for it was text once.
+    pub fn wants_text(&self, name: &str) -> bool {
+        self.spec(name).is_some_and(|spec| matches!(spec.kind, ArgKind::Str | ArgKind::Path) && spec.choices.is_empty())
+    }
+}
+
+/// The modules compiled into agents.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeModules;
+
+impl ModuleCatalog for NativeModules {
+    fn find(&self, name: &str) -> Option<ModuleInfo> {
+        modules::find(name).map(|module| ModuleInfo { groups: module.arg_groups(), any_arguments: false })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        modules::MODULES
+            .iter()
+            .flat_map(|module| {
+                std::iter::once(rustle_agent::module::short_name(module.name())).chain(module.aliases().iter().copied())
+            })
+            .collect()
+    }
+}
+
+/// Something wrong with a task, that would fail on every host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub task: TaskId,
+    /// The play's and the task's names, as an operator looks for them.
+    pub place: String,
+    pub what: String,
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// Checks every task and handler: the module exists, its arguments are known, complete and, where they hold no
+/// template, of the right type. Problems come in the plan's order, at most one for each argument.
+pub fn check_modules(plan: &Plan, catalog: &dyn ModuleCatalog) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for play in &plan.plays {
+        for id in play.tasks.iter().chain(&play.handlers) {
+            let task = plan.task(*id);
+            let place = format!("play `{}`, task `{}`", play.name, task.title());
+            let problem = |(what, hint)| Problem { task: *id, place: place.clone(), what, hint };
+            problems.extend(check_task(task, catalog).into_iter().map(problem));
+        }
+    }
+    problems
+}
+
+type Finding = (String, Option<String>);
+
+fn check_task(task: &Task, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
+    if let Some(name) = task.args.keys().find(|name| name.starts_with('_') && *name != "_raw_params") {
+        let what = format!("argument `{name}` begins with `_`, which is reserved");
+        return vec![(what, None)];
+    }
+    let Some(module) = catalog.find(&task.module) else {
+        let names = catalog.names();
+        let short = rustle_agent::module::short_name(&task.module);
+        let hint = nearest(short, names.into_iter()).map(|name| format!("did you mean `{name}`?"));
+        return vec![(format!("there is no module `{}`", task.module), hint)];
+    };
+    if module.any_arguments {
+        return Vec::new();
+    }
+    let unknown: Vec<String> = task.args.keys().filter(|name| module.spec(name).is_none()).cloned().collect();
+    let mut findings = Vec::new();
+    if !unknown.is_empty() {
+        findings.push(finding(&unknown_args(&task.module, unknown, module.groups)));
+    }
+    let missing: Vec<String> = module
+        .specs()
+        .filter(|spec| spec.required && given(task, spec).is_none())
+        .map(|spec| spec.name.to_owned())
+        .collect();
+    if !missing.is_empty() {
+        findings.push(finding(&ArgError::Missing(missing)));
+    }
+    for spec in module.specs() {
+        if let Some(Authored::Data(value)) = given(task, spec)
+            && let Err(why) = (spec.check)(value)
+        {
+            findings.push(finding(&value_error(spec, &why)));
+        }
+    }
+    findings
+}
+
+fn finding(error: &ArgError) -> Finding {
+    (error.to_string(), None)
+}
+
+/// The value under the argument's name or one of its aliases; `null` is the same as nothing.
+fn given<'t>(task: &'t Task, spec: &ArgSpec) -> Option<&'t Authored> {
+    std::iter::once(&spec.name)
+        .chain(spec.aliases)
+        .filter_map(|name| task.args.get(*name))
+        .find(|value| !matches!(value, Authored::Data(Value::Null)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustle_agent::arguments;
+    use rustle_agent::module::ModuleArgs;
+
+    use super::*;
+    use crate::plan::PlayId;
+
+    arguments! {
+        struct CopyArgs {
+            dest | "path": String,
+            backup: bool = false,
+            content: Option<String>,
+        }
+    }
+
+    struct Catalog;
+
+    impl ModuleCatalog for Catalog {
+        fn find(&self, name: &str) -> Option<ModuleInfo> {
+            match name {
+                "copy" => Some(ModuleInfo { groups: CopyArgs::GROUPS, any_arguments: false }),
+                "set_fact" => Some(ModuleInfo { groups: &[], any_arguments: true }),
+                _ => None,
+            }
+        }
+
+        fn names(&self) -> Vec<&str> {
+            vec!["copy", "set_fact"]
+        }
+    }
+
+    fn findings(module: &str, args: &str) -> Vec<Finding> {
+        let mut task = Task::new(TaskId(0), PlayId(0), module);
+        let args: rustle_protocol::value::Map = serde_json::from_str(args).unwrap();
+        task.args = args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect();
+        check_task(&task, &Catalog)
+    }
+
+    fn first(module: &str, args: &str) -> String {
+        let (what, hint) = findings(module, args).remove(0);
+        hint.map_or(what.clone(), |hint| format!("{what} ({hint})"))
+    }
+
+    #[test]
+    fn what_fits_is_no_problem() {
+        assert_eq!(findings("copy", r#"{"path": "/x", "backup": "yes"}"#), []);
+        assert_eq!(findings("set_fact", r#"{"anything": 1}"#), []);
+    }
+
+    #[test]
+    fn an_unknown_module_is_told_with_the_nearest_name() {
+        assert_eq!(first("coppy", "{}"), "there is no module `coppy` (did you mean `copy`?)");
+        assert_eq!(
+            first("ansible.builtin.coppy", "{}"),
+            "there is no module `ansible.builtin.coppy` (did you mean `copy`?)"
+        );
+        assert_eq!(first("frobnicate", "{}"), "there is no module `frobnicate`");
+    }
+
+    #[test]
+    fn unknown_missing_and_ill_typed_arguments_are_told() {
+        assert!(first("copy", r#"{"dst": "/x", "dest": "/x"}"#).contains("Did you mean `dest`?"));
+        assert_eq!(first("copy", r#"{"dest": null}"#), "missing required arguments: dest");
+        assert_eq!(
+            first("copy", r#"{"dest": "/x", "backup": "maybe"}"#),
+            "argument 'backup' is `maybe`, which is not a bool: use yes or no"
+        );
+        assert_eq!(findings("copy", r#"{"bogus": 1, "backup": "maybe"}"#).len(), 3);
+    }
+
+    #[test]
+    fn a_template_may_become_anything() {
+        assert_eq!(findings("copy", r#"{"dest": "/x", "backup": "{{ maybe }}"}"#), []);
+    }
+
+    #[test]
+    fn arguments_for_ansibles_inner_use_are_refused() {
+        assert_eq!(
+            first("copy", r#"{"dest": "/x", "_original_basename": "x"}"#),
+            "argument `_original_basename` begins with `_`, which is reserved"
+        );
+    }
+}
