@@ -1,7 +1,20 @@
 //! Everything that comes from files: inventories, plans. What leaves here is typed and checked.
 
+mod arguments;
+mod assemble;
+mod error;
+mod graph;
 pub mod inventory;
 pub mod json;
 mod key_value;
+mod load;
+mod raw_task;
+mod rustle_parse;
+mod rustle_plan;
 pub mod source;
 pub mod yaml;
+
+pub use error::InputError;
+pub use load::{LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource, check_hosts, load};
+
+use load::Context;

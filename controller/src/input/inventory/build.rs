@@ -12,11 +12,11 @@ use rustle_protocol::{HostName, Value};
 use super::{Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, range};
 use crate::input::source::{Place, shown};
 
-pub(super) struct Builder {
-    pub(super) limits: Limits,
+pub(in crate::input) struct Builder {
+    pub(in crate::input) limits: Limits,
     hosts: IndexMap<HostName, HostDraft>,
     groups: IndexMap<Arc<str>, Group>,
-    pub(super) warnings: Vec<String>,
+    pub(in crate::input) warnings: Vec<String>,
     nothing: Arc<Map>,
 }
 
@@ -27,7 +27,7 @@ struct HostDraft {
 }
 
 impl Builder {
-    pub(super) fn new(limits: Limits) -> Builder {
+    pub(in crate::input) fn new(limits: Limits) -> Builder {
         let nothing = Arc::new(Map::new());
         let mut builder =
             Builder { limits, hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new(), nothing };
@@ -55,12 +55,12 @@ impl Builder {
         GroupId(self.groups.insert_full(name, group).0 as u32)
     }
 
-    pub(super) fn has_group(&self, name: &str) -> bool {
+    pub(in crate::input) fn has_group(&self, name: &str) -> bool {
         self.groups.contains_key(name)
     }
 
     /// As [`Builder::group`], for a name from outside.
-    pub(super) fn named_group(&mut self, name: &str, place: &Place) -> Result<GroupId, InventoryError> {
+    pub(in crate::input) fn named_group(&mut self, name: &str, place: &Place) -> Result<GroupId, InventoryError> {
         let harmful = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ',' | ':' | '[' | ']' | '/' | '\\');
         if name.is_empty() || name.contains(harmful) || name.starts_with(['!', '&', '~', '@', '.']) {
             let what = format!("`{}` is not a group name", shown(name));
@@ -72,7 +72,7 @@ impl Builder {
 
     /// The hosts that `pattern` stands for, made if they are new, each in `group`. A port behind the name becomes
     /// `ansible_port`.
-    pub(super) fn hosts(
+    pub(in crate::input) fn hosts(
         &mut self,
         pattern: &str,
         group: GroupId,
@@ -95,7 +95,12 @@ impl Builder {
     }
 
     /// The host of exactly this name, made if it is new, in `group`.
-    pub(super) fn host(&mut self, name: &str, group: GroupId, place: &Place) -> Result<HostId, InventoryError> {
+    pub(in crate::input) fn host(
+        &mut self,
+        name: &str,
+        group: GroupId,
+        place: &Place,
+    ) -> Result<HostId, InventoryError> {
         let name = HostName::new(name).map_err(|error| match name.contains(':') {
             true => InventoryError::hinted(
                 place.clone(),
@@ -126,7 +131,12 @@ impl Builder {
         Ok(id)
     }
 
-    pub(super) fn add_child(&mut self, parent: GroupId, child: GroupId, place: &Place) -> Result<(), InventoryError> {
+    pub(in crate::input) fn add_child(
+        &mut self,
+        parent: GroupId,
+        child: GroupId,
+        place: &Place,
+    ) -> Result<(), InventoryError> {
         if self.groups[parent.index()].children.contains(&child) {
             return Ok(());
         }
@@ -163,7 +173,7 @@ impl Builder {
         None
     }
 
-    pub(super) fn set_group_vars(&mut self, group: GroupId, vars: Map) {
+    pub(in crate::input) fn set_group_vars(&mut self, group: GroupId, vars: Map) {
         let group = &mut self.groups[group.index()];
         if let Some(priority) = vars.get("ansible_group_priority") {
             let as_number = priority.as_i64().or_else(|| priority.as_str().and_then(|text| text.trim().parse().ok()));
@@ -179,31 +189,31 @@ impl Builder {
     }
 
     /// Hosts with the same variables share them.
-    pub(super) fn set_host_vars(&mut self, host: HostId, vars: &Arc<Map>) {
+    pub(in crate::input) fn set_host_vars(&mut self, host: HostId, vars: &Arc<Map>) {
         overlay(&mut self.hosts[host.index()].vars, Arc::clone(vars));
     }
 
-    pub(super) fn set_group_file_vars(&mut self, group: GroupId, vars: Map) {
+    pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, vars: Map) {
         overlay(&mut self.groups[group.index()].file_vars, Arc::new(vars));
     }
 
-    pub(super) fn set_host_file_vars(&mut self, host: HostId, vars: Map) {
+    pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, vars: Map) {
         overlay(&mut self.hosts[host.index()].file_vars, Arc::new(vars));
     }
 
-    pub(super) fn host_names(&self) -> impl Iterator<Item = (HostId, &HostName)> {
+    pub(in crate::input) fn host_names(&self) -> impl Iterator<Item = (HostId, &HostName)> {
         self.hosts.keys().enumerate().map(|(at, name)| (HostId(at as u32), name))
     }
 
-    pub(super) fn group_names(&self) -> impl Iterator<Item = (GroupId, &Arc<str>)> {
+    pub(in crate::input) fn group_names(&self) -> impl Iterator<Item = (GroupId, &Arc<str>)> {
         self.groups.keys().enumerate().map(|(at, name)| (GroupId(at as u32), name))
     }
 
-    pub(super) fn warn(&mut self, place: &Place, what: impl std::fmt::Display) {
+    pub(in crate::input) fn warn(&mut self, place: &Place, what: impl std::fmt::Display) {
         self.warnings.push(format!("{place}: {what}"));
     }
 
-    pub(super) fn finish(mut self) -> Inventory {
+    pub(in crate::input) fn finish(mut self) -> Inventory {
         self.settle_ungrouped();
         self.adopt_orphans();
         self.measure_depth();

@@ -22,6 +22,7 @@ use indexmap::IndexMap;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
+pub(in crate::input) use build::Builder;
 pub use error::InventoryError;
 pub use patterns::{PatternError, limit, select};
 
