@@ -12,3 +12,4 @@ pub mod report;
 pub mod scheduler;
 pub mod template;
 pub mod vars;
+//! The controller as a library: inputs, templates, scheduling and dispatch.
