@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value as Jinja;
+use minijinja::value::{StringInput, Value as Jinja};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 
-use super::chain::{Delimiters, walkable};
 use super::convert::{Omit, is_omit, undefined};
+use super::rewrite::{Delimiters, Literals, rewrite};
 use super::{filters, python};
 
 /// How a template is evaluated. The engine keeps compiled templates by name; ours are named by mode and text.
@@ -61,10 +61,19 @@ pub(super) fn file_key(name: &str, source: &str) -> String {
     template_key(Mode::File, &format!("{name}\0{source}"))
 }
 
+/// How string literals are read. As in Ansible: in the strings of a play what is printed needs no doubled backslashes,
+/// so that `regex_replace('(a)', '\1')` works; in conditions and files backslashes are Jinja's.
+pub(super) fn literals(key: &str) -> Literals {
+    match Mode::split(key) {
+        Some((Mode::Text | Mode::Expression, _)) => Literals::Raw,
+        _ => Literals::Escaped,
+    }
+}
+
 /// What is put before a condition to make a template of it.
 pub(super) const CONDITION_PREFIX: &str = "{{ ";
 
-/// The text that is compiled for a key, before operands are made walkable.
+/// The text that is compiled for a key, before it is rewritten.
 pub(super) fn key_source(key: &str) -> Option<std::borrow::Cow<'_, str>> {
     let (mode, source) = Mode::split(key)?;
     Some(match mode {
@@ -107,7 +116,7 @@ pub(super) fn set_loader(env: &mut Environment<'static>, directories: Vec<PathBu
                 None => return Ok(None),
             },
         };
-        Ok(Some(walkable(&source, &delimiters).text.into_owned()))
+        Ok(Some(rewrite(&source, &delimiters, literals(name)).text.into_owned()))
     });
 }
 
@@ -130,7 +139,8 @@ pub(super) struct Printed {
 }
 
 fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Result<(), Error> {
-    if value.is_undefined() {
+    // An inline `if` without `else` gives an undefined value that prints nothing.
+    if value.is_undefined() && StringInput::new(state, value).is_err() {
         return Err(undefined(value));
     }
     let mode = Mode::split(state.name()).map(|(mode, _)| mode);

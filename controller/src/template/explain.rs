@@ -4,11 +4,11 @@ use std::error::Error as _;
 
 use minijinja::{Error, ErrorKind};
 
-use super::chain::{Delimiters, FILTER, walkable};
 use super::convert::cause_of;
-use super::engine::{CONDITION_PREFIX, Mode, key_source};
+use super::engine::{self, CONDITION_PREFIX, Mode, key_source};
 use super::error::TemplateError;
 use super::filters;
+use super::rewrite::{Delimiters, FILTER, rewrite};
 use crate::vars::Scope;
 
 pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> TemplateError {
@@ -66,7 +66,11 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     let text = original_text(error, key).unwrap_or_default();
     let end = text.find(|c: char| !(c.is_alphanumeric() || "_.[]'\"".contains(c))).unwrap_or(text.len());
     let path = &text[..end];
-    if path.is_empty() {
+    if text.contains(" if ") && !text.contains(" else ") {
+        let message = "an inline `if` without `else` gave no value".to_owned();
+        return TemplateError::Undefined { name: text, message };
+    }
+    if !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
@@ -129,7 +133,8 @@ fn original_range(error: &Error, key: &str) -> Option<(String, std::ops::Range<u
     }
     let source = key_source(key)?.into_owned();
     let range = error.range()?;
-    let rewritten = walkable(&source, &Delimiters::default());
+    let literals = engine::literals(key);
+    let rewritten = rewrite(&source, &Delimiters::default(), literals);
     let range = rewritten.original(range.start)..rewritten.original(range.end);
     drop(rewritten);
     (source.is_char_boundary(range.start) && source.is_char_boundary(range.end) && range.start <= range.end)

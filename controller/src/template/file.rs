@@ -7,10 +7,10 @@ use std::sync::Arc;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 
-use super::chain::Delimiters;
 use super::engine::{self, file_key};
 use super::error::TemplateError;
 use super::explain;
+use super::rewrite::Delimiters;
 use super::templar::Templar;
 use crate::vars::Scope;
 

@@ -5,7 +5,6 @@
 //! fact, a result or a file's content stays data, however it looks.
 
 mod authored;
-mod chain;
 mod convert;
 mod engine;
 mod error;
@@ -13,6 +12,7 @@ mod explain;
 mod file;
 mod filters;
 mod python;
+mod rewrite;
 mod templar;
 
 pub use authored::{Authored, Template, needs_rendering};

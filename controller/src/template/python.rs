@@ -49,14 +49,11 @@ fn write_repr(out: &mut String, value: &Value) {
                 write_repr(out, &item);
             });
         }
+        // Ansible has no tuples: they are lists wherever they can be seen.
         ValueKind::Seq | ValueKind::Iterable => {
-            let (open, close) = match (value.is_tuple(), value.len()) {
-                (true, Some(1)) => ("(", ",)"),
-                (true, _) => ("(", ")"),
-                (false, _) => ("[", "]"),
-            };
-            sequence(out, open, value.try_iter().into_iter().flatten(), close, |out, item| write_repr(out, &item));
+            sequence(out, "[", value.try_iter().into_iter().flatten(), "]", |out, item| write_repr(out, &item));
         }
+        ValueKind::Undefined => {}
         _ => out.push_str(&value.to_string()),
     }
 }

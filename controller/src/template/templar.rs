@@ -9,11 +9,11 @@ use minijinja::value::{Value as Jinja, ValueKind};
 use rustle_protocol::value::{Map, Value};
 
 use super::authored::{Authored, Template};
-use super::chain::Delimiters;
 use super::convert::{is_omit, to_data};
 use super::engine::{self, Mode, Printed, template_key};
 use super::error::TemplateError;
 use super::file::FileEngines;
+use super::rewrite::Delimiters;
 use super::{explain, filters, python};
 use crate::vars::Scope;
 

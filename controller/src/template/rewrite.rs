@@ -1,9 +1,11 @@
-//! Lets `foo.bar.baz | default(1)` reach its filter when `foo` or `foo.bar` is undefined.
+//! What Ansible's authors may write and the engine reads otherwise, rewritten before a template is compiled.
 //!
-//! Ansible's undefined values may be walked further (`foo.bar.baz` of an undefined `foo` is undefined) and still fail
+//! `foo.bar.baz | default(1)` reaches its filter when `foo` or `foo.bar` is undefined: Ansible's undefined values may be walked further (`foo.bar.baz` of an undefined `foo` is undefined) and still fail
 //! wherever they are used. The engine has one or the other. So in templates that name a filter or test which accepts
 //! undefined values, every operand of `.name` and `[key]` is wrapped in a filter that makes an undefined one walkable;
 //! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
+//!
+//! Backslashes in the string literals of a play's `{{ }}` stand for themselves: they are doubled.
 
 use std::borrow::Cow;
 
@@ -27,15 +29,22 @@ impl Default for Delimiters {
     }
 }
 
-/// A template's text with walkable operands, and what was put where.
-pub(super) struct Walkable<'a> {
+/// What a backslash in a printed string literal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Literals {
+    Escaped,
+    Raw,
+}
+
+/// A rewritten text, and what was put where.
+pub(super) struct Rewritten<'a> {
     pub(super) text: Cow<'a, str>,
     /// Offset in the original text and length of what was inserted there, in order.
     insertions: Vec<(usize, usize)>,
 }
 
-impl Walkable<'_> {
-    /// The offset in the original text that belongs to an offset in [`Walkable::text`].
+impl Rewritten<'_> {
+    /// The offset in the original text that belongs to an offset in [`Rewritten::text`].
     pub(super) fn original(&self, offset: usize) -> usize {
         let mut inserted = 0;
         for &(at, len) in &self.insertions {
@@ -48,13 +57,24 @@ impl Walkable<'_> {
     }
 }
 
-pub(super) fn walkable<'a>(source: &'a str, delimiters: &Delimiters) -> Walkable<'a> {
-    if !mentions_tolerant(source) {
-        return Walkable { text: Cow::Borrowed(source), insertions: Vec::new() };
+type Marks = Vec<(usize, String)>;
+
+pub(super) fn rewrite<'a>(source: &'a str, delimiters: &Delimiters, literals: Literals) -> Rewritten<'a> {
+    let walkable = mentions_tolerant(source);
+    let raw = literals == Literals::Raw && source.contains('\\');
+    let mut marks = Marks::new();
+    if walkable || raw {
+        for (kind, region) in regions(source, delimiters) {
+            if walkable {
+                operands(source, region.clone(), &mut marks);
+            }
+            if raw && kind == Kind::Variable {
+                double_backslashes(source, region, &mut marks);
+            }
+        }
     }
-    let mut marks = Vec::new();
-    for region in regions(source, delimiters) {
-        operands(source, region, &mut marks);
+    if marks.is_empty() {
+        return Rewritten { text: Cow::Borrowed(source), insertions: Vec::new() };
     }
     // Stable: at one place, what closes an inner operand stands before what opens the next.
     marks.sort_by_key(|&(at, _)| at);
@@ -68,7 +88,30 @@ pub(super) fn walkable<'a>(source: &'a str, delimiters: &Delimiters) -> Walkable
         last = at;
     }
     text.push_str(&source[last..]);
-    Walkable { text: Cow::Owned(text), insertions }
+    Rewritten { text: Cow::Owned(text), insertions }
+}
+
+fn double_backslashes(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
+    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
+    while let Some((begin, token)) = tokens.next() {
+        let text = &source[begin..tokens.at];
+        if token != Token::Literal || !text.contains('\\') {
+            continue;
+        }
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let escaped = bytes[at] == b'\\';
+            if escaped {
+                marks.push((begin + at, "\\".to_owned()));
+                // What follows is text, too: a backslash, or a quote that ends nothing.
+                if bytes.get(at + 1).is_some_and(|next| *next == b'\\' || *next == bytes[0]) {
+                    marks.push((begin + at + 1, "\\".to_owned()));
+                }
+            }
+            at += 1 + usize::from(escaped);
+        }
+    }
 }
 
 fn mentions_tolerant(source: &str) -> bool {
@@ -79,7 +122,7 @@ fn mentions_tolerant(source: &str) -> bool {
 }
 
 /// The parts of a template that hold expressions, from after a start delimiter to before its end.
-fn regions(source: &str, delimiters: &Delimiters) -> Vec<std::ops::Range<usize>> {
+fn regions(source: &str, delimiters: &Delimiters) -> Vec<(Kind, std::ops::Range<usize>)> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some((start, kind)) = next_start(source, at, delimiters) {
@@ -88,7 +131,7 @@ fn regions(source: &str, delimiters: &Delimiters) -> Vec<std::ops::Range<usize>>
             Kind::Variable => {
                 let begin = start + delimiters.variable.0.len();
                 let end = expression_end(source, begin, &delimiters.variable.1);
-                out.push(begin..end);
+                out.push((kind, begin..end));
                 end
             }
             Kind::Block => {
@@ -98,7 +141,7 @@ fn regions(source: &str, delimiters: &Delimiters) -> Vec<std::ops::Range<usize>>
                 if statement == "raw" {
                     source[end..].find("endraw").map_or(source.len(), |len| end + len)
                 } else {
-                    out.push(begin..end);
+                    out.push((kind, begin..end));
                     end
                 }
             }
@@ -107,7 +150,7 @@ fn regions(source: &str, delimiters: &Delimiters) -> Vec<std::ops::Range<usize>>
     out
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Block,
     Variable,
@@ -227,7 +270,7 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// Marks the operands of every `.name` and `[key]` in one expression.
-fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Vec<(usize, String)>) {
+fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
     let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
     // Where the current operand begins, for each open bracket and outermost.
     let mut levels: Vec<Option<usize>> = vec![None];
@@ -239,7 +282,7 @@ fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Vec<(usize
     }
     while let Some((begin, token)) = tokens.next() {
         let operand = *levels.last().expect("the outermost level stays");
-        let wrap = |start: usize, marks: &mut Vec<(usize, String)>| {
+        let wrap = |start: usize, marks: &mut Marks| {
             if !assigns {
                 marks.push((start, "(".to_owned()));
                 marks.push((begin, format!("|{FILTER})")));
@@ -299,7 +342,7 @@ mod tests {
     use super::*;
 
     fn rewritten(source: &str) -> String {
-        walkable(source, &Delimiters::default()).text.replace(FILTER, "w")
+        rewrite(source, &Delimiters::default(), Literals::Escaped).text.replace(FILTER, "w")
     }
 
     #[test]
@@ -323,9 +366,20 @@ mod tests {
     }
 
     #[test]
+    fn backslashes_in_printed_literals_stand_for_themselves() {
+        for (source, expected) in [
+            (r"{{ x | f('\1') }}", r"{{ x | f('\\1') }}"),
+            (r"{{ 'a\'b' }} \ {% if '\1' %}", r"{{ 'a\\\'b' }} \ {% if '\1' %}"),
+            (r"{{ '\\' }}", r"{{ '\\\\' }}"),
+        ] {
+            assert_eq!(rewrite(source, &Delimiters::default(), Literals::Raw).text, expected);
+        }
+    }
+
+    #[test]
     fn offsets_lead_back_to_the_original_text() {
         let source = "{{ a.b.c | default(x.y) }}";
-        let walkable = walkable(source, &Delimiters::default());
+        let walkable = rewrite(source, &Delimiters::default(), Literals::Raw);
         let found = walkable.text.find("default").unwrap();
         assert_eq!(walkable.original(found), source.find("default").unwrap());
         assert_eq!(walkable.original(0), 0);

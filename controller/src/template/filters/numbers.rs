@@ -1,0 +1,141 @@
+//! Filters on numbers: sizes for people, powers and roots, and dates.
+
+use chrono::{Local, NaiveDateTime, TimeZone, Utc};
+use minijinja::value::Value;
+use minijinja::{Environment, Error};
+
+use super::params::{Filter, Params, add_filters, int};
+use crate::template::convert::failed;
+use crate::template::python;
+
+pub(super) fn register(env: &mut Environment<'static>) {
+    add_filters(
+        env,
+        &[
+            Filter("human_readable", &["isbits", "unit"], human_readable),
+            Filter("human_to_bytes", &["default_unit", "isbits"], human_to_bytes),
+            Filter("filesizeformat", &["binary"], filesizeformat),
+            Filter("pow", &["y"], |value, params| Ok(Value::from(number(value)?.powf(number(params.need("y")?)?)))),
+            Filter("root", &["base"], |value, params| {
+                let base = params.get("base").map_or(Ok(2.0), number)?;
+                let value = number(value)?;
+                Ok(Value::from(if base == 2.0 { value.sqrt() } else { round_root(value, base) }))
+            }),
+            Filter("log", &["base"], |value, params| {
+                let value = number(value)?;
+                Ok(Value::from(match params.get("base").map(number).transpose()? {
+                    Some(10.0) => value.log10(),
+                    Some(base) => value.ln() / base.ln(),
+                    None => value.ln(),
+                }))
+            }),
+            Filter("strftime", &["second", "utc"], strftime),
+        ],
+    );
+}
+
+fn number(value: &Value) -> Result<f64, Error> {
+    f64::try_from(value.clone()).map_err(|_| failed(format!("a number is needed, not {}", python::repr(value))))
+}
+
+/// 27 has the cube root 3, not 3.0000000000000004.
+fn round_root(value: f64, base: f64) -> f64 {
+    let root = value.powf(1.0 / base);
+    if root.round().powf(base) == value { root.round() } else { root }
+}
+
+const UNITS: [(char, f64); 8] = [
+    ('Y', 1_208_925_819_614_629_174_706_176.0),
+    ('Z', 1_180_591_620_717_411_303_424.0),
+    ('E', 1_152_921_504_606_846_976.0),
+    ('P', 1_125_899_906_842_624.0),
+    ('T', 1_099_511_627_776.0),
+    ('G', 1_073_741_824.0),
+    ('M', 1_048_576.0),
+    ('K', 1024.0),
+];
+
+fn human_readable(value: &Value, params: &Params) -> Result<Value, Error> {
+    let size = number(value)?;
+    let bits = params.flag("isbits", false);
+    let unit = params.get("unit").filter(|unit| !unit.is_none()).map(|unit| python::text(unit).to_uppercase());
+    let found = UNITS.iter().find(|(letter, limit)| match &unit {
+        Some(unit) => unit.starts_with(*letter),
+        None => size >= *limit,
+    });
+    Ok(Value::from(match found {
+        Some((letter, limit)) => format!("{:.2} {letter}{}", size / limit, if bits { 'b' } else { 'B' }),
+        None => format!("{size:.2} {}", if bits { "bits" } else { "Bytes" }),
+    }))
+}
+
+fn human_to_bytes(value: &Value, params: &Params) -> Result<Value, Error> {
+    let text = python::text(value);
+    let trimmed = text.trim();
+    let digits = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
+    let refused = |why: &str| failed(format!("cannot interpret '{text}' as a size: {why}"));
+    let number: f64 = trimmed[..digits].parse().map_err(|_| refused("it does not begin with a number"))?;
+    let mut unit = trimmed[digits..].trim().to_owned();
+    if unit.is_empty() {
+        unit = params.text("default_unit", "");
+    }
+    let Some(letter) = unit.chars().next() else { return Ok(Value::from(number.round() as i64)) };
+    let bits = params.flag("isbits", false);
+    let plain = if bits { "b" } else { "B" };
+    let rest = &unit[letter.len_utf8()..];
+    if letter.eq_ignore_ascii_case(&'B') && rest.is_empty() {
+        return Ok(Value::from(number.round() as i64));
+    }
+    let limit = UNITS.iter().find(|(known, _)| letter.to_ascii_uppercase() == *known).map(|(_, limit)| limit);
+    let limit = limit.ok_or_else(|| refused("the unit is none of Y, Z, E, P, T, G, M, K, B"))?;
+    if !rest.is_empty() && rest != plain {
+        return Err(refused(&format!("expected {letter}{plain} or {letter}")));
+    }
+    Ok(Value::from((number * limit).round() as i64))
+}
+
+fn filesizeformat(value: &Value, params: &Params) -> Result<Value, Error> {
+    let size = number(value)?;
+    let binary = params.flag("binary", false);
+    let base: f64 = if binary { 1024.0 } else { 1000.0 };
+    let prefixes = if binary {
+        ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"]
+    } else {
+        ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
+    };
+    if size == 1.0 {
+        return Ok(Value::from("1 Byte"));
+    }
+    if size < base {
+        return Ok(Value::from(format!("{} Bytes", size.trunc())));
+    }
+    let power = (1..8).find(|power| size < base.powi(power + 1)).unwrap_or(8);
+    Ok(Value::from(format!("{:.1} {}", size / base.powi(power), prefixes[power as usize - 1])))
+}
+
+/// `second` defaults to now. Local time unless `utc`.
+fn strftime(value: &Value, params: &Params) -> Result<Value, Error> {
+    let format = python::text(value);
+    let second = params.get("second").filter(|second| !second.is_none());
+    let second = match second {
+        Some(second) if second.is_number() && !second.is_integer() => number(second)?.trunc() as i64,
+        Some(second) => int(second, "second")?,
+        None => Utc::now().timestamp(),
+    };
+    let time = chrono::DateTime::from_timestamp(second, 0).ok_or_else(|| failed(format!("no such time: {second}")))?;
+    if params.flag("utc", false) {
+        return format_time(time.naive_utc(), &format, "UTC");
+    }
+    let local = Local.from_utc_datetime(&time.naive_utc());
+    format_time(local.naive_local(), &format, &local.offset().to_string())
+}
+
+/// `strftime` as Python has it; `zone` answers `%z` and `%Z`.
+pub(super) fn format_time(time: NaiveDateTime, format: &str, zone: &str) -> Result<Value, Error> {
+    use std::fmt::Write;
+    let offset = if zone == "UTC" { "+0000".to_owned() } else { zone.replace(':', "") };
+    let format = format.replace("%Z", zone).replace("%z", &offset);
+    let mut out = String::new();
+    write!(out, "{}", time.format(&format)).map_err(|_| failed(format!("'{format}' is no time format")))?;
+    Ok(Value::from(out))
+}

@@ -1,0 +1,146 @@
+//! Filters that choose or convert a single value: `default`, `bool`, `ternary`, `mandatory`, ...
+
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error};
+
+use super::params::{Args, Filter, Params, add_filters, defined, plain};
+use super::python_type;
+use crate::template::convert::{failed, is_omit};
+use crate::template::{TemplateError, python};
+
+pub(super) fn register(env: &mut Environment<'static>) {
+    for name in ["default", "d", "ansible.builtin.default", "ansible.builtin.d"] {
+        env.add_filter(name, default);
+    }
+    for name in ["mandatory", "ansible.builtin.mandatory"] {
+        env.add_filter(name, mandatory);
+    }
+    for name in ["type_debug", "ansible.builtin.type_debug"] {
+        env.add_filter(name, |value: &Value| if is_omit(value) { "Omit" } else { python_type(value) });
+    }
+    add_filters(
+        env,
+        &[
+            Filter("bool", &[], |value, _| Ok(Value::from(truth(value).unwrap_or(false)))),
+            Filter("int", &["default", "base"], int),
+            Filter("float", &["default"], float),
+            Filter("string", &[], |value, _| Ok(Value::from(python::text(value)))),
+            Filter("ternary", &["true_val", "false_val", "none_val"], ternary),
+            Filter("extract", &["container", "morekeys"], extract),
+        ],
+    );
+}
+
+fn default(value: &Value, args: Args) -> Result<Value, Error> {
+    let args = plain(args);
+    let (positional, kwargs) = split_kwargs(&args);
+    let by_name = |name: &str| kwargs.and_then(|kwargs| kwargs.get_attr(name).ok()).filter(|v| !v.is_undefined());
+    let boolean = positional.get(1).cloned().or_else(|| by_name("boolean")).is_some_and(|value| value.is_true());
+    if value.is_undefined() || (boolean && !value.is_true()) {
+        // Undefined itself is a possible default: `a | default(b) | default(1)`.
+        return Ok(positional.first().cloned().or_else(|| by_name("default_value")).unwrap_or_else(|| Value::from("")));
+    }
+    Ok(value.clone())
+}
+
+fn split_kwargs(args: &[Value]) -> (&[Value], Option<&Value>) {
+    match args.split_last() {
+        Some((last, positional)) if last.is_kwargs() => (positional, Some(last)),
+        _ => (args, None),
+    }
+}
+
+fn mandatory(value: &Value, message: Option<String>) -> Result<Value, Error> {
+    match (value.is_undefined(), message) {
+        (false, _) => Ok(value.clone()),
+        (true, Some(message)) => Err(failed(message)),
+        (true, None) => {
+            let cause = defined(value).err().and_then(|error| error.detail().map(str::to_owned));
+            let message = cause.unwrap_or_else(|| "a mandatory variable is not defined".to_owned());
+            Err(TemplateError::Undefined { name: String::new(), message }.into())
+        }
+    }
+}
+
+/// Ansible's booleans; `None` for text that is neither.
+pub(super) fn truth(value: &Value) -> Option<bool> {
+    match value.kind() {
+        ValueKind::Bool => Some(value.is_true()),
+        ValueKind::Number => match f64::try_from(value.clone()).ok()? {
+            number if number == 1.0 => Some(true),
+            number if number == 0.0 => Some(false),
+            _ => None,
+        },
+        ValueKind::String => match value.as_str()?.to_lowercase().as_str() {
+            "yes" | "on" | "1" | "true" => Some(true),
+            "no" | "off" | "0" | "false" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn int(value: &Value, params: &Params) -> Result<Value, Error> {
+    let base = params.int("base", 10)?;
+    let parsed = match value.kind() {
+        ValueKind::Bool => Some(i64::from(value.is_true())),
+        ValueKind::Number if value.is_integer() => return Ok(value.clone()),
+        ValueKind::Number => f64::try_from(value.clone()).ok().map(|number| number.trunc() as i64),
+        ValueKind::String => parse_int(value.as_str().unwrap_or_default(), base),
+        _ => None,
+    };
+    Ok(parsed.map(Value::from).or_else(|| params.get("default").cloned()).unwrap_or_else(|| Value::from(0)))
+}
+
+fn parse_int(text: &str, base: i64) -> Option<i64> {
+    let text = text.trim().replace('_', "");
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |rest| (true, rest));
+    let lower = digits.to_lowercase();
+    let digits = match base {
+        16 => lower.strip_prefix("0x").unwrap_or(&lower),
+        8 => lower.strip_prefix("0o").unwrap_or(&lower),
+        2 => lower.strip_prefix("0b").unwrap_or(&lower),
+        _ => &lower,
+    };
+    let radix = u32::try_from(base).ok().filter(|radix| (2..=36).contains(radix))?;
+    let magnitude = i64::from_str_radix(digits, radix).ok();
+    // As Python: a decimal fraction is cut off.
+    let magnitude =
+        magnitude.or_else(|| (base == 10).then(|| digits.parse::<f64>().ok()).flatten().map(|n| n as i64))?;
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+fn float(value: &Value, params: &Params) -> Result<Value, Error> {
+    let parsed = match value.kind() {
+        ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        ValueKind::String => value.as_str().and_then(|text| text.trim().parse().ok()),
+        _ => None,
+    };
+    Ok(parsed.map(Value::from).or_else(|| params.get("default").cloned()).unwrap_or_else(|| Value::from(0.0)))
+}
+
+fn ternary(value: &Value, params: &Params) -> Result<Value, Error> {
+    match params.get("none_val") {
+        Some(none) if value.is_none() && !none.is_none() => Ok(none.clone()),
+        _ => params.need(if value.is_true() { "true_val" } else { "false_val" }).cloned(),
+    }
+}
+
+fn extract(key: &Value, params: &Params) -> Result<Value, Error> {
+    let mut keys = vec![key.clone()];
+    match params.get("morekeys") {
+        Some(more) if matches!(more.kind(), ValueKind::Seq) => keys.extend(more.try_iter()?),
+        Some(more) => keys.push(more.clone()),
+        None => {}
+    }
+    keys.iter().try_fold(params.need("container")?.clone(), |container, key| {
+        let found = container.get_item(key)?;
+        if found.is_undefined() {
+            let kind = python_type(&container);
+            let message = format!("object of type '{kind}' has no attribute {}", python::repr(key));
+            return Err(TemplateError::Undefined { name: python::text(key), message }.into());
+        }
+        Ok(found)
+    })
+}

@@ -1,0 +1,382 @@
+//! YAML as PyYAML writes it: `to_yaml` and `to_nice_yaml`.
+
+use std::sync::LazyLock;
+
+use minijinja::value::Value as Jinja;
+use minijinja::{Environment, Error};
+use regex::Regex;
+use rustle_protocol::value::Value;
+
+use super::json::data;
+use super::params::{Filter, Params, add_filters};
+use crate::template::python;
+
+pub(super) fn register(env: &mut Environment<'static>) {
+    const NAMES: &[&str] = &["indent", "sort_keys", "width", "default_flow_style", "explicit_start", "allow_unicode"];
+    add_filters(
+        env,
+        &[
+            Filter("to_yaml", NAMES, |value, params| dump(value, params, 2, Flow::Leaves)),
+            Filter("to_nice_yaml", NAMES, |value, params| dump(value, params, 4, Flow::Never)),
+        ],
+    );
+}
+
+/// Which lists and dicts are written in brackets. Empty ones always are.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    Never,
+    /// Those that hold no list or dict.
+    Leaves,
+    Always,
+}
+
+struct Writer {
+    out: String,
+    column: usize,
+    indent: usize,
+    width: usize,
+    sort_keys: bool,
+    flow: Flow,
+}
+
+/// Blanks per level that PyYAML takes seriously; others mean 2.
+const INDENT_RANGE: std::ops::Range<i64> = 2..10;
+
+fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja, Error> {
+    let indent = params.int("indent", indent)?;
+    let indent = if INDENT_RANGE.contains(&indent) { indent } else { 2 };
+    let width = params.int("width", 80)?;
+    let flow = match params.get("default_flow_style") {
+        Some(style) if style.is_none() => Flow::Leaves,
+        Some(style) if style.is_true() => Flow::Always,
+        Some(_) => Flow::Never,
+        None => flow,
+    };
+    let mut writer = Writer {
+        out: String::new(),
+        column: 0,
+        indent: usize::try_from(indent).unwrap_or(2),
+        width: usize::try_from(width).ok().filter(|width| *width > 2 * indent as usize).unwrap_or(80),
+        sort_keys: params.flag("sort_keys", true),
+        flow,
+    };
+    if params.flag("explicit_start", false) {
+        writer.put("--- ");
+    }
+    let value = data(value)?;
+    writer.node(&value, None, Place::Root);
+    if !writer.out.ends_with('\n') {
+        writer.put("\n");
+    }
+    Ok(Jinja::from(writer.out))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Root,
+    /// After `key:`.
+    MapValue,
+    /// After `- `.
+    ListItem,
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !matches!(value, Value::List(_) | Value::Map(_))
+}
+
+impl Writer {
+    fn put(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column = match text.rsplit_once('\n') {
+            Some((_, last)) => last.chars().count(),
+            None => self.column + text.chars().count(),
+        };
+    }
+
+    fn line(&mut self, indent: usize) {
+        self.put("\n");
+        self.put(&" ".repeat(indent));
+    }
+
+    /// `parent` is the indentation of the surrounding block, none outside all.
+    fn node(&mut self, value: &Value, parent: Option<usize>, place: Place) {
+        match value {
+            Value::List(items) if !items.is_empty() && self.is_block(value) => self.list(items, parent, place),
+            Value::Map(map) if !map.is_empty() && self.is_block(value) => self.map(map, parent, place),
+            _ => {
+                if place != Place::Root {
+                    self.put(" ");
+                }
+                let indent = parent.map_or(self.indent, |parent| parent + self.indent);
+                self.inline(value, indent);
+            }
+        }
+    }
+
+    fn is_block(&self, value: &Value) -> bool {
+        match self.flow {
+            Flow::Never => true,
+            Flow::Always => false,
+            Flow::Leaves => match value {
+                Value::List(items) => !items.iter().all(is_scalar),
+                Value::Map(map) => !map.values().all(is_scalar),
+                _ => false,
+            },
+        }
+    }
+
+    fn list(&mut self, items: &[Value], parent: Option<usize>, place: Place) {
+        // A list under a key stands below the key, not to its right.
+        let indent = match (place, parent) {
+            (_, None) => 0,
+            (Place::MapValue, Some(parent)) => parent,
+            (_, Some(parent)) => parent + self.indent,
+        };
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 || place == Place::MapValue {
+                self.line(indent);
+            } else if place == Place::ListItem {
+                self.put(&" ".repeat(self.indent - 1));
+            }
+            self.put("-");
+            self.node(item, Some(indent), Place::ListItem);
+        }
+    }
+
+    fn map(&mut self, map: &rustle_protocol::value::Map, parent: Option<usize>, place: Place) {
+        let indent = parent.map_or(0, |parent| parent + self.indent);
+        for (index, (key, item)) in self.entries(map).into_iter().enumerate() {
+            if index > 0 || place == Place::MapValue {
+                self.line(indent);
+            } else if place == Place::ListItem {
+                self.put(&" ".repeat(self.indent - 1));
+            }
+            self.text(key, indent, true);
+            self.put(":");
+            self.node(item, Some(indent), Place::MapValue);
+        }
+    }
+
+    fn entries<'m>(&self, map: &'m rustle_protocol::value::Map) -> Vec<(&'m String, &'m Value)> {
+        let mut entries: Vec<_> = map.iter().collect();
+        if self.sort_keys {
+            entries.sort_by_key(|(key, _)| *key);
+        }
+        entries
+    }
+
+    fn inline(&mut self, value: &Value, indent: usize) {
+        match value {
+            Value::Null => self.put("null"),
+            Value::Bool(b) => self.put(if *b { "true" } else { "false" }),
+            Value::Int(n) => self.put(&n.to_string()),
+            Value::UInt(n) => self.put(&n.to_string()),
+            Value::Float(n) => self.put(&float(*n)),
+            Value::String(text) => self.text(text, indent, false),
+            Value::Bytes(bytes) => self.text(&String::from_utf8_lossy(bytes), indent, false),
+            Value::List(items) => {
+                self.put("[");
+                for (index, item) in items.iter().enumerate() {
+                    self.flow_break(index, indent);
+                    self.flow_item(item, indent);
+                }
+                self.put("]");
+            }
+            Value::Map(map) => {
+                self.put("{");
+                for (index, (key, item)) in self.entries(map).into_iter().enumerate() {
+                    self.flow_break(index, indent);
+                    self.text_in_flow(key, indent, true);
+                    self.put(": ");
+                    self.flow_item(item, indent);
+                }
+                self.put("}");
+            }
+        }
+    }
+
+    fn flow_item(&mut self, item: &Value, indent: usize) {
+        match item {
+            Value::String(text) => self.text_in_flow(text, indent + self.indent, false),
+            other => self.inline(other, indent + self.indent),
+        }
+    }
+
+    fn flow_break(&mut self, index: usize, indent: usize) {
+        if index > 0 {
+            self.put(",");
+            if self.column > self.width {
+                self.line(indent);
+            } else {
+                self.put(" ");
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, indent: usize, key: bool) {
+        self.scalar(text, indent, key, false);
+    }
+
+    fn text_in_flow(&mut self, text: &str, indent: usize, key: bool) {
+        self.scalar(text, indent, key, true);
+    }
+
+    fn scalar(&mut self, text: &str, indent: usize, key: bool, flow: bool) {
+        match style_of(text, flow) {
+            Style::Plain => self.folded(text, indent, !key),
+            Style::Single => {
+                self.put("'");
+                self.folded(&text.replace('\'', "''"), indent, !key);
+                self.put("'");
+            }
+            Style::Double => self.double_quoted(text),
+        }
+    }
+
+    /// Text with breaks at single blanks once the line is full, and line breaks doubled.
+    fn folded(&mut self, text: &str, indent: usize, split: bool) {
+        let mut rest = text;
+        let mut begun = false;
+        while !rest.is_empty() {
+            if let Some(len) = run(rest, '\n') {
+                // One break of a folded text is a blank: each of ours takes one more.
+                self.put(&"\n".repeat(len + 1));
+                self.put(&" ".repeat(indent));
+                rest = &rest[len..];
+            } else if let Some(len) = run(rest, ' ') {
+                let last = rest.len() == len;
+                if len == 1 && split && self.column > self.width && begun && !last {
+                    self.line(indent);
+                } else {
+                    self.put(&rest[..len]);
+                }
+                rest = &rest[len..];
+            } else {
+                let len = rest.find([' ', '\n']).unwrap_or(rest.len());
+                self.put(&rest[..len]);
+                rest = &rest[len..];
+            }
+            begun = true;
+        }
+    }
+
+    fn double_quoted(&mut self, text: &str) {
+        let mut out = String::from("\"");
+        for c in text.chars() {
+            match c {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\0' => out.push_str("\\0"),
+                '\u{7}' => out.push_str("\\a"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{b}' => out.push_str("\\v"),
+                '\u{c}' => out.push_str("\\f"),
+                '\u{1b}' => out.push_str("\\e"),
+                '\u{85}' => out.push_str("\\N"),
+                '\u{a0}' => out.push_str("\\_"),
+                '\u{2028}' => out.push_str("\\L"),
+                '\u{2029}' => out.push_str("\\P"),
+                c if is_special(c) && (c as u32) < 0x100 => out.push_str(&format!("\\x{:02X}", c as u32)),
+                c if is_special(c) => out.push_str(&format!("\\u{:04X}", c as u32)),
+                c => out.push(c),
+            }
+        }
+        out.push('"');
+        self.put(&out);
+    }
+}
+
+fn run(text: &str, c: char) -> Option<usize> {
+    let len = text.len() - text.trim_start_matches(c).len();
+    (len > 0).then_some(len)
+}
+
+fn float(number: f64) -> String {
+    if number.is_nan() {
+        return ".nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { ".inf" } else { "-.inf" }.to_owned();
+    }
+    // 1e+20 would be read as text.
+    let text = python::float(number);
+    if text.contains('e') && !text.contains('.') { text.replace('e', ".0e") } else { text }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+}
+
+fn is_special(c: char) -> bool {
+    !(c == '\n'
+        || (' '..='~').contains(&c)
+        || c == '\u{85}'
+        || ('\u{a0}'..='\u{d7ff}').contains(&c)
+        || ('\u{e000}'..='\u{fffd}').contains(&c)
+        || c > '\u{ffff}')
+        || c == '\u{feff}'
+}
+
+/// The plainest style that reads back as this text.
+fn style_of(text: &str, flow: bool) -> Style {
+    let space_before_break = text.contains(" \n");
+    if text.chars().any(is_special) || space_before_break {
+        return Style::Double;
+    }
+    let plain = !text.is_empty()
+        && !text.contains('\n')
+        && !text.starts_with(' ')
+        && !text.ends_with(' ')
+        && !is_indicated(text, flow)
+        && !reads_as_other(text);
+    if plain { Style::Plain } else { Style::Single }
+}
+
+/// Whether a character in it means something to YAML where it stands.
+fn is_indicated(text: &str, flow: bool) -> bool {
+    if text.starts_with("---") || text.starts_with("...") {
+        return true;
+    }
+    let chars: Vec<char> = text.chars().collect();
+    chars.iter().enumerate().any(|(at, &c)| {
+        let followed_by_space = chars.get(at + 1).is_none_or(|next| next.is_whitespace());
+        let preceded_by_space = at == 0 || chars[at - 1].is_whitespace();
+        match c {
+            '#' if at == 0 => true,
+            ',' | '[' | ']' | '{' | '}' => at == 0 || flow,
+            '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => at == 0,
+            '?' => (at == 0 && followed_by_space) || flow,
+            ':' => flow || followed_by_space,
+            '-' => at == 0 && followed_by_space,
+            '#' => preceded_by_space,
+            _ => false,
+        }
+    })
+}
+
+/// Whether YAML 1.1 reads the text as another type.
+fn reads_as_other(text: &str) -> bool {
+    static OTHER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"(?x)^(?:
+            ~|null|Null|NULL|
+            yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF|
+            [-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+|
+            [-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|
+            [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|
+            <<|=|
+            [0-9]{4}-[0-9]{2}-[0-9]{2}|
+            [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[\x20\t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?(?:[\x20\t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?
+            )$",
+        )
+        .expect("the pattern is well formed")
+    });
+    OTHER.is_match(text)
+}
