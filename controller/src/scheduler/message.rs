@@ -13,8 +13,7 @@ use super::program::HostIx;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A step that was dispatched is over on this host. Steps of a segment finish one by one and in their order; one
-    /// that ends the segment early (failed, or with an effect) is the segment's last event, or the rest follows as
-    /// [`Verdict::NotRun`].
+    /// that takes the host out (failed, or with such an effect) ends the segment, and so does [`Verdict::NotRun`].
     Finished {
         host: HostIx,
         task: TaskId,
@@ -53,10 +52,6 @@ impl Outcome {
     pub fn of(verdict: Verdict) -> Outcome {
         Outcome { verdict, ignored: false, notified: Vec::new(), effect: Effect::None }
     }
-
-    pub(super) fn is_failure(&self) -> bool {
-        !self.ignored && matches!(self.verdict, Verdict::Failed | Verdict::TimedOut | Verdict::Cancelled)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +63,8 @@ pub enum Verdict {
     TimedOut,
     /// Stopped. The answer to an abort; unasked for, a failure like any other.
     Cancelled,
-    /// A step of a segment that the agent did not come to. It is dispatched again if the host is still in the play. For
-    /// the first step of a dispatch, which nothing can have kept back, it is a failure.
+    /// A step of a segment that the agent did not come to; it stands for all steps after it. They are dispatched again if
+    /// the host is still in the play. For the first step of a dispatch, which nothing can have kept back, it is a failure.
     NotRun,
 }
 
@@ -190,7 +185,7 @@ pub struct RunEnd {
     pub hosts: Vec<HostState>,
     /// Set if the run was cancelled.
     pub cancelled: Option<CancelReason>,
-    /// An error budget, a fatal error or a batch without survivors ended the run before its last play was over.
+    /// An error budget, a fatal error or a batch without survivors ended a play, and the run with it.
     pub stopped_early: bool,
 }
 

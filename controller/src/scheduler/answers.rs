@@ -1,0 +1,232 @@
+//! What hosts answer, and what that means for the host and for its batch.
+
+use crate::event::{CancelReason, HostState};
+use crate::plan::TaskId;
+
+use super::Scheduler;
+use super::batch::Batch;
+use super::budget::{self, Ending, Tally};
+use super::cursor::Stop;
+use super::hosts::Standing;
+use super::message::{Command, Effect, Notice, Outcome, TransportFault, Verdict};
+use super::program::HostIx;
+
+impl Scheduler {
+    pub(super) fn on_finished(&mut self, host: HostIx, task: TaskId, outcome: Outcome) {
+        let Some(flight) = self.in_flight.get_mut(host).filter(|flight| flight.is_at(task)) else { return };
+        let first = !flight.progressed;
+        let goes_on = flight.step_on(self.now) && !ends_flight(&outcome);
+        if flight.aborted {
+            if !goes_on {
+                self.end_aborted(host, state_after_abort(&outcome));
+            }
+            return;
+        }
+        if !goes_on {
+            self.end_flight(host);
+        }
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        match outcome.verdict {
+            Verdict::NotRun if !first => batch.send_again(rank),
+            _ if fails(&outcome) => self.lose(host, state_of(outcome.verdict)),
+            _ => pass(batch, rank, &outcome, goes_on),
+        }
+        if goes_on {
+            self.announce_next(host);
+        }
+        if outcome.effect == Effect::ClearHostErrors && is_good(outcome.verdict) {
+            self.forgive_hosts();
+        }
+        self.note_left();
+    }
+
+    pub(super) fn on_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault) {
+        let Some(flight) = self.in_flight.get_mut(host).filter(|flight| flight.is_at(task)) else { return };
+        if flight.aborted {
+            return self.end_aborted(host, HostState::Unreachable);
+        }
+        self.end_flight(host);
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        let Some(stop) = batch.lane(rank).stop else { return };
+        let attempt = batch.lane(rank).attempt;
+        if fault.allows_retry() && attempt < self.limits.retry.attempts_max {
+            batch.back_off(rank);
+            self.retry_later(host, task, attempt);
+        } else if batch.play.on_failure_at(stop).ignore_unreachable {
+            batch.pass(rank, &[], false);
+        } else {
+            self.lose(host, HostState::Unreachable);
+        }
+        self.note_left();
+    }
+
+    pub(super) fn on_drop(&mut self, host: HostIx) {
+        if host.index() >= self.roster.len() {
+            return;
+        }
+        self.timers.clear(host);
+        if self.in_flight.abort(host) {
+            self.commands.push_back(Command::Abort { host });
+        }
+        if let Some((batch, rank)) = self.course.find(host) {
+            batch.drop_host(rank);
+        }
+        if matches!(self.roster.standing(host), Standing::Waiting | Standing::Running) {
+            self.go(host, HostState::Cancelled);
+        }
+        self.note_left();
+    }
+
+    fn retry_later(&mut self, host: HostIx, task: TaskId, attempt: u32) {
+        let attempts_max = self.limits.retry.attempts_max;
+        let delay = self.limits.retry.delay(host, attempt);
+        self.timers.set(host, self.now.after(delay));
+        self.report(Notice::Retrying { host, task, attempt, attempts_max, delay });
+    }
+
+    /// The host failed at its stop, and it counts.
+    fn lose(&mut self, host: HostIx, state: HostState) {
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        let fatal = batch.lane(rank).stop.is_some_and(|stop| batch.play.on_failure_at(stop).any_errors_fatal);
+        if fatal {
+            batch.end_early(Ending::Fatal);
+        }
+        let news = batch.lane(rank).lost.is_none();
+        if batch.lose(rank, state) {
+            self.roster.count_failure(host);
+        }
+        if news {
+            self.go(host, state);
+        }
+        if self.limits.fail_fast {
+            self.gate.cancel(CancelReason::FailFast);
+        }
+        if self.course.batch().is_some_and(|batch| !batch.play.is_linear()) {
+            self.check_budgets();
+        }
+    }
+
+    /// Ends the batch if a budget is spent.
+    pub(super) fn check_budgets(&mut self) {
+        let run = Tally { hosts: self.roster.len(), failed: self.roster.failures() };
+        let Some(batch) = self.course.batch() else { return };
+        if let Some(ending) = budget::exceeded(&batch.play.program, &self.limits, batch.tally, run) {
+            batch.end_early(ending);
+        }
+    }
+
+    fn forgive_hosts(&mut self) {
+        let Some(batch) = self.course.batch() else { return };
+        for host in batch.forgive() {
+            self.roster.forgive(host);
+            if self.in_flight.get_mut(host).is_some() {
+                self.roster.begin(host);
+            }
+        }
+    }
+
+    /// The host's work is over; its slot is free, or its own until it is through with the play.
+    fn end_flight(&mut self, host: HostIx) {
+        let hold = self.course.batch().is_some_and(|batch| batch.play.is_pinned());
+        self.in_flight.end(host, hold);
+        self.roster.rest(host);
+    }
+
+    /// The answer to an abort is complete. A host that was given up before stays so.
+    fn end_aborted(&mut self, host: HostIx, state: HostState) {
+        self.in_flight.end(host, false);
+        if self.roster.standing(host) == Standing::Running {
+            self.go(host, state);
+        }
+    }
+
+    /// The host is lost, and the world is told.
+    fn go(&mut self, host: HostIx, state: HostState) {
+        self.roster.lose(host, state);
+        self.report(Notice::HostGone { host, state });
+    }
+
+    /// Hosts that went out of the batch give their slots back, and may be done with the run.
+    pub(super) fn note_left(&mut self) {
+        let play = self.course.play_place();
+        let Some(batch) = self.course.batch() else { return };
+        for (host, through) in batch.take_left() {
+            self.in_flight.release(host);
+            if through {
+                self.roster.finish_play(host, play);
+            }
+        }
+    }
+
+    /// A host in a segment comes to the segment's next step.
+    fn announce_next(&mut self, host: HostIx) {
+        let next = self.in_flight.get_mut(host).and_then(|flight| flight.rest.front().copied());
+        if let Some((stop, _)) = next {
+            self.announce(stop);
+        }
+    }
+
+    /// Tells that a host comes to `stop`, if it is the first.
+    pub(super) fn announce(&mut self, stop: Stop) {
+        let Some(batch) = self.course.batch() else { return };
+        let (play, (task, kind)) = (batch.play.program.play, batch.play.task_at(stop));
+        let banner = batch.announce(stop);
+        self.at = Some((play, task));
+        if let Some(hosts) = banner {
+            self.report(Notice::TaskStarted { play, task, kind, hosts });
+        }
+    }
+}
+
+/// The host is through with its stop and stays in good standing.
+fn pass(batch: &mut Batch, rank: usize, outcome: &Outcome, goes_on: bool) {
+    let notified = if outcome.verdict == Verdict::Changed { outcome.notified.as_slice() } else { &[] };
+    batch.pass(rank, notified, goes_on);
+    if !is_good(outcome.verdict) {
+        return;
+    }
+    match outcome.effect {
+        Effect::None | Effect::ClearHostErrors => {}
+        Effect::EndHost => batch.leave(rank),
+        Effect::EndBatch => end(batch, rank, Ending::EndBatch),
+        Effect::EndPlay => end(batch, rank, Ending::EndPlay),
+    }
+}
+
+fn end(batch: &mut Batch, rank: usize, ending: Ending) {
+    batch.leave(rank);
+    batch.end_early(ending);
+}
+
+fn is_good(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Ok | Verdict::Changed | Verdict::Skipped)
+}
+
+/// Whether it costs the host its place in the play. What was not run, or stopped, cannot be ignored: nothing says how it
+/// would have come out.
+fn fails(outcome: &Outcome) -> bool {
+    match outcome.verdict {
+        Verdict::Ok | Verdict::Changed | Verdict::Skipped => false,
+        Verdict::Failed | Verdict::TimedOut => !outcome.ignored,
+        Verdict::Cancelled | Verdict::NotRun => true,
+    }
+}
+
+/// Whether nothing more comes of this dispatch, though steps of it are left.
+fn ends_flight(outcome: &Outcome) -> bool {
+    let takes_host_out = matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
+    fails(outcome) || is_good(outcome.verdict) && takes_host_out
+}
+
+fn state_of(verdict: Verdict) -> HostState {
+    if verdict == Verdict::Cancelled { HostState::Cancelled } else { HostState::Failed }
+}
+
+/// A host that failed by itself before the abort reached it did fail; any other was stopped, even if its last step came
+/// to a good end, for there was more to do or nobody can tell.
+fn state_after_abort(outcome: &Outcome) -> HostState {
+    match outcome.verdict {
+        Verdict::Failed | Verdict::TimedOut if !outcome.ignored => HostState::Failed,
+        _ => HostState::Cancelled,
+    }
+}

@@ -1,0 +1,213 @@
+//! The run's way through its plays and their batches.
+
+use std::sync::Arc;
+
+use crate::event::{CancelReason, HostState, PlayEnd};
+
+use super::Scheduler;
+use super::batch::Batch;
+use super::budget;
+use super::hosts::Roster;
+use super::message::{Command, Dispatch, Notice, RunEnd};
+use super::play::Play;
+use super::program::{HostIx, Percent, PlayProgram};
+
+/// Which play and batch the run is at.
+#[derive(Debug)]
+pub(super) struct Course {
+    plays: Vec<Arc<Play>>,
+    /// The play that runs or comes next, and within it the batch that comes next.
+    play: usize,
+    next_batch: usize,
+    begun: bool,
+    batch: Option<Batch>,
+    /// No further play.
+    stopped: bool,
+}
+
+impl Course {
+    pub(super) fn new(plays: Vec<PlayProgram>, roster: &mut Roster) -> Course {
+        let plays: Vec<_> = plays.into_iter().map(|play| Arc::new(Play::new(play, roster.len()))).collect();
+        for (place, play) in plays.iter().enumerate() {
+            for host in play.program.batches.iter().flatten() {
+                roster.enlist(*host, place);
+            }
+        }
+        Course { plays, play: 0, next_batch: 0, begun: false, batch: None, stopped: false }
+    }
+
+    /// The batch that runs.
+    pub(super) fn batch(&mut self) -> Option<&mut Batch> {
+        self.batch.as_mut()
+    }
+
+    /// The batch that runs and the host's rank in it, if it is in it.
+    pub(super) fn find(&mut self, host: HostIx) -> Option<(&mut Batch, usize)> {
+        let batch = self.batch.as_mut()?;
+        let rank = batch.rank(host)?;
+        Some((batch, rank))
+    }
+
+    /// The place of the play that runs.
+    pub(super) fn play_place(&self) -> usize {
+        self.play
+    }
+}
+
+impl Scheduler {
+    /// Does all that can be done before the next event.
+    pub(super) fn carry_on(&mut self) {
+        while !self.finished {
+            self.heed_cancel();
+            if self.gate.reason().is_some() || self.course.stopped {
+                // What is in flight has its abort; the run waits for the answers.
+                return self.finish_if_idle();
+            }
+            let Some(batch) = self.course.batch() else {
+                if self.course.play == self.course.plays.len() {
+                    return self.finish_if_idle();
+                }
+                self.next_batch();
+                continue;
+            };
+            if batch.is_at_barrier() && (batch.play.is_linear() || batch.is_over()) {
+                self.check_budgets();
+                if !self.pass_barrier() {
+                    self.end_batch();
+                }
+                continue;
+            }
+            return self.dispatch_ready();
+        }
+    }
+
+    /// Lets hosts go on to the next stop; tells whether there is any.
+    fn pass_barrier(&mut self) -> bool {
+        if let Some(batch) = self.course.batch() {
+            batch.lift_barrier();
+        }
+        self.note_left();
+        self.course.batch().is_some_and(|batch| !batch.is_over())
+    }
+
+    fn dispatch_ready(&mut self) {
+        if self.gate.is_paused() {
+            return;
+        }
+        while let Some(batch) = self.course.batch() {
+            let Some(rank) = batch.next_to_begin(&self.in_flight) else { return };
+            let segment = batch.begin(rank);
+            let (host, attempt) = (batch.lane(rank).host, batch.lane(rank).attempt);
+            if let Some((stop, _)) = segment.first() {
+                self.announce(*stop);
+            }
+            let rest = segment.iter().map(|(stop, work)| (*stop, work.task)).collect();
+            self.in_flight.start(host, rest, self.now);
+            self.roster.begin(host);
+            let work = segment.into_iter().map(|(_, work)| work).collect();
+            self.commands.push_back(Command::Dispatch(Dispatch { host, work, attempt }));
+        }
+    }
+
+    /// Opens the next batch with hosts that take part, or ends the play.
+    fn next_batch(&mut self) {
+        let play = Arc::clone(&self.course.plays[self.course.play]);
+        let id = play.program.play;
+        if !std::mem::replace(&mut self.course.begun, true) {
+            let sizes = play.program.batches.iter().map(|batch| self.taking_part(batch).len());
+            let sizes: Vec<usize> = sizes.filter(|size| *size > 0).collect();
+            self.report(Notice::PlayStarted { play: id, hosts: sizes.iter().sum(), batches: sizes.len() });
+        }
+        while let Some(named) = play.program.batches.get(self.course.next_batch) {
+            let place = self.course.next_batch;
+            self.course.next_batch += 1;
+            let hosts = self.taking_part(named);
+            if !hosts.is_empty() {
+                self.course.batch = Some(Batch::new(place, Arc::clone(&play), &hosts));
+                self.report(Notice::BatchStarted { play: id, batch: place, hosts });
+                return self.note_left();
+            }
+        }
+        self.end_play(self.natural_end(&play));
+    }
+
+    fn taking_part(&self, hosts: &[HostIx]) -> Vec<HostIx> {
+        hosts.iter().copied().filter(|host| self.roster.takes_part(*host)).collect()
+    }
+
+    fn natural_end(&self, play: &Play) -> PlayEnd {
+        let mut hosts = play.program.batches.iter().flatten().peekable();
+        let none_left = hosts.peek().is_some() && hosts.all(|host| self.roster.is_lost(*host));
+        if none_left { PlayEnd::NoHostsLeft } else { PlayEnd::Completed }
+    }
+
+    /// The batch is over: on to the next one, or whatever its end means for play and run.
+    fn end_batch(&mut self) {
+        let Some(batch) = self.course.batch.take() else { return };
+        let play = &batch.play.program;
+        self.commands.push_back(Command::Report(Notice::BatchFinished { play: play.play, batch: batch.place }));
+        let all_may_fail =
+            self.limits.continue_on_error || play.max_fail_percentage.is_some_and(|allowed| allowed >= Percent::ALL);
+        if let Some(end) = batch.ending().and_then(budget::Ending::play_end) {
+            self.course.stopped |= batch.ending().is_some_and(budget::Ending::is_failure);
+            self.end_play(end);
+        } else if batch.has_no_survivors() && !all_may_fail {
+            self.course.stopped = true;
+            self.end_play(PlayEnd::NoHostsLeft);
+        } else if let Some(end) = budget::stops_rolling(play, &self.limits, batch.tally) {
+            self.course.stopped = true;
+            self.end_play(end.play_end().unwrap_or(PlayEnd::FatalError));
+        }
+    }
+
+    fn end_play(&mut self, end: PlayEnd) {
+        let play = Arc::clone(&self.course.plays[self.course.play]);
+        if !self.course.stopped && end != PlayEnd::Cancelled {
+            for host in play.program.batches.iter().flatten() {
+                self.roster.finish_play(*host, self.course.play);
+            }
+        }
+        self.report(Notice::PlayFinished { play: play.program.play, end });
+        self.course.begun = false;
+        self.course.play += 1;
+        self.course.next_batch = 0;
+    }
+
+    /// Acts on a cancel, once for each reason; aborts what is in flight, once.
+    fn heed_cancel(&mut self) {
+        let Some((reason, first)) = self.gate.take_news() else { return };
+        self.report(Notice::Cancelling { reason });
+        if first {
+            self.stop_everything();
+        }
+    }
+
+    fn stop_everything(&mut self) {
+        self.timers.clear_all();
+        self.course.batch = None;
+        for host in self.in_flight.abort_all() {
+            self.commands.push_back(Command::Abort { host });
+        }
+    }
+
+    /// The run ends when the last answer is in.
+    fn finish_if_idle(&mut self) {
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        self.finished = true;
+        let cancelled: Option<CancelReason> = self.gate.reason();
+        if cancelled.is_some() && self.course.begun {
+            self.end_play(PlayEnd::Cancelled);
+        }
+        if cancelled.is_none() && !self.course.stopped {
+            self.roster.finish_all();
+        }
+        for host in self.roster.unfinished() {
+            self.roster.lose(host, HostState::Cancelled);
+            self.report(Notice::HostGone { host, state: HostState::Cancelled });
+        }
+        let end = RunEnd { hosts: self.roster.final_states(), cancelled, stopped_early: self.course.stopped };
+        self.report(Notice::RunFinished(end));
+    }
+}

@@ -1,0 +1,33 @@
+//! The handlers one host has been notified of, and how often each ran.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Handlers by their place in the play's list, which is the order they run in.
+#[derive(Debug, Default)]
+pub(super) struct Notified {
+    pending: BTreeSet<usize>,
+    runs: BTreeMap<usize, u32>,
+}
+
+impl Notified {
+    /// Notes that `handler` is to run at the next flush. Once is as good as many times.
+    pub(super) fn notify(&mut self, handler: usize) {
+        self.pending.insert(handler);
+    }
+
+    /// Notes that `handler` ran, well or not: it is pending no longer.
+    pub(super) fn ran(&mut self, handler: usize) {
+        self.pending.remove(&handler);
+        *self.runs.entry(handler).or_default() += 1;
+    }
+
+    /// How often `handler` ran on this host in this play.
+    pub(super) fn runs(&self, handler: usize) -> u32 {
+        self.runs.get(&handler).copied().unwrap_or_default()
+    }
+
+    /// Pending handlers from the place `first` on, in order.
+    pub(super) fn pending_from(&self, first: usize) -> impl Iterator<Item = usize> + '_ {
+        self.pending.range(first..).copied()
+    }
+}

@@ -1,0 +1,78 @@
+//! A play made ready to run: its program, and the answers that would take a search there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::TaskKind;
+use crate::plan::TaskId;
+
+use super::cursor::Stop;
+use super::program::{HostIx, OnFailure, PlayProgram, Step, StepKind, Strategy};
+
+/// Steps that travel together at most. A longer segment goes in several, so that neither its request nor the work that
+/// is lost with a connection grows without bound.
+pub const SEGMENT_STEPS_MAX: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Play {
+    pub(super) program: PlayProgram,
+    handlers: BTreeMap<TaskId, usize>,
+}
+
+impl Play {
+    /// Leaves out hosts the run does not have, and those the play has named before.
+    pub(super) fn new(mut program: PlayProgram, hosts: usize) -> Play {
+        let mut seen = BTreeSet::new();
+        for batch in &mut program.batches {
+            batch.retain(|host| host.index() < hosts && seen.insert(*host));
+        }
+        let mut handlers = BTreeMap::new();
+        for (place, handler) in program.handlers.iter().enumerate() {
+            handlers.entry(handler.task).or_insert(place);
+        }
+        Play { program, handlers }
+    }
+
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.program.steps
+    }
+
+    /// The place of a handler in the order of definition.
+    pub(super) fn handler(&self, task: TaskId) -> Option<usize> {
+        self.handlers.get(&task).copied()
+    }
+
+    pub(super) fn is_linear(&self) -> bool {
+        self.program.strategy == Strategy::Linear
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.program.strategy == Strategy::HostPinned
+    }
+
+    pub(super) fn task_at(&self, stop: Stop) -> (TaskId, TaskKind) {
+        match stop.handler {
+            None => (self.program.steps[stop.step].task, TaskKind::Task),
+            Some(handler) => (self.program.handlers[handler].task, TaskKind::Handler),
+        }
+    }
+
+    pub(super) fn on_failure_at(&self, stop: Stop) -> OnFailure {
+        match stop.handler {
+            None => self.program.steps[stop.step].on_failure,
+            Some(handler) => self.program.handlers[handler].on_failure,
+        }
+    }
+
+    /// The stops that may travel with `first` to `host`: `first` and what joins it.
+    pub(super) fn segment(&self, first: Stop, host: HostIx) -> Vec<Stop> {
+        let mut segment = vec![first];
+        if self.is_linear() || first.handler.is_some() {
+            return segment;
+        }
+        let joining = self.program.steps.iter().enumerate().skip(first.step + 1);
+        let joining = joining.take_while(|(_, step)| step.joins_segment && step.kind == StepKind::Task);
+        let here = joining.filter(|(_, step)| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
+        segment.extend(here.take(SEGMENT_STEPS_MAX - 1).map(|(place, _)| Stop::at_task(place)));
+        segment
+    }
+}

@@ -1,0 +1,393 @@
+//! Random fleets, random plays, random orders of events; every rule is held against every command (see `world`), and
+//! every run comes to its end. A failing case prints its log of events; the case itself is made of numbers only, so
+//! proptest's report of it is enough to run it again.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::world::World;
+use crate::event::CancelReason;
+use crate::plan::{PlayId, TaskId};
+use crate::scheduler::{
+    Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Outcome, Percent, PlayProgram, Program,
+    RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy as Pace, TransportFault, Verdict,
+};
+
+/// More events than any generated run can need.
+const EVENTS_MAX: usize = 20_000;
+
+/// Where the tasks of a play are numbered from, and its handlers from the middle.
+const IDS_PER_PLAY: u32 = 100;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_rule_holds_for_every_order_of_events_and_every_run_ends(program in program(), choices in choices()) {
+        Recording::of(program, Choices::from(choices));
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_commands(program in program(), choices in choices()) {
+        let recording = Recording::of(program.clone(), Choices::from(choices));
+        let mut scheduler = Scheduler::new(program);
+        let mut commands = drain(&mut scheduler);
+        for (event, now) in &recording.events {
+            scheduler.handle(event.clone(), *now);
+            commands.extend(drain(&mut scheduler));
+        }
+        prop_assert_eq!(commands, recording.commands);
+    }
+
+    #[test]
+    fn the_run_ends_when_and_only_when_an_error_budget_is_spent_whatever_the_failures_are(
+        hosts in 1..60u32, allowed in 0..=100u32, choices in choices(), free in any::<bool>(),
+    ) {
+        let mut play = one_step_play(hosts);
+        play.max_fail_percentage = Percent::new(f64::from(allowed));
+        play.strategy = if free { Pace::Free } else { Pace::Linear };
+        let limits = Limits { continue_on_error: true, ..limits(hosts) };
+        let program = Program { hosts: hosts as usize, plays: vec![play], limits };
+        let recording = Recording::of(program, Choices::of_answers(choices));
+        let failed = recording.world.failed_in_run.len() as u32;
+        let stopped = recording.world.end.as_ref().unwrap().stopped_early;
+        prop_assert_eq!(stopped, failed * 100 > allowed * hosts);
+    }
+
+    #[test]
+    fn any_soup_of_events_is_survived_and_the_run_still_ends(program in program(), soup in vec(any_event(), 0..200)) {
+        let mut scheduler = Scheduler::new(program.clone());
+        let mut world = World::new(program);
+        let mut now = RunTime::ZERO;
+        for event in soup {
+            drain(&mut scheduler).iter().for_each(|command| world.see(command));
+            world.hear(&event);
+            scheduler.handle(event, now);
+            now = now.after(Duration::from_millis(700));
+        }
+        let mut recording = Recording { events: Vec::new(), commands: Vec::new(), world };
+        recording.run(&mut scheduler, Choices::from(Vec::new()), now);
+    }
+}
+
+#[test]
+fn a_run_of_ten_thousand_hosts_and_a_hundred_tasks_is_brought_to_its_end() {
+    let (hosts, tasks) = (10_000, 100);
+    let mut play = one_step_play(hosts);
+    play.steps = (0..tasks).map(|task| step(TaskId(task))).collect();
+    let program =
+        Program { hosts: hosts as usize, plays: vec![play], limits: Limits { forks: forks(50), ..limits(hosts) } };
+    let mut scheduler = Scheduler::new(program);
+    let mut done = 0;
+    while !scheduler.is_finished() {
+        for command in drain(&mut scheduler) {
+            if let Command::Dispatch(dispatch) = command {
+                done += 1;
+                let outcome = Outcome::of(Verdict::Ok);
+                scheduler.handle(
+                    Event::Finished { host: dispatch.host, task: dispatch.work[0].task, outcome },
+                    RunTime::ZERO,
+                );
+            }
+        }
+    }
+    assert_eq!(done, hosts * tasks);
+    assert_eq!(scheduler.status(RunTime::ZERO).hosts.done, hosts as usize);
+}
+
+/// A run and what happened in it.
+struct Recording {
+    events: Vec<(Event, RunTime)>,
+    commands: Vec<Command>,
+    world: World,
+}
+
+impl Recording {
+    fn of(program: Program, choices: Choices) -> Recording {
+        let mut scheduler = Scheduler::new(program.clone());
+        let mut recording = Recording { events: Vec::new(), commands: Vec::new(), world: World::new(program) };
+        recording.run(&mut scheduler, choices, RunTime::ZERO);
+        recording
+    }
+
+    /// Answers commands as `choices` say until the run is over.
+    fn run(&mut self, scheduler: &mut Scheduler, mut choices: Choices, mut now: RunTime) {
+        let log = PrintOnPanic;
+        loop {
+            for command in drain(scheduler) {
+                log.note(format_args!("  {command:?}"));
+                self.world.see(&command);
+                self.commands.push(command);
+            }
+            self.world.check_status(&scheduler.status(now));
+            assert_eq!(self.world.end.is_some(), scheduler.is_finished());
+            if scheduler.is_finished() {
+                return;
+            }
+            assert!(self.events.len() < EVENTS_MAX, "the run does not end");
+            now = now.after(Duration::from_millis(choices.next().into()));
+            let event = self.next_event(&mut choices, scheduler.next_deadline(), &mut now);
+            log.note(format_args!("{:?} {event:?}", now.0));
+            self.world.hear(&event);
+            scheduler.handle(event.clone(), now);
+            self.events.push((event, now));
+        }
+    }
+
+    fn next_event(&self, choices: &mut Choices, deadline: Option<RunTime>, now: &mut RunTime) -> Event {
+        if let Some(event) = choices.operator() {
+            return event;
+        }
+        let due = deadline.is_some_and(|deadline| deadline <= *now);
+        let at_work: Vec<HostIx> = self.world.sent.keys().copied().collect();
+        if due || at_work.is_empty() {
+            if let Some(deadline) = deadline.filter(|_| !self.world.paused || due) {
+                *now = (*now).max(deadline);
+                return Event::DeadlineReached;
+            }
+            assert!(self.world.paused, "nothing is in flight, nothing is waited for, and the run is not over");
+            return Event::Resume;
+        }
+        let host = at_work[choices.next() as usize % at_work.len()];
+        let sent = &self.world.sent[&host];
+        choices.answer(host, sent.work[0].task, sent.aborted, &self.world.play_handlers())
+    }
+}
+
+impl World {
+    /// Handlers of the play that runs; none once a cancel ended it.
+    fn play_handlers(&self) -> Vec<TaskId> {
+        self.current_play().map(|play| play.handlers.iter().map(|handler| handler.task).collect()).unwrap_or_default()
+    }
+}
+
+/// Prints what was noted if the test panics while it is alive; proptest keeps quiet about passing cases.
+struct PrintOnPanic;
+
+impl PrintOnPanic {
+    fn note(&self, line: std::fmt::Arguments) {
+        println!("{line}");
+    }
+}
+
+/// Decisions of the fleet and the operator, from a list of numbers; when it is used up, all is well and goes in order.
+struct Choices {
+    numbers: std::vec::IntoIter<u8>,
+    operator: bool,
+}
+
+impl Choices {
+    fn from(numbers: Vec<u8>) -> Choices {
+        Choices { numbers: numbers.into_iter(), operator: true }
+    }
+
+    /// No operator interferes.
+    fn of_answers(numbers: Vec<u8>) -> Choices {
+        Choices { operator: false, ..Choices::from(numbers) }
+    }
+
+    fn next(&mut self) -> u8 {
+        self.numbers.next().unwrap_or_default()
+    }
+
+    fn operator(&mut self) -> Option<Event> {
+        if !self.operator {
+            return None;
+        }
+        match self.next() {
+            250 => Some(Event::Pause),
+            251 => Some(Event::Resume),
+            252 => Some(Event::DropHost(HostIx(u32::from(self.next() % 16)))),
+            253 => Some(Event::Cancel(reason(self.next()))),
+            254 => Some(Event::Unreachable {
+                host: HostIx(self.next().into()),
+                task: TaskId(self.next().into()),
+                fault: TransportFault::NotAccepted,
+            }),
+            255 => Some(Event::DeadlineReached),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, host: HostIx, task: TaskId, aborted: bool, handlers: &[TaskId]) -> Event {
+        let number = self.next();
+        if aborted && number < 128 {
+            return Event::Finished { host, task, outcome: Outcome::of(Verdict::Cancelled) };
+        }
+        let fault = match number {
+            200..=212 => Some(TransportFault::NotAccepted),
+            213..=218 => Some(TransportFault::Lost { repeatable: true }),
+            219..=222 => Some(TransportFault::Lost { repeatable: false }),
+            223..=224 => Some(TransportFault::Permanent),
+            _ => None,
+        };
+        match fault {
+            Some(fault) => Event::Unreachable { host, task, fault },
+            None => Event::Finished { host, task, outcome: self.outcome(number, handlers) },
+        }
+    }
+
+    fn outcome(&mut self, number: u8, handlers: &[TaskId]) -> Outcome {
+        let mut outcome = Outcome::of(match number {
+            0..=90 => Verdict::Ok,
+            91..=160 => Verdict::Changed,
+            161..=175 => Verdict::Skipped,
+            176..=190 => Verdict::Failed,
+            191..=199 => Verdict::TimedOut,
+            225..=230 => Verdict::NotRun,
+            231..=232 => Verdict::Cancelled,
+            _ => Verdict::Ok,
+        });
+        outcome.ignored = number % 3 == 0;
+        outcome.effect = match number {
+            240..=246 => Effect::EndHost,
+            247..=248 => Effect::EndBatch,
+            249..=250 => Effect::EndPlay,
+            251..=255 => Effect::ClearHostErrors,
+            _ => Effect::None,
+        };
+        if number > 90 && !handlers.is_empty() {
+            let count = self.next() % 4;
+            outcome.notified = (0..count).map(|_| handlers[self.next() as usize % handlers.len()]).collect();
+        }
+        outcome
+    }
+}
+
+fn drain(scheduler: &mut Scheduler) -> Vec<Command> {
+    std::iter::from_fn(|| scheduler.poll_command()).collect()
+}
+
+fn reason(number: u8) -> CancelReason {
+    let reasons =
+        [CancelReason::FailFast, CancelReason::ReportFailed, CancelReason::Requested, CancelReason::Interrupted];
+    reasons[number as usize % reasons.len()]
+}
+
+fn forks(forks: usize) -> NonZeroUsize {
+    NonZeroUsize::new(forks).unwrap()
+}
+
+fn limits(hosts: u32) -> Limits {
+    Limits {
+        forks: forks(hosts as usize),
+        fail_fast: false,
+        continue_on_error: false,
+        run_budget: None,
+        retry: RetryPolicy {
+            attempts_max: 3,
+            initial: Duration::from_secs(1),
+            multiplier: 2.0,
+            maximum: Duration::from_secs(60),
+            jitter: 0.5,
+            seed: 7,
+        },
+    }
+}
+
+fn step(task: TaskId) -> Step {
+    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, on_failure: OnFailure::default() }
+}
+
+fn one_step_play(hosts: u32) -> PlayProgram {
+    PlayProgram {
+        play: PlayId(0),
+        batches: vec![(0..hosts).map(HostIx).collect()],
+        strategy: Pace::Linear,
+        rolling: false,
+        steps: vec![step(TaskId(0))],
+        handlers: Vec::new(),
+        max_fail_percentage: None,
+        force_handlers: false,
+    }
+}
+
+fn choices() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..1_500)
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    (1..14u32).prop_flat_map(|hosts| {
+        let plays = vec(play(hosts), 0..4).prop_map(|plays| plays.into_iter().enumerate().map(numbered).collect());
+        let budget = option::weighted(0.2, 0..100u32);
+        (plays, 1..8usize, prop::bool::weighted(0.1), any::<bool>(), budget, 0..4u32).prop_map(
+            move |(plays, most, fail_fast, continue_on_error, budget, attempts_max)| {
+                let mut limits = limits(hosts);
+                limits.forks = forks(most);
+                limits.fail_fast = fail_fast;
+                limits.continue_on_error = continue_on_error;
+                limits.run_budget = budget.and_then(|percent| Percent::new(percent.into()));
+                limits.retry.attempts_max = attempts_max;
+                Program { hosts: hosts as usize, plays, limits }
+            },
+        )
+    })
+}
+
+/// Gives a play and its tasks numbers no other play has.
+fn numbered((place, mut play): (usize, PlayProgram)) -> PlayProgram {
+    play.play = PlayId(place as u32);
+    let first = place as u32 * IDS_PER_PLAY;
+    for (number, step) in (first..).zip(&mut play.steps) {
+        step.task = TaskId(number);
+    }
+    for (number, handler) in (first + IDS_PER_PLAY / 2..).zip(&mut play.handlers) {
+        handler.task = TaskId(number);
+    }
+    play
+}
+
+fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
+    let names = Just((0..hosts).map(HostIx).collect::<Vec<_>>()).prop_shuffle();
+    let pace = prop_oneof![3 => Just(Pace::Linear), 2 => Just(Pace::Free), 1 => Just(Pace::HostPinned)];
+    let handlers = vec(on_failure(), 0..5);
+    let budget = option::weighted(0.3, 0..=100u32);
+    (names, 1..=hosts as usize, pace, vec(some_step(hosts), 0..8), handlers, budget, any::<bool>(), any::<bool>())
+        .prop_map(|(names, serial, strategy, steps, handlers, budget, rolling, force_handlers)| PlayProgram {
+            play: PlayId(0),
+            batches: names.chunks(serial).map(<[HostIx]>::to_vec).collect(),
+            strategy,
+            rolling: rolling && strategy == Pace::Linear,
+            steps,
+            handlers: handlers.into_iter().map(|on_failure| HandlerStep { task: TaskId(0), on_failure }).collect(),
+            max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
+            force_handlers,
+        })
+}
+
+fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![5 => Just(StepKind::Task), 1 => Just(StepKind::FlushHandlers)];
+    let some = option::weighted(0.2, vec((0..hosts).prop_map(HostIx), 0..hosts as usize));
+    (kind, some, any::<bool>(), on_failure()).prop_map(|(kind, some, joins_segment, on_failure)| Step {
+        task: TaskId(0),
+        kind,
+        hosts: some.map(|hosts| hosts.into_iter().collect()),
+        joins_segment,
+        on_failure,
+    })
+}
+
+fn on_failure() -> impl Strategy<Value = OnFailure> {
+    (prop::bool::weighted(0.05), prop::bool::weighted(0.1))
+        .prop_map(|(any_errors_fatal, ignore_unreachable)| OnFailure { any_errors_fatal, ignore_unreachable })
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let host = (0..16u32).prop_map(HostIx);
+    let task = prop_oneof![0..8u32, 50..55u32, 100..108u32, Just(u32::MAX)].prop_map(TaskId);
+    let answer = (host.clone(), task, any::<u8>(), any::<u8>()).prop_map(|(host, task, number, more)| {
+        Choices::of_answers(vec![number, more]).answer(host, task, false, &[TaskId(50), TaskId(51), TaskId(9)])
+    });
+    prop_oneof![
+        30 => answer,
+        1 => Just(Event::DeadlineReached),
+        1 => Just(Event::Pause),
+        1 => Just(Event::Resume),
+        1 => host.prop_map(Event::DropHost),
+        1 => any::<u8>().prop_map(|number| Event::Cancel(reason(number))),
+    ]
+}

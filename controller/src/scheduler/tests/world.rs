@@ -1,0 +1,475 @@
+//! What the commands and events so far add up to, kept apart from the scheduler, and the rules that must hold for it
+//! after every command. Works for programs in which no task is named twice.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::event::{HostState, PlayEnd, TaskKind};
+use crate::plan::TaskId;
+use crate::scheduler::{
+    Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
+    Snapshot, StepKind, Strategy, TransportFault, Verdict, Work,
+};
+
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) work: VecDeque<Work>,
+    pub(super) attempt: u32,
+    pub(super) aborted: bool,
+    progressed: bool,
+}
+
+/// A host in the batch that runs.
+#[derive(Debug, Default)]
+struct Seen {
+    finished: BTreeSet<usize>,
+    pending: BTreeSet<usize>,
+    /// Handlers run since the last task.
+    flushed: Vec<usize>,
+    rounds: BTreeMap<TaskId, u32>,
+    left: bool,
+    retrying: Option<(TaskId, u32)>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    program: Program,
+    pub(super) sent: BTreeMap<HostIx, Sent>,
+    play: Option<usize>,
+    batch: BTreeMap<HostIx, Seen>,
+    batch_size: usize,
+    pub(super) lost: BTreeMap<HostIx, HostState>,
+    begun: BTreeSet<HostIx>,
+    failed_in_batch: BTreeSet<HostIx>,
+    pub(super) failed_in_run: BTreeSet<HostIx>,
+    last_task: Option<TaskId>,
+    fatal_at: Option<TaskId>,
+    ended_by_meta: bool,
+    no_more_plays: bool,
+    pub(super) paused: bool,
+    cancelled: bool,
+    pub(super) end: Option<RunEnd>,
+}
+
+impl World {
+    pub(super) fn new(program: Program) -> World {
+        World {
+            program,
+            sent: BTreeMap::new(),
+            play: None,
+            batch: BTreeMap::new(),
+            batch_size: 0,
+            lost: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            failed_in_batch: BTreeSet::new(),
+            failed_in_run: BTreeSet::new(),
+            last_task: None,
+            fatal_at: None,
+            ended_by_meta: false,
+            no_more_plays: false,
+            paused: false,
+            cancelled: false,
+            end: None,
+        }
+    }
+
+    /// Takes note of an event that is about to be handled.
+    pub(super) fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Finished { host, task, outcome } => self.hear_finished(*host, *task, outcome),
+            Event::Unreachable { host, task, fault } => self.hear_unreachable(*host, *task, *fault),
+            Event::DropHost(host) => {
+                if let Some(seen) = self.batch.get_mut(host) {
+                    seen.retrying = None;
+                    seen.left = true;
+                }
+            }
+            Event::DeadlineReached | Event::Cancel(_) | Event::Pause | Event::Resume => {}
+        }
+    }
+
+    fn hear_finished(&mut self, host: HostIx, task: TaskId, outcome: &Outcome) {
+        let Some(sent) = self.sent.get_mut(&host).filter(|sent| sent.work[0].task == task) else { return };
+        let first = !std::mem::replace(&mut sent.progressed, true);
+        let again = outcome.verdict == Verdict::NotRun && !first;
+        let good = matches!(outcome.verdict, Verdict::Ok | Verdict::Changed | Verdict::Skipped);
+        let ignored = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut) && outcome.ignored;
+        let leaves = good && matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
+        let work = sent.work.pop_front().unwrap();
+        let aborted = sent.aborted;
+        if sent.work.is_empty() || !(good || ignored) || leaves {
+            self.sent.remove(&host);
+        }
+        if aborted || again {
+            return;
+        }
+        self.through(host, work);
+        if outcome.verdict == Verdict::Changed {
+            let handlers: Vec<usize> = outcome.notified.iter().filter_map(|task| self.handler(*task)).collect();
+            self.batch.get_mut(&host).unwrap().pending.extend(handlers);
+        }
+        if !good && !ignored {
+            self.fail(host, task);
+        } else if good {
+            self.hear_effect(host, outcome.effect);
+        }
+    }
+
+    fn hear_effect(&mut self, host: HostIx, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::EndHost => self.batch.get_mut(&host).unwrap().left = true,
+            Effect::EndBatch | Effect::EndPlay => {
+                self.batch.get_mut(&host).unwrap().left = true;
+                self.ended_by_meta = true;
+            }
+            Effect::ClearHostErrors => {
+                for (host, seen) in &mut self.batch {
+                    match self.lost.get(host) {
+                        Some(HostState::Unreachable) => {
+                            self.lost.remove(host);
+                        }
+                        Some(HostState::Failed | HostState::Cancelled) if !seen.left => {
+                            self.lost.remove(host);
+                            seen.left = true;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault) {
+        let Some(sent) = self.sent.get(&host).filter(|sent| sent.work[0].task == task) else { return };
+        let (work, attempt, aborted) = (sent.work[0], sent.attempt, sent.aborted);
+        self.sent.remove(&host);
+        if aborted {
+            return;
+        }
+        let may_retry = matches!(fault, TransportFault::NotAccepted | TransportFault::Lost { repeatable: true });
+        if may_retry && attempt < self.program.limits.retry.attempts_max {
+            self.batch.get_mut(&host).unwrap().retrying = Some((task, attempt));
+            return;
+        }
+        self.through(host, work);
+        if !self.on_failure(work).ignore_unreachable {
+            self.fail(host, task);
+        }
+    }
+
+    fn through(&mut self, host: HostIx, work: Work) {
+        let (step, handler) = (self.step(work.task), self.handler(work.task));
+        let seen = self.batch.get_mut(&host).expect("work is only sent to the batch");
+        *seen.rounds.entry(work.task).or_default() += 1;
+        match work.kind {
+            TaskKind::Task => {
+                seen.finished.insert(step.unwrap());
+                seen.flushed.clear();
+            }
+            TaskKind::Handler => {
+                seen.pending.remove(&handler.unwrap());
+            }
+        }
+    }
+
+    fn fail(&mut self, host: HostIx, task: TaskId) {
+        let kind = if self.step(task).is_some() { TaskKind::Task } else { TaskKind::Handler };
+        if self.on_failure(Work { task, kind, round: 0 }).any_errors_fatal {
+            self.fatal_at.get_or_insert(task);
+        }
+        self.failed_in_batch.insert(host);
+        self.failed_in_run.insert(host);
+    }
+
+    /// Takes note of a command, and holds the rules against it.
+    pub(super) fn see(&mut self, command: &Command) {
+        assert!(self.end.is_none(), "{command:?} after the run's end");
+        match command {
+            Command::Dispatch(dispatch) => self.see_dispatch(dispatch),
+            Command::Abort { host } => {
+                let sent = self.sent.get_mut(host).expect("an abort is for work in flight");
+                assert!(!std::mem::replace(&mut sent.aborted, true), "aborted twice");
+            }
+            Command::Report(notice) => self.see_notice(notice),
+        }
+    }
+
+    fn see_notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::PlayStarted { play, .. } => {
+                assert!(!self.no_more_plays, "a play after one that ended the run");
+                assert!(self.batch.is_empty());
+                self.play = Some(play.index());
+            }
+            Notice::BatchStarted { hosts, .. } => {
+                assert!(self.batch.is_empty(), "two batches at once");
+                assert!(hosts.iter().all(|host| !self.lost.contains_key(host)), "a lost host in a batch");
+                self.batch = hosts.iter().map(|host| (*host, Seen::default())).collect();
+                self.batch_size = hosts.len();
+                self.failed_in_batch.clear();
+                (self.last_task, self.fatal_at, self.ended_by_meta) = (None, None, false);
+            }
+            Notice::BatchFinished { .. } => self.see_batch_finished(),
+            Notice::PlayFinished { end, .. } => self.see_play_finished(end),
+            Notice::HostGone { host, state } => {
+                assert!(self.lost.insert(*host, *state).is_none(), "{host:?} lost twice");
+            }
+            Notice::Cancelling { .. } => self.cancelled = true,
+            Notice::Paused => self.paused = true,
+            Notice::Resumed => self.paused = false,
+            Notice::RunFinished(end) => self.see_run_finished(end),
+            Notice::TaskStarted { hosts, .. } => assert!(*hosts > 0, "a banner for nobody"),
+            Notice::Retrying { .. } => {}
+        }
+    }
+
+    fn see_dispatch(&mut self, dispatch: &Dispatch) {
+        let (host, first) = (dispatch.host, dispatch.work[0]);
+        assert!(!self.cancelled, "dispatch after cancel");
+        assert!(!self.paused, "dispatch while paused");
+        let limits = &self.program.limits;
+        assert!(!limits.fail_fast || self.failed_in_run.is_empty(), "a start after fail-fast tripped");
+        assert!(!self.sent.contains_key(&host), "{host:?} has work already");
+        assert!(self.batch.contains_key(&host), "{host:?} is not in the batch");
+        assert!(self.sent.len() < limits.forks.get(), "more than `forks` hosts at work");
+        self.check_attempt(dispatch);
+        self.check_lost(host, first.kind);
+        self.check_ending(dispatch);
+        self.check_work(host, &dispatch.work);
+        if self.play().strategy == Strategy::Linear {
+            self.check_barrier(host, dispatch);
+        }
+        self.last_task = Some(first.task);
+        self.begun.insert(host);
+        let sent =
+            Sent { work: dispatch.work.clone().into(), attempt: dispatch.attempt, aborted: false, progressed: false };
+        self.sent.insert(host, sent);
+        let seen = self.batch.get_mut(&host).unwrap();
+        seen.retrying = None;
+        if self.play().strategy == Strategy::HostPinned {
+            let open = self.batch.iter().filter(|(host, seen)| self.begun.contains(host) && self.is_open(**host, seen));
+            assert!(open.count() <= self.program.limits.forks.get(), "a pinned host lost its slot");
+        }
+    }
+
+    fn check_attempt(&self, dispatch: &Dispatch) {
+        let expected = match self.batch[&dispatch.host].retrying {
+            Some((task, attempt)) => {
+                assert_eq!(dispatch.work[0].task, task, "a retry of something else");
+                attempt + 1
+            }
+            None => 1,
+        };
+        assert_eq!(dispatch.attempt, expected);
+        assert!(expected <= self.program.limits.retry.attempts_max.max(1));
+    }
+
+    fn check_lost(&self, host: HostIx, kind: TaskKind) {
+        let seen = &self.batch[&host];
+        match self.lost.get(&host) {
+            None if kind == TaskKind::Handler && seen.left => {
+                assert!(self.play().force_handlers, "a handler for a host that left");
+            }
+            None => assert!(!seen.left, "work for a host that left the play"),
+            Some(HostState::Failed | HostState::Cancelled) => {
+                assert!(self.play().force_handlers && kind == TaskKind::Handler, "work for a lost host");
+            }
+            Some(state) => panic!("work for a host that is {state:?}"),
+        }
+    }
+
+    fn check_ending(&self, dispatch: &Dispatch) {
+        let forced = dispatch.work[0].kind == TaskKind::Handler && self.play().force_handlers;
+        if forced {
+            return;
+        }
+        let linear = self.play().strategy == Strategy::Linear;
+        let under_way = if linear { self.last_task == Some(dispatch.work[0].task) } else { dispatch.attempt > 1 };
+        assert!(under_way || self.fatal_at.is_none(), "a new step after a fatal error");
+        assert!(under_way || !self.is_over_budget(), "a new step with the budget spent");
+        assert!(under_way || !self.ended_by_meta, "a new step after the batch was ended");
+    }
+
+    fn is_over_budget(&self) -> bool {
+        let limits = &self.program.limits;
+        let over = |allowed: Option<Percent>, failed: usize, of: usize| {
+            // By other arithmetic than the scheduler's: the generated percents are whole.
+            let whole = |percent: Percent| percent.to_string().trim_end_matches('%').parse::<usize>().unwrap();
+            allowed.is_some_and(|allowed| failed * 100 > whole(allowed) * of)
+        };
+        over(self.play().max_fail_percentage, self.failed_in_batch.len(), self.batch_size)
+            || over(limits.run_budget, self.failed_in_run.len(), self.program.hosts)
+    }
+
+    fn check_work(&mut self, host: HostIx, work: &[Work]) {
+        for (place, item) in work.iter().enumerate() {
+            assert_eq!(item.kind == TaskKind::Handler, self.step(item.task).is_none());
+            let seen = &self.batch[&host];
+            if item.kind == TaskKind::Handler {
+                assert_eq!(work.len(), 1, "handlers do not travel in segments");
+                assert_eq!(item.round, seen.rounds.get(&item.task).copied().unwrap_or_default());
+                self.check_handler(host, self.handler(item.task).unwrap());
+                continue;
+            }
+            let step = self.step(item.task).unwrap();
+            let steps = &self.play().steps;
+            assert!(steps[step].hosts.as_ref().is_none_or(|hosts| hosts.contains(host)), "not for this host");
+            assert!(!seen.finished.contains(&step), "a step twice on one host");
+            assert!(place == 0 || steps[step].joins_segment, "a step that may not join");
+            let behind = work[..place].iter().filter_map(|work| self.step(work.task)).collect::<BTreeSet<_>>();
+            for before in self.steps_of(host).filter(|before| *before < step) {
+                assert!(seen.finished.contains(&before) || behind.contains(&before), "a step left out");
+            }
+        }
+    }
+
+    fn check_handler(&mut self, host: HostIx, handler: usize) {
+        let retried = self.batch[&host].retrying.is_some();
+        let seen = &self.batch[&host];
+        assert!(seen.pending.contains(&handler), "a handler nobody notified");
+        if retried {
+            return;
+        }
+        let (flushes, at_end) = self.flushes_here(host, seen);
+        let times = seen.flushed.iter().filter(|ran| **ran == handler).count();
+        assert!(times < flushes, "a handler more than once in a flush");
+        let in_order = seen.flushed.last().is_none_or(|last| *last < handler);
+        assert!(in_order || flushes > 1 || at_end, "handlers out of order");
+        self.batch.get_mut(&host).unwrap().flushed.push(handler);
+    }
+
+    /// How many flushes there are between the host's last task and its next one, and whether the last is the batch's.
+    fn flushes_here(&self, host: HostIx, seen: &Seen) -> (usize, bool) {
+        let concerns = |step: &crate::scheduler::Step| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
+        let from = seen.finished.last().map_or(0, |last| last + 1);
+        let mut flushes = 0;
+        let mut at_end = true;
+        for step in self.play().steps[from..].iter().filter(|step| concerns(step)) {
+            match step.kind {
+                StepKind::FlushHandlers => flushes += 1,
+                StepKind::Task => {
+                    at_end = false;
+                    break;
+                }
+            }
+        }
+        let jumped = self.lost.contains_key(&host) || self.fatal_at.is_some() || self.is_over_budget();
+        (flushes + usize::from(at_end || jumped), at_end || jumped)
+    }
+
+    fn check_barrier(&self, host: HostIx, dispatch: &Dispatch) {
+        let task = dispatch.work[0].task;
+        for (other, sent) in self.sent.iter().filter(|(other, sent)| self.batch.contains_key(other) && !sent.aborted) {
+            assert_eq!(sent.work[0].task, task, "{other:?} is at another task than {host:?}");
+        }
+        let Some(step) = self.step(task) else { return };
+        for (other, seen) in &self.batch {
+            if seen.left || self.lost.contains_key(other) {
+                continue;
+            }
+            assert!(seen.retrying.is_none_or(|(retried, _)| retried == task), "{other:?} is still to try again");
+            for before in self.steps_of(*other).filter(|before| *before < step) {
+                assert!(seen.finished.contains(&before), "{other:?} has not finished the step before");
+            }
+        }
+    }
+
+    fn see_batch_finished(&mut self) {
+        let cut = self.fatal_at.is_some() || self.ended_by_meta || self.is_over_budget();
+        for (host, seen) in &self.batch {
+            assert!(self.sent.get(host).is_none_or(|sent| sent.aborted), "a batch over with work in flight");
+            if cut || seen.left || self.lost.contains_key(host) {
+                continue;
+            }
+            assert!(self.steps_of(*host).all(|step| seen.finished.contains(&step)), "{host:?} is not through");
+            assert!(seen.pending.iter().all(|handler| seen.flushed.contains(handler)), "a lost notification");
+        }
+        let survivors = self.batch.keys().any(|host| !self.lost.contains_key(host));
+        let failed_all = !survivors && self.failed_in_batch.len() == self.batch_size;
+        let allowed = self.program.limits.continue_on_error
+            || self.play().max_fail_percentage.is_some_and(|percent| percent >= Percent::ALL);
+        let rolling = self.play().rolling && !self.program.limits.continue_on_error;
+        self.no_more_plays = self.fatal_at.is_some()
+            || self.is_over_budget()
+            || !self.ended_by_meta && failed_all && !allowed
+            || rolling
+                && self.play().max_fail_percentage.is_none()
+                && !self.failed_in_batch.is_empty()
+                && !self.ended_by_meta;
+        self.batch.clear();
+    }
+
+    fn see_play_finished(&mut self, end: &PlayEnd) {
+        match end {
+            PlayEnd::BudgetExceeded { failed, hosts, .. } => {
+                assert!(self.no_more_plays && *failed > 0 && failed <= hosts);
+            }
+            PlayEnd::FatalError => assert!(self.fatal_at.is_some() && self.no_more_plays),
+            PlayEnd::Cancelled => assert!(self.cancelled),
+            PlayEnd::Completed | PlayEnd::Ended => assert!(!self.no_more_plays),
+            PlayEnd::NoHostsLeft => {}
+        }
+        self.play = None;
+        self.batch.clear();
+    }
+
+    fn see_run_finished(&mut self, end: &RunEnd) {
+        assert!(self.sent.is_empty(), "the run is over with work in flight");
+        assert_eq!(end.cancelled.is_some(), self.cancelled);
+        assert_eq!(end.hosts.len(), self.program.hosts);
+        for (place, state) in end.hosts.iter().enumerate() {
+            let host = HostIx(place as u32);
+            let begun = if self.begun.contains(&host) { HostState::Ok } else { HostState::NotStarted };
+            assert_eq!(*state, self.lost.get(&host).copied().unwrap_or(begun), "{host:?}");
+        }
+        self.end = Some(end.clone());
+    }
+
+    /// Counts add up, and say of whom something is running what is so.
+    pub(super) fn check_status(&self, status: &Snapshot) {
+        assert_eq!(status.hosts.total(), self.program.hosts, "{:?}", status.hosts);
+        let lost = |host: &HostIx| self.lost.contains_key(host);
+        assert_eq!(status.hosts.running, self.sent.keys().filter(|host| !lost(host)).count(), "{:?}", status.hosts);
+        let states = |state| self.lost.values().filter(|lost| **lost == state).count();
+        assert_eq!(status.hosts.failed, states(HostState::Failed));
+        assert_eq!(status.hosts.unreachable, states(HostState::Unreachable));
+        assert_eq!(status.hosts.cancelled, states(HostState::Cancelled));
+        assert_eq!(status.paused, self.paused);
+        assert_eq!(status.waited_for.len(), self.sent.len().min(crate::event::WAITED_FOR_MAX));
+    }
+
+    fn play(&self) -> &PlayProgram {
+        &self.program.plays[self.play.expect("a play runs")]
+    }
+
+    pub(super) fn current_play(&self) -> Option<&PlayProgram> {
+        self.play.map(|play| &self.program.plays[play])
+    }
+
+    fn is_open(&self, host: HostIx, seen: &Seen) -> bool {
+        let unfinished = self.steps_of(host).any(|step| !seen.finished.contains(&step));
+        unfinished && !seen.left && !self.lost.contains_key(&host)
+    }
+
+    fn steps_of(&self, host: HostIx) -> impl Iterator<Item = usize> + '_ {
+        let steps = self.play().steps.iter().enumerate();
+        let tasks = steps.filter(|(_, step)| step.kind == StepKind::Task);
+        let here = tasks.filter(move |(_, step)| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
+        here.map(|(place, _)| place)
+    }
+
+    fn step(&self, task: TaskId) -> Option<usize> {
+        self.play().steps.iter().position(|step| step.task == task)
+    }
+
+    fn handler(&self, task: TaskId) -> Option<usize> {
+        self.play().handlers.iter().position(|handler| handler.task == task)
+    }
+
+    fn on_failure(&self, work: Work) -> OnFailure {
+        match self.step(work.task) {
+            Some(step) => self.play().steps[step].on_failure,
+            None => self.play().handlers[self.handler(work.task).unwrap()].on_failure,
+        }
+    }
+}
