@@ -182,9 +182,9 @@ impl Batch {
         self.set(rank, Doing::Out);
     }
 
-    /// The operator gives the host up. One that is out already is none of the batch's business.
+    /// The operator gives the host up, for good. One that is through already is none of the batch's business.
     pub(super) fn drop_host(&mut self, rank: usize) {
-        if self.lanes[rank].doing != Doing::Out {
+        if !self.lanes[rank].is_through() {
             self.lanes[rank].dropped = true;
             self.set(rank, Doing::Out);
         }
@@ -197,10 +197,13 @@ impl Batch {
         left.into_iter().map(|host| (host, through(host))).collect()
     }
 
-    /// Forgives every lost host. Those that were unreachable go on where they were lost. Gives all of them, in order.
+    /// Forgives every lost host the operator has not given up. Those that were unreachable go on where they were lost. Gives all of them, in order.
     pub(super) fn forgive(&mut self) -> Vec<HostIx> {
         let mut forgiven = Vec::new();
         for rank in 0..self.lanes.len() {
+            if self.lanes[rank].dropped {
+                continue;
+            }
             let Some(state) = self.lanes[rank].lost.take() else { continue };
             forgiven.push(self.lanes[rank].host);
             if state == HostState::Unreachable && self.lanes[rank].stop.is_some() {
@@ -215,7 +218,7 @@ impl Batch {
         self.lanes.iter().filter(|lane| lane.lost.is_none() && !lane.dropped).map(|lane| lane.host)
     }
 
-    /// Some host failed and no other is left. Hosts given up by the operator say nothing either way.
+    /// Some host failed and no other is left. Hosts given up by the operator before that say nothing either way.
     pub(super) fn has_no_survivors(&self) -> bool {
         self.survivors().next().is_none() && self.lanes.iter().any(|lane| lane.lost.is_some())
     }

@@ -116,10 +116,10 @@ impl Recording {
 
     /// Answers commands as `choices` say until the run is over.
     fn run(&mut self, scheduler: &mut Scheduler, mut choices: Choices, mut now: RunTime) {
-        let log = PrintOnPanic;
+        let mut log = Log::default();
         loop {
             for command in drain(scheduler) {
-                log.note(format_args!("  {command:?}"));
+                log.0.push(format!("    {command:?}"));
                 self.world.see(&command);
                 self.commands.push(command);
             }
@@ -131,7 +131,7 @@ impl Recording {
             assert!(self.events.len() < EVENTS_MAX, "the run does not end");
             now = now.after(Duration::from_millis(choices.next().into()));
             let event = self.next_event(&mut choices, scheduler.next_deadline(), &mut now);
-            log.note(format_args!("{:?} {event:?}", now.0));
+            log.0.push(format!("{:?} {event:?}", now.0));
             self.world.hear(&event);
             scheduler.handle(event.clone(), now);
             self.events.push((event, now));
@@ -165,12 +165,16 @@ impl World {
     }
 }
 
-/// Prints what was noted if the test panics while it is alive; proptest keeps quiet about passing cases.
-struct PrintOnPanic;
+/// Events and commands in their order, printed if the test panics while it is alive: of all cases that proptest tries, the
+/// failing ones tell their story, the smallest last.
+#[derive(Default)]
+struct Log(Vec<String>);
 
-impl PrintOnPanic {
-    fn note(&self, line: std::fmt::Arguments) {
-        println!("{line}");
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- events, and the commands they led to ---\n{}", self.0.join("\n"));
+        }
     }
 }
 

@@ -26,6 +26,8 @@ struct Seen {
     /// Handlers run since the last task.
     flushed: Vec<usize>,
     rounds: BTreeMap<TaskId, u32>,
+    begun: bool,
+    dropped: bool,
     left: bool,
     retrying: Option<(TaskId, u32)>,
 }
@@ -44,6 +46,7 @@ pub(super) struct World {
     last_task: Option<TaskId>,
     fatal_at: Option<TaskId>,
     ended_by_meta: bool,
+    play_ended_by_meta: bool,
     no_more_plays: bool,
     pub(super) paused: bool,
     cancelled: bool,
@@ -65,6 +68,7 @@ impl World {
             last_task: None,
             fatal_at: None,
             ended_by_meta: false,
+            play_ended_by_meta: false,
             no_more_plays: false,
             paused: false,
             cancelled: false,
@@ -81,6 +85,7 @@ impl World {
                 if let Some(seen) = self.batch.get_mut(host) {
                     seen.retrying = None;
                     seen.left = true;
+                    seen.dropped = true;
                 }
             }
             Event::DeadlineReached | Event::Cancel(_) | Event::Pause | Event::Resume => {}
@@ -95,6 +100,7 @@ impl World {
         let ignored = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut) && outcome.ignored;
         let leaves = good && matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
         let work = sent.work.pop_front().unwrap();
+        sent.attempt = 1;
         let aborted = sent.aborted;
         if sent.work.is_empty() || !(good || ignored) || leaves {
             self.sent.remove(&host);
@@ -121,14 +127,17 @@ impl World {
             Effect::EndBatch | Effect::EndPlay => {
                 self.batch.get_mut(&host).unwrap().left = true;
                 self.ended_by_meta = true;
+                self.play_ended_by_meta |= effect == Effect::EndPlay;
             }
             Effect::ClearHostErrors => {
-                for (host, seen) in &mut self.batch {
+                for (host, seen) in self.batch.iter_mut().filter(|(_, seen)| !seen.dropped) {
                     match self.lost.get(host) {
                         Some(HostState::Unreachable) => {
                             self.lost.remove(host);
+                            // It comes back without the slot it had.
+                            seen.begun = false;
                         }
-                        Some(HostState::Failed | HostState::Cancelled) if !seen.left => {
+                        Some(HostState::Failed | HostState::Cancelled) => {
                             self.lost.remove(host);
                             seen.left = true;
                         }
@@ -207,7 +216,8 @@ impl World {
                 self.batch = hosts.iter().map(|host| (*host, Seen::default())).collect();
                 self.batch_size = hosts.len();
                 self.failed_in_batch.clear();
-                (self.last_task, self.fatal_at, self.ended_by_meta) = (None, None, false);
+                (self.last_task, self.fatal_at) = (None, None);
+                (self.ended_by_meta, self.play_ended_by_meta) = (false, false);
             }
             Notice::BatchFinished { .. } => self.see_batch_finished(),
             Notice::PlayFinished { end, .. } => self.see_play_finished(end),
@@ -246,8 +256,9 @@ impl World {
         self.sent.insert(host, sent);
         let seen = self.batch.get_mut(&host).unwrap();
         seen.retrying = None;
+        seen.begun = true;
         if self.play().strategy == Strategy::HostPinned {
-            let open = self.batch.iter().filter(|(host, seen)| self.begun.contains(host) && self.is_open(**host, seen));
+            let open = self.batch.iter().filter(|(host, seen)| seen.begun && self.is_open(**host, seen));
             assert!(open.count() <= self.program.limits.forks.get(), "a pinned host lost its slot");
         }
     }
@@ -353,7 +364,7 @@ impl World {
                 }
             }
         }
-        let jumped = self.lost.contains_key(&host) || self.fatal_at.is_some() || self.is_over_budget();
+        let jumped = seen.left || self.lost.contains_key(&host) || self.fatal_at.is_some() || self.is_over_budget();
         (flushes + usize::from(at_end || jumped), at_end || jumped)
     }
 
@@ -362,7 +373,8 @@ impl World {
         for (other, sent) in self.sent.iter().filter(|(other, sent)| self.batch.contains_key(other) && !sent.aborted) {
             assert_eq!(sent.work[0].task, task, "{other:?} is at another task than {host:?}");
         }
-        let Some(step) = self.step(task) else { return };
+        // Hosts that come back while a step runs are behind it; they catch up before the next one begins.
+        let Some(step) = self.step(task).filter(|_| self.last_task != Some(task)) else { return };
         for (other, seen) in &self.batch {
             if seen.left || self.lost.contains_key(other) {
                 continue;
@@ -386,16 +398,12 @@ impl World {
         }
         let survivors = self.batch.keys().any(|host| !self.lost.contains_key(host));
         let failed_all = !survivors && self.failed_in_batch.len() == self.batch_size;
-        let allowed = self.program.limits.continue_on_error
-            || self.play().max_fail_percentage.is_some_and(|percent| percent >= Percent::ALL);
-        let rolling = self.play().rolling && !self.program.limits.continue_on_error;
-        self.no_more_plays = self.fatal_at.is_some()
-            || self.is_over_budget()
-            || !self.ended_by_meta && failed_all && !allowed
-            || rolling
-                && self.play().max_fail_percentage.is_none()
-                && !self.failed_in_batch.is_empty()
-                && !self.ended_by_meta;
+        let limits = &self.program.limits;
+        let budget = self.play().max_fail_percentage;
+        let may_all_fail = limits.continue_on_error || budget.is_some_and(|percent| percent >= Percent::ALL);
+        let rolling = self.play().rolling && !limits.continue_on_error && budget.is_none();
+        let spoilt = failed_all && !may_all_fail || rolling && !self.failed_in_batch.is_empty();
+        self.no_more_plays = self.fatal_at.is_some() || self.is_over_budget() || spoilt && !self.play_ended_by_meta;
         self.batch.clear();
     }
 
@@ -447,7 +455,8 @@ impl World {
     }
 
     fn is_open(&self, host: HostIx, seen: &Seen) -> bool {
-        let unfinished = self.steps_of(host).any(|step| !seen.finished.contains(&step));
+        let ending = self.ended_by_meta || self.fatal_at.is_some() || self.is_over_budget();
+        let unfinished = !ending && self.steps_of(host).any(|step| !seen.finished.contains(&step));
         unfinished && !seen.left && !self.lost.contains_key(&host)
     }
 
