@@ -1,10 +1,13 @@
 //! The native modules, one file each.
 
+mod blockinfile;
 mod command;
 mod copy;
+mod lineinfile;
 mod ping;
 mod program;
 mod raw;
+mod replace;
 mod script;
 mod shell;
 mod wait_for;
@@ -13,10 +16,13 @@ use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
 pub static MODULES: &[&dyn AnyModule] = &[
+    &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
+    &lineinfile::LineInFile,
     &ping::Ping,
     &raw::Raw,
+    &replace::Replace,
     &script::Script,
     &shell::Shell,
     &wait_for::WaitFor,
