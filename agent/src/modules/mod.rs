@@ -3,6 +3,7 @@
 mod blockinfile;
 mod command;
 mod copy;
+mod file;
 mod lineinfile;
 mod ping;
 mod program;
