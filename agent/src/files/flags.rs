@@ -139,10 +139,7 @@ pub(crate) fn relabel(node: &Node, wanted: &Context, check: bool) -> Result<Opti
             "the policy's default context of {path} is not known to the agent: run restorecon, or name the context"
         )));
     }
-    let mut current = vec![0; CONTEXT_BYTES_MAX];
-    let len = getxattr(node.proc_path(), SELINUX_ATTRIBUTE, &mut current[..])
-        .doing(|| format!("read the SELinux context of {path}"))?;
-    let before = String::from_utf8_lossy(&current[..len]).trim_end_matches('\0').to_owned();
+    let before = read_context(node).doing(|| format!("read the SELinux context of {path}"))?;
     let after = wanted.applied(&before);
     if before == after {
         return Ok(None);
@@ -152,6 +149,17 @@ pub(crate) fn relabel(node: &Node, wanted: &Context, check: bool) -> Result<Opti
             .doing(|| format!("set the SELinux context of {path} to {after}"))?;
     }
     Ok(Some((before, after)))
+}
+
+/// The context a file carries, if it carries one.
+pub(crate) fn context(node: &Node) -> Option<String> {
+    read_context(node).ok()
+}
+
+fn read_context(node: &Node) -> rustix::io::Result<String> {
+    let mut context = vec![0; CONTEXT_BYTES_MAX];
+    let len = getxattr(node.proc_path(), SELINUX_ATTRIBUTE, &mut context[..])?;
+    Ok(String::from_utf8_lossy(&context[..len]).trim_end_matches('\0').to_owned())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod blockinfile;
 mod command;
 mod copy;
 mod file;
+mod find;
 mod lineinfile;
 mod ping;
 mod program;
@@ -11,6 +12,9 @@ mod raw;
 mod replace;
 mod script;
 mod shell;
+mod slurp;
+mod stat;
+mod tempfile;
 mod wait_for;
 
 use crate::module::AnyModule;
