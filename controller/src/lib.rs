@@ -12,4 +12,3 @@ pub mod report;
 pub mod scheduler;
 pub mod template;
 pub mod vars;
-//! The controller as a library: inputs, templates, scheduling and dispatch.
