@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod blobs;
 pub mod cli;
 pub mod config;
+pub mod facts;
 mod files;
 pub mod fnmatch;
 pub mod module;

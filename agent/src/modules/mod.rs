@@ -11,6 +11,7 @@ mod program;
 mod raw;
 mod replace;
 mod script;
+mod setup;
 mod shell;
 mod slurp;
 mod stat;
@@ -29,6 +30,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &raw::Raw,
     &replace::Replace,
     &script::Script,
+    &setup::Setup,
     &shell::Shell,
     &wait_for::WaitFor,
     &program::Program,
