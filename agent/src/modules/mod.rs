@@ -5,6 +5,7 @@ mod command;
 mod copy;
 mod file;
 mod find;
+mod group;
 mod lineinfile;
 mod ping;
 mod program;
@@ -16,6 +17,7 @@ mod shell;
 mod slurp;
 mod stat;
 mod tempfile;
+mod user;
 mod wait_for;
 
 use crate::module::AnyModule;
@@ -25,6 +27,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
+    &group::Group,
     &lineinfile::LineInFile,
     &ping::Ping,
     &raw::Raw,
@@ -32,6 +35,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &script::Script,
     &setup::Setup,
     &shell::Shell,
+    &user::User,
     &wait_for::WaitFor,
     &program::Program,
 ];
