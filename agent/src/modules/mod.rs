@@ -3,6 +3,7 @@
 mod blockinfile;
 mod command;
 mod copy;
+mod cron;
 mod file;
 mod find;
 mod group;
@@ -27,6 +28,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
+    &cron::Cron,
     &group::Group,
     &lineinfile::LineInFile,
     &ping::Ping,
