@@ -9,30 +9,26 @@ use super::session::{Session, registry};
 use super::settings::Settings;
 use super::{CliError, chain, init_logging, inventory};
 use crate::exit_code::ExitCode;
-use crate::input::inventory::{Inventory, patterns};
+use crate::input::inventory::{self as patterns, Inventory};
 use crate::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
 use crate::template::{Authored, Templar};
 
 pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
-    let settings =
-        Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
+    let settings = Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
     init_logging(settings.log_level.as_deref())?;
     let registry = registry(&settings)?;
     let (inventory, is_lab) = match args.common.lab {
         Some(count) => (lab_inventory(count.max(1))?, true),
         None if settings.inventory.is_empty() => {
-            return Err(CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet")));
+            return Err(
+                CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet"))
+            );
         }
         None => (inventory::load(&settings.inventory)?, false),
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
-    let module = registry.find(&args.module).ok_or_else(|| {
-        let nearest = rustle_agent::module::args::nearest(&args.module, registry.names());
-        CliError::input(format!("there is no module `{}`", args.module))
-            .hint(nearest.map(|name| format!("did you mean `{name}`?")))
-    })?;
-    let task_args = crate::input::key_value::task_args(&args.args, module.is_free_form())
+    let task_args = crate::input::from_text(&args.module, &args.args, &registry)
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
     let plan = plan(&args.module, task_args, hosts);
     super::plan::check_modules(&plan, &registry)?;

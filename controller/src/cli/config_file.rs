@@ -99,8 +99,10 @@ impl ConfigFile {
 fn read(path: &Path) -> Result<ConfigFile, ConfigFileError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigFileError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text)
-        .map_err(|error| ConfigFileError::Parse { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })
+    toml::from_str(&text).map_err(|error| ConfigFileError::Parse {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
 }
 
 fn standard_places() -> Vec<PathBuf> {

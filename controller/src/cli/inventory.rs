@@ -3,7 +3,7 @@
 use super::args::InventoryArgs;
 use super::{CliError, chain, print};
 use crate::exit_code::ExitCode;
-use crate::input::inventory::{GroupId, Inventory, Limits, patterns, show};
+use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits, show};
 
 pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
     let inventory = load(&args.inventory)?;
@@ -11,9 +11,8 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
         patterns::limit(&inventory, pattern).map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
     }
     if let Some(name) = &args.host {
-        let host = inventory.host_id(name).ok_or_else(|| {
-            CliError::input(format!("host `{name}` is not in the inventory"))
-        })?;
+        let host =
+            inventory.host_id(name).ok_or_else(|| CliError::input(format!("host `{name}` is not in the inventory")))?;
         return print(&show::host(&inventory, host));
     }
     if args.graph {

@@ -3,6 +3,7 @@
 mod adhoc;
 pub mod args;
 mod config_file;
+mod dry_run;
 mod extra_vars;
 mod inventory;
 mod lab;

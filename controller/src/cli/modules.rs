@@ -62,11 +62,7 @@ impl ModuleExecutor for ProgramModule {
         Ok(())
     }
 
-    fn execute<'a>(
-        &'a self,
-        args: Map,
-        cx: &'a mut ExecutionContext<'_>,
-    ) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
         async move {
             let mut call: Map = [("args".to_owned(), Value::Map(args))].into();
             if let Err(message) = crate::actions::put_file(&mut call, &self.path, cx.blobs).await {

@@ -117,8 +117,7 @@ impl Session {
         if dialer.buffers().are_small() {
             tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
         }
-        let session =
-            SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: self.settings.on_disconnect };
+        let session = SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: self.settings.on_disconnect };
         let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
         Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
     }
@@ -188,14 +187,15 @@ pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
 
 pub(super) fn load_identity(folder: &Path) -> Result<LoadedIdentity, CliError> {
     let identity = LoadedIdentity::load(&IdentityFiles::in_dir(folder)).map_err(|error| {
-        CliError::input(format!("cannot use the identity in {}: {}", folder.display(), chain(&error))).hint(Some(
-            "`rustle-exec pki issue controller NAME` makes one; give its folder with --identity DIR",
-        ))
+        CliError::input(format!("cannot use the identity in {}: {}", folder.display(), chain(&error)))
+            .hint(Some("`rustle-exec pki issue controller NAME` makes one; give its folder with --identity DIR"))
     })?;
     match identity.problem_at(rustls::pki_types::UnixTime::now()) {
         None => Ok(identity),
-        Some(problem) => Err(CliError::input(format!("the identity in {} would be refused: {problem}", folder.display()))
-            .hint(Some("`rustle-exec pki renew NAME` makes a new certificate"))),
+        Some(problem) => {
+            Err(CliError::input(format!("the identity in {} would be refused: {problem}", folder.display()))
+                .hint(Some("`rustle-exec pki renew NAME` makes a new certificate")))
+        }
     }
 }
 
@@ -233,8 +233,9 @@ impl Links for Ways {
             _ if self.all_local || self.local_hosts.contains(host) => self.local.link(host),
             Some(agents) => agents.link(host),
             // Delegated to a host that is in no play of a run without agents.
-            None => std::future::ready(Err(LinkError::lasting(format!("host `{host}` is not reached by this run"))))
-                .boxed(),
+            None => {
+                std::future::ready(Err(LinkError::lasting(format!("host `{host}` is not reached by this run")))).boxed()
+            }
         }
     }
 }
@@ -278,7 +279,8 @@ impl ThrowAway {
             .tempdir()
             .map_err(|error| CliError::own(format!("cannot make a folder for the lab: {error}")))?;
         let hosts: Vec<HostName> = plan.hosts().into_iter().cloned().collect();
-        let lab = Lab::start(dir.path(), &hosts, &LabOptions::default()).map_err(|error| CliError::own(chain(&error)))?;
+        let lab =
+            Lab::start(dir.path(), &hosts, &LabOptions::default()).map_err(|error| CliError::own(chain(&error)))?;
         Ok(ThrowAway { lab, _dir: dir })
     }
 }

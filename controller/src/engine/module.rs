@@ -11,6 +11,7 @@ use rustle_protocol::value::Map;
 
 use super::context::ExecutionContext;
 use super::error::Stop;
+use crate::plan::check::{ModuleCatalog, ModuleInfo};
 
 /// What the engine runs for a task's module. Register your own with [`Registry::register`].
 pub trait ModuleExecutor: Send + Sync {
@@ -26,11 +27,6 @@ pub trait ModuleExecutor: Send + Sync {
     /// Names and types of the arguments, for checks before anything runs; empty for "anything goes".
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         &[]
-    }
-
-    /// Whether the task may give one piece of text instead of named arguments; it arrives as `_raw_params`.
-    fn is_free_form(&self) -> bool {
-        self.arg_groups().iter().copied().flatten().any(|spec| spec.name == "_raw_params")
     }
 
     /// # Errors
@@ -124,6 +120,17 @@ impl Registry {
     /// Every name a task may use, sorted, without its collection.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.modules.keys().map(String::as_str)
+    }
+}
+
+impl ModuleCatalog for Registry {
+    fn find(&self, name: &str) -> Option<ModuleInfo> {
+        let groups = Registry::find(self, name)?.arg_groups();
+        Some(ModuleInfo { groups, any_arguments: groups.is_empty() })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        Registry::names(self).collect()
     }
 }
 

@@ -47,6 +47,23 @@ pub(super) fn convert(
     Ok(args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect())
 }
 
+/// A task's arguments as an operator types them: `key=value ...`, a command line, or a JSON object.
+///
+/// # Errors
+/// As [`convert`], and JSON that is none.
+pub fn from_text(module: &str, text: &str, catalog: &dyn ModuleCatalog) -> Result<IndexMap<String, Authored>, String> {
+    let trimmed = text.trim();
+    // `{{ x }}` begins a command line, not an object.
+    let args = if trimmed.is_empty() {
+        Map::new()
+    } else if trimmed.starts_with('{') && !trimmed.starts_with("{{") {
+        serde_json::from_str(trimmed).map_err(|error| format!("looks like JSON and is not: {error}"))?
+    } else {
+        Map::from([("_raw_params".to_owned(), Value::from(text))])
+    };
+    convert(module, &args, catalog)
+}
+
 fn split_raw(module: &str, raw: Value) -> Result<Map, String> {
     let text = match raw {
         Value::Null => return Ok(Map::new()),

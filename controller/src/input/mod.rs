@@ -14,7 +14,10 @@ mod rustle_plan;
 pub mod source;
 pub mod yaml;
 
+pub use arguments::from_text;
 pub use error::InputError;
 pub use load::{LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource, check_hosts, load};
+
+pub use rustle_plan::schema as plan_schema;
 
 use load::Context;

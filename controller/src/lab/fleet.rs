@@ -142,10 +142,8 @@ fn end(process: &mut Child, until: Instant) {
     let Some(pid) = rustix::process::Pid::from_raw(process.id().cast_signed()) else { return };
     if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = rustix::time::Timespec {
-            tv_sec: left.as_secs().cast_signed(),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout =
+            rustix::time::Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
         let _ = rustix::event::poll(&mut fds, Some(&timeout));
     }

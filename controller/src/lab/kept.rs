@@ -99,8 +99,7 @@ fn open(pid: u32, dir: &Path) -> Option<std::os::fd::OwnedFd> {
 
 fn ended_by(process: &std::os::fd::OwnedFd, until: Instant) -> bool {
     let left = until.saturating_duration_since(Instant::now());
-    let timeout =
-        rustix::time::Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+    let timeout = rustix::time::Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
     let mut fds = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
     matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..))
 }

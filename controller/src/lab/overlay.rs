@@ -43,7 +43,8 @@ fn enter_root(dir: &Path, hostname: Option<&str>) -> Result<(), Step> {
     if let Some(name) = hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(step("set the host name"))?;
     }
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(step("make mounts private"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(step("make mounts private"))?;
     std::fs::create_dir_all(dir).map_err(|error| ("make the folder", error))?;
     mount("tmpfs", dir, "tmpfs", MountFlags::NOSUID, None).map_err(step("mount memory"))?;
     let [upper, work, root] = ["upper", "work", "root"].map(|name| dir.join(name));
@@ -52,7 +53,8 @@ fn enter_root(dir: &Path, hostname: Option<&str>) -> Result<(), Step> {
     }
     let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
     let options = std::ffi::CString::new(options).map_err(|error| ("name the overlay", io::Error::other(error)))?;
-    mount("overlay", &root, "overlay", MountFlags::empty(), Some(options.as_c_str())).map_err(step("mount the overlay"))?;
+    mount("overlay", &root, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        .map_err(step("mount the overlay"))?;
     for name in ["proc", "sys", "dev"] {
         let target = root.join(name);
         mount_bind_recursive(Path::new("/").join(name), &target).map_err(step("mount /proc, /sys and /dev"))?;

@@ -258,3 +258,8 @@ fn risk(risk: RiskFile) -> Risk {
         RiskFile::Critical => Risk::Critical,
     }
 }
+
+/// The JSON schema of a plan, from the types that read it. Fields it does not name are ignored.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(model::PlanFile).to_value()
+}

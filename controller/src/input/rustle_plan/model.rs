@@ -2,10 +2,12 @@
 
 use rustle_protocol::HostName;
 use rustle_protocol::value::Map;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(title = "Plan of rustle-plan, as rustle-exec reads it")]
 pub(super) struct PlanFile {
     #[serde(deserialize_with = "or_default")]
     pub(super) metadata: Metadata,
@@ -13,14 +15,14 @@ pub(super) struct PlanFile {
     pub(super) plays: Vec<PlayFile>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct Metadata {
     #[serde(deserialize_with = "or_default")]
     pub(super) planning_options: PlanningOptions,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct PlanningOptions {
     pub(super) limit: Option<String>,
@@ -35,7 +37,7 @@ pub(super) struct PlanningOptions {
     pub(super) forks: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct PlayFile {
     #[serde(default)]
     pub(super) play_id: Option<String>,
@@ -45,6 +47,7 @@ pub(super) struct PlayFile {
     pub(super) strategy: StrategyFile,
     #[serde(default)]
     pub(super) serial: Option<u32>,
+    #[schemars(with = "Vec<String>")]
     #[serde(default, deserialize_with = "or_default")]
     pub(super) hosts: Vec<HostName>,
     #[serde(default, deserialize_with = "or_default")]
@@ -53,7 +56,7 @@ pub(super) struct PlayFile {
     pub(super) handlers: Vec<HandlerFile>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(super) enum StrategyFile {
     #[default]
     Linear,
@@ -66,9 +69,10 @@ pub(super) enum StrategyFile {
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct BatchFile {
     pub(super) batch_id: String,
+    #[schemars(with = "Vec<String>")]
     #[serde(default, deserialize_with = "or_default")]
     pub(super) hosts: Vec<HostName>,
     #[serde(default, deserialize_with = "or_default")]
@@ -77,14 +81,16 @@ pub(super) struct BatchFile {
     pub(super) dependencies: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct TaskFile {
     pub(super) task_id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
     pub(super) module: String,
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     #[serde(default, deserialize_with = "or_default")]
     pub(super) args: Map,
+    #[schemars(with = "Vec<String>")]
     #[serde(default, deserialize_with = "or_default")]
     pub(super) hosts: Vec<HostName>,
     #[serde(default, deserialize_with = "or_default")]
@@ -100,12 +106,13 @@ pub(super) struct TaskFile {
     pub(super) risk_level: Option<RiskFile>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct HandlerFile {
     pub(super) handler_id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
     pub(super) module: String,
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     #[serde(default, deserialize_with = "or_default")]
     pub(super) args: Map,
     #[serde(default, deserialize_with = "or_default")]
@@ -113,7 +120,7 @@ pub(super) struct HandlerFile {
     pub(super) execution_order: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 pub(super) enum Condition {
     When { expression: String },
     Tag { tags: Vec<String> },
@@ -122,7 +129,7 @@ pub(super) enum Condition {
     SkipTag { tags: Vec<String> },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(super) enum RiskFile {
     Low,
     Medium,

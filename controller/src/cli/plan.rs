@@ -1,0 +1,170 @@
+//! `rustle-exec [OPTIONS] PLAN`: reads everything, checks everything, then runs.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::adhoc::lab_inventory;
+use super::args::{ConnectionPlugin, GatherFacts, PlanArgs};
+use super::config_file::ConfigFile;
+use super::session::{Session, registry};
+use super::settings::Settings;
+use super::{CliError, chain, dry_run, init_logging, inventory};
+use crate::engine::Registry;
+use crate::exit_code::ExitCode;
+use crate::input::inventory::{self as patterns, Inventory};
+use crate::input::{self, InputError, LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource};
+use crate::plan::check::check_modules as problems_of;
+use crate::plan::{Plan, TagFilter, start_at};
+use crate::template::Templar;
+
+/// Problems shown before "and more": nobody mends more at once.
+const PROBLEMS_SHOWN: usize = 20;
+
+pub(super) fn run(args: PlanArgs) -> Result<ExitCode, CliError> {
+    let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
+    let settings =
+        Settings::resolve(&args.common, Some(&args), file).map_err(|error| CliError::input(error.to_string()))?;
+    init_logging(settings.log_level.as_deref())?;
+    let session = prepare(&args, settings)?;
+    if args.dry_run {
+        return super::print(&dry_run::describe(&session.plan));
+    }
+    session.run()
+}
+
+/// Everything that can be known to be wrong is known when this returns; nobody has been contacted.
+fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError> {
+    let path = args.plan.as_deref().ok_or_else(|| CliError::input("no plan"))?;
+    let registry = registry(&settings)?;
+    let given = given_inventory(args, &settings)?;
+    let loaded = load(path, args, given.as_ref(), &registry)?;
+    let Loaded { mut plan, inventory: from_plan } = loaded;
+    let lab = args.common.lab.is_some();
+    let inventory = inventory_of(&plan, given, from_plan, lab, settings.connection)?;
+    input::check_hosts(&plan, &inventory, "the inventory").map_err(input_error)?;
+    let templar = Templar::new();
+    adjust(&mut plan, args, &settings, &inventory, &templar)?;
+    check_modules(&plan, &registry)?;
+    if !settings.forks_given
+        && let Some(forks) = plan.forks.and_then(std::num::NonZeroUsize::new)
+    {
+        settings.run.limits.forks = forks;
+    }
+    let base = match path.parent() {
+        _ if path == Path::new("-") => PathBuf::from("."),
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab })
+}
+
+fn given_inventory(args: &PlanArgs, settings: &Settings) -> Result<Option<Inventory>, CliError> {
+    match args.common.lab {
+        Some(count @ 1..) => lab_inventory(count).map(Some),
+        _ if settings.inventory.is_empty() => Ok(None),
+        _ => inventory::load(&settings.inventory).map(Some),
+    }
+}
+
+fn load(path: &Path, args: &PlanArgs, inventory: Option<&Inventory>, registry: &Registry) -> Result<Loaded, CliError> {
+    let plan =
+        if path == Path::new("-") { PlanSource::Bytes(read_stdin()?) } else { PlanSource::Path(path.to_owned()) };
+    let request = LoadRequest { plan, parsed: args.parsed.as_deref(), inventory, modules: registry };
+    input::load(request).map_err(input_error)
+}
+
+fn read_stdin() -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let mut stdin = std::io::stdin().lock().take(PLAN_BYTES_MAX + 1);
+    stdin.read_to_end(&mut bytes).map_err(|error| CliError::input(format!("cannot read standard input: {error}")))?;
+    Ok(bytes)
+}
+
+/// The inventory given, else the one inside the parsed playbook, else, where it does not matter how hosts are reached,
+/// the plan's own hosts.
+fn inventory_of(
+    plan: &Plan,
+    given: Option<Inventory>,
+    from_plan: Option<Inventory>,
+    lab: bool,
+    connection: ConnectionPlugin,
+) -> Result<Inventory, CliError> {
+    if let Some(inventory) = given.or(from_plan) {
+        return Ok(inventory);
+    }
+    if !lab && connection == ConnectionPlugin::Agent {
+        return Err(CliError::input("no inventory: a plan says which hosts, not where they are")
+            .hint(Some("give one with -i, or --lab to try the plan on throw-away agents")));
+    }
+    let hosts = plan.hosts();
+    Inventory::of_hosts(hosts.iter().map(|host| host.as_str())).map_err(|error| CliError::input(chain(&error)))
+}
+
+/// What flags change in the plan.
+fn adjust(
+    plan: &mut Plan,
+    args: &PlanArgs,
+    settings: &Settings,
+    inventory: &Inventory,
+    templar: &Templar,
+) -> Result<(), CliError> {
+    if let Some(pattern) = &settings.limit {
+        let hosts = patterns::limit(inventory, pattern)
+            .map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
+        plan.limit_to(&hosts);
+    }
+    if plan.hosts().is_empty() {
+        return Err(nobody(plan, settings.limit.as_deref()));
+    }
+    TagFilter::new(&args.tags, &args.skip_tags).apply(plan);
+    if let Some(name) = &args.start_at_task {
+        start_at(plan, name).map_err(|error| {
+            let nearest = error.nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
+            CliError::input(error.to_string()).hint(nearest)
+        })?;
+    }
+    if let Some(strategy) = settings.strategy {
+        plan.set_strategy(strategy);
+    }
+    if let Some(sizes) = &settings.serial {
+        plan.set_serial(sizes);
+    }
+    let always = match settings.gather_facts {
+        GatherFacts::Auto => None,
+        GatherFacts::Always => Some(true),
+        GatherFacts::Never => Some(false),
+    };
+    plan.gather_facts(always, templar);
+    Ok(())
+}
+
+/// An empty target is an error, never "all".
+fn nobody(plan: &Plan, limit: Option<&str>) -> CliError {
+    if let Some(limit) = limit {
+        return CliError::input(format!("--limit {limit}: none of these hosts is in a play of {}", plan.source));
+    }
+    let reasons: Vec<_> = plan
+        .plays
+        .iter()
+        .filter_map(|play| play.empty_reason.as_ref().map(|reason| format!("\n  play `{}`: {reason}", play.name)))
+        .collect();
+    CliError::input(format!("{}: no play has any host{}", plan.source, reasons.concat()))
+}
+
+/// # Errors
+/// Every module and argument that cannot be right.
+pub(super) fn check_modules(plan: &Plan, registry: &Registry) -> Result<(), CliError> {
+    let problems = problems_of(plan, registry);
+    let Some(first) = problems.first() else { return Ok(()) };
+    let mut lines: Vec<String> = problems.iter().take(PROBLEMS_SHOWN).map(ToString::to_string).collect();
+    if problems.len() > PROBLEMS_SHOWN {
+        lines.push(format!("and {} more", problems.len() - PROBLEMS_SHOWN));
+    }
+    Err(CliError::input(format!("{}: {}", plan.source, lines.join("\n  "))).hint(first.hint.clone()))
+}
+
+fn input_error(error: InputError) -> CliError {
+    let hint = error.hint();
+    CliError::input(chain(&error)).hint(hint)
+}
