@@ -87,3 +87,60 @@ impl RetryTimers {
         Some(host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: 9,
+            initial: Duration::from_secs(5),
+            multiplier: 2.0,
+            maximum: Duration::from_secs(60),
+            jitter: 0.0,
+            seed: 42,
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_the_maximum() {
+        let seconds: Vec<u64> = (1..=6).map(|attempt| policy().delay(HostIx(0), attempt).as_secs()).collect();
+        assert_eq!(seconds, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(policy().delay(HostIx(0), u32::MAX), policy().maximum);
+    }
+
+    #[test]
+    fn jitter_takes_off_a_share_that_differs_by_host_and_repeats_with_the_seed() {
+        let policy = RetryPolicy { jitter: 0.5, ..policy() };
+        let waits: BTreeSet<Duration> = (0..1_000).map(|host| policy.delay(HostIx(host), 1)).collect();
+        assert!(waits.len() > 990, "hosts come back in step");
+        let (least, most) = (waits.first().unwrap().as_secs_f64(), waits.last().unwrap().as_secs_f64());
+        assert!(least > 2.5 && least < 2.6 && most < 5.0 && most > 4.9, "{least} to {most}");
+        assert_eq!(policy.delay(HostIx(7), 2), policy.clone().delay(HostIx(7), 2));
+        let other = RetryPolicy { seed: 43, ..policy.clone() };
+        assert_ne!(policy.delay(HostIx(7), 2), other.delay(HostIx(7), 2));
+    }
+
+    #[test]
+    fn a_policy_of_nonsense_still_gives_a_bounded_wait() {
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
+            let policy = RetryPolicy { multiplier: nonsense, jitter: nonsense, ..policy() };
+            for attempt in [0, 1, 2, u32::MAX] {
+                assert!(policy.delay(HostIx(1), attempt) <= policy.maximum);
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_timer() {
+        let mut timers = RetryTimers::default();
+        let at = |seconds| RunTime(Duration::from_secs(seconds));
+        timers.set(HostIx(1), at(5));
+        timers.set(HostIx(1), at(9));
+        assert_eq!(timers.take_due(at(5)), None);
+        assert_eq!(timers.next(), Some(at(9)));
+        assert_eq!(timers.take_due(at(9)), Some(HostIx(1)));
+        assert_eq!(timers.next(), None);
+    }
+}
