@@ -29,11 +29,11 @@ pub struct Program {
 #[derive(Clone, Debug)]
 pub struct PlayProgram {
     pub play: PlayId,
-    /// Run one after another. The order of hosts is the order of dispatch. A host named twice in a batch counts once.
+    /// Run one after another. The order of hosts is the order of dispatch. A host named again in the same play is left out there.
     pub batches: Vec<Vec<HostIx>>,
     pub strategy: Strategy,
     /// The play is a rolling one: unless [`Limits::continue_on_error`], a batch with more failed hosts than
-    /// `max_fail_percentage` allows (none, if that is not set) is the last one. Without `max_fail_percentage` the
+    /// `max_fail_percentage` allows (none, if that is not set) is the last of the run. Without `max_fail_percentage` the
     /// batch is still brought to its end: a host half-way through is worse than one more host done.
     pub rolling: bool,
     pub steps: Vec<Step>,
@@ -51,7 +51,7 @@ pub enum Strategy {
     /// No host begins a step before every live host has finished the one before it.
     Linear,
     /// Each host goes as fast as it can. Earlier hosts of the batch come first, so few are half-way at any time.
-    /// Steps that may join a segment travel together; with such steps this is Ansible-free's faster cousin, `batch`.
+    /// Steps with [`Step::joins_segment`] travel together; a play of such steps is what plans call binary or batch.
     Free,
     /// As free, and a host keeps its slot, one of `forks`, until it has finished the play.
     HostPinned,
