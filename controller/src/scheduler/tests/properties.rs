@@ -246,7 +246,7 @@ impl Choices {
             231..=232 => Verdict::Cancelled,
             _ => Verdict::Ok,
         });
-        outcome.ignored = number % 3 == 0;
+        outcome.ignored = number.is_multiple_of(3);
         outcome.effect = match number {
             240..=246 => Effect::EndHost,
             247..=248 => Effect::EndBatch,
