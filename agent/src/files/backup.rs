@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode as RawMode, Timespec, Timestamps, Uid, fchmod, fchown, futimens};
 
 use super::mode::PERMISSIONS;
-use super::node::Node;
+use super::node::{Node, field};
 use crate::module::{Doing, ModuleError};
 
 /// Backups of one file within one second, at most.
@@ -56,8 +56,8 @@ fn copy_attributes(node: &Node, backup: &File) -> rustix::io::Result<()> {
     let mode = if kept.is_ok() { stat.st_mode & PERMISSIONS } else { stat.st_mode & 0o777 };
     fchmod(backup, RawMode::from_raw_mode(mode))?;
     let times = Timestamps {
-        last_access: Timespec { tv_sec: stat.st_atime as i64, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ },
+        last_access: Timespec { tv_sec: field(stat.st_atime), tv_nsec: field(stat.st_atime_nsec) },
+        last_modification: Timespec { tv_sec: field(stat.st_mtime), tv_nsec: field(stat.st_mtime_nsec) },
     };
     futimens(backup, &times)
 }

@@ -3,8 +3,10 @@
 //!
 //! Everything that changes a host takes `check`, or is called only outside of it.
 
+pub(crate) mod archive;
 pub(crate) mod attributes;
 pub(crate) mod backup;
+pub(crate) mod beneath;
 pub(crate) mod checksum;
 pub(crate) mod diff;
 pub(crate) mod directory;

@@ -79,7 +79,7 @@ impl Node {
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.stat.st_size.try_into().unwrap_or(0)
+        field(self.stat.st_size)
     }
 
     /// The same file under a name that no rename can change. Follows a link if this is one.
@@ -170,13 +170,13 @@ pub(crate) fn stat_fields(stat: &Stat, users: &Users) -> Map {
     set("issock", (kind == FileType::Socket).into());
     set("uid", stat.st_uid.into());
     set("gid", stat.st_gid.into());
-    set("size", u64::try_from(stat.st_size).unwrap_or(0).into());
+    set("size", field::<_, u64>(stat.st_size).into());
     set("inode", stat.st_ino.into());
     set("dev", stat.st_dev.into());
-    set("nlink", u64::try_from(stat.st_nlink).unwrap_or(u64::MAX).into());
-    set("atime", seconds(stat.st_atime as i64, stat.st_atime_nsec as u64).into());
-    set("mtime", seconds(stat.st_mtime as i64, stat.st_mtime_nsec as u64).into());
-    set("ctime", seconds(stat.st_ctime as i64, stat.st_ctime_nsec as u64).into());
+    set("nlink", field::<_, u64>(stat.st_nlink).into());
+    set("atime", seconds(field(stat.st_atime), field(stat.st_atime_nsec)).into());
+    set("mtime", seconds(field(stat.st_mtime), field(stat.st_mtime_nsec)).into());
+    set("ctime", seconds(field(stat.st_ctime), field(stat.st_ctime_nsec)).into());
     let bits = [("usr", 0o100), ("grp", 0o010), ("oth", 0o001)];
     for (class, unit) in bits {
         for (letter, times) in [("r", 4), ("w", 2), ("x", 1)] {
@@ -192,6 +192,11 @@ pub(crate) fn stat_fields(stat: &Stat, users: &Users) -> Map {
         set("gr_name", name.into());
     }
     map
+}
+
+/// A field of [`Stat`] as a number of ours: the kernel's types differ between architectures. Zero, if it cannot be.
+pub(crate) fn field<T, U: TryFrom<T> + Default>(value: T) -> U {
+    U::try_from(value).unwrap_or_default()
 }
 
 /// Seconds since 1970, as Python's `st_mtime`.

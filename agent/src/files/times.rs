@@ -3,7 +3,7 @@
 use chrono::{Local, NaiveDateTime, TimeZone};
 use rustix::fs::{AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, utimensat};
 
-use super::node::{Kind, Node, seconds};
+use super::node::{Kind, Node, field, seconds};
 use crate::module::{Doing, ModuleError};
 
 /// What a time shall be.
@@ -46,8 +46,8 @@ impl Time {
 
     fn timespec(self, whole: i64, nanos: u64) -> Timespec {
         match self {
-            Time::Preserve => Timespec { tv_sec: whole, tv_nsec: nanos as _ },
-            Time::Now => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ },
+            Time::Preserve => Timespec { tv_sec: whole, tv_nsec: field(nanos) },
+            Time::Now => Timespec { tv_sec: 0, tv_nsec: field(UTIME_NOW) },
             Time::At(at) => Timespec { tv_sec: at, tv_nsec: 0 },
         }
     }
@@ -99,7 +99,7 @@ impl Times {
 }
 
 fn times_of(stat: &Stat) -> ((i64, u64), (i64, u64)) {
-    ((stat.st_atime as i64, stat.st_atime_nsec as u64), (stat.st_mtime as i64, stat.st_mtime_nsec as u64))
+    ((field(stat.st_atime), field(stat.st_atime_nsec)), (field(stat.st_mtime), field(stat.st_mtime_nsec)))
 }
 
 #[cfg(test)]

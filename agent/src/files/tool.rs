@@ -46,11 +46,11 @@ pub(crate) fn run<S: AsRef<OsStr>>(
         .spawn()
         .doing(|| format!("run {}", shown()))?;
     let read = read_outputs(&mut child, cancel);
-    if read.is_err() {
-        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            // Gone already is as good.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+    if read.is_err()
+        && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+    {
+        // Gone already is as good.
+        let _ = kill_process_group(group, Signal::KILL);
     }
     let status = child.wait().doing(|| format!("wait for {}", shown()))?;
     let (stdout, stderr) = read.map_err(|why| ModuleError::new(format!("{} {why}", shown())))?;

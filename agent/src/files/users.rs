@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use super::tool;
 use crate::module::CancelToken;
 
+/// A name and its number.
+type Entry = (String, u32);
+
 /// The users and groups of this host, as of the first question. Lives for one call: answers are kept, also the
 /// negative ones.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(crate) struct Users {
     group: OnceCell<Vec<u8>>,
     /// Whether names come from elsewhere too, as `nsswitch.conf` has it.
     directory: OnceCell<bool>,
-    asked: RefCell<HashMap<(Database, String), Option<(String, u32)>>>,
+    asked: RefCell<HashMap<(Database, String), Option<Entry>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +104,7 @@ impl Users {
         })
     }
 
-    fn ask(&self, database: Database, key: &str) -> Option<(String, u32)> {
+    fn ask(&self, database: Database, key: &str) -> Option<Entry> {
         if let Some(known) = self.asked.borrow().get(&(database, key.to_owned())) {
             return known.clone();
         }
@@ -119,7 +122,7 @@ fn entry(line: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// What the name services say; nothing, too, where there is no `getent`.
-fn getent(database: Database, key: &str, cancel: &CancelToken) -> Option<(String, u32)> {
+fn getent(database: Database, key: &str, cancel: &CancelToken) -> Option<Entry> {
     let database = match database {
         Database::Passwd => "passwd",
         Database::Group => "group",

@@ -82,6 +82,8 @@ impl Module for Copy {
     }
 
     fn run(&self, args: CopyArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+        // The controller has decrypted what it sent.
+        let _ = args.decrypt;
         let users = Users::new(cx.cancel);
         let job = Job { wanted: resolve(&args, &users)?, args: &args, users: &users, cx };
         if let Some(content) = &args.content {

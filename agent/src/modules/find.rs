@@ -10,7 +10,7 @@ use rustle_protocol::{Map, ModuleResult, Value};
 
 use crate::files::checksum::Algorithm;
 use crate::files::mode::{PERMISSIONS, applied};
-use crate::files::node::{Kind, kind_of, stat_fields};
+use crate::files::node::{Kind, field, kind_of, stat_fields};
 use crate::files::pattern::{Flags, Pattern, glob};
 use crate::files::users::Users;
 use crate::module::{Mode, Module, ModuleContext, ModuleError};
@@ -295,10 +295,10 @@ impl Filter {
 
     fn accepts_age(&self, there: &Stat, args: &FindArgs) -> bool {
         let Some(age) = self.age else { return true };
-        let time = match args.age_stamp {
-            AgeStamp::Access => there.st_atime as i64,
-            AgeStamp::Change => there.st_ctime as i64,
-            AgeStamp::Modification => there.st_mtime as i64,
+        let time: i64 = match args.age_stamp {
+            AgeStamp::Access => field(there.st_atime),
+            AgeStamp::Change => field(there.st_ctime),
+            AgeStamp::Modification => field(there.st_mtime),
         };
         let old = self.now.saturating_sub(time);
         if age >= 0 { old >= age } else { old <= -age }

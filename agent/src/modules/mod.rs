@@ -1,5 +1,6 @@
 //! The native modules, one file each.
 
+mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
@@ -18,6 +19,7 @@ mod shell;
 mod slurp;
 mod stat;
 mod tempfile;
+mod unarchive;
 mod user;
 mod wait_for;
 
@@ -25,6 +27,7 @@ use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
 pub static MODULES: &[&dyn AnyModule] = &[
+    &assemble::Assemble,
     &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
@@ -42,6 +45,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &slurp::Slurp,
     &stat::Stat,
     &tempfile::Tempfile,
+    &unarchive::Unarchive,
     &user::User,
     &wait_for::WaitFor,
     &program::Program,

@@ -10,7 +10,7 @@ use rustle_protocol::{Map, ModuleResult, Value};
 
 use crate::arguments;
 use crate::files::checksum::Algorithm;
-use crate::files::node::{Kind, Node, stat_fields};
+use crate::files::node::{Kind, Node, field, stat_fields};
 use crate::files::users::Users;
 use crate::files::{flags, tool};
 use crate::module::{Module, ModuleContext, ModuleError};
@@ -54,8 +54,8 @@ impl Module for Stat {
         ]);
         out.extend(stat_fields(stat, &Users::new(cx.cancel)));
         let mut set = |name: &str, value: Value| drop(out.insert(name.to_owned(), value));
-        set("blocks", Value::from(u64::try_from(stat.st_blocks).unwrap_or(0)));
-        set("block_size", Value::from(u64::try_from(stat.st_blksize).unwrap_or(0)));
+        set("blocks", field::<_, u64>(stat.st_blocks).into());
+        set("block_size", field::<_, u64>(stat.st_blksize).into());
         set("device_type", stat.st_rdev.into());
         let may = |access| accessat(CWD, &args.path, access, AtFlags::empty()).is_ok();
         set("readable", may(Access::READ_OK).into());
