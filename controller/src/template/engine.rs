@@ -108,6 +108,8 @@ pub(super) fn string_syntax() -> SyntaxConfig {
 
 /// Gives the engine the text of our keys, and of files found in `directories`, the first that has them.
 pub(super) fn set_loader(env: &mut Environment<'static>, directories: Vec<PathBuf>, delimiters: Delimiters) {
+    // The only names of ours are those we ask for: a name in `include` may come from data, and data is never a template.
+    env.set_path_join_callback(|name, _| name.trim_start_matches(|c: char| c.is_control() || c == '/').into());
     env.set_loader(move |name| {
         let source = match key_source(name) {
             Some(source) => source,
@@ -121,6 +123,9 @@ pub(super) fn set_loader(env: &mut Environment<'static>, directories: Vec<PathBu
 }
 
 fn read_sibling(directories: &[PathBuf], name: &str) -> Result<Option<String>, Error> {
+    if name.split('/').any(|step| step == "..") {
+        return Ok(None);
+    }
     let candidates = directories.iter().map(|directory| directory.join(name));
     let Some(path) = candidates.into_iter().find(|path| path.is_file()) else { return Ok(None) };
     read_text(&path).map(Some)

@@ -49,6 +49,9 @@ fn inner(error: &Error) -> Option<TemplateError> {
 
 /// `filter x is unknown` as `filter named 'x'`.
 fn name_last(detail: &str) -> String {
+    if !detail.ends_with(" is unknown") {
+        return "filter or test of this name".to_owned();
+    }
     let mut words = detail.split(' ');
     let (kind, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     format!("{kind} named '{name}'")
@@ -64,6 +67,12 @@ fn undefined_expression(detail: &str) -> Option<&str> {
 /// An undefined value whose expression the engine cannot name: taken from the text.
 fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     let text = original_text(error, key).unwrap_or_default();
+    if let Some((source, range)) = original_range(error, key)
+        && source[..range.start].trim_end().ends_with('|')
+    {
+        let message = format!("the filter '{}' gave no value: it was given nothing to choose from", &source[range]);
+        return TemplateError::Undefined { name: text, message };
+    }
     let end = text.find(|c: char| !(c.is_alphanumeric() || "_.[]'\"".contains(c))).unwrap_or(text.len());
     let path = &text[..end];
     if text.contains(" if ") && !text.contains(" else ") {

@@ -11,6 +11,8 @@ mod error;
 mod explain;
 mod file;
 mod filters;
+#[cfg(test)]
+mod provenance;
 mod python;
 mod rewrite;
 mod templar;

@@ -108,6 +108,21 @@ impl Templar {
         Ok(value.is_true())
     }
 
+    /// The value of a bare expression, as in `debug: var=` or `loop` without braces.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn expression(&self, source: &str, scope: &Scope) -> Result<Value, TemplateError> {
+        let key = template_key(Mode::Condition, source);
+        let value = self.evaluate_key(&key, scope)?;
+        to_data(&value).map_err(|error| explain::explain(error, &key, Some(scope)))?.ok_or(TemplateError::Omitted)
+    }
+
+    /// The data of a value a scope gave.
+    pub(crate) fn data(value: &Jinja, scope: &Scope) -> Result<Value, TemplateError> {
+        to_data(value).map_err(|error| explain::explain(error, "", Some(scope)))?.ok_or(TemplateError::Omitted)
+    }
+
     /// Checks that a template is well formed, without rendering it: for telling the author before anything runs.
     pub fn check(&self, authored: &Authored) -> Result<(), TemplateError> {
         match authored {

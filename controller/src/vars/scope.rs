@@ -69,8 +69,10 @@ impl Scope {
     /// # Errors
     /// [`TemplateError::Undefined`] when nobody defined it, or what its own template ended with.
     pub fn get(&self, name: &str) -> Result<Value, TemplateError> {
-        let template = Template::new(&format!("{{{{ {name} }}}}"));
-        self.inner.templar.render(&Authored::Template(template), self)
+        match self.lookup(name).filter(|value| !value.is_undefined()) {
+            Some(value) => Templar::data(&value, self),
+            None => Err(self.cause(name).unwrap_or_else(|| TemplateError::undefined(name))),
+        }
     }
 
     /// Whether any layer has a variable of this name, whether or not it can be rendered.
@@ -170,11 +172,10 @@ impl Inner {
         self.rendered.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// Failures are kept, too: the engine asks again for what an expression mentions when it describes an error, and
+    /// a chain of failing variables would double its work at every link.
     fn keep(&self, name: &str, rendered: &Rendered) {
-        // A loop is the fault of where it was entered; from elsewhere the variable may be fine.
-        if !matches!(rendered, Rendered::Failed(TemplateError::Recursive { .. })) {
-            self.rendered.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), rendered.clone());
-        }
+        self.rendered.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), rendered.clone());
     }
 }
 

@@ -224,3 +224,249 @@ impl HostSlot {
         self.learnt.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::{Authored, TemplateError};
+    use crate::vars::{authored_map, data_map};
+    use serde_json::{Value as Json, json};
+
+    fn map(json: Json) -> Map {
+        let Value::Map(map) = Value::from(json) else { panic!("a map is needed") };
+        map
+    }
+
+    fn layer(precedence: Precedence, vars: Json) -> Layer {
+        Layer::new(precedence, authored_map(map(vars)))
+    }
+
+    fn store_of(hosts: Vec<HostEntry>, extra: Json) -> VarStore {
+        let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+        let groups = [("all".to_owned(), names.clone()), ("web".to_owned(), names)].into_iter().collect();
+        let run = RunInfo { check_mode: true, playbook_dir: "/plays".to_owned(), ..RunInfo::default() };
+        VarStore::new(InventoryVars { hosts, groups }, authored_map(map(extra)), run, Templar::new())
+    }
+
+    fn host(name: &str, layers: Vec<Layer>) -> HostEntry {
+        let groups = vec![Arc::from("web"), Arc::from("all"), Arc::from("db")];
+        HostEntry { name: name.to_owned(), groups, layers, source: Some(Arc::from("/inv/hosts.ini")) }
+    }
+
+    fn render(scope: &Scope, template: &str) -> Result<Json, TemplateError> {
+        let value = scope.templar().render(&Authored::from_value(Value::from(template)), scope)?;
+        Ok(serde_json::to_value(value).unwrap())
+    }
+
+    fn value(scope: &Scope, template: &str) -> Json {
+        render(scope, template).unwrap()
+    }
+
+    #[test]
+    fn the_stronger_layer_wins_in_ansibles_order() {
+        let entry = host(
+            "h",
+            vec![
+                layer(Precedence::InventoryHost, json!({"v": "host", "w": "host"})),
+                layer(Precedence::InventoryGroup, json!({"v": "all", "g": "all"})),
+                layer(Precedence::InventoryGroup, json!({"v": "child", "g": "child"})),
+                layer(Precedence::InventoryHostVars, json!({"v": "host_vars"})),
+            ],
+        );
+        let store = store_of(vec![entry], json!({"top": "extra"}));
+        let play = |precedences: &[Precedence]| {
+            let layers = precedences.iter().map(|p| layer(*p, json!({"v": format!("{p:?}"), "top": "play"}))).collect();
+            PlayVars::new("p", PlayHosts::default(), layers, None)
+        };
+        let seen = |play: &PlayVars, task: &TaskVars, template| value(&store.scope("h", play, task).unwrap(), template);
+        let none = TaskVars::default();
+        assert_eq!(seen(&play(&[]), &none, "{{ v }} {{ w }} {{ g }}"), "host_vars host child");
+        store.set_facts("h", map(json!({"v": "fact"}))).unwrap();
+        assert_eq!(seen(&play(&[]), &none, "{{ v }}"), "fact");
+        assert_eq!(seen(&play(&[Precedence::PlayVars]), &none, "{{ v }}"), "PlayVars");
+        assert_eq!(seen(&play(&[Precedence::PlayVarsFiles, Precedence::PlayVars]), &none, "{{ v }}"), "PlayVarsFiles");
+        let task = TaskVars::new(Arc::new(authored_map(map(json!({"v": "task"})))));
+        assert_eq!(seen(&play(&[Precedence::PlayVarsFiles]), &task, "{{ v }}"), "task");
+        store.include_vars("h", authored_map(map(json!({"v": "include"})))).unwrap();
+        assert_eq!(seen(&play(&[]), &task, "{{ v }}"), "include");
+        store.register("h", "v", Value::from("registered")).unwrap();
+        assert_eq!(seen(&play(&[]), &task, "{{ v }} {{ top }}"), "registered extra");
+        let looped = task.with_locals(data_map(map(json!({"top": "item"}))));
+        assert_eq!(seen(&play(&[]), &looped, "{{ top }}"), "item");
+    }
+
+    #[test]
+    fn the_order_of_places_is_ansibles() {
+        use Precedence::*;
+        let order = [
+            CommandLine,
+            RoleDefaults,
+            InventoryGroup,
+            InventoryGroupVarsAll,
+            PlaybookGroupVarsAll,
+            InventoryGroupVars,
+            PlaybookGroupVars,
+            InventoryHost,
+            InventoryHostVars,
+            PlaybookHostVars,
+            Facts,
+            PlayVars,
+            PlayVarsPrompt,
+            PlayVarsFiles,
+            RoleVars,
+            BlockVars,
+            TaskVars,
+            IncludeVars,
+            SetFacts,
+            RoleParams,
+            IncludeParams,
+            ExtraVars,
+        ];
+        assert_eq!(order.len(), 22);
+        assert!(order.is_sorted());
+    }
+
+    #[test]
+    fn magic_variables_tell_of_host_play_and_run_and_cannot_be_overridden() {
+        let override_all = layer(
+            Precedence::InventoryHost,
+            json!({"inventory_hostname": "x", "groups": 1, "ansible_check_mode": false}),
+        );
+        let store =
+            store_of(vec![host("web1.example.org", vec![override_all]), host("web2", vec![])], json!({"hostvars": 1}));
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let hosts = PlayHosts::new(names(&["web1.example.org", "web2"]), names(&["web2"]), names(&["web2"]));
+        let play = PlayVars::new("the play", hosts, vec![], Some(Value::from(json!([{"PATH": "/x"}]))));
+        let scope = store.scope("web1.example.org", &play, &TaskVars::default()).unwrap();
+        for (template, expected) in [
+            ("{{ inventory_hostname }}", json!("web1.example.org")),
+            ("{{ inventory_hostname_short }}", json!("web1")),
+            ("{{ group_names }}", json!(["db", "web"])),
+            ("{{ groups.web }}", json!(["web1.example.org", "web2"])),
+            ("{{ groups['all'] | length }}", json!(2)),
+            ("{{ ansible_play_hosts_all }}", json!(["web1.example.org", "web2"])),
+            ("{{ ansible_play_hosts }} {{ play_hosts }} {{ ansible_play_batch }}", json!("['web2'] ['web2'] ['web2']")),
+            ("{{ ansible_check_mode }}", json!(true)),
+            ("{{ ansible_diff_mode }}", json!(false)),
+            ("{{ playbook_dir }} {{ inventory_dir }} {{ inventory_file }}", json!("/plays /inv /inv/hosts.ini")),
+            ("{{ ansible_play_name }}", json!("the play")),
+            ("{{ environment[0].PATH }}", json!("/x")),
+            ("{{ ansible_version.full is version('2.19', '>=') }}", json!(true)),
+            ("{{ hostvars | length }}", json!(2)),
+            ("{{ ansible_limit is defined }}", json!(false)),
+        ] {
+            assert_eq!(value(&scope, template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn facts_are_seen_under_both_names_and_may_not_take_reserved_ones() {
+        let store = store_of(
+            vec![host("h", vec![layer(Precedence::InventoryHost, json!({"ansible_connection": "agent"}))])],
+            json!({}),
+        );
+        let facts = json!({"ansible_distribution": "Debian", "packages": {"x": 1}, "ansible_connection": "local", "inventory_hostname": "z", "ansible_become": true, "connection": "local"});
+        let refused = store.set_facts("h", map(facts)).unwrap();
+        assert_eq!(refused, ["ansible_connection", "inventory_hostname", "ansible_become", "connection"]);
+        let scope = store.scope("h", &PlayVars::default(), &TaskVars::default()).unwrap();
+        let template = "{{ ansible_distribution }} {{ ansible_facts.distribution }} {{ ansible_facts['packages'].x }} {{ packages.x }} {{ ansible_connection }} {{ inventory_hostname }} {{ ansible_become is defined }} {{ ansible_facts.connection is defined }}";
+        assert_eq!(value(&scope, template), "Debian Debian 1 1 agent h False False");
+        store.set_facts("h", map(json!({"ansible_distribution": "Ubuntu"}))).unwrap();
+        assert_eq!(value(&scope, "{{ ansible_distribution }}"), "Debian", "a scope does not change under its task");
+        let scope = store.scope("h", &PlayVars::default(), &TaskVars::default()).unwrap();
+        assert_eq!(value(&scope, "{{ ansible_distribution }} {{ packages.x }}"), "Ubuntu 1");
+        store.clear_facts("h").unwrap();
+        let scope = store.scope("h", &PlayVars::default(), &TaskVars::default()).unwrap();
+        assert_eq!(value(&scope, "{{ ansible_facts }}"), json!({}));
+    }
+
+    #[test]
+    fn hostvars_renders_each_host_in_its_own_variables_and_without_the_plays() {
+        let own = |n: i64| {
+            vec![layer(Precedence::InventoryHost, json!({"n": n, "text": "{{ inventory_hostname }}-{{ n }}"}))]
+        };
+        let store = store_of(vec![host("a", own(1)), host("b", own(2))], json!({"extra": "e"}));
+        let play =
+            PlayVars::new("p", PlayHosts::default(), vec![layer(Precedence::PlayVars, json!({"n": 9, "p": 1}))], None);
+        let scope = store.scope("a", &play, &TaskVars::default()).unwrap();
+        assert_eq!(
+            value(&scope, "{{ text }} {{ hostvars['b'].text }} {{ hostvars.a.text }} {{ hostvars.b.extra }}"),
+            "a-9 b-2 a-1 e"
+        );
+        assert_eq!(
+            value(&scope, "{{ hostvars.b.p is defined }} {{ hostvars.zz is defined }} {{ 'b' in hostvars }}"),
+            "False False True"
+        );
+        assert_eq!(value(&scope, "{{ groups.web | map('extract', hostvars, 'n') | list }}"), json!([1, 2]));
+        assert_eq!(value(&scope, "{% for h in hostvars %}{{ h }}{% endfor %}"), "ab");
+        assert_eq!(
+            render(&scope, "{{ hostvars.zz.n }}").unwrap_err().to_string(),
+            "object of type 'dict' has no attribute 'zz'"
+        );
+    }
+
+    #[test]
+    fn a_loop_through_other_hosts_ends_with_its_chain() {
+        let other = |name: &str| {
+            vec![layer(Precedence::InventoryHost, json!({"x": format!("{{{{ hostvars['{name}'].x }}}}")}))]
+        };
+        let store = store_of(vec![host("a", other("b")), host("b", other("a"))], json!({}));
+        let scope = store.scope("a", &PlayVars::default(), &TaskVars::default()).unwrap();
+        let error = render(&scope, "{{ x }}").unwrap_err();
+        assert!(matches!(error, TemplateError::Recursive { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_task_may_override_a_variable_by_its_own_value_of_hostvars() {
+        let store = store_of(vec![host("a", vec![layer(Precedence::InventoryHost, json!({"x": "host"}))])], json!({}));
+        let task = TaskVars::new(Arc::new(authored_map(map(json!({"x": "{{ hostvars[inventory_hostname].x }}!"})))));
+        assert_eq!(value(&store.scope("a", &PlayVars::default(), &task).unwrap(), "{{ x }}"), "host!");
+    }
+
+    #[test]
+    fn variables_nest_to_the_limit_on_a_threads_usual_stack() {
+        let depth = 60;
+        let vars = (0..depth)
+            .map(|n| (format!("v{n}"), Value::from(format!("{{{{ v{} }}}}", n + 1))))
+            .chain([(format!("v{depth}"), Value::Int(7))]);
+        let endless = (0..200).map(|n| (format!("e{n}"), Value::from(format!("{{{{ e{} }}}}", n + 1))));
+        let store = store_of(
+            vec![host("h", vec![Layer::new(Precedence::InventoryHost, authored_map(vars.chain(endless).collect()))])],
+            json!({}),
+        );
+        let run = move || {
+            let scope = store.scope("h", &PlayVars::default(), &TaskVars::default()).unwrap();
+            assert_eq!(value(&scope, "{{ v0 }}"), 7);
+            assert!(matches!(render(&scope, "{{ e0 }}").unwrap_err(), TemplateError::Recursive { .. }));
+        };
+        std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_lookup_in_a_variable_runs_once_per_scope() {
+        let directory = tempfile::tempdir().unwrap();
+        let count = directory.path().join("count");
+        let command = format!("{{{{ lookup('pipe', 'echo x >> {}; echo done') }}}}", count.display());
+        let store = store_of(
+            vec![host(
+                "h",
+                vec![layer(
+                    Precedence::InventoryHost,
+                    json!({"once": command, "unused": "{{ lookup('pipe', 'false') }}"}),
+                )],
+            )],
+            json!({}),
+        );
+        let scope = store.scope("h", &PlayVars::default(), &TaskVars::default()).unwrap();
+        assert_eq!(value(&scope, "{{ once }} {{ once }}"), "done done");
+        assert_eq!(value(&scope, "{{ once }}"), "done");
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\n");
+    }
+
+    #[test]
+    fn a_host_outside_the_inventory_is_refused() {
+        let store = store_of(vec![], json!({}));
+        assert_eq!(store.set_fact("ghost", "x", Value::Null), Err(UnknownHost("ghost".to_owned())));
+        assert!(store.scope("ghost", &PlayVars::default(), &TaskVars::default()).is_err());
+    }
+}
