@@ -76,10 +76,10 @@ fn dump(value: &Jinja, params: &Params, default_indent: Option<usize>, sort_keys
     if indent.is_some() {
         style.item_separator = ",".to_owned();
     }
-    if let Some(separators) = params.get("separators").filter(|separators| !separators.is_none()) {
-        if let [item, key] = &items(separators)?[..] {
-            (style.item_separator, style.key_separator) = (python::text(item), python::text(key));
-        }
+    if let Some(separators) = params.get("separators").filter(|separators| !separators.is_none())
+        && let [item, key] = &items(separators)?[..]
+    {
+        (style.item_separator, style.key_separator) = (python::text(item), python::text(key));
     }
     Ok(Jinja::from(write(&data(value)?, &style)))
 }

@@ -41,13 +41,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
     );
 }
 
-/// Equal as Python sees it: in another order than any sort would have.
 fn contains(list: &[Value], item: &Value) -> bool {
-    list.iter().any(|other| same(other, item))
-}
-
-fn same(a: &Value, b: &Value) -> bool {
-    a == b
+    list.iter().any(|other| other == item)
 }
 
 fn distinct(items: impl Iterator<Item = Value>) -> Value {
@@ -156,7 +151,7 @@ fn product(first: &Value, params: &Params) -> Result<Value, Error> {
     for list in &lists {
         out = out
             .iter()
-            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), &[item.clone()]].concat()))
+            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat()))
             .collect();
     }
     Ok(rows_to_value(out))

@@ -273,7 +273,7 @@ fn nested(call: &Call<'_>) -> Result<Vec<Value>, Error> {
         let list = if term.kind() == ValueKind::Seq { items(term)? } else { vec![term.clone()] };
         rows = rows
             .iter()
-            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), &[item.clone()]].concat()))
+            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat()))
             .collect();
     }
     Ok(rows.into_iter().map(Value::from).collect())

@@ -67,12 +67,6 @@ fn shell_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
-struct CommentStyle {
-    beginning: &'static str,
-    decoration: &'static str,
-    end: &'static str,
-}
-
 fn comment(value: &Value, params: &Params) -> Result<Value, Error> {
     let (beginning, decoration, end) = match params.text("style", "plain").as_str() {
         "plain" => ("", "# ", ""),
@@ -82,11 +76,10 @@ fn comment(value: &Value, params: &Params) -> Result<Value, Error> {
         "xml" => ("<!--", " - ", "-->"),
         other => return Err(failed(format!("invalid style '{other}'; choose plain, erlang, c, cblock or xml"))),
     };
-    let style = CommentStyle { beginning, decoration, end };
     let newline = params.text("newline", "\n");
-    let decoration = params.text("decoration", style.decoration);
-    let beginning = params.text("beginning", style.beginning);
-    let end = params.text("end", style.end);
+    let decoration = params.text("decoration", decoration);
+    let beginning = params.text("beginning", beginning);
+    let end = params.text("end", end);
     let stripped = decoration.trim_end().to_owned();
     let repeated = |name: &str, count: &str| -> Result<String, Error> {
         let text = params.text(name, &stripped);

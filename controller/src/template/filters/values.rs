@@ -67,8 +67,8 @@ pub(super) fn truth(value: &Value) -> Option<bool> {
     match value.kind() {
         ValueKind::Bool => Some(value.is_true()),
         ValueKind::Number => match f64::try_from(value.clone()).ok()? {
-            number if number == 1.0 => Some(true),
-            number if number == 0.0 => Some(false),
+            1.0 => Some(true),
+            0.0 => Some(false),
             _ => None,
         },
         ValueKind::String => match value.as_str()?.to_lowercase().as_str() {
