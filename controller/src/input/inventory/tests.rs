@@ -555,9 +555,9 @@ proptest! {
     #[test]
     fn no_text_makes_a_reader_panic(text in "[\\[\\]:=#;,\\-a-c0-3'\" \\n\\\\{}\u{e9}&!*]{0,120}") {
         let source: Arc<str> = "x".into();
-        let _ = ini::read(&text, &source, &mut build::Builder::new(Limits::default()));
-        let _ = yaml::read(&text, &source, &mut build::Builder::new(Limits::default()));
-        let _ = script::read_list(&text, &source, &mut build::Builder::new(Limits::default()));
+        let _ = ini::read(&text, &source, &mut Builder::new(Limits::default()));
+        let _ = yaml::read(&text, &source, &mut Builder::new(Limits::default()));
+        let _ = script::read_list(&text, &source, &mut Builder::new(Limits::default()));
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub(super) struct Metadata {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct PlanningOptions {
-    pub(super) limit: Option<String>,
     #[serde(deserialize_with = "or_default")]
     pub(super) tags: Vec<String>,
     #[serde(deserialize_with = "or_default")]
@@ -39,8 +38,6 @@ pub(super) struct PlanningOptions {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct PlayFile {
-    #[serde(default)]
-    pub(super) play_id: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
     #[serde(default, deserialize_with = "or_default")]
