@@ -176,7 +176,7 @@ pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
             name: name.to_string(),
             groups: groups.filter(|group| &**group != "all").collect(),
             layers: layers.map(|map| Layer::new(Precedence::InventoryHost, layer(map))).collect(),
-            source: None,
+            source: inventory.host(id).source.clone(),
         }
     });
     let hosts = hosts.collect();

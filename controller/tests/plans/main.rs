@@ -1,5 +1,7 @@
 //! Every plan that the real tools made for our ten playbooks is read, and what cannot be meant is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod by_hand;
 mod fixtures;
 mod mutations;

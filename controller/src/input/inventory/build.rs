@@ -18,9 +18,12 @@ pub(in crate::input) struct Builder {
     groups: IndexMap<Arc<str>, Group>,
     pub(in crate::input) warnings: Vec<String>,
     nothing: Arc<Map>,
+    /// The source being read.
+    pub(in crate::input) source: Option<Arc<str>>,
 }
 
 struct HostDraft {
+    source: Option<Arc<str>>,
     groups: Vec<GroupId>,
     vars: Arc<Map>,
     file_vars: Arc<Map>,
@@ -29,8 +32,14 @@ struct HostDraft {
 impl Builder {
     pub(in crate::input) fn new(limits: Limits) -> Builder {
         let nothing = Arc::new(Map::new());
-        let mut builder =
-            Builder { limits, hosts: IndexMap::new(), groups: IndexMap::new(), warnings: Vec::new(), nothing };
+        let mut builder = Builder {
+            limits,
+            hosts: IndexMap::new(),
+            groups: IndexMap::new(),
+            warnings: Vec::new(),
+            nothing,
+            source: None,
+        };
         builder.group("all");
         builder.group("ungrouped");
         builder
@@ -120,7 +129,7 @@ impl Builder {
             Entry::Vacant(entry) => {
                 let at = entry.index();
                 let (vars, file_vars) = (Arc::clone(nothing), Arc::clone(nothing));
-                (at, entry.insert(HostDraft { groups: Vec::new(), vars, file_vars }))
+                (at, entry.insert(HostDraft { source: self.source.clone(), groups: Vec::new(), vars, file_vars }))
             }
         };
         let id = HostId(at as u32);
@@ -222,7 +231,7 @@ impl Builder {
         let drafts = std::mem::take(&mut self.hosts);
         let hosts = drafts
             .into_iter()
-            .map(|(name, HostDraft { mut groups, vars, file_vars })| {
+            .map(|(name, HostDraft { source, mut groups, vars, file_vars })| {
                 groups.sort_unstable();
                 let groups = match shared.get(&groups) {
                     Some(known) => Arc::clone(known),
@@ -232,7 +241,7 @@ impl Builder {
                         all
                     }
                 };
-                (name, Host { vars, file_vars, groups })
+                (name, Host { vars, file_vars, source, groups })
             })
             .collect();
         Inventory { hosts, groups: self.groups, warnings: self.warnings }

@@ -98,6 +98,8 @@ pub(super) fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>, InventoryErr
 fn read_file(path: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
     let source: Arc<str> = path.display().to_string().into();
     let bytes = read_bytes(path, &builder.limits)?;
+    builder.source =
+        Some(std::path::absolute(path).map_or_else(|_| Arc::clone(&source), |path| path.display().to_string().into()));
     if is_program(path, &bytes) {
         return script::read(path, &source, builder);
     }

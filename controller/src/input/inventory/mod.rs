@@ -75,6 +75,8 @@ pub struct Host {
     pub vars: Arc<Map>,
     /// From `host_vars/`.
     pub file_vars: Arc<Map>,
+    /// The absolute path of the file that named the host first: `inventory_file` in Ansible.
+    pub source: Option<Arc<str>>,
     /// Every group the host is in, also through other groups, in rising precedence; `all` first.
     pub groups: Arc<[GroupId]>,
 }

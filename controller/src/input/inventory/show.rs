@@ -18,12 +18,12 @@ pub fn list(inventory: &Inventory) -> String {
         .collect();
     let mut document: BTreeMap<&str, Value> = BTreeMap::new();
     document.insert("_meta", Value::Map(Map::from_iter([("hostvars".to_owned(), sorted(Value::Map(hostvars)))])));
-    for (id, group) in inventory.groups() {
+    for (_, group) in inventory.groups() {
         let mut parts = Map::new();
         let children: Vec<String> = group.children.iter().map(|c| inventory.group(*c).name.to_string()).collect();
         let hosts: Vec<String> = group.hosts.iter().map(|h| inventory.name(*h).as_str().to_owned()).collect();
         for (part, names) in [("children", children), ("hosts", hosts)] {
-            if !names.is_empty() && !(id == GroupId::ALL && part == "hosts") {
+            if !names.is_empty() {
                 parts.insert(part.into(), Value::from(names));
             }
         }

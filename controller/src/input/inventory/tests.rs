@@ -293,6 +293,15 @@ fn several_sources_are_one_inventory_and_the_later_wins() {
 }
 
 #[test]
+fn a_host_knows_the_file_that_named_it_first() {
+    let files = Files::of(&[("a.ini", "h1\n"), ("b.ini", "h1\nh2\n")]);
+    let inventory = files.load(&["a.ini", "b.ini"]).unwrap();
+    let source = |name| inventory.host(inventory.host_id(name).unwrap()).source.clone().unwrap();
+    assert!(source("h1").ends_with("/a.ini") && source("h2").ends_with("/b.ini"));
+    assert!(Path::new(&*source("h1")).is_absolute());
+}
+
+#[test]
 fn a_list_with_a_comma_is_an_inventory() {
     let inventory = Inventory::load(&["web1,web2".into(), "x,".into()], Limits::default()).unwrap();
     assert_eq!(chosen(&inventory, "all"), "web1 web2 x");

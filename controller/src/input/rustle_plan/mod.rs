@@ -261,5 +261,5 @@ fn risk(risk: RiskFile) -> Risk {
 
 /// The JSON schema of a plan, from the types that read it. Fields it does not name are ignored.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(model::PlanFile).to_value()
+    schemars::schema_for!(PlanFile).to_value()
 }
