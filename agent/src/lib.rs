@@ -18,4 +18,5 @@ pub mod process;
 pub mod runner;
 pub mod script_module;
 pub mod server;
+mod services;
 pub mod workdir;

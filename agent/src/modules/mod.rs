@@ -14,10 +14,12 @@ mod program;
 mod raw;
 mod replace;
 mod script;
+mod service;
 mod setup;
 mod shell;
 mod slurp;
 mod stat;
+mod systemd;
 mod tempfile;
 mod unarchive;
 mod user;
@@ -40,10 +42,12 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &raw::Raw,
     &replace::Replace,
     &script::Script,
+    &service::Service,
     &setup::Setup,
     &shell::Shell,
     &slurp::Slurp,
     &stat::Stat,
+    &systemd::Systemd,
     &tempfile::Tempfile,
     &unarchive::Unarchive,
     &user::User,

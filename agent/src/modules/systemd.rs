@@ -1,0 +1,227 @@
+//! `systemd`: units of systemd.
+
+use std::path::Path;
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use crate::arguments;
+use crate::module::{ArgError, Module, ModuleContext, ModuleError};
+use crate::process::Program;
+use crate::services::{Scope, Service, State, Systemctl, action, state_after};
+
+arguments! {
+    pub(crate) struct SystemdArgs {
+        /// The unit; `.service` is understood.
+        name | "service" | "unit": Option<String>,
+        /// What it is to do.
+        state: Option<State>,
+        /// Whether it starts at boot.
+        enabled: Option<bool>,
+        /// Replace links that are in the way of `enabled`.
+        force: bool = false,
+        /// Whether it may not be started at all.
+        masked: Option<bool>,
+        /// Have systemd read its files again first.
+        daemon_reload | "daemon-reload": bool = false,
+        /// Have systemd start itself anew first.
+        daemon_reexec | "daemon-reexec": bool = false,
+        /// Whose units.
+        scope: Scope = Scope::System,
+        /// Do not wait until it has started or stopped.
+        no_block: bool = false,
+    }
+}
+
+pub(super) struct Systemd;
+
+impl Module for Systemd {
+    type Args = SystemdArgs;
+
+    const NAME: &'static str = "ansible.builtin.systemd_service";
+    const SUMMARY: &'static str = "Starts, stops, enables and masks systemd units.";
+    const ALIASES: &'static [&'static str] = &["systemd"];
+    /// A second run after `restarted` restarts again, and ends in the same state.
+    const IDEMPOTENT: bool = true;
+
+    fn check_args(args: &SystemdArgs) -> Result<(), ArgError> {
+        let needs_name =
+            [("state", args.state.is_some()), ("enabled", args.enabled.is_some()), ("masked", args.masked.is_some())];
+        match needs_name.iter().find(|(_, is_given)| *is_given && args.name.is_none()) {
+            Some((rule, _)) => Err(ArgError::Rule(format!("missing parameter(s) required by '{rule}': name"))),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&self, args: SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+        run_below(Path::new("/"), &args, cx)
+    }
+}
+
+/// `root` is where to look whether systemd runs.
+fn run_below(root: &Path, args: &SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+    let has_work = args.name.is_some() || args.daemon_reload || args.daemon_reexec;
+    if has_work && args.scope == Scope::System && !root.join("run/systemd/system").exists() {
+        return Err(ModuleError::new(
+            "systemd does not run on this host (there is no /run/systemd/system), so its units cannot be managed; \
+             containers and chroots have no service manager",
+        ));
+    }
+    let systemctl = Systemctl::new(args.scope, cx);
+    for (verb, is_wanted) in [("daemon-reload", args.daemon_reload), ("daemon-reexec", args.daemon_reexec)] {
+        if is_wanted && !cx.check {
+            systemctl.program().arg(verb).run_checked(cx)?;
+        }
+    }
+    let Some(name) = &args.name else {
+        return Ok(ModuleResult::ok().with("name", Value::Null).with("status", Map::new()));
+    };
+    let service = systemctl.query(name)?;
+    let steps = decide(args, &service);
+    if !cx.check {
+        for step in &steps {
+            run_step(&systemctl, step, name, cx)?;
+        }
+    }
+    let mut result = ModuleResult::changed(!steps.is_empty()).with("name", name.as_str());
+    if let Some(enabled) = args.enabled {
+        result.set("enabled", enabled);
+    }
+    if let Some(state) = args.state {
+        result.set("state", state_after(state));
+    }
+    result.set("status", service.status);
+    Ok(result)
+}
+
+fn run_step(systemctl: &Systemctl<'_>, step: &[&str], name: &str, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
+    let program: Program = systemctl.program().args(step.iter().copied()).arg("--").arg(name);
+    let ended = program.run(cx)?;
+    ended.not_stopped(&program)?;
+    if ended.rc == 0 {
+        return Ok(());
+    }
+    let why = ended.stderr.text().trim().to_owned();
+    let verb = step.first().copied().unwrap_or_default();
+    Err(ended.error(&program, format!("Unable to {verb} service {name}: {why}")))
+}
+
+/// The verbs of `systemctl`, with their options, that make the unit what it is to be.
+fn decide(args: &SystemdArgs, service: &Service) -> Vec<Vec<&'static str>> {
+    let mut steps = Vec::new();
+    if let Some(masked) = args.masked.filter(|masked| *masked != service.is_masked) {
+        steps.push(vec![if masked { "mask" } else { "unmask" }]);
+    }
+    if let Some(enabled) = args.enabled.filter(|enabled| *enabled != service.is_enabled) {
+        let mut step = vec![if enabled { "enable" } else { "disable" }];
+        step.extend(args.force.then_some("--force"));
+        steps.push(step);
+    }
+    if let Some(action) = args.state.and_then(|state| action(state, service.is_running)) {
+        let mut step = vec![action];
+        step.extend(args.no_block.then_some("--no-block"));
+        steps.push(step);
+    }
+    steps
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::module::args::parse;
+    use crate::process::testing::Surroundings;
+    use serde_json::json;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A root where systemd seems to run, and a `systemctl` that answers `show` with these properties and logs the rest.
+    pub(crate) fn pretend(properties: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
+        let tool = root.path().join("systemctl");
+        std::fs::write(root.path().join("properties"), properties).unwrap();
+        std::fs::write(root.path().join("log"), "").unwrap();
+        let script = "#!/bin/sh\ncd ${0%/*}\ncase $1 in show) cat properties ;; *) echo \"$@\" >> log ;; esac\n\
+                      test -e fail && { echo 'Job failed.' >&2; exit 1; }; exit 0\n";
+        std::fs::write(&tool, script).unwrap();
+        std::fs::set_permissions(&tool, PermissionsExt::from_mode(0o755)).unwrap();
+        root
+    }
+
+    pub(crate) fn surroundings(root: &tempfile::TempDir, check: bool) -> Surroundings {
+        let path = format!("{}:/usr/bin:/bin", root.path().display());
+        let mut surroundings = Surroundings::new().with_env("PATH", &path);
+        surroundings.check = check;
+        surroundings
+    }
+
+    fn run(root: &tempfile::TempDir, check: bool, args: serde_json::Value) -> ModuleResult {
+        let args: SystemdArgs = parse("systemd", Value::from(args).as_map().unwrap().clone()).unwrap();
+        let surroundings = surroundings(root, check);
+        run_below(root.path(), &args, &surroundings.context()).unwrap_or_else(ModuleError::into_result)
+    }
+
+    fn log(root: &tempfile::TempDir) -> String {
+        std::fs::read_to_string(root.path().join("log")).unwrap()
+    }
+
+    const STOPPED: &str = "Id=web.service\nLoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n";
+    const RUNNING: &str = "Id=web.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n";
+
+    #[test]
+    fn a_unit_is_enabled_and_started_if_it_is_not() {
+        let args = json!({"name": "web", "state": "started", "enabled": true, "daemon_reload": true});
+        let root = pretend(STOPPED);
+        let result = run(&root, false, args.clone());
+        assert!(result.changed && !result.failed, "{result:?}");
+        assert_eq!(log(&root), "daemon-reload\nenable -- web\nstart -- web\n");
+        assert_eq!((result.get("state"), result.get("enabled")), (Some(&"started".into()), Some(&true.into())));
+        assert_eq!(result.get("status").unwrap().as_map().unwrap()["Id"].as_str(), Some("web.service"));
+        let root = pretend(RUNNING);
+        assert!(!run(&root, false, args).changed);
+        assert_eq!(log(&root), "daemon-reload\n");
+    }
+
+    #[test]
+    fn check_mode_only_looks() {
+        let root = pretend(RUNNING);
+        let args = json!({"name": "web", "state": "stopped", "masked": true, "daemon_reload": true});
+        assert!(run(&root, true, args).changed);
+        assert_eq!(log(&root), "");
+    }
+
+    #[test]
+    fn masking_comes_first_and_options_reach_systemctl() {
+        let root = pretend(RUNNING);
+        let args = json!({"name": "web", "state": "restarted", "masked": true, "enabled": false, "force": true, "no_block": true});
+        run(&root, false, args);
+        assert_eq!(log(&root), "mask -- web\ndisable --force -- web\nrestart --no-block -- web\n");
+    }
+
+    #[test]
+    fn a_job_that_fails_is_a_failure_in_systemds_words() {
+        let root = pretend(STOPPED);
+        std::fs::write(root.path().join("properties"), STOPPED).unwrap();
+        let script = std::fs::read_to_string(root.path().join("systemctl")).unwrap();
+        std::fs::write(root.path().join("systemctl"), script.replace("cat properties ;;", "cat properties; exit 0 ;;"))
+            .unwrap();
+        std::fs::write(root.path().join("fail"), "").unwrap();
+        let result = run(&root, false, json!({"name": "web", "state": "started"}));
+        assert_eq!((result.failed, result.msg()), (true, "Unable to start service web: Job failed."));
+        assert_eq!(result.get("rc"), Some(&Value::Int(1)));
+    }
+
+    #[test]
+    fn an_unknown_unit_is_told() {
+        let root = pretend("LoadState=not-found\nActiveState=inactive\n");
+        let result = run(&root, false, json!({"name": "nosuch", "state": "started"}));
+        assert_eq!(result.msg(), "Could not find the requested service nosuch: host");
+    }
+
+    #[test]
+    fn without_systemd_it_fails_and_says_what_was_looked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let result = run(&root, false, json!({"name": "web", "state": "started"}));
+        assert!(result.failed && result.msg().contains("/run/systemd/system"), "{}", result.msg());
+        assert!(!run(&root, false, json!({})).failed, "nothing was asked for");
+    }
+}

@@ -1,0 +1,100 @@
+//! systemd, by `systemctl`.
+
+use rustle_protocol::value::Map;
+
+use super::Service;
+use crate::choices;
+use crate::module::{ModuleContext, ModuleError};
+use crate::process::Program;
+
+/// There while systemd is process 1, and only then; below the root.
+pub(super) const RUNNING: &str = "run/systemd/system";
+
+/// What is asked of a unit and returned as `status`. All of them would be some 250.
+const PROPERTIES: &str = "Id,Names,Description,LoadState,LoadError,ActiveState,SubState,UnitFileState,UnitFilePreset,\
+    FragmentPath,DropInPaths,Type,Result,MainPID,ExecMainStatus,ExecMainStartTimestamp,ActiveEnterTimestamp,NRestarts,\
+    NeedDaemonReload,CanStart,CanStop,CanReload,Requires,Wants,After,Before";
+
+choices! {
+    /// Whose units.
+    pub(crate) enum Scope { System = "system", User = "user", Global = "global" }
+}
+
+/// `systemctl` for one scope.
+pub(crate) struct Systemctl<'a> {
+    scope: Scope,
+    cx: &'a ModuleContext<'a>,
+}
+
+impl<'a> Systemctl<'a> {
+    pub(crate) fn new(scope: Scope, cx: &'a ModuleContext<'a>) -> Systemctl<'a> {
+        Systemctl { scope, cx }
+    }
+
+    pub(crate) fn program(&self) -> Program {
+        let program = Program::new("systemctl").plain();
+        match self.scope {
+            Scope::System => program,
+            Scope::User => program.arg("--user"),
+            Scope::Global => program.arg("--global"),
+        }
+    }
+
+    /// What systemd knows of a unit.
+    ///
+    /// # Errors
+    /// There is no such unit, or systemd does not answer.
+    pub(crate) fn query(&self, unit: &str) -> Result<Service, ModuleError> {
+        let ended = self.program().args(["show", "--no-pager", "-p", PROPERTIES, "--", unit]).run_checked(self.cx)?;
+        let status = properties(&ended.stdout.text());
+        let is = |name: &str, values: &[&str]| {
+            status.get(name).and_then(|value| value.as_str()).is_some_and(|value| values.contains(&value))
+        };
+        if is("LoadState", &["not-found"]) {
+            return Err(ModuleError::new(format!("Could not find the requested service {unit}: host")));
+        }
+        if is("LoadState", &["error", "bad-setting"]) {
+            let why = status.get("LoadError").map(crate::module::shown).unwrap_or_default();
+            return Err(ModuleError::new(format!("Error loading unit file '{unit}': {why}")));
+        }
+        Ok(Service {
+            is_running: is("ActiveState", &["active", "activating", "reloading"]),
+            // A static unit cannot be enabled, and needs not: others start it.
+            is_enabled: is(
+                "UnitFileState",
+                &["enabled", "enabled-runtime", "alias", "static", "generated", "transient"],
+            ),
+            is_masked: is("LoadState", &["masked"]) || is("UnitFileState", &["masked", "masked-runtime"]),
+            status,
+        })
+    }
+}
+
+/// `Name=value` lines. A value that opens a brace goes on until the brace closes.
+fn properties(text: &str) -> Map {
+    let mut out = Map::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let mut value = value.to_owned();
+        while value.trim_start().starts_with('{') && !value.trim_end().ends_with('}') {
+            let Some(more) = lines.next() else { break };
+            value.push('\n');
+            value.push_str(more);
+        }
+        out.insert(name.to_owned(), value.into());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_may_span_lines() {
+        let map = properties("Id=a.service\nExecStart={ path=/x ; argv[]=a\nb ; }\nEmpty=\nnonsense\n");
+        assert_eq!(map.len(), 3);
+        assert_eq!(map["ExecStart"].as_str(), Some("{ path=/x ; argv[]=a\nb ; }"));
+    }
+}
