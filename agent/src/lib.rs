@@ -13,6 +13,7 @@ mod files;
 pub mod fnmatch;
 pub mod module;
 pub mod modules;
+mod packages;
 pub mod policy;
 pub mod process;
 pub mod runner;

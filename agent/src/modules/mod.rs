@@ -1,14 +1,17 @@
 //! The native modules, one file each.
 
+mod apt;
 mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
 mod cron;
+mod dnf;
 mod file;
 mod find;
 mod group;
 mod lineinfile;
+mod package;
 mod ping;
 mod program;
 mod raw;
@@ -29,15 +32,18 @@ use crate::module::AnyModule;
 
 /// Every native module, sorted by name.
 pub static MODULES: &[&dyn AnyModule] = &[
+    &apt::Apt,
     &assemble::Assemble,
     &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
     &cron::Cron,
+    &dnf::Dnf,
     &file::File,
     &find::Find,
     &group::Group,
     &lineinfile::LineInFile,
+    &package::Package,
     &ping::Ping,
     &raw::Raw,
     &replace::Replace,

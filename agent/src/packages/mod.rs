@@ -1,0 +1,3 @@
+//! What is installed here, read without starting a program.
+
+pub(crate) mod dpkg;
