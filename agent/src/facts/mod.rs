@@ -195,7 +195,7 @@ pub(crate) fn select(subsets: &[String]) -> Result<Selection, String> {
     // Naming only what is unwanted means everything else.
     all |= only_exclusions;
     let is_in = |(at, family): (usize, &Family)| {
-        let by_group = (all && (minimal || !family.is_minimal)) || (minimal && family.is_minimal);
+        let by_group = if family.is_minimal { minimal } else { all };
         wanted[at] || (by_group && !unwanted[at])
     };
     Ok(Selection(FAMILIES.iter().enumerate().map(is_in).collect()))

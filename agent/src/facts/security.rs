@@ -66,7 +66,7 @@ fn selinux(host: &Host<'_>) -> Value {
         lines
             .filter(|(key, _)| *key == name)
             .map(|(_, value)| value.to_owned())
-            .last()
+            .next_back()
             .unwrap_or("unknown".into())
             .into()
     };

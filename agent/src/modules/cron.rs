@@ -5,8 +5,8 @@ mod tab;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustle_protocol::ModuleResult;
 use rustle_protocol::result::Diff;
-use rustle_protocol::{ModuleResult, Value};
 
 use self::tab::{Place, Tab};
 use crate::module::args::Choice;
@@ -256,6 +256,7 @@ mod tests {
     use super::*;
     use crate::module::AnyModule;
     use crate::process::testing::Surroundings;
+    use rustle_protocol::Value;
     use serde_json::json;
     use std::os::unix::fs::PermissionsExt;
 

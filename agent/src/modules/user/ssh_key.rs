@@ -31,6 +31,13 @@ fn path(args: &UserArgs, home: &str) -> PathBuf {
     Path::new(home).join(args.ssh_key_file.clone().unwrap_or_else(default))
 }
 
+/// ssh-keygen puts `.pub` behind the whole name.
+fn public_part(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
 /// Whether the key would have to be made; so it is for a user who is not there yet.
 pub(super) fn is_missing(args: &UserArgs, user: Option<&User>) -> bool {
     user.is_none_or(|user| !path(args, &user.home).exists())
@@ -42,7 +49,7 @@ pub(super) fn generate(args: &UserArgs, user: &User, cx: &ModuleContext<'_>) -> 
     if is_new {
         make(args, user, &path, cx)?;
     }
-    let public_path = path.with_added_extension("pub");
+    let public_path = public_part(&path);
     let public = std::fs::read_to_string(&public_path).doing(|| format!("read {}", public_path.display()))?;
     let fingerprint = Program::new("ssh-keygen").arg("-l").arg("-f").arg(&public_path).run_checked(cx)?;
     let fingerprint = fingerprint.stdout.text().trim().to_owned();
@@ -72,7 +79,7 @@ fn make(args: &UserArgs, user: &User, path: &Path, cx: &ModuleContext<'_>) -> Re
         add_passphrase(path, passphrase, cx)?;
     }
     own(path)?;
-    own(&path.with_added_extension("pub"))
+    own(&public_part(path))
 }
 
 fn add_passphrase(path: &Path, passphrase: &str, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
