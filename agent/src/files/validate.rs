@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::tool::{self, ToolOutput};
 use crate::module::{ModuleContext, ModuleError};
+use crate::process::words;
 
 /// Runs `command` with the file's path for its `%s`, without a shell, and gives back what it said.
 ///
@@ -13,42 +14,9 @@ pub(crate) fn run(command: &str, file: &Path, cx: &ModuleContext<'_>) -> Result<
     if !command.contains("%s") {
         return Err(ModuleError::new(format!("validate must contain %s: {command}")));
     }
-    let words = words(command)
-        .ok_or_else(|| ModuleError::new(format!("validate has a quotation that does not end: {command}")))?;
+    let words =
+        words::split(command).map_err(|why| ModuleError::new(format!("validate is no command, {why}: {command}")))?;
     let path = file.to_string_lossy();
     let words: Vec<String> = words.iter().map(|word| word.replace("%s", &path).replace("%%", "%")).collect();
     tool::run(&words, cx.environment, cx.cancel)
-}
-
-/// Splits a command line as a shell would, expanding nothing.
-fn words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, ' ' | '\t' | '\n') => words.extend(word.take()),
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (Some(open), c) if c == open => quote = None,
-            (None | Some('"'), '\\') => word.get_or_insert_default().push(chars.next()?),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.is_none().then_some(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_hold_words_together() {
-        assert_eq!(words(r#"visudo -cf '%s' "a b" c\ d ''"#).unwrap(), ["visudo", "-cf", "%s", "a b", "c d", ""]);
-        assert_eq!(words("a 'b"), None);
-    }
 }
