@@ -145,7 +145,7 @@ fn add_entry(path: &Path, to: &Path, blobs: &Blobs, entries: &mut Vec<Value>) ->
     let meta = std::fs::symlink_metadata(path).map_err(unreadable)?;
     let mut entry = Map::new();
     entry.insert("path".into(), to.to_string_lossy().into_owned().into());
-    entry.insert("mode".into(), format!("{:04o}", meta.permissions().mode() & 0o7777).into());
+    entry.insert("mode".into(), (meta.permissions().mode() & 0o7777).into());
     if meta.is_symlink() {
         let target = std::fs::read_link(path).map_err(unreadable)?;
         entry.insert("link".into(), target.to_string_lossy().into_owned().into());
