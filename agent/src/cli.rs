@@ -2,7 +2,7 @@
 //! agents are `rustle-exec` started again.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -112,7 +112,27 @@ fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
     let runner = Runner::new(config.policy.clone(), config.limits.calls);
     let blobs = BlobStore::open(config.state.join("blobs"), config.limits.blob_cache_mib * 1024 * 1024)
         .map_err(|error| format!("cannot use {}: {error}", config.state.display()))?;
-    Ok(Shared::new(listener, runner, blobs))
+    let revocations = config.state.join("revocations.der");
+    take_kept_revocations(&listener, &revocations)?;
+    Ok(Shared::new(listener, runner, blobs, revocations))
+}
+
+/// The list that a controller brought in an earlier life.
+fn take_kept_revocations(listener: &Listener, path: &Path) -> Result<(), String> {
+    let list = match std::fs::read(path) {
+        Ok(list) => list,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    match listener.identity().with_revocations(list.into()) {
+        Ok(Some(identity)) => listener.replace_identity(identity).map_err(|error| chain(&error)),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            // After a change of CA, or with a newer list put in place by hand, the kept one has had its day.
+            warn!(%error, path = %path.display(), "kept revocation list not used");
+            Ok(())
+        }
+    }
 }
 
 /// An error and its causes on one line.

@@ -77,6 +77,7 @@ impl Runner {
     /// The refusal to send: nothing was done.
     pub fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
         self.policy.admit_call(&call)?;
+        admit_user(&call)?;
         let module = modules::find(&call.module).ok_or_else(|| Refusal {
             code: RefusalCode::UnknownModule,
             message: format!("this agent has no module `{}`; it may be older than the controller", call.module),
@@ -104,6 +105,30 @@ impl Runner {
         self.running.remove(&key);
         (outcome, started.elapsed())
     }
+}
+
+/// Tasks run as the user the agent runs as; that user may be asked for by name. Another one is refused, and never
+/// silently replaced by this one.
+fn admit_user(call: &Call) -> Result<(), Refusal> {
+    let Some(wanted) = &call.become_user else { return Ok(()) };
+    let us = rustix::process::geteuid();
+    let is_us = match wanted.user.as_str() {
+        "root" => us.is_root(),
+        user if user == us.as_raw().to_string() => true,
+        user => crate::accounts::Accounts::read(std::path::Path::new("/"))
+            .is_ok_and(|accounts| accounts.user(user).is_some_and(|account| account.uid == us.as_raw())),
+    };
+    if is_us {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: RefusalCode::Policy,
+        message: format!(
+            "this agent runs as uid {} and cannot become `{}`: run an agent as that user, or leave become out",
+            us.as_raw(),
+            wanted.user
+        ),
+    })
 }
 
 fn already_running(key: CallKey) -> CallOutcome {

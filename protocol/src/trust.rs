@@ -108,6 +108,11 @@ impl Trust {
         self.revocations.iter().map(|list| &list.der)
     }
 
+    /// Those of them that revoke anybody: the ones worth telling a peer.
+    pub fn revocation_lists_in_use(&self) -> impl Iterator<Item = &CertificateRevocationListDer<'static>> {
+        self.revocations.iter().filter(|list| !list.serials.is_empty()).map(|list| &list.der)
+    }
+
     /// Judges `chain`, the peer's certificate first, at the time `now`.
     ///
     /// # Errors

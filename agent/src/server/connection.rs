@@ -189,16 +189,19 @@ fn obey(session: &Session, request: ControlRequest) {
     }
 }
 
-/// A list that our CA signed, newer than ours, holds from now on. It is not written to disk: the file that the operator
-/// put there stays the operator's.
+/// A list that our CA signed and that is newer than ours holds from now on, also after a restart.
 fn take_revocations(session: &Session, list: Vec<u8>) -> Result<(), String> {
-    let listener = &session.shared.listener;
-    let updated = listener.identity().with_revocations(list.into()).map_err(|error| error.to_string())?;
-    match updated {
-        Some(identity) => {
-            info!("took a newer revocation list from the controller");
-            listener.replace_identity(identity).map_err(|error| error.to_string())
-        }
-        None => Ok(()),
-    }
+    let shared = &session.shared;
+    let updated =
+        shared.listener.identity().with_revocations(list.clone().into()).map_err(|error| error.to_string())?;
+    let Some(identity) = updated else { return Ok(()) };
+    shared.listener.replace_identity(identity).map_err(|error| error.to_string())?;
+    info!("took a newer revocation list from the controller");
+    rustle_protocol::private_file::write_whole(
+        &shared.revocations,
+        &list,
+        rustle_protocol::private_file::Readers::OwnerOnly,
+        rustle_protocol::private_file::Existing::Replace,
+    )
+    .map_err(|error| format!("it holds until the agent restarts, for it cannot be kept: {error}"))
 }

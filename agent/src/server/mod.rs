@@ -4,6 +4,7 @@ mod calls;
 mod connection;
 mod incoming;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// How often an open connection's certificate is judged again: a revoked or expired one is cut off within a minute.
 const RECHECK_EVERY: Duration = Duration::from_secs(30);
 
+/// How often processes that tasks have left behind are collected once they end.
+const REAP_EVERY: Duration = Duration::from_secs(10);
+
 /// What results and close frames get to arrive when the agent ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -36,13 +40,16 @@ pub struct Shared {
     pub runner: Runner,
     pub blobs: BlobStore,
     pub listener: Listener,
+    /// Where the newest revocation list that a controller brought is kept, so that a restart does not forget it.
+    pub revocations: PathBuf,
     draining: watch::Sender<bool>,
 }
 
 impl Shared {
-    pub fn new(listener: Listener, runner: Runner, blobs: BlobStore) -> Shared {
+    /// `revocations`: the file for a list that a controller brings.
+    pub fn new(listener: Listener, runner: Runner, blobs: BlobStore, revocations: PathBuf) -> Shared {
         let host = listener.identity().identity().name.clone();
-        Shared { host, boot_id: boot_id(), runner, blobs, listener, draining: watch::Sender::new(false) }
+        Shared { host, boot_id: boot_id(), runner, blobs, listener, revocations, draining: watch::Sender::new(false) }
     }
 
     fn is_draining(&self) -> bool {
@@ -74,6 +81,12 @@ pub async fn serve(shared: Arc<Shared>, shutdown: impl Future<Output = ()>, drai
                 None => break,
             },
             Some(_) = connections.join_next() => {}
+            () = tokio::time::sleep(REAP_EVERY) => {
+                let reaped = crate::process::reap_orphans();
+                if reaped > 0 {
+                    tracing::debug!(reaped, "collected what tasks had left behind");
+                }
+            }
             () = &mut shutdown => break,
         }
     }

@@ -28,6 +28,7 @@ impl LocalAction for Assert {
     type Args = AssertArgs;
 
     const NAME: &'static str = "ansible.builtin.assert";
+    const UNRENDERED: &'static [&'static str] = &["that"];
 
     fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let conditions = match args.that {

@@ -26,6 +26,7 @@ impl LocalAction for Debug {
     type Args = DebugArgs;
 
     const NAME: &'static str = "ansible.builtin.debug";
+    const UNRENDERED: &'static [&'static str] = &["var"];
 
     fn run(&self, args: DebugArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.msg.is_some() && args.var.is_some() {
@@ -36,18 +37,20 @@ impl LocalAction for Debug {
         }
         match args.var {
             Some(Value::String(expression)) => shown(&expression, cx),
-            // What was no text has been evaluated already.
+            // A number or a list is its own value.
             Some(value) => Ok(ModuleResult::ok().with(value.kind(), value.clone())),
             None => Ok(ModuleResult::ok().with("msg", args.msg.unwrap_or_else(|| "Hello world!".into()))),
         }
     }
 }
 
-/// `var: x` is text that the author wrote, and the one argument that is an expression without braces.
+/// `var` is text that the author wrote, an expression with or without braces.
 fn shown(expression: &str, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let braced = if expression.contains("{{") { expression.to_owned() } else { format!("{{{{ {expression} }}}}") };
-    let authored = Authored::from_value(Value::from(braced));
-    match cx.templar.render(&authored, cx.scope) {
+    let evaluated = match Authored::from_value(Value::from(expression)) {
+        Authored::Data(_) => cx.templar.expression(expression, cx.scope),
+        template => cx.templar.render(&template, cx.scope),
+    };
+    match evaluated {
         Ok(value) => Ok(ModuleResult::ok().with(expression, value)),
         Err(TemplateError::Undefined { .. }) => Ok(ModuleResult::ok().with(expression, "VARIABLE IS NOT DEFINED!")),
         Err(error) => Err(ModuleError::new(error.to_string())),

@@ -44,6 +44,8 @@ trait LocalAction: Send + Sync {
     const NAME: &'static str;
     /// Whether any argument name will do: the names are the task's own.
     const ANY_ARGS: bool = false;
+    /// See [`ModuleExecutor::unrendered_args`].
+    const UNRENDERED: &'static [&'static str] = &[];
 
     /// # Errors
     /// The failed task's result.
@@ -75,6 +77,10 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
 
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         if A::ANY_ARGS { &[] } else { A::Args::GROUPS }
+    }
+
+    fn unrendered_args(&self) -> &'static [&'static str] {
+        A::UNRENDERED
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {

@@ -262,6 +262,9 @@ pub enum LabCommand {
         /// How many hosts: lab1..labN
         #[arg(long, value_name = "N", default_value_t = 5)]
         hosts: u32,
+        /// The hosts' names instead
+        #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "hosts")]
+        names: Vec<rustle_protocol::HostName>,
         /// Folder for everything the lab has
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,

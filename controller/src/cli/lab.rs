@@ -8,8 +8,9 @@ use crate::lab::overlay::{self, OverlayArgs};
 
 pub(super) fn run(command: LabCommand) -> Result<ExitCode, CliError> {
     match command {
-        LabCommand::Up { hosts, dir, overlay } => {
-            let lab = lab::up(&dir, hosts, overlay).map_err(|error| error_of(&error))?;
+        LabCommand::Up { hosts, names, dir, overlay } => {
+            let names = if names.is_empty() { lab::host_names(hosts) } else { names };
+            let lab = lab::up(&dir, &names, overlay).map_err(|error| error_of(&error))?;
             let count = lab.addresses().len();
             let dir = dir.display();
             print(&format!(

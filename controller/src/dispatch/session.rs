@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -30,6 +30,10 @@ const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// How long an agent may take to end a call it was told to cancel: its own grace before SIGKILL, and some.
 const CANCEL_WAIT: Duration = Duration::from_secs(20);
 
+/// How often an open connection's certificate is judged again: one that expired or was revoked is cut off at the next
+/// task.
+const RECHECK_EVERY: Duration = Duration::from_secs(30);
+
 /// Read from a file at once while sending it.
 const SEND_BYTES: usize = 256 * 1024;
 
@@ -47,6 +51,7 @@ pub struct Session {
     control: Mutex<FrameWriter<SendStream>>,
     welcome: Welcome,
     blobs: Blobs,
+    checked: std::sync::Mutex<Instant>,
 }
 
 impl Session {
@@ -61,7 +66,9 @@ impl Session {
         blobs: Blobs,
     ) -> Result<Session, LinkError> {
         match timeout(HELLO_WAIT, hello(&peer, host, options)).await {
-            Ok(Ok((control, welcome))) => Ok(Session { peer, control: Mutex::new(control), welcome, blobs }),
+            Ok(Ok((control, welcome))) => {
+                Ok(Session { peer, control: Mutex::new(control), welcome, blobs, checked: Instant::now().into() })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LinkError::transient(format!(
                 "the agent took the connection and then did not answer within {} s",
@@ -76,6 +83,22 @@ impl Session {
 
     pub fn connection(&self) -> &Connection {
         &self.peer.connection
+    }
+
+    /// Judges the agent's certificate again, if that was long enough ago.
+    ///
+    /// # Errors
+    /// It would not be let in now; the connection is closed.
+    pub fn recheck(&self) -> Result<(), LinkError> {
+        let mut checked = self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if checked.elapsed() < RECHECK_EVERY {
+            return Ok(());
+        }
+        *checked = Instant::now();
+        self.peer.recheck().map_err(|refused| {
+            self.close(close::IDENTITY, &refused.to_string());
+            LinkError::lasting(refused.to_string())
+        })
     }
 
     /// # Errors

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_protocol::HostName;
 use rustle_protocol::endpoint::Dialer;
+use rustle_protocol::message::ControlRequest;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::sink::EventSink;
@@ -72,6 +73,7 @@ impl AgentLinks {
         let slot = Arc::clone(&*self.sessions.entry(host.clone()).or_default());
         let mut slot = slot.lock().await;
         if let Some(session) = slot.as_ref().filter(|session| session.connection().close_reason().is_none()) {
+            session.recheck()?;
             return Ok(Arc::clone(session) as Arc<dyn HostLink>);
         }
         let session = Arc::new(self.connect(host).await?);
@@ -90,12 +92,23 @@ impl AgentLinks {
         let session = Session::greet(peer, host, self.options.session, self.blobs.clone())
             .await
             .map_err(|error| at(error, address))?;
+        self.tell_revocations(&session).await;
         self.events.emit(RunEvent::HostConnected {
             host: host.clone(),
             agent: session.welcome().software.clone(),
             connect: started.elapsed(),
         });
         Ok(session)
+    }
+
+    /// Brings the agent our revocation lists, unless they revoke nobody. An agent that has them already makes nothing of
+    /// it.
+    async fn tell_revocations(&self, session: &Session) {
+        let identity = self.dialer.identity();
+        for list in identity.trust().revocation_lists_in_use() {
+            // A connection that breaks now tells it at the first call.
+            let _ = session.tell(ControlRequest::Revocations(list.to_vec())).await;
+        }
     }
 
     async fn resolve(&self, host: &HostName) -> Result<SocketAddr, LinkError> {

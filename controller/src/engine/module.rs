@@ -29,6 +29,12 @@ pub trait ModuleExecutor: Send + Sync {
         &[]
     }
 
+    /// Arguments that it evaluates itself: they arrive as their author wrote them. Rendered first, text that a host had
+    /// put into a variable would be evaluated as if the author had written it.
+    fn unrendered_args(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// # Errors
     /// The first argument that is unknown, missing or ill-typed. Nothing has been touched.
     fn validate_args(&self, args: &Map) -> Result<(), ArgError>;

@@ -273,10 +273,7 @@ impl TaskRun<'_> {
     /// Arguments, target and settings for this host, or the sentence that says why they cannot be had.
     fn prepare(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<(Map, HostName, CallSettings), String> {
         let templar = self.run.templar();
-        // `assert` evaluates its conditions itself; rendered here, they would be evaluated twice.
-        let args = templar
-            .render_args(&self.task.args, scope)
-            .map_err(|error| format!("Task failed: {}", explained(&error)))?;
+        let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
         module.validate_args(&args).map_err(|error| error.to_string())?;
         let target = match &self.task.delegate_to {
             None => self.host.clone(),
@@ -288,6 +285,19 @@ impl TaskRun<'_> {
         };
         let environment = templar.render_args(&self.task.environment, scope).map_err(|error| explained(&error))?;
         Ok((args, target, self.settings(environment)))
+    }
+
+    fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, TemplateError> {
+        let raw = module.unrendered_args();
+        if raw.is_empty() {
+            return self.run.templar().render_args(&self.task.args, scope);
+        }
+        let (as_written, rest): (Vec<_>, Vec<_>) =
+            self.task.args.iter().partition(|(name, _)| raw.contains(&name.as_str()));
+        let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut args = self.run.templar().render_args(&rest, scope)?;
+        args.extend(as_written.into_iter().map(|(name, value)| (name.clone(), value.source())));
+        Ok(args)
     }
 
     fn settings(&self, environment: Map) -> CallSettings {

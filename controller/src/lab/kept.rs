@@ -27,17 +27,17 @@ struct AgentState {
     pid: u32,
 }
 
-/// Starts agents lab1..labN that stay, and writes `hosts.ini` and `config.toml` for them into `dir`.
+/// Starts agents that stay, and writes `hosts.ini` and `config.toml` for them into `dir`.
 ///
 /// # Errors
 /// `dir` is in use, or an agent did not start.
-pub fn up(dir: &Path, hosts: u32, overlay: bool) -> Result<Lab, LabError> {
+pub fn up(dir: &Path, hosts: &[HostName], overlay: bool) -> Result<Lab, LabError> {
     fs::create_dir_all(dir).doing(|| format!("make {}", dir.display()))?;
     if fs::read_dir(dir).doing(|| format!("read {}", dir.display()))?.next().is_some() {
         return Err(LabError::NotEmpty(dir.to_owned()));
     }
     let dir = &fs::canonicalize(dir).doing(|| format!("find {}", dir.display()))?;
-    let lab = Lab::start(dir, &host_names(hosts), &LabOptions { overlay, detached: true })?;
+    let lab = Lab::start(dir, hosts, &LabOptions { overlay, detached: true })?;
     let agents = lab.processes().map(|(host, pid)| AgentState { host: host.clone(), pid }).collect();
     let state = serde_json::to_string_pretty(&State { agents }).map_err(std::io::Error::other);
     write(dir, STATE_FILE, &state.doing(|| "write its state".into())?)?;

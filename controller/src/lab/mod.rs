@@ -10,7 +10,7 @@ pub mod overlay;
 use std::path::PathBuf;
 
 pub use fleet::{Lab, LabOptions};
-pub use kept::{down, up};
+pub use kept::{down, host_names, up};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {

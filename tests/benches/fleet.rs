@@ -1,0 +1,286 @@
+//! The benchmark of the main job: a lab of agents on this machine, five workloads, and beside each figure the floor
+//! measured in the same run — what the work costs without any tool.
+//!
+//!     cargo build --release && cargo bench -p rustle-tests --bench fleet
+//!
+//! `FLEET_HOSTS` (100), `FLEET_RUNS` (5) and `FLEET_CONNECTS` (1000; 0 leaves it out) change its size. Nothing is
+//! asserted: machines differ, and this one may be busy. What the lines say is the ratio.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Processes at once while the floor is measured: one for each core of the machine the aims were set on.
+const WORKERS: usize = 2;
+/// The large file.
+const BIG_BYTES: usize = 256 * 1024 * 1024;
+/// Hosts that get it.
+const BIG_HOSTS: usize = 10;
+
+fn main() {
+    let bench = Bench::new();
+    println!("{} hosts, {} runs each, median (least to most)\n", bench.hosts, bench.runs);
+    println!("{:<34} {:>22} {:>22} {:>8}", "workload", "ours", "floor", "ratio");
+    let spawns = |count: usize| move || spawn_true(count);
+    let true_path = ["/bin/true"];
+    bench.row("W1: 10 x /bin/true, linear", || bench.plan("w1", bench.hosts), spawns(10 * bench.hosts));
+    bench.w2();
+    bench.row("W3: /bin/true, cold connections", || bench.adhoc("all", &true_path), spawns(bench.hosts));
+    bench.row("W4: 256 MiB to 10 hosts", || bench.plan("w4", BIG_HOSTS), || bench.copy_big());
+    bench.row("W5: one task on one host", || bench.adhoc("h001", &true_path), spawns(1));
+    bench.memory();
+    bench.stop_lab();
+    bench.connect_many();
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    hosts: usize,
+    runs: usize,
+    controller: PathBuf,
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let exe = std::env::current_exe().expect("a running program has a path");
+        let folder = exe.parent().and_then(Path::parent).expect("benches are in target/release/deps");
+        let controller = folder.join("rustle-exec");
+        assert!(controller.exists(), "{} is not built: run `cargo build --release` first", controller.display());
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let bench = Bench { dir, hosts: setting("FLEET_HOSTS", 100), runs: setting("FLEET_RUNS", 5), controller };
+        bench.start_lab(bench.hosts);
+        fs::write(bench.path("blob"), noise(64 * 1024)).expect("the temporary folder takes files");
+        fs::write(bench.path("big"), noise(BIG_BYTES)).expect("the temporary folder takes files");
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn start_lab(&self, hosts: usize) {
+        let names: Vec<String> = (1..=hosts).map(|n| format!("h{n:03}")).collect();
+        let lab = self.path("lab");
+        self.succeed(
+            Command::new(&self.controller).args(["lab", "up", "--names", &names.join(","), "--dir"]).arg(&lab),
+        );
+    }
+
+    fn stop_lab(&self) {
+        self.succeed(Command::new(&self.controller).args(["lab", "down", "--dir"]).arg(self.path("lab")));
+    }
+
+    fn succeed(&self, command: &mut Command) -> Duration {
+        let began = Instant::now();
+        let output = command.stdin(Stdio::null()).output().expect("the controller can be started");
+        let took = began.elapsed();
+        assert!(
+            output.status.success(),
+            "{command:?}: {}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        took
+    }
+
+    fn ours(&self) -> Command {
+        let mut command = Command::new(&self.controller);
+        command.arg("--config").arg(self.path("lab/config.toml")).arg("-i").arg(self.path("lab/hosts.ini"));
+        command
+    }
+
+    /// Runs a workload's plan; `limit` hosts take part.
+    fn plan(&self, name: &str, limit: usize) -> Duration {
+        let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench");
+        let set = |name: &str, path: PathBuf| format!("{name}={}", path.display());
+        let mut command = self.ours();
+        command.args(["--gather-facts=never", "-e", &set("scratch", self.path("scratch"))]);
+        command.args(["-e", &set("template", plans.join("app.conf.j2")), "-e", &set("blob64k", self.path("blob"))]);
+        command.args(["-e", &set("bigfile", self.path("big"))]);
+        if limit < self.hosts {
+            command.args(["-l", &format!("lab[0:{}]", limit - 1)]);
+        }
+        self.make_scratch();
+        self.succeed(command.arg(plans.join(format!("{name}.json"))))
+    }
+
+    fn adhoc(&self, pattern: &str, line: &[&str]) -> Duration {
+        let mut command = Command::new(&self.controller);
+        command.args(["adhoc", pattern, "--config"]).arg(self.path("lab/config.toml"));
+        command.arg("-i").arg(self.path("lab/hosts.ini")).args(["-a", &line.join(" ")]);
+        self.succeed(&mut command)
+    }
+
+    fn make_scratch(&self) {
+        for n in 1..=self.hosts {
+            fs::create_dir_all(self.path("scratch").join(format!("h{n:03}")))
+                .expect("the temporary folder takes files");
+        }
+    }
+
+    fn clear_scratch(&self) {
+        let _ = fs::remove_dir_all(self.path("scratch"));
+    }
+
+    fn row(&self, name: &str, ours: impl Fn() -> Duration, floor: impl Fn() -> Duration) {
+        let (mut our_times, mut floor_times) = (Vec::new(), Vec::new());
+        for _ in 0..self.runs {
+            self.clear_scratch();
+            our_times.push(ours());
+            self.clear_scratch();
+            floor_times.push(floor());
+        }
+        print_row(name, our_times, Some(floor_times));
+    }
+
+    /// First and again; the floor is the same bytes written and renamed by a plain loop, and one process start.
+    fn w2(&self) {
+        let (mut first, mut again, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.runs {
+            self.clear_scratch();
+            first.push(self.plan("w2", self.hosts));
+            again.push(self.plan("w2", self.hosts));
+            self.clear_scratch();
+            floor.push(self.write_files());
+        }
+        print_row("W2: 10 configuration tasks, first", first, Some(floor.clone()));
+        print_row("W2 again, nothing changes", again, Some(floor));
+    }
+
+    fn write_files(&self) -> Duration {
+        let blob = fs::read(self.path("blob")).expect("written at the start");
+        self.make_scratch();
+        let began = Instant::now();
+        for n in 1..=self.hosts {
+            let dir = self.path("scratch").join(format!("h{n:03}/app"));
+            fs::create_dir_all(&dir).expect("the temporary folder takes files");
+            for (name, content) in
+                [("motd", &blob[..64]), ("app.conf", &blob[..1024]), ("limits", &blob[..64]), ("blob", &blob)]
+            {
+                fs::write(dir.join("temporary"), content).expect("the temporary folder takes files");
+                fs::rename(dir.join("temporary"), dir.join(name)).expect("a file can be renamed in its folder");
+            }
+        }
+        spawn_true(self.hosts);
+        began.elapsed()
+    }
+
+    /// `cp` to ten places, two at a time.
+    fn copy_big(&self) -> Duration {
+        self.make_scratch();
+        let began = Instant::now();
+        for pair in (1..=BIG_HOSTS).collect::<Vec<_>>().chunks(WORKERS) {
+            let copies: Vec<_> = pair
+                .iter()
+                .map(|n| {
+                    let target = self.path("scratch").join(format!("h{n:03}/big"));
+                    Command::new("cp").arg(self.path("big")).arg(target).spawn().expect("cp can be started")
+                })
+                .collect();
+            for mut copy in copies {
+                assert!(copy.wait().expect("a child can be waited for").success());
+            }
+        }
+        began.elapsed()
+    }
+
+    fn memory(&self) {
+        let report = self.path("report.json");
+        let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench");
+        let mut command = self.ours();
+        command.args(["--gather-facts=never", "--report-file"]).arg(&report).arg(plans.join("w1.json"));
+        self.succeed(&mut command);
+        let text = fs::read(&report).expect("the report was written");
+        let report: serde_json::Value = serde_json::from_slice(&text).expect("the report is JSON");
+        let peak = &report["performance_metrics"]["peak_memory"];
+        let state = fs::read(self.path("lab/lab.json")).expect("the lab has a state");
+        let state: serde_json::Value = serde_json::from_slice(&state).expect("the state is JSON");
+        let agents = state["agents"].as_array().expect("a list of agents");
+        let mut resident: Vec<u64> = agents.iter().filter_map(|agent| resident_kib(agent["pid"].as_u64()?)).collect();
+        resident.sort_unstable();
+        println!("\ncontroller, peak at {} hosts: {:.1} MiB", self.hosts, peak.as_f64().unwrap_or(0.0) / 1048576.0);
+        if let (Some(least), Some(most)) = (resident.first(), resident.last()) {
+            let mib = |kib: u64| kib as f64 / 1024.0;
+            println!("agent after all of it, resident: {:.1} to {:.1} MiB", mib(*least), mib(*most));
+        }
+    }
+
+    /// Cold connections to many agents that all answer: `ping` everywhere.
+    fn connect_many(&self) {
+        let hosts = setting("FLEET_CONNECTS", 1000);
+        if hosts == 0 {
+            return;
+        }
+        self.start_lab(hosts);
+        let mut times = Vec::new();
+        for _ in 0..self.runs.min(3) {
+            let mut command = Command::new(&self.controller);
+            command.args(["adhoc", "all", "-m", "ping", "-f", &hosts.to_string(), "--config"]);
+            command.arg(self.path("lab/config.toml")).arg("-i").arg(self.path("lab/hosts.ini"));
+            times.push(self.succeed(&mut command));
+        }
+        self.stop_lab();
+        println!();
+        print_row(&format!("connect to {hosts} agents and ping"), times, None);
+    }
+}
+
+fn resident_kib(pid: u64) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Starts /bin/true `count` times, [`WORKERS`] at a time.
+fn spawn_true(count: usize) -> Duration {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS.min(count) {
+            scope.spawn(move || {
+                for _ in (worker..count).step_by(WORKERS) {
+                    let status = Command::new("/bin/true").status().expect("/bin/true can be started");
+                    assert!(status.success());
+                }
+            });
+        }
+    });
+    began.elapsed()
+}
+
+/// Bytes that do not compress, the same in every run.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn print_row(name: &str, mut ours: Vec<Duration>, floor: Option<Vec<Duration>>) {
+    ours.sort_unstable();
+    let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
+    let shown = |times: &[Duration]| {
+        let seconds = |at: usize| times[at].as_secs_f64();
+        format!("{:.3} s ({:.3}-{:.3})", median(times), seconds(0), seconds(times.len() - 1))
+    };
+    let (floor_text, ratio) = match floor {
+        Some(mut floor) => {
+            floor.sort_unstable();
+            (shown(&floor), format!("{:.2}", median(&ours) / median(&floor)))
+        }
+        None => (String::new(), String::new()),
+    };
+    println!("{name:<34} {:>22} {floor_text:>22} {ratio:>8}", shown(&ours));
+    let _ = std::io::stdout().flush();
+}
