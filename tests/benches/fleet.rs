@@ -6,6 +6,8 @@
 //! `FLEET_HOSTS` (100), `FLEET_RUNS` (5) and `FLEET_CONNECTS` (1000; 0 leaves it out) change its size. Nothing is
 //! asserted: machines differ, and this one may be busy. What the lines say is the ratio.
 
+#![expect(clippy::print_stdout, reason = "a benchmark's answer is what it prints")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
 pub enum Command {
     /// Run one module on the hosts of a pattern
     Adhoc(AdhocArgs),

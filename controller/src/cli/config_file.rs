@@ -113,7 +113,7 @@ fn standard_places() -> Vec<PathBuf> {
 }
 
 /// `rustle-exec` in `$XDG_CONFIG_HOME`, else in `~/.config`.
-pub fn user_folder() -> Option<PathBuf> {
+pub(super) fn user_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CONFIG_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))

@@ -15,33 +15,33 @@ use crate::template::{Authored, Templar};
 
 /// The hosts of a run and their numbers.
 #[derive(Debug)]
-pub struct HostTable {
+pub(super) struct HostTable {
     names: Vec<HostName>,
     numbers: HashMap<HostName, HostIx>,
 }
 
 impl HostTable {
-    pub fn new(plan: &Plan) -> HostTable {
+    pub(super) fn new(plan: &Plan) -> HostTable {
         let names: Vec<HostName> = plan.hosts().into_iter().cloned().collect();
         let numbers = names.iter().cloned().zip((0..).map(HostIx)).collect();
         HostTable { names, numbers }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.names.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
     /// # Panics
     /// With a number of another run.
-    pub fn name(&self, host: HostIx) -> &HostName {
+    pub(super) fn name(&self, host: HostIx) -> &HostName {
         &self.names[host.index()]
     }
 
-    pub fn names(&self) -> &[HostName] {
+    pub(super) fn names(&self) -> &[HostName] {
         &self.names
     }
 
@@ -55,7 +55,13 @@ impl HostTable {
 }
 
 /// The program of `plan`.
-pub fn compile(plan: &Plan, hosts: &HostTable, limits: Limits, registry: &Registry, templar: &Templar) -> Program {
+pub(super) fn compile(
+    plan: &Plan,
+    hosts: &HostTable,
+    limits: Limits,
+    registry: &Registry,
+    templar: &Templar,
+) -> Program {
     let plays = plan.plays.iter().map(|play| compile_play(plan, play, hosts, registry, templar)).collect();
     Program { hosts: hosts.len(), plays, limits }
 }

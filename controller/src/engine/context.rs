@@ -93,9 +93,9 @@ pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
     }
     match outcome {
         CallOutcome::Finished(result) => Ok(result),
-        CallOutcome::TimedOut(result) => Err(Stop::TimedOut(result)),
-        CallOutcome::Cancelled(result) => Err(Stop::Cancelled(result)),
-        CallOutcome::NotRun => Err(Stop::Cancelled(ModuleResult::failed("not started"))),
+        CallOutcome::TimedOut(result) => Err(Stop::TimedOut(Box::new(result))),
+        CallOutcome::Cancelled(result) => Err(Stop::Cancelled(Box::new(result))),
+        CallOutcome::NotRun => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
         CallOutcome::Interrupted | CallOutcome::Refused(_) => Ok(ModuleResult::failed(
             "the agent died while the task ran: what the task did is unknown; look at the host before running it again",
         )),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustle_protocol::{HostName, RunId};
 use tokio::sync::{Mutex, oneshot};
@@ -25,7 +24,7 @@ use crate::scheduler::Scheduler;
 use crate::vars::VarStore;
 
 /// Hosts in one run. Each takes some 50 KiB of the controller's memory once it is connected.
-pub const HOSTS_MAX: usize = 100_000;
+const HOSTS_MAX: usize = 100_000;
 
 /// What a run works with besides its plan.
 #[derive(Clone)]
@@ -299,6 +298,3 @@ pub fn memory_peak() -> u64 {
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
-
-/// How long closing connections may take at the end of a run.
-pub const CLOSE_WAIT: Duration = Duration::from_millis(200);

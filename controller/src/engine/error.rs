@@ -38,9 +38,9 @@ pub enum Stop {
     /// The host could not be talked to.
     Unreachable(LinkError),
     /// Past its time. What it had done until then is in the result.
-    TimedOut(ModuleResult),
+    TimedOut(Box<ModuleResult>),
     /// The run is being stopped.
-    Cancelled(ModuleResult),
+    Cancelled(Box<ModuleResult>),
 }
 
 impl From<LinkError> for Stop {

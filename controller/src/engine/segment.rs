@@ -91,8 +91,8 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         let seconds = run.run.options.timeout.as_secs();
         let tried = match ended(outcome) {
             Ok(result) => Tried::finished(result),
-            Err(Stop::TimedOut(result)) => Tried::of(timed_out(result, seconds), TaskStatus::TimedOut),
-            Err(Stop::Cancelled(result)) => Tried::of(cancelled(result), TaskStatus::Cancelled),
+            Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
+            Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {
                 self.lost = Some(error);
                 return;

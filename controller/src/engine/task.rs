@@ -26,7 +26,7 @@ use crate::vars::{PlayVars, Scope, TaskVars, Variable};
 const AGENT_GRACE: Duration = Duration::from_secs(30);
 
 /// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
-pub const LOOP_ITEMS_MAX: usize = 100_000;
+const LOOP_ITEMS_MAX: usize = 100_000;
 
 /// A task at work on a host.
 pub(super) struct TaskRun<'a> {
@@ -258,8 +258,8 @@ impl TaskRun<'_> {
         match tokio::time::timeout(limit, module.execute(args, cx)).await {
             Ok(Ok(result)) => Ok(Tried::finished(result)),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
-            Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut)),
-            Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(result), TaskStatus::Cancelled)),
+            Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut)),
+            Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(*result), TaskStatus::Cancelled)),
             Err(_) => {
                 let result = ModuleResult::failed("").with(
                     "msg",
