@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod cli;
 pub mod dispatch;
+pub mod doc;
 pub mod engine;
 pub mod event;
 pub mod exit_code;

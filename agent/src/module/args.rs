@@ -17,8 +17,8 @@ pub struct ArgSpec {
     pub aliases: &'static [&'static str],
     pub kind: ArgKind,
     pub required: bool,
-    /// The default as Rust writes it, if there is one.
-    pub default: Option<&'static str>,
+    /// What the argument is if it is not given; null if it is nothing then.
+    pub default: fn() -> Value,
     /// The allowed values; empty if any value of the kind will do.
     pub choices: &'static [&'static str],
     pub doc: &'static str,
@@ -86,6 +86,11 @@ pub trait FromArg: Sized {
     /// What the argument is when it is not there; `None` if it must be.
     fn absent() -> Option<Self> {
         None
+    }
+
+    /// The value as a task would give it, for documentation. Types that no argument has as its default say null.
+    fn to_value(&self) -> Value {
+        Value::Null
     }
 }
 
@@ -261,7 +266,7 @@ macro_rules! arguments {
                     aliases: &[$($alias),*],
                     kind: <$ty as $crate::module::FromArg>::KIND,
                     required: $crate::module::args::is_required(stringify!($ty), &[$(stringify!($default))?]),
-                    default: $crate::module::args::first(&[$(stringify!($default))?]),
+                    default: || $crate::module::args::default_value::<$ty>(&[$(|| $default)?]),
                     choices: <$ty as $crate::module::FromArg>::CHOICES,
                     doc: concat!("", $($doc, "\n"),*),
                     check: |value| <$ty as $crate::module::FromArg>::from_arg(value.clone()).map(drop),
@@ -329,6 +334,10 @@ macro_rules! choices {
                     other => Err(format!("got: {other}")),
                 }
             }
+
+            fn to_value(&self) -> ::rustle_protocol::Value {
+                $crate::module::args::Choice::spelling(*self).into()
+            }
         }
     };
 }
@@ -338,11 +347,8 @@ pub const fn is_required(ty: &str, default: &[&str]) -> bool {
     !(default.len() == 1 || matches!(ty.as_bytes(), [b'O', b'p', b't', b'i', b'o', b'n', ..]))
 }
 
-pub const fn first(default: &[&'static str]) -> Option<&'static str> {
-    match default {
-        [default] => Some(*default),
-        _ => None,
-    }
+pub fn default_value<T: FromArg>(default: &[fn() -> T]) -> Value {
+    first_fn(default).map(|make| make().to_value()).unwrap_or_default()
 }
 
 pub fn first_fn<T>(default: &[fn() -> T]) -> Option<fn() -> T> {
@@ -371,6 +377,10 @@ impl FromArg for String {
             }
         })
     }
+
+    fn to_value(&self) -> Value {
+        self.as_str().into()
+    }
 }
 
 impl FromArg for bool {
@@ -389,6 +399,10 @@ impl FromArg for bool {
             other => not(other, "bool"),
         }
     }
+
+    fn to_value(&self) -> Value {
+        Value::Bool(*self)
+    }
 }
 
 impl FromArg for i64 {
@@ -402,6 +416,10 @@ impl FromArg for i64 {
             other => not(other, "int"),
         }
     }
+
+    fn to_value(&self) -> Value {
+        Value::Int(*self)
+    }
 }
 
 macro_rules! int_args {
@@ -412,6 +430,10 @@ macro_rules! int_args {
             fn from_arg(value: Value) -> Result<Self, String> {
                 let n = i64::from_arg(value)?;
                 <$ty>::try_from(n).map_err(|_| format!("is {n}, which is out of range"))
+            }
+
+            fn to_value(&self) -> Value {
+                i64::try_from(*self).map_or(Value::Null, Value::Int)
             }
         }
     )*};
@@ -430,6 +452,10 @@ impl FromArg for f64 {
             other => not(other, "float"),
         }
     }
+
+    fn to_value(&self) -> Value {
+        Value::Float(*self)
+    }
 }
 
 impl FromArg for PathBuf {
@@ -443,6 +469,10 @@ impl FromArg for PathBuf {
             other @ (Value::Int(_) | Value::UInt(_) | Value::Float(_)) => Ok(other.to_json().into()),
             other => not(&other, "path"),
         }
+    }
+
+    fn to_value(&self) -> Value {
+        self.to_string_lossy().into_owned().into()
     }
 }
 
@@ -507,6 +537,10 @@ impl<T: FromArg> FromArg for Vec<T> {
             scalar => T::from_arg(scalar).map(|item| vec![item]),
         }
     }
+
+    fn to_value(&self) -> Value {
+        Value::List(self.iter().map(T::to_value).collect())
+    }
 }
 
 impl FromArg for Map {
@@ -553,6 +587,10 @@ impl<T: FromArg> FromArg for Option<T> {
 
     fn absent() -> Option<Self> {
         Some(None)
+    }
+
+    fn to_value(&self) -> Value {
+        self.as_ref().map(T::to_value).unwrap_or_default()
     }
 }
 

@@ -29,6 +29,7 @@ impl LocalAction for Assert {
 
     const NAME: &'static str = "ansible.builtin.assert";
     const UNRENDERED: &'static [&'static str] = &["that"];
+    const SUMMARY: &'static str = "Fails unless every condition holds.";
 
     fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let conditions = match args.that {

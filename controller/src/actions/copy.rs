@@ -28,6 +28,10 @@ impl ModuleExecutor for Copy {
         "ansible.builtin.copy"
     }
 
+    fn summary(&self) -> &str {
+        agent_module("copy").summary()
+    }
+
     fn supports_check_mode(&self) -> bool {
         true
     }

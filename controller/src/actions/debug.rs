@@ -27,6 +27,7 @@ impl LocalAction for Debug {
 
     const NAME: &'static str = "ansible.builtin.debug";
     const UNRENDERED: &'static [&'static str] = &["var"];
+    const SUMMARY: &'static str = "Shows a text or a variable.";
 
     fn run(&self, args: DebugArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.msg.is_some() && args.var.is_some() {

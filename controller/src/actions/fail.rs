@@ -21,6 +21,7 @@ impl LocalAction for Fail {
     type Args = FailArgs;
 
     const NAME: &'static str = "ansible.builtin.fail";
+    const SUMMARY: &'static str = "Fails, with the message given.";
 
     fn run(&self, args: FailArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         Err(ModuleError::new(args.msg))

@@ -42,6 +42,8 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
 trait LocalAction: Send + Sync {
     type Args: ModuleArgs + Send;
     const NAME: &'static str;
+    /// One sentence, for the documentation.
+    const SUMMARY: &'static str;
     /// Whether any argument name will do: the names are the task's own.
     const ANY_ARGS: bool = false;
     /// See [`ModuleExecutor::unrendered_args`].
@@ -65,6 +67,10 @@ impl<A: LocalAction> Here<A> {
 impl<A: LocalAction> ModuleExecutor for Here<A> {
     fn name(&self) -> &str {
         A::NAME
+    }
+
+    fn summary(&self) -> &str {
+        A::SUMMARY
     }
 
     fn supports_check_mode(&self) -> bool {

@@ -16,6 +16,10 @@ impl ModuleExecutor for Script {
         "ansible.builtin.script"
     }
 
+    fn summary(&self) -> &str {
+        agent_module("script").summary()
+    }
+
     fn supports_check_mode(&self) -> bool {
         agent_module("script").supports_check()
     }

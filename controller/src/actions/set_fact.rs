@@ -19,6 +19,7 @@ impl LocalAction for SetFact {
     type Args = SetFactArgs;
 
     const NAME: &'static str = "ansible.builtin.set_fact";
+    const SUMMARY: &'static str = "Sets variables of the host for the rest of the run.";
     const ANY_ARGS: bool = true;
 
     fn run(&self, _args: SetFactArgs, mut raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {

@@ -57,6 +57,10 @@ impl ModuleExecutor for Template {
         "ansible.builtin.template"
     }
 
+    fn summary(&self) -> &str {
+        "Renders a template on the controller and puts the text into a file on the host."
+    }
+
     fn supports_check_mode(&self) -> bool {
         true
     }

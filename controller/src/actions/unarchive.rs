@@ -16,6 +16,10 @@ impl ModuleExecutor for Unarchive {
         "ansible.builtin.unarchive"
     }
 
+    fn summary(&self) -> &str {
+        agent_module("unarchive").summary()
+    }
+
     fn supports_check_mode(&self) -> bool {
         agent_module("unarchive").supports_check()
     }

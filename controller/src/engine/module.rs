@@ -18,6 +18,11 @@ pub trait ModuleExecutor: Send + Sync {
     /// Fully qualified, as `ansible.builtin.copy`; it also answers to its last part.
     fn name(&self) -> &str;
 
+    /// One sentence on what it does, for the documentation.
+    fn summary(&self) -> &str {
+        ""
+    }
+
     /// Whether it can say what it would do without doing it. One that cannot is skipped in check mode.
     fn supports_check_mode(&self) -> bool;
 
@@ -58,6 +63,10 @@ struct AgentModule(&'static dyn AnyModule);
 impl ModuleExecutor for AgentModule {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn summary(&self) -> &str {
+        self.0.summary()
     }
 
     fn supports_check_mode(&self) -> bool {
@@ -121,6 +130,16 @@ impl Registry {
             None if name.contains('.') => self.modules.values().find(|module| module.name() == name),
             None => self.modules.get(name),
         }
+    }
+
+    /// Every module once, sorted by the last part of its name, with the other names it answers to.
+    pub fn modules(&self) -> impl Iterator<Item = (&dyn ModuleExecutor, Vec<&str>)> {
+        let is_own = |key: &str, module: &Arc<dyn ModuleExecutor>| short_name(module.name()) == key;
+        let own = self.modules.iter().filter(move |(key, module)| is_own(key, module));
+        own.map(move |(_, module)| {
+            let same = self.modules.iter().filter(|(key, other)| other.name() == module.name() && !is_own(key, other));
+            (&**module, same.map(|(key, _)| key.as_str()).collect())
+        })
     }
 
     /// Every name a task may use, sorted, without its collection.
