@@ -26,7 +26,8 @@ fn read(name: &str) -> String {
 /// The example with its commented defaults made real.
 fn uncommented(text: &str) -> String {
     let is_key = |c: char| c.is_ascii_lowercase() || c == '_';
-    let is_default = |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.trim_start_matches(is_key).starts_with(" = "));
+    let is_default =
+        |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.trim_start_matches(is_key).starts_with(" = "));
     text.lines().map(|line| if is_default(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
 }
 
@@ -56,7 +57,8 @@ fn the_example_configuration_has_every_key() {
         let error = load(&with_unknown).unwrap_err();
         let (_, known) = error.split_once("expected one of ").expect("the error lists the keys there are");
         for key in known.split('`').skip(1).step_by(2) {
-            let is_there = shown.lines().any(|line| line.starts_with(&format!("{key} = ")) || line == format!("[{key}]"));
+            let is_there =
+                shown.lines().any(|line| line.starts_with(&format!("{key} = ")) || line == format!("[{key}]"));
             assert!(is_there, "`{key}` of {section} is missing in deploy/agent.toml");
         }
     }

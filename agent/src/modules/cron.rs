@@ -34,10 +34,15 @@ arguments! {
         insertafter: Option<String>,
         /// Put a new variable before this one.
         insertbefore: Option<String>,
+        /// Minute of the hour: 0 to 59, `*`, `*/2` and so on.
         minute: String = "*".into(),
+        /// Hour of the day: 0 to 23.
         hour: String = "*".into(),
+        /// Day of the month: 1 to 31.
         day | "dom": String = "*".into(),
+        /// Month: 1 to 12.
         month: String = "*".into(),
+        /// Day of the week: 0 (Sunday) to 6.
         weekday | "dow": String = "*".into(),
         /// A nickname instead of the five fields.
         special_time: Option<SpecialTime>,

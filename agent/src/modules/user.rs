@@ -78,15 +78,23 @@ arguments! {
         generate_ssh_key: bool = false,
         /// Where, from the home directory on; `.ssh/id_TYPE` by default.
         ssh_key_file: Option<PathBuf>,
+        /// Its kind, as `ssh-keygen -t` has it.
         ssh_key_type: String = "rsa".into(),
+        /// Its size; `ssh-keygen` decides if this is not given.
         ssh_key_bits: Option<u32>,
+        /// Its comment.
         ssh_key_comment: Option<String>,
+        /// What it is encrypted with; nothing if this is not given.
         ssh_key_passphrase: Option<String>,
         /// For other systems than Linux.
         authorization: Option<String>,
+        /// Not on Linux: an error.
         hidden: Option<bool>,
+        /// Not on Linux: an error.
         login_class: Option<String>,
+        /// Not on Linux: an error.
         profile: Option<String>,
+        /// Not on Linux: an error.
         role: Option<String>,
     }
 }

@@ -57,7 +57,8 @@ impl LocalAction for MetaAction {
     type Args = MetaArgs;
 
     const NAME: &'static str = "ansible.builtin.meta";
-    const SUMMARY: &'static str = "Tells the run itself to do something: flush handlers, end a play, a batch or a host.";
+    const SUMMARY: &'static str =
+        "Tells the run itself to do something: flush handlers, end a play, a batch or a host.";
 
     fn run(&self, args: MetaArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         args._raw_params.parse::<Meta>().map_err(ModuleError::new)?;

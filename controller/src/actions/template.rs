@@ -18,15 +18,25 @@ arguments! {
     pub(super) struct TemplateArgs {
         /// The template, beside the plan or in `templates/` there.
         src: String,
+        /// What ends a line in the file: `\\n`, `\\r` or `\\r\\n`.
         newline_sequence: String = "\n".into(),
+        /// What begins a statement.
         block_start_string: String = "{%".into(),
+        /// What ends a statement.
         block_end_string: String = "%}".into(),
+        /// What begins an expression.
         variable_start_string: String = "{{".into(),
+        /// What ends an expression.
         variable_end_string: String = "}}".into(),
+        /// What begins a comment.
         comment_start_string: String = "{#".into(),
+        /// What ends a comment.
         comment_end_string: String = "#}".into(),
+        /// Drop the line break after a statement.
         trim_blocks: bool = true,
+        /// Drop blanks before a statement that begins a line.
         lstrip_blocks: bool = false,
+        /// Encoding of the file.
         output_encoding: String = "utf-8".into(),
     }
 }

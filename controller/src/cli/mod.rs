@@ -4,6 +4,8 @@ mod adhoc;
 pub mod args;
 mod config_file;
 mod dry_run;
+#[cfg(test)]
+mod example_tests;
 mod extra_vars;
 mod inventory;
 mod lab;
