@@ -66,6 +66,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_these_codes_and_no_others() {
+        use ExitCode::{HostsFailed, Interrupted, InvalidInput, OwnError, Success, Unreachable};
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("## Exit codes").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let told: Vec<u8> =
+            section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+        assert_eq!(told, [Success, OwnError, HostsFailed, Unreachable, InvalidInput, Interrupted].map(|code| code as u8));
+    }
+
+    #[test]
     fn each_way_a_run_can_end_has_its_code() {
         let table: [Row<'_>; 14] = [
             (&[Ok, Ok], None, false, 0, 0),
