@@ -202,6 +202,39 @@ try_other_root() {
     [ -z "$(find "$root/image" -name '*rustle-agent*')" ] || fail "--uninstall --root leaves something"
 }
 
+# A systemd that only takes notes: whether it is told the right things, in the right order, and nothing twice.
+try_systemd() {
+    mkdir -p "$root/run/systemd/system"
+    cat >"$root/bin/systemctl" <<'STUB'
+#!/bin/sh
+echo "$*" >>/run/told
+case $* in
+    *is-enabled*) [ -e /run/enabled ] ;;
+    *is-active*) [ -e /run/active ] ;;
+    *disable*) rm -f /run/enabled /run/active ;;
+    *enable*) : >/run/enabled ;;
+    *restart*) : >/run/active ;;
+esac
+STUB
+    chmod 0755 "$root/bin/systemctl"
+    told() { grep -v '^-q is-' "$root/run/told" | tr '\n' ';'; }
+    run 0
+    says "service started"
+    [ "$(told)" = "daemon-reload;-q enable rustle-agent;restart rustle-agent;" ] || fail "systemd was told: $(told)"
+    : >"$root/run/told"
+    run 0
+    says "nothing was changed"
+    [ "$(told)" = "daemon-reload;" ] || fail "systemd was told for nothing: $(told)"
+    echo >>"$root/carried/rustle-agent"
+    : >"$root/run/told"
+    run 0
+    [ "$(told)" = "daemon-reload;restart rustle-agent;" ] || fail "after an upgrade systemd was told: $(told)"
+    : >"$root/run/told"
+    run 0 --uninstall --purge
+    [ "$(told)" = "-q disable --now rustle-agent;daemon-reload;" ] || fail "at the end systemd was told: $(told)"
+    [ ! -e "$root/etc/systemd/system/rustle-agent.service" ] || fail "the unit is left"
+}
+
 busybox=${BUSYBOX:-$(command -v busybox || :)}
 for kind in ordinary busybox; do
     [ "$kind" = ordinary ] || [ -n "$busybox" ] || { echo "no busybox here: not tried with it"; continue; }
@@ -213,5 +246,6 @@ for kind in ordinary busybox; do
     try_agent
     try_uninstall
     try_other_root
+    try_systemd
     echo "install.sh works in a bare root of $kind tools"
 done

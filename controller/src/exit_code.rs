@@ -73,7 +73,10 @@ mod tests {
         let section = section.split("\n## ").next().unwrap();
         let told: Vec<u8> =
             section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
-        assert_eq!(told, [Success, OwnError, HostsFailed, Unreachable, InvalidInput, Interrupted].map(|code| code as u8));
+        assert_eq!(
+            told,
+            [Success, OwnError, HostsFailed, Unreachable, InvalidInput, Interrupted].map(|code| code as u8)
+        );
     }
 
     #[test]
