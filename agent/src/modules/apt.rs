@@ -25,6 +25,7 @@ arguments! {
         update_cache | "update-cache": Option<bool>,
         /// Seconds for which lists are new enough.
         cache_valid_time: u64 = 0,
+        /// Tries again after an update of the index failed.
         update_cache_retries: u32 = 5,
         /// Seconds between tries, at most.
         update_cache_retry_max_delay: u64 = 12,
@@ -48,9 +49,13 @@ arguments! {
         only_upgrade: bool = false,
         /// Fail rather than remove anything.
         fail_on_autoremove: bool = false,
+        /// The three that follow, and the removal of essential packages; a `deb` is installed again if it is there.
         force: bool = false,
+        /// Take packages whose origin cannot be verified.
         allow_unauthenticated | "allow-unauthenticated": bool = false,
+        /// Take an older version than the installed one.
         allow_downgrade | "allow-downgrade" | "allow_downgrades" | "allow-downgrades": bool = false,
+        /// Change packages that are on hold.
         allow_change_held_packages: bool = false,
         /// Options of dpkg, without their dashes.
         dpkg_options: Vec<String> = vec!["force-confdef".into(), "force-confold".into()],

@@ -18,16 +18,25 @@ arguments! {
         autoremove: bool = false,
         /// Upgrade only, install nothing new.
         update_only: bool = false,
+        /// Repositories to use too.
         enablerepo: Vec<String> = Vec::new(),
+        /// Repositories not to use.
         disablerepo: Vec<String> = Vec::new(),
+        /// Packages to leave out.
         exclude: Vec<String> = Vec::new(),
+        /// Take packages whose signature cannot be verified.
         disable_gpg_check: bool = false,
+        /// Take an older version than the installed one.
         allow_downgrade: bool = false,
+        /// Remove packages that stand in the way.
         allowerasing: bool = false,
+        /// Leave out packages that cannot be installed.
         skip_broken: bool = false,
+        /// Install recommended packages too.
         install_weak_deps: bool = true,
         /// Install below this directory.
         installroot: String = "/".into(),
+        /// The release to take packages from.
         releasever: Option<String>,
     }
 }
