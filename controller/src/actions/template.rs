@@ -18,7 +18,7 @@ arguments! {
     pub(super) struct TemplateArgs {
         /// The template, beside the plan or in `templates/` there.
         src: String,
-        /// What ends a line in the file: `\\n`, `\\r` or `\\r\\n`.
+        /// What ends a line in the file: `\n`, `\r` or `\r\n`.
         newline_sequence: String = "\n".into(),
         /// What begins a statement.
         block_start_string: String = "{%".into(),
