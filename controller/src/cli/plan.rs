@@ -41,7 +41,6 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let Loaded { mut plan, inventory: from_plan } = loaded;
     let lab = args.common.lab.is_some();
     let inventory = inventory_of(&plan, given, from_plan, lab, settings.connection)?;
-    input::check_hosts(&plan, &inventory, "the inventory").map_err(input_error)?;
     let templar = Templar::new();
     adjust(&mut plan, args, &settings, &inventory, &templar)?;
     check_modules(&plan, &registry)?;
@@ -117,6 +116,7 @@ fn adjust(
     if plan.hosts().is_empty() {
         return Err(nobody(plan, settings.limit.as_deref()));
     }
+    input::check_hosts(plan, inventory, "the inventory").map_err(input_error)?;
     TagFilter::new(&args.tags, &args.skip_tags).apply(plan);
     if let Some(name) = &args.start_at_task {
         start_at(plan, name).map_err(|error| {

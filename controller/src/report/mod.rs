@@ -3,6 +3,7 @@
 //! A reporter turns events into bytes and knows neither the engine nor the other reporters. Text from hosts reaches a
 //! terminal only through [`sanitize`].
 
+mod adhoc;
 mod diff;
 pub mod document;
 pub mod file;
@@ -38,6 +39,7 @@ pub use layout::Layout;
 pub use line::{Colour, Line, Stream, colours_wanted};
 
 use crate::event::Stamped;
+use adhoc::Adhoc;
 use file::ReportFile;
 use json_lines::JsonLines;
 use log_file::LogFile;
@@ -183,6 +185,8 @@ pub struct ReportOptions {
     pub fold_above: usize,
     pub report_file: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
+    /// One module on many hosts: answers instead of plays, tasks and a recap.
+    pub adhoc: bool,
 }
 
 impl Default for ReportOptions {
@@ -193,6 +197,7 @@ impl Default for ReportOptions {
             fold_above: FOLD_HOSTS_ABOVE,
             report_file: None,
             log_file: None,
+            adhoc: false,
         }
     }
 }
@@ -204,6 +209,7 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let layout = Layout::new(options.verbosity, columns);
     match options.progress {
         ProgressMode::Json => (Importance::Record, Box::new(JsonLines::new(Box::new(io::stdout())))),
+        _ if options.adhoc => (Importance::Talk, Box::new(Adhoc::new(standard_streams(), layout, options.verbosity))),
         ProgressMode::Auto | ProgressMode::Always if is_terminal => {
             let text = TerminalText::new(layout, options.fold_above);
             (Importance::Talk, Box::new(Terminal::new(standard_streams(), text, terminal_columns)))

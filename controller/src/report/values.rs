@@ -43,6 +43,11 @@ fn text(module: &str, values: &Map, verbosity: u8, pretty: bool) -> String {
     if full || pretty { json::shown_pretty(&shown) } else { json::shown_compact(&shown) }
 }
 
+/// What an answer shows: always, and on many lines.
+pub(super) fn of_answer(module: &str, values: &Map, verbosity: u8) -> String {
+    text(module, values, verbosity, true)
+}
+
 fn shown(module: &str, values: &Map, full: bool) -> Map {
     let is_debug = short_name(module) == "debug";
     let hidden = |key: &str| {
