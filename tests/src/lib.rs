@@ -1,1 +1,21 @@
-//! Placeholder
+//! What the fleet-level tests stand on: the real programs, fleets of real agents on loopback, runs of the real command
+//! line. Nothing in here stands in for anything.
+//!
+//! A failure of the harness is a panic with the whole story: nobody but a test is there to take an error.
+
+mod fleet;
+mod plan;
+mod programs;
+mod run;
+mod wait;
+
+pub use fleet::{Fleet, FleetBuilder};
+pub use plan::{changed_when_false, named, play, plays, shell, task};
+pub use programs::{agent_program, exec_program};
+pub use run::{Ended, Run, Running};
+pub use wait::{eventually, processes_with};
+
+/// Whether this test process may change roots and owners.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

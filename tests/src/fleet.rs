@@ -1,0 +1,243 @@
+//! Fleets: real `rustle-agent` processes on loopback with certificates of an authority of their own.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustle_exec::pki::Authority;
+use rustle_protocol::{HostName, Role};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::programs::{agent_program, exec_program};
+use crate::run::Run;
+use crate::wait::eventually;
+
+/// Days that the certificates of a test are good for.
+const DAYS: u32 = 2;
+
+/// Agents that run until this is dropped, or until this process ends, however it does: each holds the other end of a
+/// pipe as its standard input.
+pub struct Fleet {
+    dir: TempDir,
+    authority: Authority,
+    agents: Vec<Agent>,
+}
+
+/// What a fleet is to be like.
+#[derive(Default)]
+pub struct FleetBuilder {
+    config: String,
+    inventory: String,
+    overlay: bool,
+}
+
+struct Agent {
+    name: String,
+    process: Child,
+    address: SocketAddr,
+}
+
+impl FleetBuilder {
+    /// More lines for the agents' `agent.toml`, after `[limits]`.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> FleetBuilder {
+        self.config = toml.to_owned();
+        self
+    }
+
+    /// More lines for the inventory.
+    #[must_use]
+    pub fn inventory(mut self, ini: &str) -> FleetBuilder {
+        self.inventory = ini.to_owned();
+        self
+    }
+
+    /// Each host has an overlay of this machine's root, and its name; for root only.
+    #[must_use]
+    pub fn overlay(mut self) -> FleetBuilder {
+        self.overlay = true;
+        self
+    }
+
+    /// Starts one agent for each host and waits until all listen.
+    pub fn start(self, hosts: &[&str]) -> Fleet {
+        let dir = tempfile::tempdir().expect("there is room for temporary files");
+        let authority =
+            Authority::create(&dir.path().join("pki"), "tests".parse().expect("a fleet name"), DAYS).expect("a new CA");
+        let mut fleet = Fleet { dir, authority, agents: Vec::new() };
+        fleet.identity(Role::Controller, "operator", &fleet.path().join("controller"));
+        let ready = fleet.path().join("ready.sock");
+        let socket = UnixDatagram::bind(&ready).expect("a socket in a folder of our own");
+        socket.set_nonblocking(true).expect("a socket can be");
+        let names: Vec<HostName> = hosts.iter().map(|host| host.parse().expect("a host name")).collect();
+        for issued in fleet.authority.issue(Role::Agent, &names, DAYS).expect("certificates of new names") {
+            let home = fleet.home(issued.identity().name.as_str());
+            fs::create_dir_all(&home).expect("a folder of our own");
+            fleet.authority.write_folder(&issued, &home.join("identity")).expect("a folder of our own");
+        }
+        let mut processes: Vec<_> =
+            hosts.iter().map(|host| ((*host).to_owned(), self.spawn(&fleet.home(host), host, &ready))).collect();
+        while !processes.is_empty() {
+            let (name, address) = eventually("all agents are ready", || next_ready(&socket));
+            let at = processes.iter().position(|(host, _)| *host == name).expect("an agent of this fleet");
+            let (name, process) = processes.swap_remove(at);
+            fleet.agents.push(Agent { name, process, address });
+        }
+        fs::write(fleet.inventory(), fleet.inventory_text() + &self.inventory).expect("a folder of our own");
+        fleet
+    }
+
+    fn spawn(&self, home: &Path, host: &str, ready: &Path) -> Child {
+        let quoted = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned()).to_string();
+        let config = format!(
+            "listen = '127.0.0.1:0'\nidentity = {}\nstate = {}\n[limits]\ndrain_s = 5\n{}",
+            quoted(home.join("identity")),
+            quoted(home.join("state")),
+            self.config,
+        );
+        fs::write(home.join("agent.toml"), config).expect("a folder of our own");
+        let mut command = if self.overlay {
+            let mut command = Command::new(exec_program());
+            command.args(["lab-agent", "--hostname", host, "--overlay"]).arg(home.join("overlay"));
+            command
+        } else {
+            Command::new(agent_program())
+        };
+        let log = File::create(home.join("agent.log")).expect("a folder of our own");
+        command.arg("--until-stdin-closes").arg("--config").arg(home.join("agent.toml"));
+        command.env("NOTIFY_SOCKET", ready).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+        command.spawn().expect("rustle-agent starts")
+    }
+}
+
+impl Fleet {
+    pub fn start(hosts: &[&str]) -> Fleet {
+        Fleet::builder().start(hosts)
+    }
+
+    pub fn builder() -> FleetBuilder {
+        FleetBuilder::default()
+    }
+
+    /// A folder for whatever the test needs, and everything the fleet has.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// `hosts.ini`, with the agents' addresses.
+    pub fn inventory(&self) -> PathBuf {
+        self.path().join("hosts.ini")
+    }
+
+    /// The folder of the controller's certificate.
+    pub fn controller(&self) -> PathBuf {
+        self.path().join("controller")
+    }
+
+    /// What an agent has logged.
+    pub fn log(&self, host: &str) -> String {
+        fs::read_to_string(self.home(host).join("agent.log")).unwrap_or_default()
+    }
+
+    pub fn address(&self, host: &str) -> SocketAddr {
+        self.agent(host).address
+    }
+
+    pub fn pid(&self, host: &str) -> u32 {
+        self.agent(host).process.id()
+    }
+
+    /// Sends an agent a signal.
+    pub fn signal(&self, host: &str, signal: Signal) {
+        let pid = Pid::from_raw(self.pid(host).cast_signed()).expect("a process has an id");
+        kill_process(pid, signal).expect("it is our child, and not yet waited for");
+    }
+
+    /// Waits for an agent's end; whether it ended well.
+    pub fn wait_for_end(&mut self, host: &str) -> bool {
+        let agent = self.agents.iter_mut().find(|agent| agent.name == host).expect("an agent of this fleet");
+        agent.process.wait().expect("it is our child").success()
+    }
+
+    /// Writes an identity of this fleet into `folder`.
+    pub fn identity(&self, role: Role, name: &str, folder: &Path) {
+        let name = name.parse().expect("a name");
+        for issued in self.authority.issue(role, &[name], DAYS).expect("a certificate of a new name") {
+            self.authority.write_folder(&issued, folder).expect("a folder of our own");
+        }
+    }
+
+    /// `rustle-exec` as the operator of this fleet, with nothing but what it needs to reach it, and no retries.
+    pub fn exec(&self) -> Run {
+        let run = Run::new(self.path()).arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller());
+        run.args(["--retries", "0"])
+    }
+
+    /// The plan, run on this fleet.
+    pub fn run(&self, plan: &Value) -> Run {
+        self.exec().arg(self.write_plan(plan))
+    }
+
+    /// One module on all hosts.
+    pub fn adhoc(&self, module: &str, args: &str) -> Run {
+        let run = Run::new(self.path()).args(["adhoc", "all", "-m", module, "-a", args, "--retries", "0"]);
+        run.arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller())
+    }
+
+    /// Writes a plan into a file of its own.
+    pub fn write_plan(&self, plan: &Value) -> PathBuf {
+        let file = tempfile::Builder::new().prefix("plan-").suffix(".json").tempfile_in(self.path());
+        let (_, path) = file.and_then(|file| file.keep().map_err(Into::into)).expect("a folder of our own");
+        fs::write(&path, plan.to_string()).expect("a file of our own");
+        path
+    }
+
+    fn agent(&self, host: &str) -> &Agent {
+        self.agents.iter().find(|agent| agent.name == host).expect("an agent of this fleet")
+    }
+
+    fn home(&self, host: &str) -> PathBuf {
+        self.path().join("hosts").join(host)
+    }
+
+    fn inventory_text(&self) -> String {
+        let mut lines: Vec<_> = self
+            .agents
+            .iter()
+            .map(|Agent { name, address, .. }| {
+                format!("{name} rustle_host={} rustle_port={}\n", address.ip(), address.port())
+            })
+            .collect();
+        lines.sort();
+        lines.concat()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            drop(agent.process.stdin.take());
+            let _ = agent.process.kill();
+        }
+        for agent in &mut self.agents {
+            let _ = agent.process.wait();
+        }
+    }
+}
+
+/// Host and address out of the next readiness message, if there is one.
+fn next_ready(socket: &UnixDatagram) -> Option<(String, SocketAddr)> {
+    let mut buffer = [0; 4096];
+    let len = socket.recv(&mut buffer).ok()?;
+    let text = std::str::from_utf8(&buffer[..len]).ok()?;
+    let (host, address) = text.lines().find_map(|line| line.strip_prefix("X_RUSTLE_LISTEN="))?.split_once(' ')?;
+    Some((host.to_owned(), address.parse().ok()?))
+}

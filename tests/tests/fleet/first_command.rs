@@ -1,0 +1,53 @@
+//! The first command of the README.
+
+use rustle_tests::{Run, processes_with};
+
+fn rollout() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rollout.json")
+}
+
+#[test]
+fn the_first_command_runs_the_example_and_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let ended = Run::new(home.path()).arg("--lab").arg(rollout()).ends(0);
+    for host in ["web1", "web2", "web3", "web4", "db1"] {
+        assert!(ended.recap(host).contains("unreachable=0 failed=0"), "{}", ended.stdout);
+    }
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    let mark = home.path().to_string_lossy();
+    assert_eq!(processes_with(&mark), Vec::<u32>::new(), "processes left behind");
+}
+
+#[test]
+fn the_example_shows_what_the_tool_can_do() {
+    let home = tempfile::tempdir().unwrap();
+    let ended = Run::new(home.path()).args(["--dry-run", "--lab"]).arg(rollout()).ends(0);
+    for module in ["file", "copy", "template", "lineinfile", "command", "shell", "stat", "debug"] {
+        assert!(ended.stdout.contains(&format!("({module}")), "no task with {module}:\n{}", ended.stdout);
+    }
+    for part in ["handler: ", "batch 1 of 3: web[1-2]", ", when "] {
+        assert!(ended.stdout.contains(part), "no `{part}`:\n{}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_lab_without_a_plan_has_numbered_hosts() {
+    let home = tempfile::tempdir().unwrap();
+    let ended = Run::new(home.path()).args(["adhoc", "all", "--lab=3", "-m", "ping"]).ends(0);
+    assert_eq!(ended.results(), ["ok: [lab1]", "ok: [lab2]", "ok: [lab3]"]);
+}
+
+#[test]
+fn a_lab_that_is_kept_takes_runs_until_it_is_told_to_go() {
+    let home = tempfile::tempdir().unwrap();
+    let run = || Run::new(home.path());
+    let up = run().args(["lab", "up", "--hosts", "2", "--dir", "fleet"]).ends(0);
+    assert!(up.stdout.starts_with("2 agents are up."), "{}", up.stdout);
+    let ping = ["adhoc", "all", "-m", "ping", "--config", "fleet/config.toml", "-i", "fleet/hosts.ini"];
+    assert_eq!(run().args(ping).ends(0).results(), ["ok: [lab1]", "ok: [lab2]"]);
+    let down = run().args(["lab", "down", "--dir", "fleet"]).ends(0);
+    assert!(down.stdout.starts_with("2 agents stopped"), "{}", down.stdout);
+    assert!(!home.path().join("fleet").exists());
+    assert_eq!(processes_with(&home.path().to_string_lossy()), Vec::<u32>::new(), "processes left behind");
+}
