@@ -38,7 +38,9 @@ pub fn of(run: &RunFinished, require_all_success: bool) -> ExitCode {
         Some(CancelReason::FailFast | CancelReason::Requested) => return ExitCode::HostsFailed,
         None => {}
     }
-    if any(HostState::Failed) || any(HostState::Cancelled) || run.stopped_early {
+    // With nobody left there was nothing to stop: that is no more than the hosts being unreachable.
+    let stopped = run.stopped_early && run.hosts.iter().any(|(_, state)| *state != HostState::Unreachable);
+    if any(HostState::Failed) || any(HostState::Cancelled) || stopped {
         ExitCode::HostsFailed
     } else if any(HostState::Unreachable) {
         ExitCode::Unreachable
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_way_a_run_can_end_has_its_code() {
-        let table: [Row<'_>; 14] = [
+        let table: [Row<'_>; 15] = [
             (&[Ok, Ok], None, false, 0, 0),
             (&[Ok, NotStarted], None, false, 0, 2),
             (&[NotStarted, NotStarted], None, false, 0, 2),
@@ -89,6 +91,7 @@ mod tests {
             (&[Ok, Unreachable], None, false, 4, 4),
             (&[Failed, Unreachable], None, false, 2, 2),
             (&[Unreachable, NotStarted], None, true, 2, 2),
+            (&[Unreachable, Unreachable], None, true, 4, 4),
             (&[Failed, Cancelled], Some(CancelReason::FailFast), false, 2, 2),
             (&[Unreachable, Cancelled], Some(CancelReason::FailFast), false, 2, 2),
             (&[Ok, Cancelled], Some(CancelReason::Requested), false, 2, 2),

@@ -75,7 +75,7 @@ pub struct Performance {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigFileError {
-    #[error("cannot read the configuration file {}: {source}", .path.display())]
+    #[error("cannot read the configuration file {}", .path.display())]
     Read { path: PathBuf, source: std::io::Error },
     /// The parser's message names line, column and key.
     #[error("{}: {message}", .path.display())]

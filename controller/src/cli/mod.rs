@@ -107,8 +107,14 @@ fn print(text: &str) -> Result<ExitCode, CliError> {
 
 /// Logs go to standard error, as much as was asked for.
 fn init_logging(level: Option<&str>) -> Result<(), CliError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(level.unwrap_or("error"))
-        .map_err(|error| CliError::input(format!("log level `{}`: {error}", level.unwrap_or_default())))?;
+    let level = level.unwrap_or("error");
+    let unknown = || CliError::input(format!("log level `{level}`: use error, warn, info, debug or trace"));
+    // Taken for a filter, a misspelt level would be the name of a part that logs nothing.
+    let is_filter = level.contains(['=', ',']);
+    if !is_filter && level.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        return Err(unknown());
+    }
+    let filter = tracing_subscriber::EnvFilter::try_new(level).map_err(|_| unknown())?;
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
     // A second command in one process keeps the first one's logging.
     let _ = tracing_subscriber::util::SubscriberInitExt::try_init(subscriber.finish());

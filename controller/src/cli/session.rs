@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustle_agent::policy::Policy;
-use rustle_agent::runner::Runner;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::loaded_identity::IdentityFiles;
 use rustle_protocol::message::{ControlRequest, close};
@@ -17,7 +15,6 @@ use super::args::ConnectionPlugin;
 use super::operator::Operator;
 use super::settings::Settings;
 use super::{CliError, chain, extra_vars, modules};
-use crate::dispatch::local::LocalLink;
 use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, LocalLinks};
@@ -30,9 +27,6 @@ use crate::plan::Plan;
 use crate::report::Reporters;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarStore, authored_map};
-
-/// Calls that run at once in this process, for hosts with `connection: local`.
-const LOCAL_CALLS: u32 = 64;
 
 /// What a run from the command line is made of.
 pub(super) struct Session {
@@ -91,8 +85,7 @@ impl Session {
     }
 
     fn ways(&self, lab: Option<&Lab>, blobs: Blobs, sink: EventSink) -> Result<Arc<Ways>, CliError> {
-        let runner = Arc::new(Runner::new(Policy::default(), LOCAL_CALLS));
-        let local = LocalLinks::new(LocalLink::new(runner, blobs.clone()));
+        let local = LocalLinks::new(blobs.clone());
         let is_local = |name: &HostName| match self.inventory.host_id(name.as_str()) {
             Some(host) => self.inventory.connection(host) == Some("local"),
             None => name.as_str() == "localhost",

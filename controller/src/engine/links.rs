@@ -8,6 +8,8 @@ use std::time::Instant;
 use dashmap::DashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustle_agent::policy::Policy;
+use rustle_agent::runner::Runner;
 use rustle_protocol::HostName;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::message::ControlRequest;
@@ -174,18 +176,30 @@ fn at(mut error: LinkError, address: SocketAddr) -> LinkError {
     error
 }
 
-/// Every host is this machine.
-pub struct LocalLinks(Arc<LocalLink>);
+/// Every host is this machine, and works by itself: two hosts' calls have nothing to do with each other.
+pub struct LocalLinks {
+    blobs: Blobs,
+    links: DashMap<HostName, Arc<LocalLink>>,
+}
+
+/// Calls that one host runs at once: those delegated to it come beside its own.
+const LOCAL_CALLS: u32 = 1024;
 
 impl LocalLinks {
-    pub fn new(link: LocalLink) -> LocalLinks {
-        LocalLinks(Arc::new(link))
+    /// `blobs`: the files that the run sends.
+    pub fn new(blobs: Blobs) -> LocalLinks {
+        LocalLinks { blobs, links: DashMap::new() }
+    }
+
+    fn local(&self, host: &HostName) -> Arc<LocalLink> {
+        let new = || Arc::new(LocalLink::new(Arc::new(Runner::new(Policy::default(), LOCAL_CALLS)), self.blobs.clone()));
+        Arc::clone(&*self.links.entry(host.clone()).or_insert_with(new))
     }
 }
 
 impl Links for LocalLinks {
-    fn link<'a>(&'a self, _host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
-        let link: Arc<dyn HostLink> = Arc::clone(&self.0) as Arc<dyn HostLink>;
+    fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        let link: Arc<dyn HostLink> = self.local(host);
         async move { Ok(link) }.boxed()
     }
 }

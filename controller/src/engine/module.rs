@@ -157,6 +157,10 @@ impl ModuleCatalog for Registry {
     fn names(&self) -> Vec<&str> {
         Registry::names(self).collect()
     }
+
+    fn validate(&self, name: &str, args: &Map) -> Result<(), ArgError> {
+        Registry::find(self, name).map_or(Ok(()), |module| module.validate_args(args))
+    }
 }
 
 impl std::fmt::Debug for Registry {

@@ -6,6 +6,7 @@ use rustle_agent::module::args::{nearest, unknown_args, value_error};
 use rustle_agent::module::{ArgError, ArgKind, ArgSpec};
 use rustle_agent::modules;
 use rustle_protocol::Value;
+use rustle_protocol::value::Map;
 
 use super::{Plan, Task, TaskId};
 use crate::template::Authored;
@@ -17,6 +18,13 @@ pub trait ModuleCatalog {
 
     /// Every name, for suggestions.
     fn names(&self) -> Vec<&str>;
+
+    /// # Errors
+    /// What is wrong with these arguments, which hold no template, beyond what each argument's own spec says: two that
+    /// exclude each other, one that another needs.
+    fn validate(&self, _name: &str, _args: &Map) -> Result<(), ArgError> {
+        Ok(())
+    }
 }
 
 /// What a plan has to keep to when it uses a module.
@@ -80,7 +88,7 @@ impl fmt::Display for Problem {
 }
 
 /// Checks every task and handler: the module exists, its arguments are known, complete and, where they hold no
-/// template, of the right type. Problems come in the plan's order, at most one for each argument.
+/// template, of the right type and in agreement. Problems come in the plan's order, at most one for each argument.
 pub fn check_modules(plan: &Plan, catalog: &dyn ModuleCatalog) -> Vec<Problem> {
     let mut problems = Vec::new();
     for play in &plan.plays {
@@ -108,7 +116,7 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
         return vec![(format!("there is no module `{}`", task.module), hint)];
     };
     if module.any_arguments {
-        return Vec::new();
+        return combination(task, catalog).into_iter().collect();
     }
     let unknown: Vec<String> = task.args.keys().filter(|name| module.spec(name).is_none()).cloned().collect();
     let mut findings = Vec::new();
@@ -130,7 +138,19 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
             findings.push(finding(&value_error(spec, &why)));
         }
     }
+    if findings.is_empty() {
+        findings.extend(combination(task, catalog));
+    }
     findings
+}
+
+/// What is wrong with the arguments taken together; known only if none of them is still a template.
+fn combination(task: &Task, catalog: &dyn ModuleCatalog) -> Option<Finding> {
+    if task.args.values().any(Authored::needs_rendering) {
+        return None;
+    }
+    let args = task.args.iter().map(|(name, value)| (name.clone(), value.source())).collect();
+    catalog.validate(&task.module, &args).err().map(|error| finding(&error))
 }
 
 fn finding(error: &ArgError) -> Finding {
@@ -175,6 +195,11 @@ mod tests {
         fn names(&self) -> Vec<&str> {
             vec!["copy", "set_fact"]
         }
+
+        fn validate(&self, name: &str, args: &Map) -> Result<(), ArgError> {
+            let rule = name == "copy" && args.contains_key("content") && args.contains_key("backup");
+            if rule { Err(ArgError::Rule("content excludes backup".to_owned())) } else { Ok(()) }
+        }
     }
 
     fn findings(module: &str, args: &str) -> Vec<Finding> {
@@ -214,6 +239,13 @@ mod tests {
             "argument 'backup' is `maybe`, which is not a bool: use yes or no"
         );
         assert_eq!(findings("copy", r#"{"bogus": 1, "backup": "maybe"}"#).len(), 3);
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together_are_told_unless_one_is_still_a_template() {
+        let problem = first("copy", r#"{"dest": "/x", "content": "x", "backup": true}"#);
+        assert_eq!(problem, "content excludes backup");
+        assert_eq!(findings("copy", r#"{"dest": "/x", "content": "{{ x }}", "backup": true}"#), []);
     }
 
     #[test]
