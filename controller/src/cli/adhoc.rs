@@ -28,6 +28,10 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         None => (inventory::load(&settings.inventory)?, false),
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
+    if registry.find(&args.module).is_none() {
+        // Said of the module, not of arguments that nobody can read without it.
+        super::plan::check_modules(&plan(&args.module, IndexMap::new(), hosts.clone()), &registry)?;
+    }
     let task_args = crate::input::from_text(&args.module, &args.args, &registry)
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
     let plan = plan(&args.module, task_args, hosts);

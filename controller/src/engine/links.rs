@@ -192,7 +192,8 @@ impl LocalLinks {
     }
 
     fn local(&self, host: &HostName) -> Arc<LocalLink> {
-        let new = || Arc::new(LocalLink::new(Arc::new(Runner::new(Policy::default(), LOCAL_CALLS)), self.blobs.clone()));
+        let new =
+            || Arc::new(LocalLink::new(Arc::new(Runner::new(Policy::default(), LOCAL_CALLS)), self.blobs.clone()));
         Arc::clone(&*self.links.entry(host.clone()).or_insert_with(new))
     }
 }
