@@ -61,13 +61,15 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &program::Program,
 ];
 
-/// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one.
+/// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one. Those of other collections
+/// have only their whole name.
 pub fn find(name: &str) -> Option<&'static dyn AnyModule> {
     let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(name);
-    MODULES
-        .iter()
-        .copied()
-        .find(|module| crate::module::short_name(module.name()) == short || module.aliases().contains(&short))
+    let is_it = |module: &dyn AnyModule| match module.name().strip_prefix("ansible.builtin.") {
+        Some(own) => own == short || module.aliases().contains(&short),
+        None => module.name() == name,
+    };
+    MODULES.iter().copied().find(|module| is_it(*module))
 }
 
 #[cfg(test)]
@@ -84,6 +86,8 @@ mod tests {
         for name in ["ping", "ansible.builtin.ping", "ansible.legacy.ping"] {
             assert_eq!(find(name).unwrap().name(), "ansible.builtin.ping");
         }
+        assert_eq!(find("rustle.builtin.program").unwrap().name(), "rustle.builtin.program");
+        assert!(find("program").is_none() && find("ansible.builtin.program").is_none());
         assert!(find("other.collection.ping").is_none() && find("pingg").is_none());
     }
 }

@@ -316,10 +316,19 @@ fn read_chunk(file: &std::fs::File) -> io::Result<Bytes> {
     Ok(chunk.into())
 }
 
-/// The outcome of a call as the engine understands it: a refusal is a link error, everything else a fact.
+/// The refusal of a call that has to do with the host's agent as it is now, and so with the way to the host. What the
+/// agent will not do with this very call is the task's failure.
 pub fn refusal_of(outcome: &CallOutcome) -> Option<LinkError> {
     match outcome {
-        CallOutcome::Refused(refusal) => Some(refused(refusal)),
+        CallOutcome::Refused(refusal) => match refusal.code {
+            RefusalCode::Policy | RefusalCode::UnknownModule | RefusalCode::Arguments => None,
+            RefusalCode::Busy
+            | RefusalCode::Draining
+            | RefusalCode::Version
+            | RefusalCode::Identity
+            | RefusalCode::Stale
+            | RefusalCode::Protocol => Some(refused(refusal)),
+        },
         CallOutcome::Finished(_)
         | CallOutcome::TimedOut(_)
         | CallOutcome::Cancelled(_)

@@ -10,7 +10,7 @@ use rustle_protocol::{CallKey, HostName, ModuleResult};
 
 use super::error::Stop;
 use super::links::Links;
-use crate::dispatch::session::refusal_of;
+use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
 use crate::template::Templar;
 use crate::vars::Scope;
@@ -96,7 +96,8 @@ pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
         CallOutcome::TimedOut(result) => Err(Stop::TimedOut(Box::new(result))),
         CallOutcome::Cancelled(result) => Err(Stop::Cancelled(Box::new(result))),
         CallOutcome::NotRun => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
-        CallOutcome::Interrupted | CallOutcome::Refused(_) => Ok(ModuleResult::failed(
+        CallOutcome::Refused(refusal) => Ok(ModuleResult::failed(refused(&refusal).message)),
+        CallOutcome::Interrupted => Ok(ModuleResult::failed(
             "the agent died while the task ran: what the task did is unknown; look at the host before running it again",
         )),
     }

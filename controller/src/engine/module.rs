@@ -104,7 +104,10 @@ impl Registry {
     /// The agent's native modules and the controller's own actions.
     pub fn native() -> Registry {
         let mut registry = Registry { modules: BTreeMap::new() };
-        for module in rustle_agent::modules::MODULES {
+        // Those of another collection are for the controller's own use.
+        let for_plans =
+            rustle_agent::modules::MODULES.iter().filter(|module| module.name().starts_with("ansible.builtin."));
+        for module in for_plans {
             let executor: Arc<dyn ModuleExecutor> = Arc::new(AgentModule(*module));
             for alias in module.aliases() {
                 registry.modules.insert((*alias).to_owned(), Arc::clone(&executor));
