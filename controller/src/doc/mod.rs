@@ -1,3 +1,4 @@
 //! Documentation that is made from the program itself, and can therefore not say anything else than the program does.
 
 pub mod modules;
+mod schemas;

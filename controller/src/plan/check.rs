@@ -204,7 +204,7 @@ mod tests {
 
     fn findings(module: &str, args: &str) -> Vec<Finding> {
         let mut task = Task::new(TaskId(0), PlayId(0), module);
-        let args: rustle_protocol::value::Map = serde_json::from_str(args).unwrap();
+        let args: Map = serde_json::from_str(args).unwrap();
         task.args = args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect();
         check_task(&task, &Catalog)
     }

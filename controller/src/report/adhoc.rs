@@ -12,7 +12,7 @@ use super::{Reporter, sanitize, values};
 use crate::event::{RunEvent, Stamped, TaskResult, TaskStatus};
 
 /// Answers, and no banners.
-pub struct Adhoc {
+pub(super) struct Adhoc {
     console: Console,
     layout: Layout,
     verbosity: u8,
@@ -20,7 +20,7 @@ pub struct Adhoc {
 
 impl Adhoc {
     /// `layout` has the words for what is no answer: warnings, a status.
-    pub fn new(console: Console, layout: Layout, verbosity: u8) -> Adhoc {
+    pub(super) fn new(console: Console, layout: Layout, verbosity: u8) -> Adhoc {
         Adhoc { console, layout, verbosity }
     }
 

@@ -293,25 +293,3 @@ fn text(values: &Map, key: &str) -> Option<String> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    /// Set to write the schema instead of comparing it: `UPDATE_SCHEMA=1 cargo test -p rustle-exec schema`.
-    const UPDATE: &str = "UPDATE_SCHEMA";
-
-    #[test]
-    fn the_committed_schema_is_the_one_of_the_types() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/report.schema.json");
-        let schema = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
-        if std::env::var_os(UPDATE).is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &schema).unwrap();
-        }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == schema, "run the tests once with {UPDATE}=1 and commit {}", path.display());
-    }
-}
