@@ -2,33 +2,63 @@
 //!
 //! A blob being received is `HASH.part`; verified, it becomes `HASH`. The cache folder is private to the agent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustle_protocol::message::BlobId;
 
 use crate::module::{CancelToken, ModuleError};
+
+/// After how long without a byte another controller's call no longer waits for a blob that a first controller was asked
+/// for, and asks its own: nobody has to wait for a stranger that has stopped.
+pub const TAKE_OVER_AFTER: Duration = Duration::from_secs(10);
 
 /// The store of one agent, shared by all connections.
 #[derive(Debug)]
 pub struct BlobStore {
     dir: PathBuf,
     bytes_max: u64,
-    incoming: Mutex<HashMap<BlobId, Incoming>>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    incoming: HashMap<BlobId, Incoming>,
+    /// How many calls wait for each.
+    waiting: HashMap<BlobId, usize>,
+    /// Counts up, so that no two are the same.
+    last_receiver: u64,
 }
 
 /// A blob somebody waits for.
 #[derive(Debug)]
-enum Incoming {
-    /// Asked for by this connection.
-    Wanted { connection: u64 },
+struct Incoming {
+    /// Who was asked for it, and alone may send it.
+    connection: u64,
+    step: Step,
+    /// When it was asked for, or the last bytes came.
+    progress: Instant,
+}
+
+#[derive(Debug)]
+enum Step {
+    Wanted,
+    /// By this receiver. One at a time: two that write to one file would make it what no hash was taken of.
+    Receiving(u64),
     /// It did not come, and why.
     Failed(String),
+}
+
+impl Incoming {
+    fn wanted(connection: u64) -> Incoming {
+        Incoming { connection, step: Step::Wanted, progress: Instant::now() }
+    }
 }
 
 impl BlobStore {
@@ -38,7 +68,7 @@ impl BlobStore {
     /// The folder cannot be made.
     pub fn open(dir: PathBuf, bytes_max: u64) -> io::Result<BlobStore> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        Ok(BlobStore { dir, bytes_max, incoming: Mutex::default(), changed: Condvar::new() })
+        Ok(BlobStore { dir, bytes_max, state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// The blob, once it is here. `ask` is called with the offset to send from if nobody asked yet.
@@ -55,65 +85,117 @@ impl BlobStore {
         cancel: &CancelToken,
         ask: impl Fn(u64) -> bool,
     ) -> Result<File, ModuleError> {
-        let mut incoming = self.lock();
+        *self.lock().waiting.entry(blob).or_default() += 1;
+        let fetched = self.wait_for(blob, connection, cancel, ask);
+        self.stop_waiting(&blob);
+        fetched
+    }
+
+    fn wait_for(
+        &self,
+        blob: BlobId,
+        connection: u64,
+        cancel: &CancelToken,
+        ask: impl Fn(u64) -> bool,
+    ) -> Result<File, ModuleError> {
+        let mut state = self.lock();
         loop {
             if let Ok(file) = File::open(self.path(&blob)) {
                 return Ok(file);
             }
             if cancel.is_cancelled() {
+                self.abandon(&mut state, &blob, connection);
                 return Err(ModuleError::new("stopped while waiting for a file from the controller"));
             }
-            match incoming.get(&blob) {
-                Some(Incoming::Wanted { .. }) => {}
-                Some(Incoming::Failed(why)) => {
+            match state.incoming.get(&blob) {
+                Some(Incoming { connection: asked, step: Step::Failed(why), .. }) => {
                     let error = ModuleError::new(format!("a file from the controller did not arrive: {why}"));
-                    incoming.remove(&blob);
-                    return Err(error);
+                    let ours = *asked == connection;
+                    state.incoming.remove(&blob);
+                    if ours {
+                        return Err(error);
+                    }
+                    // What another controller failed to send, ours may have.
+                    continue;
                 }
+                Some(other) if other.connection != connection && other.progress.elapsed() >= TAKE_OVER_AFTER => {
+                    state.incoming.remove(&blob);
+                    // Whoever still writes to the part goes on in a file that has no name any more.
+                    let _ = fs::remove_file(self.part(&blob));
+                    continue;
+                }
+                Some(_) => {}
                 None => {
-                    incoming.insert(blob, Incoming::Wanted { connection });
+                    state.incoming.insert(blob, Incoming::wanted(connection));
                     // Asking waits for room on the way out, and must not hold up the other calls meanwhile.
-                    drop(incoming);
+                    drop(state);
                     let asked = ask(self.part_len(&blob));
-                    incoming = self.lock();
+                    state = self.lock();
                     if !asked {
-                        incoming.remove(&blob);
+                        self.abandon(&mut state, &blob, connection);
                         return Err(ModuleError::new("the connection was lost before a file had arrived"));
                     }
                     continue;
                 }
             }
-            incoming = self.changed.wait(incoming).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout(state, TAKE_OVER_AFTER).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+        }
+    }
+
+    /// Nobody is to count on the blob that this connection was asked for. Other calls that wait for it ask again.
+    fn abandon(&self, state: &mut State, blob: &BlobId, connection: u64) {
+        if let Some(Incoming { connection: asked, step: Step::Wanted, .. }) = state.incoming.get(blob)
+            && *asked == connection
+        {
+            state.incoming.remove(blob);
+            self.changed.notify_all();
+        }
+    }
+
+    /// A failure that nobody is left to hear of must not meet the next call that wants the blob.
+    fn stop_waiting(&self, blob: &BlobId) {
+        let mut state = self.lock();
+        match state.waiting.get_mut(blob) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                state.waiting.remove(blob);
+                if matches!(state.incoming.get(blob), Some(Incoming { step: Step::Failed(_), .. })) {
+                    state.incoming.remove(blob);
+                }
+            }
         }
     }
 
     /// Wakes every waiter, to look whether it was cancelled.
     pub fn wake(&self) {
-        let _incoming = self.lock();
+        let _state = self.lock();
         self.changed.notify_all();
     }
 
     /// What this connection was to send will not come.
     pub fn connection_closed(&self, closed: u64) {
-        let mut incoming = self.lock();
-        for state in incoming.values_mut() {
-            if matches!(state, Incoming::Wanted { connection } if *connection == closed) {
-                *state = Incoming::Failed("the connection was lost".into());
+        let mut state = self.lock();
+        let State { incoming, waiting, .. } = &mut *state;
+        incoming.retain(|blob, Incoming { connection, step, .. }| match step {
+            Step::Wanted if *connection == closed => {
+                *step = Step::Failed("the connection was lost".into());
+                waiting.contains_key(blob)
             }
-        }
+            _ => true,
+        });
         self.changed.notify_all();
     }
 
-    /// Begins to store a blob that is being sent from `offset` on. Blocks while it reads back what it has.
+    /// Begins to store a blob that `connection` sends from `offset` on. Blocks while it reads back what it has.
     ///
     /// # Errors
-    /// Nobody asked for it, it does not go on where the stored part ends, or the part cannot be opened.
-    pub fn receive(&self, blob: BlobId, offset: u64) -> Result<Receiving<'_>, String> {
-        match self.lock().get(&blob) {
-            Some(Incoming::Wanted { .. }) => {}
-            _ => return Err("nobody asked for this blob".into()),
-        }
-        let start = || -> io::Result<(File, blake3::Hasher, u64)> {
+    /// This connection was not asked for it or sends it already, it does not go on where the stored part ends, or the
+    /// part cannot be opened.
+    pub fn receive(&self, blob: BlobId, connection: u64, offset: u64) -> Result<Receiving<'_>, String> {
+        let receiver = self.begin(&blob, connection)?;
+        // From here on a failure is told to those who wait.
+        let start = || -> io::Result<(File, blake3::Hasher)> {
             let mut hasher = blake3::Hasher::new();
             let mut file = OpenOptions::new()
                 .read(true)
@@ -123,17 +205,36 @@ impl BlobStore {
                 .mode(0o600)
                 .open(self.part(&blob))?;
             io::copy(&mut (&mut file).take(offset), &mut hasher)?;
-            file.set_len(offset)?;
-            let have = hasher.count();
-            Ok((file, hasher, have))
+            if hasher.count() == offset {
+                file.set_len(offset)?;
+            }
+            Ok((file, hasher))
         };
         match start() {
-            Ok((file, hasher, have)) if have == offset => {
-                Ok(Receiving { store: self, blob, file, hasher, settled: false })
+            Ok((file, hasher)) if hasher.count() == offset => {
+                Ok(Receiving { store: self, blob, receiver, file, hasher, settled: false })
             }
-            Ok(_) => Err(self.fail(&blob, "it does not go on where the part that is here ends".into())),
-            Err(error) => Err(self.fail(&blob, format!("it cannot be stored in {}: {error}", self.dir.display()))),
+            Ok(_) => Err(self.fail(&blob, receiver, "it does not go on where the part that is here ends".into())),
+            Err(error) => {
+                let why = format!("it cannot be stored in {}: {error}", self.dir.display());
+                Err(self.fail(&blob, receiver, why))
+            }
         }
+    }
+
+    fn begin(&self, blob: &BlobId, connection: u64) -> Result<u64, String> {
+        let mut state = self.lock();
+        let receiver = state.last_receiver + 1;
+        match state.incoming.get_mut(blob) {
+            Some(incoming) if incoming.connection == connection => match incoming.step {
+                Step::Wanted => incoming.step = Step::Receiving(receiver),
+                Step::Receiving(_) => return Err("this blob is being sent already".into()),
+                Step::Failed(_) => return Err("nobody asked for this blob any more".into()),
+            },
+            _ => return Err("nobody asked for this blob".into()),
+        }
+        state.last_receiver = receiver;
+        Ok(receiver)
     }
 
     /// Removes everything that is not in use.
@@ -144,26 +245,36 @@ impl BlobStore {
         self.trim_to(0, None)
     }
 
-    fn fail(&self, blob: &BlobId, why: String) -> String {
-        self.lock().insert(*blob, Incoming::Failed(why.clone()));
-        self.changed.notify_all();
+    /// Ends the receiver's work, unless another has taken the blob over.
+    fn fail(&self, blob: &BlobId, receiver: u64, why: String) -> String {
+        let mut state = self.lock();
+        if state.receives(blob, receiver) {
+            match (state.waiting.contains_key(blob), state.incoming.get_mut(blob)) {
+                (true, Some(incoming)) => incoming.step = Step::Failed(why.clone()),
+                _ => drop(state.incoming.remove(blob)),
+            }
+            self.changed.notify_all();
+        }
         why
     }
 
-    /// Removes the oldest blobs until at most `bytes_max` are left, sparing `keep`.
+    /// Removes the oldest blobs, and parts that nobody waits for, until at most `bytes_max` are left, sparing `keep`.
     fn trim_to(&self, bytes_max: u64, keep: Option<&Path>) -> io::Result<()> {
+        // Held to the end, so that no part is asked for from where it ends while it is being removed.
+        let state = self.lock();
+        let in_use: HashSet<PathBuf> = state.incoming.keys().map(|blob| self.part(blob)).collect();
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let meta = entry.metadata()?;
             files.push((meta.modified()?, meta.len(), entry.path()));
         }
-        files.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
-        let mut total = 0;
+        // The one to keep comes first, whatever a coarse clock says.
+        files.sort_by_key(|(modified, _, path)| (keep != Some(path.as_path()), std::cmp::Reverse(*modified)));
+        let mut total = 0_u64;
         for (_, len, path) in files {
-            total += len;
-            let is_part = path.extension().is_some_and(|extension| extension == "part");
-            if total > bytes_max && keep != Some(path.as_path()) && !is_part {
+            total = total.saturating_add(len);
+            if total > bytes_max && keep != Some(path.as_path()) && !in_use.contains(&path) {
                 // A module that has it open keeps it: the name goes, the content stays until it is closed.
                 fs::remove_file(&path)?;
             }
@@ -171,8 +282,8 @@ impl BlobStore {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<BlobId, Incoming>> {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, blob: &BlobId) -> PathBuf {
@@ -188,12 +299,19 @@ impl BlobStore {
     }
 }
 
+impl State {
+    fn receives(&self, blob: &BlobId, receiver: u64) -> bool {
+        matches!(self.incoming.get(blob), Some(Incoming { step: Step::Receiving(by), .. }) if *by == receiver)
+    }
+}
+
 /// A blob on its way in. Dropped before [`finish`](Self::finish), the part stays for a later try and the waiters are
 /// told.
 #[derive(Debug)]
 pub struct Receiving<'a> {
     store: &'a BlobStore,
     blob: BlobId,
+    receiver: u64,
     file: File,
     hasher: blake3::Hasher,
     settled: bool,
@@ -201,18 +319,45 @@ pub struct Receiving<'a> {
 
 impl Receiving<'_> {
     /// # Errors
-    /// More than was announced, or the disk does not take it.
+    /// More than was announced, the disk does not take it, or another controller has been asked for the blob meanwhile.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        if self.hasher.count() + bytes.len() as u64 > self.blob.size {
+        self.note_progress()?;
+        if self.hasher.count().saturating_add(bytes.len() as u64) > self.blob.size {
             return Err(self.fail("it is longer than announced".into()));
         }
-        if let Err(error) = self.file.write_all(bytes) {
-            // What is written of a chunk that failed was never hashed: cut it off, so that a resume fits.
-            let _ = self.file.set_len(self.hasher.count());
+        if let Err(error) = self.store_chunk(bytes) {
+            // The part would only keep the disk full; and what is in it of this chunk was never hashed.
+            let _ = fs::remove_file(self.store.part(&self.blob));
             return Err(self.fail(format!("it cannot be stored in {}: {error}", self.store.dir.display())));
         }
         self.hasher.update(bytes);
         Ok(())
+    }
+
+    /// Other blobs give way once if the disk is full: they can be had again.
+    fn store_chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.file.write_all(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.store.trim_to(0, None)?;
+                self.file.seek(io::SeekFrom::Start(self.hasher.count()))?;
+                self.file.write_all(bytes)
+            }
+            written => written,
+        }
+    }
+
+    fn note_progress(&mut self) -> Result<(), String> {
+        let mut state = self.store.lock();
+        match state.incoming.get_mut(&self.blob) {
+            Some(incoming) if matches!(incoming.step, Step::Receiving(by) if by == self.receiver) => {
+                incoming.progress = Instant::now();
+                Ok(())
+            }
+            _ => {
+                self.settled = true;
+                Err("it took so long that another controller was asked for it".into())
+            }
+        }
     }
 
     /// Verifies the blob and gives it to those who wait.
@@ -220,6 +365,7 @@ impl Receiving<'_> {
     /// # Errors
     /// It is not what its hash says (nothing is kept), or it cannot be put in place.
     pub fn finish(mut self) -> Result<(), String> {
+        self.note_progress()?;
         if self.hasher.count() != self.blob.size {
             return Err(self.fail(format!("{} of {} bytes came", self.hasher.count(), self.blob.size)));
         }
@@ -228,34 +374,47 @@ impl Receiving<'_> {
             return Err(self.fail("its content is not what its hash says".into()));
         }
         let path = self.store.path(&self.blob);
-        if let Err(error) = fs::rename(self.store.part(&self.blob), &path) {
-            return Err(self.fail(format!("it cannot be put into {}: {error}", self.store.dir.display())));
-        }
+        self.put_in_place(&path)?;
         if let Err(error) = self.store.trim_to(self.store.bytes_max, Some(&path)) {
             tracing::warn!(%error, "blob cache cannot be trimmed");
         }
-        self.settled = true;
-        self.store.lock().remove(&self.blob);
         self.store.changed.notify_all();
         Ok(())
     }
 
+    /// In one step with the look whether the part is still this receiver's.
+    fn put_in_place(&mut self, path: &Path) -> Result<(), String> {
+        let mut state = self.store.lock();
+        let renamed = match state.receives(&self.blob, self.receiver) {
+            true => fs::rename(self.store.part(&self.blob), path),
+            false => Err(io::Error::other("another controller was asked for it")),
+        };
+        if renamed.is_ok() {
+            state.incoming.remove(&self.blob);
+        }
+        drop(state);
+        self.settled = renamed.is_ok();
+        renamed.map_err(|error| self.fail(format!("it cannot be put into {}: {error}", self.store.dir.display())))
+    }
+
     fn fail(&mut self, why: String) -> String {
         self.settled = true;
-        self.store.fail(&self.blob, why)
+        self.store.fail(&self.blob, self.receiver, why)
     }
 }
 
 impl Drop for Receiving<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.store.fail(&self.blob, "its stream broke off".into());
+            self.store.fail(&self.blob, self.receiver, "its stream broke off".into());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     fn blob(content: &[u8]) -> BlobId {
@@ -293,7 +452,7 @@ mod tests {
         }
 
         fn send(&self, id: BlobId, offset: u64, content: &[u8]) -> Result<(), String> {
-            let mut receiving = self.store.receive(id, offset)?;
+            let mut receiving = self.store.receive(id, 1, offset)?;
             receiving.write(content)?;
             receiving.finish()
         }
@@ -311,7 +470,7 @@ mod tests {
     fn a_broken_transfer_is_told_and_resumed_where_it_broke() {
         let f = fixture(1 << 20);
         let id = blob(b"hello world");
-        let error = f.fetch(id, |offset| f.store.receive(id, offset).unwrap().write(b"hello").unwrap()).unwrap_err();
+        let error = f.fetch(id, |offset| f.store.receive(id, 1, offset).unwrap().write(b"hello").unwrap()).unwrap_err();
         assert!(error.contains("broke off"), "{error}");
         let content = f.fetch(id, |offset| {
             assert_eq!(offset, 5);
@@ -339,7 +498,7 @@ mod tests {
     #[test]
     fn a_blob_nobody_asked_for_is_refused() {
         let f = fixture(1 << 20);
-        assert!(f.store.receive(blob(b"x"), 0).is_err());
+        assert!(f.store.receive(blob(b"x"), 1, 0).is_err());
     }
 
     #[test]
@@ -368,5 +527,99 @@ mod tests {
         let kept: u64 = fs::read_dir(&f.store.dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
         assert!(kept <= 10, "{kept}");
         assert!(f.store.path(&blob(b"third..")).exists());
+    }
+
+    /// Waits for `id` on behalf of `connection`, which was asked, as it is told on the channel.
+    fn waiter<'s>(
+        scope: &'s std::thread::Scope<'s, '_>,
+        f: &'s Fixture,
+        id: BlobId,
+        connection: u64,
+    ) -> (mpsc::Receiver<u64>, std::thread::ScopedJoinHandle<'s, Result<File, ModuleError>>) {
+        let (asked, is_asked) = mpsc::channel();
+        let thread = scope.spawn(move || f.store.fetch(id, connection, &f.cancel, |offset| asked.send(offset).is_ok()));
+        (is_asked, thread)
+    }
+
+    #[test]
+    fn only_the_controller_that_was_asked_may_send_a_blob_and_only_once_at_a_time() {
+        let (f, id) = (fixture(1 << 20), blob(b"hello"));
+        std::thread::scope(|scope| {
+            let (asked, waiting) = waiter(scope, &f, id, 1);
+            asked.recv().unwrap();
+            assert!(f.store.receive(id, 2, 0).unwrap_err().contains("nobody asked"));
+            let mut first = f.store.receive(id, 1, 0).unwrap();
+            first.write(b"hel").unwrap();
+            assert!(f.store.receive(id, 1, 0).unwrap_err().contains("already"));
+            first.write(b"lo").unwrap();
+            first.finish().unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        assert_eq!(fs::read(f.store.path(&id)).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn what_one_controller_fails_to_send_another_is_asked_for() {
+        let (f, id) = (fixture(1 << 20), blob(b"hello"));
+        std::thread::scope(|scope| {
+            let (first_asked, first) = waiter(scope, &f, id, 1);
+            first_asked.recv().unwrap();
+            let (second_asked, second) = waiter(scope, &f, id, 2);
+            let mut bad = f.store.receive(id, 1, 0).unwrap();
+            bad.write(b"hullo").unwrap();
+            assert!(bad.finish().unwrap_err().contains("hash"));
+            assert!(first.join().unwrap().is_err());
+            second_asked.recv().unwrap();
+            let mut good = f.store.receive(id, 2, 0).unwrap();
+            good.write(b"hello").unwrap();
+            good.finish().unwrap();
+            second.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_controller_that_stops_sending_holds_up_no_other() {
+        let (f, id) = (fixture(1 << 20), blob(b"hello"));
+        std::thread::scope(|scope| {
+            let (first_asked, first) = waiter(scope, &f, id, 1);
+            first_asked.recv().unwrap();
+            let mut stalled = f.store.receive(id, 1, 0).unwrap();
+            stalled.write(b"hul").unwrap();
+            let long_ago = Instant::now().checked_sub(TAKE_OVER_AFTER).unwrap();
+            f.store.lock().incoming.get_mut(&id).unwrap().progress = long_ago;
+            let (second_asked, second) = waiter(scope, &f, id, 2);
+            assert_eq!(second_asked.recv().unwrap(), 0, "from the start: the part is another's");
+            assert!(stalled.write(b"lo").unwrap_err().contains("another controller"));
+            let mut good = f.store.receive(id, 2, 0).unwrap();
+            good.write(b"hello").unwrap();
+            good.finish().unwrap();
+            second.join().unwrap().unwrap();
+            first.join().unwrap().unwrap();
+        });
+        assert_eq!(fs::read(f.store.path(&id)).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_blob_that_a_cancelled_call_had_asked_for_is_asked_for_again() {
+        let (f, id) = (fixture(1 << 20), blob(b"x"));
+        let cancel = |_| {
+            f.cancel.cancel(crate::module::CancelReason::Requested);
+            f.store.wake();
+        };
+        assert!(f.fetch(id, cancel).is_err());
+        assert!(f.store.lock().incoming.is_empty());
+    }
+
+    #[test]
+    fn parts_that_nobody_waits_for_make_room() {
+        let f = fixture(10);
+        let broken = blob(b"a part of this one only");
+        f.fetch(broken, |offset| f.store.receive(broken, 1, offset).unwrap().write(b"a part of ").unwrap())
+            .unwrap_err();
+        assert_eq!(f.store.part_len(&broken), 10);
+        let id = blob(b"whole");
+        f.fetch(id, |offset| f.send(id, offset, b"whole").unwrap()).unwrap();
+        assert_eq!(f.store.part_len(&broken), 0);
+        assert!(f.store.path(&id).exists());
     }
 }

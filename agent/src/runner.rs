@@ -9,6 +9,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use rustle_protocol::message::{Call, CallEvent, CallOutcome, OutputStream, Refusal, RefusalCode};
 use rustle_protocol::{CallKey, ModuleResult};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, sleep_until};
 
@@ -176,7 +178,7 @@ async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
 fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleResult {
     let Admitted { call, module, _slot } = admitted;
     let Call { args, check, diff, verbosity, environment, live_output, .. } = *call;
-    let output = Live { events: live_output.then(|| io.events.clone()) };
+    let output = Live { events: live_output.then(|| io.events.clone()), cancel };
     let cx =
         ModuleContext { check, diff, verbosity, environment: &environment, output: &output, blobs: &*io.blobs, cancel };
     std::panic::catch_unwind(AssertUnwindSafe(|| module.run(args.0, &cx))).unwrap_or_else(|panic| panicked(&*panic))
@@ -200,17 +202,35 @@ fn outcome(result: ModuleResult, cancel: &CancelToken) -> CallOutcome {
 }
 
 /// Sends output on as it is written.
-struct Live {
+struct Live<'a> {
     events: Option<mpsc::Sender<CallEvent>>,
+    cancel: &'a CancelToken,
 }
 
-impl OutputSink for Live {
+impl OutputSink for Live<'_> {
     fn write(&self, stream: OutputStream, bytes: &[u8]) {
         if let Some(events) = &self.events {
-            // A closed channel means nobody listens any more; the result keeps the output all the same.
-            let _ = events.blocking_send(CallEvent::Output { stream, bytes: bytes.to_vec() });
+            // Not sent means that nobody listens any more; the result keeps the output all the same.
+            send_unless_cancelled(events, CallEvent::Output { stream, bytes: bytes.to_vec() }, self.cancel);
         }
     }
+}
+
+/// Sends an event from a module's thread. Waits for room as long as the call is not cancelled: a controller that does not
+/// read must not keep a module from hearing that its time is up. True if it was sent.
+pub(crate) fn send_unless_cancelled(events: &mpsc::Sender<CallEvent>, event: CallEvent, cancel: &CancelToken) -> bool {
+    let event = match events.try_send(event) {
+        Ok(()) => return true,
+        Err(TrySendError::Closed(_)) => return false,
+        Err(TrySendError::Full(event)) => event,
+    };
+    Handle::current().block_on(async {
+        tokio::select! {
+            biased;
+            sent = events.send(event) => sent.is_ok(),
+            () = cancel.cancelled() => false,
+        }
+    })
 }
 
 /// Waits until nothing runs, at most `limit`.

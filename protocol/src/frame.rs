@@ -71,11 +71,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 pub struct FrameReader<R> {
     stream: R,
     buffer: BytesMut,
+    last_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub fn new(stream: R) -> Self {
-        FrameReader { stream, buffer: BytesMut::new() }
+        FrameReader { stream, buffer: BytesMut::new(), last_bytes: 0 }
     }
 
     /// The next message, or `None` at a clean end of the stream.
@@ -91,6 +92,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             {
                 self.buffer.advance(4);
                 let body = self.buffer.split_to(size);
+                self.last_bytes = size;
                 return Ok(Some(codec::decode(&body)?));
             }
             self.buffer.reserve(READ_BYTES);
@@ -98,6 +100,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
+    }
+
+    /// Size of the last message in bytes, for those who keep messages and bound what they keep.
+    pub fn last_bytes(&self) -> usize {
+        self.last_bytes
     }
 
     fn frame_size(&self) -> Result<Option<usize>, FrameError> {

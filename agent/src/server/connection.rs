@@ -4,6 +4,8 @@
 //! run nothing. Only the [`Session`] it returns takes calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustle_protocol::HostName;
@@ -21,11 +23,16 @@ use super::{Shared, calls, incoming};
 /// Program and version, as both ends tell each other.
 pub const SOFTWARE: &str = concat!("rustle-agent/", env!("CARGO_PKG_VERSION"));
 
+/// How long a controller may take from the handshake to its hello. Connections are few, and a silent one takes a place.
+pub const HELLO_WAIT: Duration = Duration::from_secs(5);
+
 /// A connection whose controller has been welcomed.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) connection: Connection,
     pub(super) on_disconnect: OnDisconnect,
+    /// The blob cache is being cleared.
+    clearing: AtomicBool,
 }
 
 impl Session {
@@ -39,11 +46,16 @@ impl Session {
 pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
     let (connection, controller) = (peer.connection, peer.identity.name);
     let peer = connection.remote_address();
-    match greet(&shared, &connection, &controller).await {
+    let greeted = tokio::time::timeout(HELLO_WAIT, greet(&shared, &connection, &controller)).await;
+    match greeted.unwrap_or(Err(GreetError::Slow)) {
         Ok((hello, control)) => {
             info!(%controller, %peer, run = %hello.run, "controller connected");
-            let session =
-                Arc::new(Session { shared, connection: connection.clone(), on_disconnect: hello.on_disconnect });
+            let session = Arc::new(Session {
+                shared,
+                connection: connection.clone(),
+                on_disconnect: hello.on_disconnect,
+                clearing: AtomicBool::new(false),
+            });
             serve_streams(&session, control).await;
             session.shared.blobs.connection_closed(session.number());
             info!(%controller, %peer, run = %hello.run, "controller disconnected");
@@ -65,6 +77,8 @@ enum GreetError {
     Connection(#[from] quinn::ConnectionError),
     #[error("the controller closed the control stream without a hello")]
     Silent,
+    #[error("the controller did not say hello within {} s", HELLO_WAIT.as_secs())]
+    Slow,
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -123,11 +137,13 @@ fn admit(shared: &Shared, hello: &Hello, controller: &HostName) -> Result<Welcom
     })
 }
 
-/// Takes streams until the connection ends, then waits for the calls, which end as `on_disconnect` says.
+/// Takes streams until the connection ends, then waits for the calls, which end as `on_disconnect` says. When the agent
+/// drains, streams are still taken, for each call to be told so, until there are none.
 async fn serve_streams(session: &Arc<Session>, (mut control, mut notices): Control) {
     let mut streams = JoinSet::new();
     let mut draining = session.shared.draining.subscribe();
-    loop {
+    let mut draining_told = false;
+    while !(draining_told && streams.is_empty()) {
         tokio::select! {
             stream = session.connection.accept_bi() => match stream {
                 Ok((send, recv)) => drop(streams.spawn(calls::serve(Arc::clone(session), send, recv))),
@@ -146,10 +162,10 @@ async fn serve_streams(session: &Arc<Session>, (mut control, mut notices): Contr
                     break;
                 }
             },
-            () = until_draining(&mut draining) => {
+            () = until_draining(&mut draining), if !draining_told => {
                 // A controller that is gone already needs no notice.
                 let _ = notices.send(&ControlNotice::Draining).await;
-                break;
+                draining_told = true;
             }
             Some(_) = streams.join_next() => {}
         }
@@ -169,14 +185,17 @@ async fn finish_streams(session: &Session, streams: &mut JoinSet<()>) {
     session.connection.close(VarInt::from_u32(close::SHUTDOWN), b"the agent is done with this connection");
 }
 
-fn obey(session: &Session, request: ControlRequest) {
+fn obey(session: &Arc<Session>, request: ControlRequest) {
     match request {
+        // Asked again meanwhile, there is nothing more to do.
+        ControlRequest::ForgetBlobs if session.clearing.swap(true, Ordering::AcqRel) => {}
         ControlRequest::ForgetBlobs => {
-            let shared = Arc::clone(&session.shared);
+            let session = Arc::clone(session);
             drop(tokio::task::spawn_blocking(move || {
-                if let Err(error) = shared.blobs.clear() {
+                if let Err(error) = session.shared.blobs.clear() {
                     warn!(%error, "blob cache cannot be cleared");
                 }
+                session.clearing.store(false, Ordering::Release);
             }));
         }
         ControlRequest::Revocations(list) => {

@@ -62,7 +62,7 @@ pub(super) async fn serve(session: Arc<Session>, recv: RecvStream) {
 
 /// Runs on its own thread. The end of the chunks is the end of the blob; what is missing shows in its length.
 fn store(session: &Session, header: BlobHeader, mut chunks: mpsc::Receiver<Bytes>) -> Result<(), String> {
-    let mut receiving = session.shared.blobs.receive(header.blob, header.offset)?;
+    let mut receiving = session.shared.blobs.receive(header.blob, session.number(), header.offset)?;
     while let Some(chunk) = chunks.blocking_recv() {
         receiving.write(&chunk)?;
     }

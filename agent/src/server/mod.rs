@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-pub use connection::SOFTWARE;
+pub use connection::{HELLO_WAIT, SOFTWARE};
 
 use crate::blobs::BlobStore;
 use crate::runner::{Admitted, Runner, drained};
