@@ -176,9 +176,14 @@ pub(super) fn host_dir(dir: &Path, host: &HostName) -> PathBuf {
     dir.join("hosts").join(host.as_str())
 }
 
+/// Stands in the command line of a lab's agent, and of no other process.
+pub(super) fn agent_config_path(dir: &Path, host: &HostName) -> PathBuf {
+    host_dir(dir, host).join("agent.toml")
+}
+
 fn spawn(dir: &Path, host: &HostName, ready: &Path, options: &LabOptions) -> Result<Agent, LabError> {
     let home = host_dir(dir, host);
-    let config = home.join("agent.toml");
+    let config = agent_config_path(dir, host);
     fs::write(&config, agent_config(&home)).doing(|| format!("write {}", config.display()))?;
     let log = home.join("agent.log");
     let log_file = File::create(&log).doing(|| format!("write {}", log.display()))?;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
-use super::fleet::controller_identity;
+use super::fleet::{agent_config_path, controller_identity};
 use super::{Doing, Lab, LabError, LabOptions};
 
 const STATE_FILE: &str = "lab.json";
@@ -61,7 +61,7 @@ pub fn down(dir: &Path) -> Result<usize, LabError> {
     let text = fs::read_to_string(dir.join(STATE_FILE)).map_err(|error| not_a_lab(format!("{STATE_FILE}: {error}")))?;
     let state: State = serde_json::from_str(&text).map_err(|error| not_a_lab(format!("{STATE_FILE}: {error}")))?;
     let dir = &fs::canonicalize(dir).doing(|| format!("find {}", dir.display()))?;
-    let running: Vec<_> = state.agents.iter().filter_map(|agent| open(agent.pid, dir)).collect();
+    let running: Vec<_> = state.agents.iter().filter_map(|agent| open(agent, dir)).collect();
     let ended = running.len();
     for process in &running {
         let _ = pidfd_send_signal(process, Signal::TERM);
@@ -89,11 +89,12 @@ pub fn down(dir: &Path) -> Result<usize, LabError> {
     Ok(ended)
 }
 
-/// The process, if it is still the agent of the lab in `dir`: a process id may have been given to another since.
-fn open(pid: u32, dir: &Path) -> Option<std::os::fd::OwnedFd> {
-    let process = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
-    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let is_ours = String::from_utf8_lossy(&command).contains(&*dir.to_string_lossy());
+/// The process, if it is still that agent of the lab in `dir`: a process id may have been given to another since.
+fn open(agent: &AgentState, dir: &Path) -> Option<std::os::fd::OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(agent.pid.cast_signed())?, PidfdFlags::empty()).ok()?;
+    let command = fs::read(format!("/proc/{}/cmdline", agent.pid)).ok()?;
+    let config = agent_config_path(dir, &agent.host);
+    let is_ours = command.split(|byte| *byte == 0).any(|argument| argument == config.as_os_str().as_encoded_bytes());
     is_ours.then_some(process)
 }
 
