@@ -16,6 +16,7 @@ use rustle_protocol::message::{
 };
 use rustle_protocol::{HostName, RunId};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::blobs::{BlobContent, Blobs};
@@ -33,6 +34,18 @@ const CANCEL_WAIT: Duration = Duration::from_secs(20);
 /// How often an open connection's certificate is judged again: one that expired or was revoked is cut off at the next
 /// task.
 const RECHECK_EVERY: Duration = Duration::from_secs(30);
+
+/// How much longer than its own time a task may take until the agent has told its end. The agent keeps the clock; this is
+/// for an agent that does not: signs of life, and no answer. It covers the agent's grace and [`CANCEL_WAIT`].
+const OVERDUE_WAIT: Duration = Duration::from_secs(60);
+
+/// Blobs of one segment that may be on their way at once. A call waits for one at a time, so more is a broken agent.
+const BLOBS_MAX: usize = 16;
+
+/// Of the text by which an agent introduces itself, in bytes. More is cut.
+const SOFTWARE_BYTES_MAX: usize = 200;
+/// Of the sentence by which an agent refuses. More is cut.
+const REFUSAL_BYTES_MAX: usize = 4 * 1024;
 
 /// Read from a file at once while sending it.
 const SEND_BYTES: usize = 256 * 1024;
@@ -120,10 +133,22 @@ impl Session {
         let (send, recv) = self.peer.connection.open_bi().await.map_err(|error| lost(&self.peer, &error))?;
         let count = calls.len();
         let (writer, reader) = (FrameWriter::new(send), FrameReader::new(recv));
-        let mut segment = Segment { peer: &self.peer, writer, reader, at: 0, begun: false };
+        let times = calls.iter().map(|call| call.timeout_ms).collect();
+        let mut segment = Segment {
+            peer: &self.peer,
+            writer,
+            reader,
+            times,
+            at: 0,
+            begun: false,
+            since: Instant::now(),
+            blobs: JoinSet::new(),
+        };
         segment.send_calls(calls).await?;
         let mut cancel_sent = false;
         while segment.at < count {
+            while segment.blobs.try_join_next().is_some() {}
+            let due = segment.due();
             let event = if cancel_sent {
                 match timeout(CANCEL_WAIT, segment.reader.next::<CallEvent>()).await {
                     Ok(event) => event,
@@ -137,10 +162,15 @@ impl Session {
                         segment.writer.send(&CallRequest::Cancel).await.map_err(|error| segment.broken(error))?;
                         continue;
                     }
+                    () = expire(due) => {
+                        return Err(segment.fault(LinkError::lasting(format!(
+                            "the agent did not end the task in its time and {} s more", OVERDUE_WAIT.as_secs()
+                        ))));
+                    }
                 }
             };
             match event {
-                Ok(Some(event)) => self.take(event, &mut segment, listener),
+                Ok(Some(event)) => self.take(event, &mut segment, listener).map_err(|error| segment.fault(error))?,
                 Ok(None) => return Err(segment.fault(LinkError::transient("the agent ended the stream too early"))),
                 Err(error) => return Err(segment.broken(error)),
             }
@@ -150,22 +180,64 @@ impl Session {
         Ok(())
     }
 
-    fn take(&self, event: CallEvent, segment: &mut Segment<'_>, listener: &mut dyn CallListener) {
+    /// # Errors
+    /// An event where none such can come: the agent does not keep to the protocol.
+    fn take(
+        &self,
+        event: CallEvent,
+        segment: &mut Segment<'_>,
+        listener: &mut dyn CallListener,
+    ) -> Result<(), LinkError> {
         match event {
+            CallEvent::Started if segment.begun => return Err(out_of_order("began a task twice")),
             CallEvent::Started => {
                 segment.begun = true;
                 listener.started(segment.at);
             }
+            CallEvent::Output { .. } | CallEvent::BlobWanted { .. } if !segment.begun => {
+                return Err(out_of_order("told of a task that it had not begun"));
+            }
             CallEvent::Output { stream, bytes } => listener.output(segment.at, stream, bytes),
+            CallEvent::BlobWanted { .. } if segment.blobs.len() >= BLOBS_MAX => {
+                return Err(out_of_order("asked for one file after the other and took none"));
+            }
             CallEvent::BlobWanted { blob, offset } => {
-                drop(tokio::spawn(send_blob(self.peer.connection.clone(), self.blobs.clone(), blob, offset)));
+                segment.blobs.spawn(send_blob(self.peer.connection.clone(), self.blobs.clone(), blob, offset));
+            }
+            CallEvent::Ended { outcome, .. } if !segment.begun && needs_start(&outcome) => {
+                return Err(out_of_order("ended a task that it had not begun"));
             }
             CallEvent::Ended { outcome, elapsed_us } => {
-                listener.ended(segment.at, outcome, Duration::from_micros(elapsed_us));
+                // The agent's clock is the finer one, but nothing there can have taken longer than it did here.
+                let elapsed = Duration::from_micros(elapsed_us).min(segment.since.elapsed());
+                listener.ended(segment.at, outcome, elapsed);
                 segment.at += 1;
                 segment.begun = false;
+                segment.since = Instant::now();
             }
         }
+        Ok(())
+    }
+}
+
+async fn expire(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn out_of_order(what: &str) -> LinkError {
+    LinkError::lasting(format!("the agent does not keep to the protocol: it {what}"))
+}
+
+/// Whether only a call that was begun can come out so.
+fn needs_start(outcome: &CallOutcome) -> bool {
+    match outcome {
+        CallOutcome::Finished(_) | CallOutcome::TimedOut(_) | CallOutcome::Cancelled(_) | CallOutcome::Interrupted => {
+            true
+        }
+        CallOutcome::Refused(_) | CallOutcome::NotRun => false,
     }
 }
 
@@ -184,10 +256,16 @@ struct Segment<'a> {
     peer: &'a Peer,
     writer: FrameWriter<SendStream>,
     reader: FrameReader<RecvStream>,
+    /// What each call may take, in milliseconds; 0 for as long as it likes.
+    times: Vec<u64>,
     /// The call whose events come now.
     at: usize,
     /// The agent has taken it up.
     begun: bool,
+    /// When the call before it had ended.
+    since: Instant,
+    /// Blobs on their way. What is left of them when the segment is over is given up.
+    blobs: JoinSet<()>,
 }
 
 impl Segment<'_> {
@@ -203,6 +281,12 @@ impl Segment<'_> {
             .write_all(&frames)
             .await
             .map_err(|error| broken(self.peer, FrameError::Stream(error.into())))
+    }
+
+    /// When the agent should have told the end of the call long ago.
+    fn due(&self) -> Option<tokio::time::Instant> {
+        let time = self.times.get(self.at).copied().filter(|time| *time > 0)?;
+        self.since.checked_add(Duration::from_millis(time).saturating_add(OVERDUE_WAIT)).map(Into::into)
     }
 
     fn fault(&self, error: LinkError) -> LinkError {
@@ -232,7 +316,16 @@ async fn hello(
     };
     writer.send(&hello).await.map_err(|error| broken(peer, error))?;
     match reader.next::<HelloReply>().await.map_err(|error| broken(peer, error))? {
-        Some(HelloReply::Welcome(welcome)) => Ok((writer, welcome)),
+        Some(HelloReply::Welcome(mut welcome)) => {
+            if !(VERSIONS.min..=VERSIONS.max).contains(&welcome.version) {
+                return Err(LinkError::lasting(format!(
+                    "the agent chose protocol version {}, and this controller speaks {VERSIONS}",
+                    welcome.version
+                )));
+            }
+            cut(&mut welcome.software, SOFTWARE_BYTES_MAX);
+            Ok((writer, welcome))
+        }
         Some(HelloReply::Refused(refusal)) => Err(refused(&refusal)),
         None => Err(LinkError::transient("the agent closed the connection without a word")),
     }
@@ -240,7 +333,9 @@ async fn hello(
 
 /// A refusal as a link error: whether it may pass by itself is in its code.
 pub fn refused(refusal: &Refusal) -> LinkError {
-    let message = format!("the agent refused: {}", refusal.message);
+    let mut reason = refusal.message.clone();
+    cut(&mut reason, REFUSAL_BYTES_MAX);
+    let message = format!("the agent refused: {reason}");
     match refusal.code {
         RefusalCode::Busy | RefusalCode::Draining => LinkError::transient(message),
         RefusalCode::Version
@@ -250,6 +345,15 @@ pub fn refused(refusal: &Refusal) -> LinkError {
         | RefusalCode::UnknownModule
         | RefusalCode::Arguments
         | RefusalCode::Protocol => LinkError::lasting(message),
+    }
+}
+
+/// Text of an agent, at most `bytes` long.
+fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
     }
 }
 
