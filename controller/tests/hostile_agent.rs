@@ -1,6 +1,8 @@
 //! Agents with a valid certificate and bad manners. Whatever one does is that host's failure, told in a sentence; the
 //! other hosts of the run go on, and nothing panics, hangs or grows without end.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

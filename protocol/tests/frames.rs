@@ -1,6 +1,8 @@
 //! Every message of protocol version 1 as it stands on the wire. These bytes are frozen: an agent in the field sends and
 //! reads them for as long as anybody speaks version 1. A new version gets messages of its own beside these.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 use rustle_protocol::message::{
     Become, BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlNotice, ControlRequest, Hello,
     HelloReply, OnDisconnect, OutputStream, Refusal, RefusalCode, VersionRange, Welcome,

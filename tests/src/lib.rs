@@ -4,6 +4,7 @@
 //! A failure of the harness is a panic with the whole story: nobody but a test is there to take an error.
 
 mod fleet;
+pub mod fuzz_targets;
 mod plan;
 mod programs;
 mod run;

@@ -1,6 +1,8 @@
 //! Controllers with a valid certificate and bad manners. Whatever they do ends their own stream or connection, and the
 //! agent serves the next one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod random;
 mod support;
 

@@ -49,8 +49,9 @@ impl Fleet {
         let agent = authority.issue("rustle://demo/agent/web1", ExtendedKeyUsagePurpose::ServerAuth);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), agent, &options).unwrap();
         let blobs = BlobStore::open(state.path().join("blobs"), 1 << 20).unwrap();
+        let revocations = state.path().join("crl.pem");
         let address = listener.local_address().unwrap();
-        let shared = Arc::new(Shared::new(listener, Runner::new(Policy::default(), calls_max), blobs));
+        let shared = Arc::new(Shared::new(listener, Runner::new(Policy::default(), calls_max), blobs, revocations));
         let (shutdown, is_shutdown) = oneshot::channel::<()>();
         let ended = async { drop(is_shutdown.await) };
         let served = tokio::spawn(serve(shared, ended, Duration::from_secs(20)));

@@ -1,6 +1,8 @@
 //! Labs that are kept and labs that are thrown away, with real processes: what is started is ended, what is made is
 //! removed, and nothing of anybody else's is touched.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod disk_full;
 mod support;
 
