@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,6 +28,9 @@ use crate::plan::Plan;
 use crate::report::Reporters;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarStore, authored_map};
+
+/// How long agents may take to hear the last thing that is said to them.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// What a run from the command line is made of.
 pub(super) struct Session {
@@ -201,10 +205,10 @@ async fn finish(mut finished: RunFinished, ways: &Ways, cleanup_on_failure: bool
     };
     if let Some(agents) = &ways.agents {
         if failed && cleanup_on_failure {
-            for session in agents.sessions().await {
-                // A host that is gone keeps what it has; its cache is bounded.
-                let _ = session.tell(ControlRequest::ForgetBlobs).await;
-            }
+            let sessions = agents.sessions().await;
+            // A host that is gone keeps what it has; its cache is bounded.
+            let telling = sessions.iter().map(|session| session.tell_last(ControlRequest::ForgetBlobs, LAST_WORD));
+            futures::future::join_all(telling).await;
         }
         (finished.metrics.bytes_sent, finished.metrics.bytes_received) = agents.close(code, reason).await;
     }

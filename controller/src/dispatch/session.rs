@@ -120,6 +120,15 @@ impl Session {
         self.control.lock().await.send(&request).await
     }
 
+    /// Says the last thing on this connection and waits, at most `limit`, until the agent has taken it and closed: a
+    /// close from here would overtake it.
+    pub async fn tell_last(&self, request: ControlRequest, limit: Duration) {
+        if self.tell(request).await.is_ok() && self.control.lock().await.get_mut().finish().is_ok() {
+            // Silence leaves it unsaid; there is nobody to tell that to.
+            let _ = timeout(limit, self.peer.connection.closed()).await;
+        }
+    }
+
     pub fn close(&self, code: u32, reason: &str) {
         self.peer.connection.close(code.into(), reason.as_bytes());
     }
