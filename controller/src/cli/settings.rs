@@ -15,16 +15,6 @@ use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
 
-/// Tasks at once by default.
-const FORKS: usize = 50;
-/// Seconds a task may take by default.
-const TIMEOUT_S: u64 = 600;
-/// Tries after the first by default.
-const RETRIES: u32 = 3;
-/// Seconds before the first retry by default.
-const RETRY_DELAY_S: f64 = 5.0;
-/// No wait between two tries is longer.
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 /// The longest time that may be given on the command line: a year.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
@@ -74,7 +64,10 @@ impl Settings {
         let log_file = common.log_file.clone().or(file.reporting.log_file);
         let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
         let report = ReportOptions { progress, verbosity, report_file, log_file, ..ReportOptions::default() };
-        let timeout = seconds("--timeout", common.timeout.or(executor.timeout).unwrap_or(TIMEOUT_S))?;
+        let timeout = seconds(
+            "--timeout",
+            common.timeout.or(executor.timeout).unwrap_or(RunOptions::default().timeout.as_secs()),
+        )?;
         let facts_cache = plan.and_then(|plan| plan.facts_cache.clone()).or(executor.facts_cache.clone());
         let run = RunOptions {
             check: common.check,
@@ -118,23 +111,32 @@ impl Settings {
 }
 
 fn limits(common: &CommonArgs, executor: &super::config_file::Executor) -> Result<Limits, SettingsError> {
+    let default = Limits::default();
     let percent = common.max_fail_percentage.or(executor.max_fail_percentage);
     let run_budget = percent
         .map(|percent| Percent::new(percent).ok_or_else(|| wrong("--max-fail-percentage", "a percentage", percent)))
         .transpose()?;
     Ok(Limits {
-        forks: at_least_one("--forks", common.forks.or(executor.forks).unwrap_or(FORKS))?,
+        forks: at_least_one("--forks", common.forks.or(executor.forks).unwrap_or(default.forks.get()))?,
         fail_fast: common.fail_fast || executor.fail_fast,
         continue_on_error: common.continue_on_error || executor.continue_on_error,
         run_budget,
-        retry: RetryPolicy {
-            attempts_max: common.retries.or(executor.retries).unwrap_or(RETRIES).saturating_add(1),
-            initial: delay(common.retry_delay.or(executor.retry_delay).unwrap_or(RETRY_DELAY_S))?,
-            multiplier: 2.0,
-            maximum: RETRY_DELAY_MAX,
-            jitter: 0.5,
-            seed: seed(),
-        },
+        retry: retry(common, executor, default.retry)?,
+    })
+}
+
+fn retry(
+    common: &CommonArgs,
+    executor: &super::config_file::Executor,
+    default: RetryPolicy,
+) -> Result<RetryPolicy, SettingsError> {
+    let retries = common.retries.or(executor.retries);
+    let initial = common.retry_delay.or(executor.retry_delay).map(delay).transpose()?;
+    Ok(RetryPolicy {
+        attempts_max: retries.map_or(default.attempts_max, |retries| retries.saturating_add(1)),
+        initial: initial.unwrap_or(default.initial),
+        seed: seed(),
+        ..default
     })
 }
 

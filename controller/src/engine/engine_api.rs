@@ -11,7 +11,7 @@ use super::context::FileSearch;
 use super::control::{self, Control, Controls, Mouth};
 use super::drive::Drive;
 use super::error::ExecutionError;
-use super::links::Links;
+use super::links::{Links, LocalLinks};
 use super::module::Registry;
 use super::run::{Parts, Run, RunOptions};
 use super::sink::EventSink;
@@ -21,7 +21,8 @@ use crate::event::{
 };
 use crate::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
 use crate::scheduler::Scheduler;
-use crate::vars::VarStore;
+use crate::template::Templar;
+use crate::vars::{HostEntry, InventoryVars, RunInfo, VarStore};
 
 /// Hosts in one run. Each takes some 50 KiB of the controller's memory once it is connected.
 const HOSTS_MAX: usize = 100_000;
@@ -37,6 +38,17 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// For `hosts` that all are this machine: modules run in this process, without agents. Files are looked for in the
+    /// working directory.
+    pub fn local<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> Environment {
+        let hosts =
+            hosts.into_iter().map(|name| HostEntry { name: name.to_string(), ..HostEntry::default() }).collect();
+        let inventory = InventoryVars { hosts, groups: Default::default() };
+        let vars = VarStore::new(inventory, Default::default(), RunInfo::default(), Templar::new());
+        let blobs = Blobs::default();
+        Environment::new(vars, Arc::new(LocalLinks::new(blobs.clone())), blobs, Path::new("plan"))
+    }
+
     /// Files are looked for beside `plan`.
     pub fn new(vars: VarStore, links: Arc<dyn Links>, blobs: Blobs, plan: &Path) -> Environment {
         let base = plan.parent().unwrap_or(Path::new("."));
@@ -174,6 +186,11 @@ impl ExecutionEngine {
             }
             Ok(())
         }));
+        if let Err(source) = self.environment.links.link(host).await
+            && !source.transient
+        {
+            return Err(ExecutionError::ConnectionError { host: host.clone(), source });
+        }
         let timeout = task.timeout.unwrap_or(self.options.timeout);
         let attempts = self.options.limits.retry.attempts_max;
         self.execute_plan(single(task, host), sink).await?;

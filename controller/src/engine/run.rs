@@ -41,6 +41,23 @@ pub struct RunOptions {
     pub step: bool,
 }
 
+impl Default for RunOptions {
+    /// Changes are made, tasks get 600 s, limits are [`Limits::default`].
+    fn default() -> RunOptions {
+        RunOptions {
+            check: false,
+            diff: false,
+            verbosity: 0,
+            timeout: Duration::from_secs(600),
+            live_output: false,
+            run_as: None,
+            limits: Limits::default(),
+            facts_cache: None,
+            step: false,
+        }
+    }
+}
+
 pub(super) struct Run {
     pub(super) id: RunId,
     pub(super) plan: Plan,

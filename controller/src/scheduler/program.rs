@@ -133,6 +133,19 @@ pub struct Limits {
     pub retry: RetryPolicy,
 }
 
+impl Default for Limits {
+    /// 50 forks, no budget, everybody goes on after a failure.
+    fn default() -> Limits {
+        Limits {
+            forks: NonZeroUsize::new(50).expect("50 is not 0"),
+            fail_fast: false,
+            continue_on_error: false,
+            run_budget: None,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
 /// When work that did not get through to a host is sent again.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
@@ -149,6 +162,20 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// Where that chance starts: equal seeds, equal waits.
     pub seed: u64,
+}
+
+impl Default for RetryPolicy {
+    /// Three more tries, the first after 5 s, each wait twice the one before, up to half of it left to chance.
+    fn default() -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: 4,
+            initial: Duration::from_secs(5),
+            multiplier: 2.0,
+            maximum: Duration::from_secs(300),
+            jitter: 0.5,
+            seed: 0,
+        }
+    }
 }
 
 /// A share in hundredths: finite and not negative.
