@@ -109,6 +109,9 @@ impl FleetBuilder {
         };
         let log = File::create(home.join("agent.log")).expect("a folder of our own");
         command.arg("--until-stdin-closes").arg("--config").arg(home.join("agent.toml"));
+        // Whatever downloads ends here: tests have no network but loopback. The discard port takes nothing.
+        command.envs(["http_proxy", "https_proxy"].map(|name| (name, "http://127.0.0.1:9")));
+        command.env("RUSTLE_LOG_LEVEL", "rustle_agent=debug");
         command.env("NOTIFY_SOCKET", ready).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         command.spawn().expect("rustle-agent starts")
     }
@@ -178,7 +181,7 @@ impl Fleet {
     /// `rustle-exec` as the operator of this fleet, with nothing but what it needs to reach it, and no retries.
     pub fn exec(&self) -> Run {
         let run = Run::new(self.path()).arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller());
-        run.args(["--retries", "0"])
+        run.env("RUSTLE_MAX_RETRIES", "0")
     }
 
     /// The plan, run on this fleet.
@@ -188,8 +191,8 @@ impl Fleet {
 
     /// One module on all hosts.
     pub fn adhoc(&self, module: &str, args: &str) -> Run {
-        let run = Run::new(self.path()).args(["adhoc", "all", "-m", module, "-a", args, "--retries", "0"]);
-        run.arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller())
+        let run = Run::new(self.path()).args(["adhoc", "all", "-m", module, "-a", args]);
+        run.arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller()).env("RUSTLE_MAX_RETRIES", "0")
     }
 
     /// Writes a plan into a file of its own.

@@ -111,9 +111,7 @@ impl Running {
     /// Waits until the run has said this.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        eventually(&format!("it said `{text}`; it said:\n{}", self.output()), || {
-            self.output().contains(text).then_some(())
-        });
+        eventually(&format!("a run says `{text}`"), || self.output().contains(text).then_some(()));
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -143,7 +143,7 @@ fn an_unknown_module_is_told_with_the_nearest_name() {
     hint: did you mean `ping`?
     ");
     insta::assert_snapshot!(fleet.of(fleet.0.adhoc("shel", "id")), @r"
-    error: -: play `Ad-hoc`, task `shel`: there is no module `shel`
+    error: ad-hoc: play `Ad-hoc`, task `shel`: there is no module `shel`
     hint: did you mean `shell`?
     ");
 }

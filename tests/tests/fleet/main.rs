@@ -1,6 +1,13 @@
 //! The fleet-level tests, in one program: it is linked once, and its tests run beside each other.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod bad_input;
+mod engine_api;
+mod faults;
 mod first_command;
 mod identity;
+mod options;
+mod plans;
 mod real_thing;
+mod scheduling;

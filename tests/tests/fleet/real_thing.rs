@@ -88,3 +88,11 @@ fn an_agent_checks_its_configuration_without_starting() {
     assert_ne!(code, Some(0));
     assert!(said.contains("rustle://prod/controller/alice, which is not an agent's"), "{said}");
 }
+
+#[test]
+fn a_controller_says_that_it_is_done_and_does_not_just_fall_silent() {
+    // Silence would be noticed after ten minutes only.
+    let fleet = Fleet::builder().config("idle_s = 600\n").start(&["web1"]);
+    fleet.adhoc("ping", "").ends(0);
+    eventually("the agent hears it", || fleet.log("web1").contains("controller disconnected").then_some(()));
+}
