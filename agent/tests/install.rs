@@ -1,6 +1,8 @@
 //! What `deploy/` promises: the example configuration is complete and true, the service waits for the drain, and
 //! `install.sh` installs an agent that runs on a host with next to nothing on it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is not there")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
