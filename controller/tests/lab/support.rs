@@ -77,6 +77,7 @@ pub(crate) fn until_gone(pids: &[i32]) {
 }
 
 /// Whether hosts can have overlays; says so if not.
+#[expect(clippy::print_stderr, reason = "a test that is left out says so aloud")]
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
