@@ -10,7 +10,13 @@ use crate::pki::PkiCommand;
 
 /// Runs automation plans on fleets of agents over mutual-TLS QUIC.
 #[derive(Debug, Parser)]
-#[command(name = "rustle-exec", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "rustle-exec",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    args_override_self = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -210,6 +216,7 @@ pub struct CommonArgs {
 
 /// `rustle-exec adhoc PATTERN -m MODULE -a ARGS`
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct AdhocArgs {
     /// Hosts: names, groups, globs
     pub pattern: String,

@@ -88,10 +88,10 @@ impl<'a> Drive<'a> {
                     Some(event) => event,
                     None => continue,
                 },
-                answer = Stepper::answered(&mut self.stepper) => {
-                    self.take_answer(answer);
-                    continue;
-                }
+                answer = Stepper::answered(&mut self.stepper) => match self.take_answer(answer) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 () = sink.failed(), if !report_failed => {
                     report_failed = true;
                     Event::Cancel(CancelReason::ReportFailed)
@@ -254,9 +254,18 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn take_answer(&mut self, answer: Answer) {
-        if answer == Answer::Continue {
-            self.stepper = None;
+    fn take_answer(&mut self, answer: Answer) -> Option<Event> {
+        match answer {
+            Answer::Yes | Answer::No => None,
+            Answer::Continue => {
+                self.stepper = None;
+                None
+            }
+            Answer::End => {
+                let message = "--step has nobody to ask: standard input has ended, and so does the run".to_owned();
+                self.run.sink.emit(RunEvent::Warning { message, host: None });
+                Some(Event::Cancel(CancelReason::Requested))
+            }
         }
     }
 }

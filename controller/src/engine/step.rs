@@ -13,6 +13,8 @@ pub(super) enum Answer {
     No,
     /// Yes, and ask no more.
     Continue,
+    /// Nobody is there to answer.
+    End,
 }
 
 #[derive(Default)]
@@ -44,25 +46,28 @@ impl Stepper {
         let Some(stepper) = stepper else { return std::future::pending().await };
         let Some((task, asking)) = &mut stepper.asking else { return std::future::pending().await };
         let answer = asking.await.unwrap_or(Answer::No);
-        if answer == Answer::No {
-            stepper.unwanted.insert(*task);
-        } else {
-            stepper.unwanted.remove(task);
+        match answer {
+            Answer::No | Answer::End => {
+                stepper.unwanted.insert(*task);
+            }
+            Answer::Yes | Answer::Continue => {
+                stepper.unwanted.remove(task);
+            }
         }
         stepper.asking = None;
         answer
     }
 }
 
-/// Anything but yes and continue is no, the end of the input too.
+/// Anything but yes and continue is no.
 fn ask(question: &str) -> Answer {
     let mut error = std::io::stderr().lock();
     // A question that cannot be shown is answered by whoever can see the prompt's absence: with no.
     let _ = write!(error, "{question}").and_then(|()| error.flush());
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
+        Ok(0) | Err(_) => Answer::End,
         Ok(_) => answer(&line),
-        Err(_) => Answer::No,
     }
 }
 

@@ -151,7 +151,21 @@ fn step_asks_before_each_task() {
     };
     assert_eq!(ran("y\nn\ny\nn\n"), (2, 4));
     assert_eq!(ran("n\nc\n"), (3, 2));
-    assert_eq!(ran(""), (0, 4), "the end of the input is no yes");
+}
+
+#[test]
+fn step_without_anybody_to_ask_ends_the_run() {
+    let fleet = Fleet::start(&["web1"]);
+    let plan = play(["a", "b"].map(|name| named(name, task("ping", json!({})))));
+    let ended = fleet.run(&plan).arg("--step").stdin("y\n").ends(2);
+    assert_eq!(ended.stdout.matches("ok: [web1]").count(), 1, "{}", ended.stdout);
+    assert!(ended.stderr.contains("--step has nobody to ask"), "{}", ended.stderr);
+}
+
+#[test]
+fn of_an_option_given_twice_the_last_one_counts() {
+    let fleet = Fleet::start(&["web1"]);
+    fleet.run(&play([task("ping", json!({}))])).args(["--forks", "0", "--forks", "2"]).ends(0);
 }
 
 #[test]

@@ -88,13 +88,7 @@ impl Stage {
         // Beside what the plan's tasks have as their `src`, and the parsed playbook.
         let dir = self.fleet.path().join("plan");
         fs::create_dir_all(&dir).unwrap();
-        let source = fixtures().join(&fixture.case);
-        for entry in fs::read_dir(&source).unwrap().flatten() {
-            let name = entry.file_name();
-            if entry.path().is_file() && !name.to_string_lossy().starts_with("plan.") {
-                fs::copy(entry.path(), dir.join(name)).unwrap();
-            }
-        }
+        copy_beside(&fixtures().join(&fixture.case), &dir);
         let own = self.place("{{ inventory_hostname }}");
         let text = fixture.plan.to_string().replace("/opt/rx-demo", &own.to_string_lossy());
         fs::write(dir.join("plan.json"), text).unwrap();
@@ -110,6 +104,19 @@ impl Stage {
     /// What a host's file in its folder holds.
     fn read(&self, host: &str, file: &str) -> Option<String> {
         fs::read_to_string(self.place(host).join(file)).ok()
+    }
+}
+
+/// All files of a case but its plans.
+fn copy_beside(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_beside(&entry.path(), &target);
+        } else if !entry.file_name().to_string_lossy().starts_with("plan.") {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -329,6 +336,29 @@ fn walk(dir: &Path) -> BTreeSet<String> {
         }
     }
     found
+}
+
+#[test]
+fn a_hundred_hosts_go_through_every_strategy() {
+    let case = "09-fleet-100";
+    let stage = Stage::new(case);
+    for fixture in Fixture::all(case) {
+        // A package named `tool` would be looked for on this machine.
+        let ended = stage.run(&fixture, &["--skip-tags", "packages"]);
+        succeeded(&fixture, &ended);
+        let hosts = fixture.hosts();
+        for host in &hosts {
+            assert!(ended.recap(host).contains("unreachable=0 failed=0"), "{}: {}", fixture.title(), ended.recap(host));
+            let expected = (!fixture.is_check()).then(|| "2.4.1".to_owned());
+            assert_eq!(stage.read(host, "release"), expected, "{}: {host}", fixture.title());
+        }
+        assert_eq!(
+            ended.stdout.lines().filter(|line| line.contains(": ok=")).count(),
+            hosts.len(),
+            "{}",
+            fixture.title()
+        );
+    }
 }
 
 #[test]
