@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{CliError, chain, init_logging, inventory};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
-use crate::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
+use crate::plan::{Plan, PlayId, Task, TaskId};
 use crate::template::{Authored, Templar};
 
 pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
@@ -61,32 +61,7 @@ pub(super) fn select(inventory: &Inventory, pattern: &str, limit: Option<&str>) 
 }
 
 fn plan(module: &str, args: IndexMap<String, Authored>, hosts: Vec<HostName>) -> Plan {
-    let (id, play) = (TaskId(0), PlayId(0));
-    let mut task = Task::new(id, play, module);
+    let mut task = Task::new(TaskId(0), PlayId(0), module);
     task.args = args;
-    let play = Play {
-        id: play,
-        name: "Ad-hoc".to_owned(),
-        hosts,
-        empty_reason: None,
-        strategy: Strategy::Free,
-        waves: Waves::One,
-        gather_facts: Some(false),
-        vars: IndexMap::new(),
-        tasks: vec![id],
-        handlers: Vec::new(),
-        any_errors_fatal: false,
-        max_fail_percentage: None,
-        force_handlers: false,
-    };
-    Plan {
-        source: "ad-hoc".to_owned(),
-        plays: vec![play],
-        tasks: vec![task],
-        check_mode: false,
-        diff: false,
-        forks: None,
-        digest: String::new(),
-        warnings: Vec::new(),
-    }
+    Plan::of_task(task, hosts)
 }

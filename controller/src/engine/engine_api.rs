@@ -19,7 +19,7 @@ use crate::dispatch::Blobs;
 use crate::event::{
     CancelReason, EVENT_VERSION, HostState, RunEvent, RunFinished, RunStarted, Status, TaskKind, TaskResult, TaskStatus,
 };
-use crate::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
+use crate::plan::{Plan, Task};
 use crate::scheduler::Scheduler;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, RunInfo, VarStore};
@@ -193,7 +193,7 @@ impl ExecutionEngine {
         }
         let timeout = task.timeout.unwrap_or(self.options.timeout);
         let attempts = self.options.limits.retry.attempts_max;
-        self.execute_plan(single(task, host), sink).await?;
+        self.execute_plan(Plan::of_task(task, vec![host.clone()]), sink).await?;
         let result = ended.recv().await.ok_or_else(|| ExecutionError::StateError("the task did not run".to_owned()))?;
         let result = Arc::unwrap_or_clone(result);
         let (task, host, last) = (result.name.clone(), host.clone(), result.msg().to_owned());
@@ -275,36 +275,6 @@ fn started(run: &Run, hosts: &HostTable) -> RunStarted {
         forks: run.options.limits.forks.get(),
         check: run.options.check,
         diff: run.options.diff,
-    }
-}
-
-fn single(task: Task, host: &HostName) -> Plan {
-    let id = TaskId(0);
-    let task = Task { id, play: PlayId(0), hosts: None, ..task };
-    let play = Play {
-        id: PlayId(0),
-        name: task.title().to_owned(),
-        hosts: vec![host.clone()],
-        empty_reason: None,
-        strategy: Strategy::Linear,
-        waves: Waves::One,
-        gather_facts: Some(false),
-        vars: Default::default(),
-        tasks: vec![id],
-        handlers: Vec::new(),
-        any_errors_fatal: false,
-        max_fail_percentage: None,
-        force_handlers: false,
-    };
-    Plan {
-        source: "-".to_owned(),
-        plays: vec![play],
-        tasks: vec![task],
-        check_mode: false,
-        diff: false,
-        forks: None,
-        digest: String::new(),
-        warnings: Vec::new(),
     }
 }
 

@@ -25,6 +25,37 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan of one task: each host runs it as soon as it can.
+    pub fn of_task(task: Task, hosts: Vec<HostName>) -> Plan {
+        let (id, play) = (TaskId(0), PlayId(0));
+        let task = Task { id, play, hosts: None, ..task };
+        let play = Play {
+            id: play,
+            name: task.title().to_owned(),
+            hosts,
+            empty_reason: None,
+            strategy: Strategy::Free,
+            waves: Waves::One,
+            gather_facts: Some(false),
+            vars: IndexMap::new(),
+            tasks: vec![id],
+            handlers: Vec::new(),
+            any_errors_fatal: false,
+            max_fail_percentage: None,
+            force_handlers: false,
+        };
+        Plan {
+            source: "one task".to_owned(),
+            plays: vec![play],
+            tasks: vec![task],
+            check_mode: false,
+            diff: false,
+            forks: None,
+            digest: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// # Panics
     /// With an id of another plan.
     pub fn task(&self, id: TaskId) -> &Task {
