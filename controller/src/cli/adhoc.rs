@@ -63,5 +63,8 @@ pub(super) fn select(inventory: &Inventory, pattern: &str, limit: Option<&str>) 
 fn plan(module: &str, args: IndexMap<String, Authored>, hosts: Vec<HostName>) -> Plan {
     let mut task = Task::new(TaskId(0), PlayId(0), module);
     task.args = args;
-    Plan::of_task(task, hosts)
+    let mut plan = Plan::of_task(task, hosts);
+    plan.source = "ad-hoc".to_owned();
+    plan.plays.iter_mut().for_each(|play| play.name = "Ad-hoc".to_owned());
+    plan
 }
