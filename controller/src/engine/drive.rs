@@ -33,11 +33,21 @@ pub(super) struct Drive<'a> {
     /// The word to stop, for each host with work in flight.
     cancels: HashMap<HostIx, Cancel>,
     /// What the work in flight reports. Unbounded by type; by construction each step in flight sends one.
-    done: mpsc::UnboundedSender<Event>,
-    done_events: mpsc::UnboundedReceiver<Event>,
+    done: mpsc::UnboundedSender<Word>,
+    done_events: mpsc::UnboundedReceiver<Word>,
+    /// Results of tries that did not get through, for each host the last one, until the scheduler says whether another
+    /// follows.
+    lost: HashMap<HostIx, TaskResult>,
     play: PlayState,
     stepper: Option<Stepper>,
     concurrency_peak: usize,
+}
+
+/// What a host at work has to tell.
+struct Word {
+    event: Event,
+    /// The task's result if there is no other try.
+    lost: Option<Box<TaskResult>>,
 }
 
 /// The play that runs, as templates see it.
@@ -62,6 +72,7 @@ impl<'a> Drive<'a> {
             cancels: HashMap::new(),
             done,
             done_events,
+            lost: HashMap::new(),
             play: PlayState::default(),
             stepper: run.options.step.then(Stepper::default),
             concurrency_peak: 0,
@@ -79,7 +90,7 @@ impl<'a> Drive<'a> {
             let deadline = self.scheduler.next_deadline().map(|deadline| deadline.since(self.now()));
             let event = tokio::select! {
                 biased;
-                Some(event) = self.done_events.recv() => event,
+                Some(word) = self.done_events.recv() => self.hear(word),
                 Some(host) = self.working.next(), if !self.working.is_empty() => {
                     self.cancels.remove(&host);
                     continue;
@@ -130,6 +141,13 @@ impl<'a> Drive<'a> {
         None
     }
 
+    fn hear(&mut self, word: Word) -> Event {
+        if let (Event::Unreachable { host, .. }, Some(result)) = (&word.event, word.lost) {
+            self.lost.insert(*host, *result);
+        }
+        word.event
+    }
+
     fn dispatch(&mut self, dispatch: Dispatch) {
         let Dispatch { host, work, attempt } = dispatch;
         if self.stepper.as_ref().is_some_and(|stepper| stepper.skips(work[0].task)) {
@@ -154,7 +172,7 @@ impl<'a> Drive<'a> {
     fn skip(&self, host: HostIx, work: Work) {
         let outcome = Outcome::of(Verdict::Skipped);
         // The receiver is `self`'s own.
-        let _ = self.done.send(Event::Finished { host, task: work.task, outcome });
+        let _ = self.done.send(Word { event: Event::Finished { host, task: work.task, outcome }, lost: None });
     }
 
     fn report(&mut self, notice: Notice) {
@@ -178,14 +196,19 @@ impl<'a> Drive<'a> {
                 }
                 RunEvent::TaskStarted { play, task, name, module, kind, hosts }
             }
-            Notice::Retrying { host, task, attempt, attempts_max, delay } => RunEvent::Retrying {
-                task,
-                host: self.hosts.name(host).clone(),
-                attempt,
-                attempts_max,
-                reason: "the host could not be reached".to_owned(),
-                delay,
-            },
+            Notice::Retrying { host, task, attempt, attempts_max, delay } => {
+                let reason = self.lost.remove(&host).map(|result| result.msg().to_owned()).unwrap_or_default();
+                let host = self.hosts.name(host).clone();
+                RunEvent::Retrying { task, host, attempt, attempts_max, reason, delay }
+            }
+            Notice::Unreachable { host, aborted, .. } => {
+                // None for a report that nobody at work has sent, and so for none at all.
+                let Some(mut result) = self.lost.remove(&host) else { return };
+                if aborted {
+                    result.status = TaskStatus::Cancelled;
+                }
+                RunEvent::HostFinished(Arc::new(result))
+            }
             Notice::HostGone { host, state } => {
                 let name = self.hosts.name(host).clone();
                 self.play.gone.insert(name.to_string());
@@ -310,7 +333,7 @@ struct AtWork<'a> {
     name: &'a rustle_protocol::HostName,
     play: Arc<PlayVars>,
     cancel: Cancel,
-    done: mpsc::UnboundedSender<Event>,
+    done: mpsc::UnboundedSender<Word>,
 }
 
 impl<'a> AtWork<'a> {
@@ -364,27 +387,16 @@ impl<'a> AtWork<'a> {
         self.tell(Event::Finished { host: self.host, task: work.task, outcome: Outcome::of(Verdict::NotRun) });
     }
 
-    /// The host could not be talked to. Whether it is tried again is the scheduler's to say; if this was the last try,
-    /// the result says that the host is unreachable.
+    /// The host could not be talked to. What that means is the scheduler's to say.
     fn lost(&self, task: &Task, work: Work, attempt: u32, error: LinkError) {
-        let repeatable = self.is_repeatable(task);
         let fault = match &error {
             LinkError { transient: false, .. } => TransportFault::Permanent,
-            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable },
+            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: self.is_repeatable(task) },
             LinkError { .. } => TransportFault::NotAccepted,
         };
-        let is_last = match fault {
-            TransportFault::Permanent | TransportFault::Lost { repeatable: false } => true,
-            TransportFault::NotAccepted | TransportFault::Lost { repeatable: true } => {
-                attempt >= self.run.options.limits.retry.attempts_max.max(1) || self.cancel.is_cancelled()
-            }
-        };
-        if is_last {
-            self.run.sink.emit(RunEvent::HostFinished(Arc::new(self.unreachable(task, work, attempt, &error))));
-        } else {
-            tracing::info!(host = %self.name, %error, "host not reached");
-        }
-        self.tell(Event::Unreachable { host: self.host, task: work.task, fault });
+        let result = self.unreachable(task, work, attempt, &error);
+        let event = Event::Unreachable { host: self.host, task: work.task, fault };
+        self.send(Word { event, lost: Some(Box::new(result)) });
     }
 
     fn is_repeatable(&self, task: &Task) -> bool {
@@ -410,7 +422,7 @@ impl<'a> AtWork<'a> {
             module: task.module.clone(),
             kind: work.kind,
             host: self.name.clone(),
-            status: if self.cancel.is_cancelled() { TaskStatus::Cancelled } else { TaskStatus::Unreachable },
+            status: TaskStatus::Unreachable,
             ignored: task.ignore_unreachable,
             rescued: false,
             values,
@@ -426,7 +438,11 @@ impl<'a> AtWork<'a> {
     }
 
     fn tell(&self, event: Event) {
+        self.send(Word { event, lost: None });
+    }
+
+    fn send(&self, word: Word) {
         // The receiver goes away with the run, and then nobody needs to know.
-        let _ = self.done.send(event);
+        let _ = self.done.send(word);
     }
 }

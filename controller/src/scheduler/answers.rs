@@ -43,6 +43,7 @@ impl Scheduler {
     pub(super) fn on_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault) {
         let Some(flight) = self.in_flight.get_mut(host).filter(|flight| flight.is_at(task)) else { return };
         if flight.aborted {
+            self.report(Notice::Unreachable { host, task, aborted: true });
             return self.end_aborted(host, HostState::Unreachable);
         }
         self.end_flight(host);
@@ -52,12 +53,21 @@ impl Scheduler {
         if fault.allows_retry() && attempt < self.limits.retry.attempts_max {
             batch.back_off(rank);
             self.retry_later(host, task, attempt);
-        } else if batch.play.on_failure_at(stop).ignore_unreachable {
+        } else {
+            self.give_up(host, task, stop);
+        }
+        self.note_left();
+    }
+
+    /// There is no further try.
+    fn give_up(&mut self, host: HostIx, task: TaskId, stop: Stop) {
+        self.report(Notice::Unreachable { host, task, aborted: false });
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        if batch.play.on_failure_at(stop).ignore_unreachable {
             batch.pass(rank, &[], false);
         } else {
             self.lose(host, HostState::Unreachable);
         }
-        self.note_left();
     }
 
     pub(super) fn on_drop(&mut self, host: HostIx) {

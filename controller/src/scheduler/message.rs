@@ -157,6 +157,14 @@ pub enum Notice {
         attempts_max: u32,
         delay: Duration,
     },
+    /// A try did not get through and none follows: that is the task's result on this host. Told before what it means for
+    /// the host.
+    Unreachable {
+        host: HostIx,
+        task: TaskId,
+        /// The run had told the host to stop.
+        aborted: bool,
+    },
     /// The host does nothing more, save handlers if `force_handlers`. `state` is never ok.
     HostGone {
         host: HostIx,

@@ -44,6 +44,8 @@ pub(super) struct World {
     failed_in_batch: BTreeSet<HostIx>,
     pub(super) failed_in_run: BTreeSet<HostIx>,
     last_task: Option<TaskId>,
+    /// Last tries that did not get through, until the run says so; true for those it had aborted.
+    given_up: BTreeSet<(HostIx, TaskId, bool)>,
     fatal_at: Option<TaskId>,
     ended_by_meta: bool,
     play_ended_by_meta: bool,
@@ -67,6 +69,7 @@ impl World {
             failed_in_run: BTreeSet::new(),
             last_task: None,
             fatal_at: None,
+            given_up: BTreeSet::new(),
             ended_by_meta: false,
             play_ended_by_meta: false,
             no_more_plays: false,
@@ -153,6 +156,7 @@ impl World {
         let (work, attempt, aborted) = (sent.work[0], sent.attempt, sent.aborted);
         self.sent.remove(&host);
         if aborted {
+            self.given_up.insert((host, task, true));
             return;
         }
         let may_retry = matches!(fault, TransportFault::NotAccepted | TransportFault::Lost { repeatable: true });
@@ -160,6 +164,7 @@ impl World {
             self.batch.get_mut(&host).unwrap().retrying = Some((task, attempt));
             return;
         }
+        self.given_up.insert((host, task, false));
         self.through(host, work);
         if !self.on_failure(work).ignore_unreachable {
             self.fail(host, task);
@@ -229,7 +234,12 @@ impl World {
             Notice::Resumed => self.paused = false,
             Notice::RunFinished(end) => self.see_run_finished(end),
             Notice::TaskStarted { hosts, .. } => assert!(*hosts > 0, "a banner for nobody"),
-            Notice::Retrying { .. } => {}
+            Notice::Retrying { host, task, attempt, .. } => {
+                assert_eq!(self.batch[host].retrying, Some((*task, *attempt)), "another try of what needs none");
+            }
+            Notice::Unreachable { host, task, aborted } => {
+                assert!(self.given_up.remove(&(*host, *task, *aborted)), "{host:?} given up before its last try");
+            }
         }
     }
 
@@ -422,6 +432,7 @@ impl World {
     }
 
     fn see_run_finished(&mut self, end: &RunEnd) {
+        assert!(self.given_up.is_empty(), "nobody was told that these cannot be reached");
         assert!(self.sent.is_empty(), "the run is over with work in flight");
         assert_eq!(end.cancelled.is_some(), self.cancelled);
         assert_eq!(end.hosts.len(), self.program.hosts);
