@@ -13,7 +13,7 @@ use super::drive::Drive;
 use super::error::ExecutionError;
 use super::links::{Links, LocalLinks};
 use super::module::Registry;
-use super::run::{Parts, Run, RunOptions};
+use super::run::{Run, RunOptions};
 use super::sink::EventSink;
 use crate::dispatch::Blobs;
 use crate::event::{
@@ -116,11 +116,10 @@ impl ExecutionEngine {
         let mut options = self.options.clone();
         options.check |= plan.check_mode;
         options.diff |= plan.diff;
-        let Environment { vars, registry, links, blobs, files } = self.environment.clone();
-        let run = Run::new(Parts { id, plan, vars, registry, links, blobs, files, options, sink });
+        let run = Run::new(id, plan, self.environment.clone(), options, sink);
         run.load_cached_facts();
         run.sink.emit(RunEvent::RunStarted(started(&run, &hosts)));
-        let program = compile(&run.plan, &hosts, run.options.limits.clone(), &run.registry, run.templar());
+        let program = compile(&run.plan, &hosts, run.options.limits.clone(), &run.environment.registry, run.templar());
         let finished = Drive::new(&run, &hosts, Scheduler::new(program)).drive(controls).await;
         Ok(RunOutcome { run: id, finished })
     }

@@ -8,18 +8,15 @@ use std::time::Duration;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, RunId};
 
-use super::context::FileSearch;
+use super::engine_api::Environment;
 use super::facts_cache::FactsCache;
-use super::links::Links;
-use super::module::Registry;
 use super::result::Tried;
 use super::sink::EventSink;
-use crate::dispatch::Blobs;
 use crate::event::ItemResult;
 use crate::plan::{Plan, PlayId, RunAs, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
-use crate::vars::{TaskVars, VarMap, VarStore, Variable};
+use crate::vars::{TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -61,11 +58,7 @@ impl Default for RunOptions {
 pub(super) struct Run {
     pub(super) id: RunId,
     pub(super) plan: Plan,
-    pub(super) vars: VarStore,
-    pub(super) registry: Registry,
-    pub(super) links: Arc<dyn Links>,
-    pub(super) blobs: Blobs,
-    pub(super) files: FileSearch,
+    pub(super) environment: Environment,
     pub(super) options: RunOptions,
     pub(super) sink: EventSink,
     task_vars: Vec<TaskVars>,
@@ -79,44 +72,17 @@ pub(super) struct Run {
 /// A loop item that is over.
 pub(super) type ItemDone = (Tried, Arc<ItemResult>);
 
-/// What a run is made of.
-pub(super) struct Parts {
-    pub(super) id: RunId,
-    pub(super) plan: Plan,
-    pub(super) vars: VarStore,
-    pub(super) registry: Registry,
-    pub(super) links: Arc<dyn Links>,
-    pub(super) blobs: Blobs,
-    pub(super) files: FileSearch,
-    pub(super) options: RunOptions,
-    pub(super) sink: EventSink,
-}
-
 impl Run {
-    pub(super) fn new(parts: Parts) -> Run {
-        let Parts { id, plan, vars, registry, links, blobs, files, options, sink } = parts;
+    pub(super) fn new(id: RunId, plan: Plan, environment: Environment, options: RunOptions, sink: EventSink) -> Run {
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
-        Run {
-            id,
-            plan,
-            vars,
-            registry,
-            links,
-            blobs,
-            files,
-            options,
-            sink,
-            task_vars,
-            handlers,
-            progress: Mutex::default(),
-            facts_cache,
-        }
+        let progress = Mutex::default();
+        Run { id, plan, environment, options, sink, task_vars, handlers, progress, facts_cache }
     }
 
     pub(super) fn templar(&self) -> &Templar {
-        self.vars.templar()
+        self.environment.vars.templar()
     }
 
     /// The task's own variables, shared by all hosts.
@@ -154,7 +120,7 @@ impl Run {
         let Some(cache) = &self.facts_cache else { return };
         for host in self.plan.hosts() {
             match cache.load(host) {
-                Ok(Some(facts)) => drop(self.vars.set_facts(host.as_str(), facts)),
+                Ok(Some(facts)) => drop(self.environment.vars.set_facts(host.as_str(), facts)),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%host, %error, "cached facts cannot be read"),
             }

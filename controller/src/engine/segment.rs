@@ -27,7 +27,7 @@ pub(super) async fn perform(
     let count = calls.len();
     let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
-        let link = first.run.links.link(first.host).await.map_err(|error| (0, error))?;
+        let link = first.run.environment.links.link(first.host).await.map_err(|error| (0, error))?;
         let sent = link.run(calls, &mut listener, first.cancel).await;
         let at = listener.at;
         if let Some(error) = listener.lost.take() {

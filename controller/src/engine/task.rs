@@ -195,7 +195,7 @@ impl TaskRun<'_> {
     }
 
     async fn try_once(&self, item: u32, number: u32, scope: &Scope) -> Result<Tried, LinkError> {
-        let Some(module) = self.run.registry.find(&self.task.module) else {
+        let Some(module) = self.run.environment.registry.find(&self.task.module) else {
             return Ok(Tried::failed(format!("there is no module `{}`", self.task.module)));
         };
         let (args, target, settings) = match self.prepare(module.as_ref(), scope) {
@@ -211,11 +211,11 @@ impl TaskRun<'_> {
             target: &target,
             scope,
             templar: self.run.templar(),
-            blobs: &self.run.blobs,
-            files: &self.run.files,
+            blobs: &self.run.environment.blobs,
+            files: &self.run.environment.files,
             settings: &settings,
             key,
-            links: &*self.run.links,
+            links: &*self.run.environment.links,
             cancel: self.cancel,
             watcher: self,
         };
@@ -235,7 +235,7 @@ impl TaskRun<'_> {
     /// The task's result, if it cannot be made one.
     pub(super) fn as_call(&self) -> Result<Call, Box<Tried>> {
         let fail = |msg: String| Box::new(Tried::failed(msg));
-        let module = self.run.registry.find(&self.task.module);
+        let module = self.run.environment.registry.find(&self.task.module);
         let (module, name) = module
             .and_then(|module| module.as_call().map(|name| (module, name)))
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
@@ -364,7 +364,7 @@ impl TaskRun<'_> {
     }
 
     fn scope(&self, vars: &TaskVars) -> Result<Scope, String> {
-        self.run.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
+        self.run.environment.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
     }
 
     /// Keeps facts and `set_fact` values, and warns of those that are not taken.
@@ -374,18 +374,18 @@ impl TaskRun<'_> {
         }
         if meta_of(self.task) == Some(Meta::ClearFacts) {
             // The host is one of the run's.
-            let _ = self.run.vars.clear_facts(self.host.as_str());
+            let _ = self.run.environment.vars.clear_facts(self.host.as_str());
         }
         let Some(Value::Map(facts)) = tried.values.get("ansible_facts") else { return };
         let host = self.host.as_str();
         if rustle_agent::module::short_name(&self.task.module) == "set_fact" {
             for (name, value) in facts {
-                let _ = self.run.vars.set_fact(host, name, value.clone());
+                let _ = self.run.environment.vars.set_fact(host, name, value.clone());
             }
             return;
         }
         self.run.cache_facts(self.host, facts);
-        for name in self.run.vars.set_facts(host, facts.clone()).unwrap_or_default() {
+        for name in self.run.environment.vars.set_facts(host, facts.clone()).unwrap_or_default() {
             self.run.sink.emit(RunEvent::Warning {
                 message: format!("fact `{name}` has a reserved name and is ignored"),
                 host: Some(self.host.clone()),
@@ -399,7 +399,7 @@ impl TaskRun<'_> {
             self.learn(&tried);
         }
         if let Some(name) = &self.task.register {
-            let _ = self.run.vars.register(self.host.as_str(), name, Value::Map(tried.values.clone()));
+            let _ = self.run.environment.vars.register(self.host.as_str(), name, Value::Map(tried.values.clone()));
         }
         let ignored = self.task.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
         let changed = tried.is_changed() && !tried.status.is_failure();
