@@ -141,13 +141,14 @@ fn already_running(key: CallKey) -> CallOutcome {
 async fn supervise(admitted: Admitted, io: CallIo, cancel: &CancelToken) -> CallOutcome {
     let deadline = deadline(&admitted.call);
     let token = cancel.clone();
-    let mut module = tokio::task::spawn_blocking(move || run_module(admitted, &io, &token));
+    // `io` comes back with the result: dropped on the module's thread, it would wake this one a second time.
+    let mut module = tokio::task::spawn_blocking(move || (run_module(admitted, &io, &token), io));
     let joined = tokio::select! {
         joined = &mut module => Some(joined),
         () = expire(deadline, cancel) => tokio::time::timeout(STOP_WAIT, &mut module).await.ok(),
     };
     match joined {
-        Some(Ok(result)) => outcome(result, cancel),
+        Some(Ok((result, _io))) => outcome(result, cancel),
         // The panic itself was caught on the thread, so this is a runtime that is shutting down.
         Some(Err(error)) => outcome(ModuleResult::failed(format!("the module's thread was lost: {error}")), cancel),
         None => outcome(

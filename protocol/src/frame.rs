@@ -93,6 +93,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 self.buffer.advance(4);
                 let body = self.buffer.split_to(size);
                 self.last_bytes = size;
+                if size > READ_BYTES && self.buffer.is_empty() {
+                    // Else what is left of the buffer would keep the memory of the whole frame until the next one.
+                    self.buffer = BytesMut::new();
+                }
                 return Ok(Some(codec::decode(&body)?));
             }
             self.buffer.reserve(READ_BYTES);
@@ -100,6 +104,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
+    }
+
+    /// Whether nothing has been read beyond the last message.
+    pub fn is_drained(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// Size of the last message in bytes, for those who keep messages and bound what they keep.

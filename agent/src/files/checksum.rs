@@ -8,8 +8,8 @@ use sha1::Digest;
 
 use crate::choices;
 
-/// Bytes read at a time: large enough that the hash, not the system call, takes the time.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes read at a time: large enough that the hash, not the system call, takes the time, and small enough for the stack.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 choices! {
     /// How a checksum is made.
@@ -48,7 +48,7 @@ impl Algorithm {
 
 fn digest<D: Digest>(mut source: impl Read) -> io::Result<String> {
     let mut hash = D::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = [0; BUFFER_BYTES];
     loop {
         match source.read(&mut buffer) {
             Ok(0) => return Ok(hex(&hash.finalize())),

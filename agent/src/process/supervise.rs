@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -103,6 +104,7 @@ struct Pipes<'a> {
     to_write: &'a [u8],
     stdout: Reader<'a, ChildStdout>,
     stderr: Reader<'a, ChildStderr>,
+    /// Between reads empty. Never zeroed: most programs say little, and then it costs nothing.
     buffer: Vec<u8>,
 }
 
@@ -119,7 +121,7 @@ impl<'a> Pipes<'a> {
             to_write,
             stdout: Reader::new(child.stdout.take(), OutputStream::Stdout, live),
             stderr: Reader::new(child.stderr.take(), OutputStream::Stderr, live),
-            buffer: vec![0; READ_BYTES],
+            buffer: Vec::with_capacity(READ_BYTES),
         })
     }
 
@@ -241,15 +243,16 @@ impl<'a, P: AsFd> Reader<'a, P> {
     }
 
     /// One read, after `poll` has said that it will not block.
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
+    fn read(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<()> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
-        match rustix::io::read(pipe, &mut *buffer) {
+        buffer.clear();
+        match rustix::io::read(pipe, spare_capacity(buffer)) {
             Ok(0) => self.pipe = None,
             Ok(len) => {
                 self.total += len as u64;
-                self.capture.push(&buffer[..len]);
+                self.capture.push(buffer);
                 if let Some(cx) = self.live {
-                    cx.output.write(self.stream, &buffer[..len]);
+                    cx.output.write(self.stream, buffer);
                 }
             }
             Err(Errno::INTR) => {}

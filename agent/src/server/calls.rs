@@ -11,10 +11,10 @@ use rustle_protocol::frame::{self, FrameError, FrameReader};
 use rustle_protocol::message::{
     BlobId, Call, CallEvent, CallOutcome, CallRequest, OnDisconnect, Refusal, RefusalCode, close,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 
-use super::connection::Session;
+use super::connection::{Session, until_draining};
 use crate::module::{BlobSource, CancelReason, CancelToken, ModuleError};
 use crate::runner::{CallIo, EVENTS_MAX, send_unless_cancelled};
 
@@ -23,6 +23,11 @@ const WAITING_MAX: usize = 64;
 /// What those calls may take together, in bytes as they came.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long the word that a call has begun waits for the call's next event: most calls have ended by then, and then one
+/// packet tells both. A little longer than QUIC waits before it acknowledges the call in a packet of its own (25 ms), so
+/// that the clock need not be set for it.
+const STARTED_WAIT: Duration = Duration::from_millis(30);
+
 /// A controller that takes no byte of a task's events for so long does not listen any more.
 const SEND_STALL: Duration = Duration::from_secs(30);
 
@@ -30,7 +35,8 @@ const SEND_STALL: Duration = Duration::from_secs(30);
 pub(super) async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
     let events = Events { send, buffer: Vec::new(), broken: false };
     let requests = Requests { reader: FrameReader::new(recv), waiting: VecDeque::new(), waiting_bytes: 0, open: true };
-    let mut stream = CallStream { session, events, requests, skip_rest: false };
+    let draining = session.shared.draining.subscribe();
+    let mut stream = CallStream { session, events, requests, draining, served: false, skip_rest: false };
     if let Err(error) = stream.run().await {
         debug!(%error, "call stream");
         let _ = stream.events.send.reset(close::PROTOCOL.into());
@@ -41,6 +47,9 @@ struct CallStream {
     session: Arc<Session>,
     events: Events,
     requests: Requests,
+    draining: watch::Receiver<bool>,
+    /// A call has come.
+    served: bool,
     /// The rest of the segment is not to run.
     skip_rest: bool,
 }
@@ -62,8 +71,17 @@ impl CallStream {
 
     async fn next_call(&mut self) -> Result<Option<Box<Call>>, FrameError> {
         loop {
-            match self.requests.next().await? {
-                Asked::Call(call) => return Ok(Some(call)),
+            let asked = tokio::select! {
+                biased;
+                asked = self.requests.next() => asked?,
+                // The controller keeps the stream for calls to come, and would be told for each that none are taken.
+                () = until_draining(&mut self.draining), if self.served => Asked::End,
+            };
+            match asked {
+                Asked::Call(call) => {
+                    self.served = true;
+                    return Ok(Some(call));
+                }
                 Asked::Cancel => self.skip_rest = true,
                 Asked::End => return Ok(None),
             }
@@ -195,24 +213,34 @@ struct Events {
 }
 
 impl Events {
-    /// Sends an event; once that fails, nothing more is sent and nothing is said of it again.
+    /// Sends an event, after those held back; once that fails, nothing more is sent and nothing is said of it again.
     async fn send(&mut self, event: &CallEvent) {
-        if self.broken {
-            return;
-        }
-        self.buffer.clear();
+        self.hold(event);
+        self.flush().await;
+    }
+
+    /// Holds an event back until the next one, or until [`flush`](Self::flush).
+    fn hold(&mut self, event: &CallEvent) {
         if let Err(error) = frame::push(&mut self.buffer, event) {
-            self.buffer.clear();
             let substitute = unsendable(event, &error);
             if substitute.is_none_or(|event| frame::push(&mut self.buffer, &event).is_err()) {
                 debug!(%error, "an event cannot be sent");
-                return;
             }
         }
-        if let Err(error) = self.write().await {
+    }
+
+    fn holds_back(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    async fn flush(&mut self) {
+        if !self.broken
+            && let Err(error) = self.write().await
+        {
             debug!(%error, "events cannot be sent");
             self.broken = true;
         }
+        self.buffer.clear();
     }
 
     async fn write(&mut self) -> Result<(), FrameError> {
@@ -255,7 +283,7 @@ async fn run_one(session: &Arc<Session>, call: Box<Call>, cancel: &CancelToken, 
             return true;
         }
     };
-    events.send(&CallEvent::Started).await;
+    events.hold(&CallEvent::Started);
     let (sender, happened) = mpsc::channel(EVENTS_MAX);
     let blobs = StreamBlobs { session: Arc::clone(session), cancel: cancel.clone(), events: sender.clone() };
     let io = CallIo { events: sender, blobs: Arc::new(blobs) };
@@ -281,6 +309,7 @@ async fn run_one(session: &Arc<Session>, call: Box<Call>, cancel: &CancelToken, 
 /// Sends what a call has to say until it is over and all is said. A module that was given up on says no more.
 async fn forward(mut happened: mpsc::Receiver<CallEvent>, events: &mut Events, mut is_over: oneshot::Receiver<()>) {
     let mut over = false;
+    let mut waited = std::pin::pin!(tokio::time::sleep(STARTED_WAIT));
     loop {
         tokio::select! {
             biased;
@@ -292,6 +321,7 @@ async fn forward(mut happened: mpsc::Receiver<CallEvent>, events: &mut Events, m
                 over = true;
                 happened.close();
             }
+            () = &mut waited, if events.holds_back() => events.flush().await,
         }
     }
 }

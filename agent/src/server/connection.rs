@@ -173,7 +173,7 @@ async fn serve_streams(session: &Arc<Session>, (mut control, mut notices): Contr
     finish_streams(session, &mut streams).await;
 }
 
-async fn until_draining(draining: &mut watch::Receiver<bool>) {
+pub(super) async fn until_draining(draining: &mut watch::Receiver<bool>) {
     // An error means that the server is gone, which is as good as draining.
     drop(draining.wait_for(|draining| *draining).await);
 }

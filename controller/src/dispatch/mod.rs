@@ -7,6 +7,7 @@ pub mod blobs;
 mod cancel;
 pub mod local;
 pub mod session;
+mod streams;
 
 use std::time::Duration;
 

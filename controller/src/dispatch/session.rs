@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::blobs::{BlobContent, Blobs};
+use super::streams::{CallStream, CallStreams};
 use super::{CallListener, Cancel, HostLink, LinkError};
 
 /// Program and version, as both ends tell each other.
@@ -62,6 +63,7 @@ pub struct SessionOptions {
 pub struct Session {
     peer: Peer,
     control: Mutex<FrameWriter<SendStream>>,
+    streams: CallStreams,
     welcome: Welcome,
     blobs: Blobs,
     checked: std::sync::Mutex<Instant>,
@@ -80,7 +82,9 @@ impl Session {
     ) -> Result<Session, LinkError> {
         match timeout(HELLO_WAIT, hello(&peer, host, options)).await {
             Ok(Ok((control, welcome))) => {
-                Ok(Session { peer, control: Mutex::new(control), welcome, blobs, checked: Instant::now().into() })
+                let streams = CallStreams::of(peer.connection.clone());
+                let (control, checked) = (Mutex::new(control), Instant::now().into());
+                Ok(Session { peer, control, streams, welcome, blobs, checked })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LinkError::transient(format!(
@@ -139,9 +143,8 @@ impl Session {
         listener: &mut dyn CallListener,
         cancel: &Cancel,
     ) -> Result<(), LinkError> {
-        let (send, recv) = self.peer.connection.open_bi().await.map_err(|error| lost(&self.peer, &error))?;
+        let CallStream { writer, reader } = self.streams.take().await.map_err(|error| lost(&self.peer, &error))?;
         let count = calls.len();
-        let (writer, reader) = (FrameWriter::new(send), FrameReader::new(recv));
         let times = calls.iter().map(|call| call.timeout_ms).collect();
         let mut segment = Segment {
             peer: &self.peer,
@@ -150,6 +153,7 @@ impl Session {
             times,
             at: 0,
             begun: false,
+            failed: false,
             since: Instant::now(),
             blobs: JoinSet::new(),
         };
@@ -184,8 +188,10 @@ impl Session {
                 Err(error) => return Err(segment.broken(error)),
             }
         }
-        // The agent waits for this end; if the connection is gone, so is the wait.
-        let _ = segment.writer.get_mut().finish();
+        if !segment.failed && !cancel_sent {
+            let Segment { writer, reader, .. } = segment;
+            self.streams.keep(CallStream { writer, reader });
+        }
         Ok(())
     }
 
@@ -219,6 +225,7 @@ impl Session {
             CallEvent::Ended { outcome, elapsed_us } => {
                 // The agent's clock is the finer one, but nothing there can have taken longer than it did here.
                 let elapsed = Duration::from_micros(elapsed_us).min(segment.since.elapsed());
+                segment.failed |= !matches!(&outcome, CallOutcome::Finished(result) if !result.failed);
                 listener.ended(segment.at, outcome, elapsed);
                 segment.at += 1;
                 segment.begun = false;
@@ -271,6 +278,8 @@ struct Segment<'a> {
     at: usize,
     /// The agent has taken it up.
     begun: bool,
+    /// A call did not succeed.
+    failed: bool,
     /// When the call before it had ended.
     since: Instant,
     /// Blobs on their way. What is left of them when the segment is over is given up.
