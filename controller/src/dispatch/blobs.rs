@@ -12,6 +12,8 @@ use rustle_agent::module::BlobRef;
 use rustle_protocol::message::BlobId;
 use sha1::{Digest, Sha1};
 
+use super::chunks::Chunks;
+
 /// Content up to this size is held in memory; larger files are read again for each host.
 pub const HELD_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -27,14 +29,19 @@ pub enum BlobContent {
 
 /// All blobs of a run. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Blobs(Arc<Mutex<Index>>);
+pub struct Blobs {
+    index: Arc<Mutex<Index>>,
+    chunks: Chunks,
+}
 
 #[derive(Debug, Default)]
 struct Index {
     content: HashMap<BlobId, BlobContent>,
-    /// Files hashed already, by what would change if they did.
-    files: HashMap<(PathBuf, u64, Option<SystemTime>), BlobRef>,
+    files: HashMap<FileState, Arc<Mutex<Option<BlobRef>>>>,
 }
+
+/// A file, and what would change if its content did.
+type FileState = (PathBuf, u64, Option<SystemTime>);
 
 impl Blobs {
     /// Registers text or bytes made here, a rendered template say.
@@ -45,7 +52,8 @@ impl Blobs {
         blob
     }
 
-    /// Registers a file. It is read once, unless its size or modification time has changed since. Blocks while it reads.
+    /// Registers a file. It is read once, unless its size or modification time has changed since. Blocks while it is
+    /// read, by this call or by another.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -53,14 +61,20 @@ impl Blobs {
         let file = File::open(path)?;
         let meta = file.metadata()?;
         let key = (path.to_owned(), meta.len(), meta.modified().ok());
-        if let Some(blob) = self.lock().files.get(&key) {
+        let known = Arc::clone(self.lock().files.entry(key).or_default());
+        // The hosts of a play ask for it all at once: one reads, and the others wait for what it finds.
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(blob) = &*known {
             return Ok(blob.clone());
         }
         let (blob, content) = read(file, path, meta.len())?;
-        let mut index = self.lock();
-        index.content.entry(blob.id).or_insert(content);
-        index.files.insert(key, blob.clone());
-        Ok(blob)
+        self.lock().content.entry(blob.id).or_insert(content);
+        Ok(known.insert(blob).clone())
+    }
+
+    /// What is read of files lately.
+    pub(super) fn chunks(&self) -> &Chunks {
+        &self.chunks
     }
 
     pub fn get(&self, id: &BlobId) -> Option<BlobContent> {
@@ -68,7 +82,7 @@ impl Blobs {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Index> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod blobs;
 mod cancel;
+mod chunks;
 pub mod local;
 pub mod session;
 mod streams;

@@ -1,10 +1,9 @@
 //! A connection to one agent: the handshake, then a stream for each segment of calls and each blob.
 
-use std::io::{self, Read, Seek};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use quinn::{Connection, RecvStream, SendStream};
@@ -20,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::blobs::{BlobContent, Blobs};
+use super::chunks::Chunks;
 use super::streams::{CallStream, CallStreams};
 use super::{CallListener, Cancel, HostLink, LinkError};
 
@@ -47,9 +47,6 @@ const BLOBS_MAX: usize = 16;
 const SOFTWARE_BYTES_MAX: usize = 200;
 /// Of the sentence by which an agent refuses. More is cut.
 const REFUSAL_BYTES_MAX: usize = 4 * 1024;
-
-/// Read from a file at once while sending it.
-const SEND_BYTES: usize = 256 * 1024;
 
 /// What a session needs to know of the run.
 #[derive(Clone, Copy, Debug)]
@@ -393,7 +390,7 @@ fn broken(peer: &Peer, error: FrameError) -> LinkError {
 async fn send_blob(connection: Connection, blobs: Blobs, blob: BlobId, offset: u64) {
     let Ok(mut stream) = connection.open_uni().await else { return };
     let sent = match blobs.get(&blob) {
-        Some(content) => send_content(&mut stream, blob, offset, content).await,
+        Some(content) => send_content(&mut stream, blob, offset, content, blobs.chunks()).await,
         None => Err(io::Error::new(io::ErrorKind::NotFound, "no such blob in this run")),
     };
     match sent {
@@ -405,7 +402,13 @@ async fn send_blob(connection: Connection, blobs: Blobs, blob: BlobId, offset: u
     }
 }
 
-async fn send_content(stream: &mut SendStream, blob: BlobId, offset: u64, content: BlobContent) -> io::Result<()> {
+async fn send_content(
+    stream: &mut SendStream,
+    blob: BlobId,
+    mut offset: u64,
+    content: BlobContent,
+    chunks: &Chunks,
+) -> io::Result<()> {
     let mut header = Vec::new();
     frame::push(&mut header, &BlobHeader { blob, offset }).map_err(io::Error::other)?;
     stream.write_all(&header).await?;
@@ -415,27 +418,18 @@ async fn send_content(stream: &mut SendStream, blob: BlobId, offset: u64, conten
             stream.write_chunk(bytes.slice(from..)).await?;
         }
         BlobContent::File(path) => {
-            let mut file = std::fs::File::open(path)?;
-            file.seek(io::SeekFrom::Start(offset))?;
-            let file = Arc::new(file);
+            let file = Arc::new(std::fs::File::open(path)?);
             loop {
-                let reading = Arc::clone(&file);
-                let chunk =
-                    tokio::task::spawn_blocking(move || read_chunk(&reading)).await.map_err(io::Error::other)??;
+                let chunk = chunks.read(blob, &file, offset).await?;
                 if chunk.is_empty() {
                     break;
                 }
+                offset += chunk.len() as u64;
                 stream.write_chunk(chunk).await?;
             }
         }
     }
     Ok(())
-}
-
-fn read_chunk(file: &std::fs::File) -> io::Result<Bytes> {
-    let mut chunk = Vec::with_capacity(SEND_BYTES);
-    file.take(SEND_BYTES as u64).read_to_end(&mut chunk)?;
-    Ok(chunk.into())
 }
 
 /// The refusal of a call that has to do with the host's agent as it is now, and so with the way to the host. What the
