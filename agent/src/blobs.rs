@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustle_protocol::message::BlobId;
 
 use crate::module::{CancelToken, ModuleError};
@@ -101,6 +102,8 @@ impl BlobStore {
         let mut state = self.lock();
         loop {
             if let Ok(file) = File::open(self.path(&blob)) {
+                // As long as it is open, `take` leaves it here. Where locks are not to be had, nothing is taken either.
+                let _ = flock(&file, FlockOperation::NonBlockingLockShared);
                 return Ok(file);
             }
             if cancel.is_cancelled() {
@@ -141,6 +144,20 @@ impl BlobStore {
             let waited = self.changed.wait_timeout(state, TAKE_OVER_AFTER).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
         }
+    }
+
+    /// Moves a blob that is here to `path`, in the place of the file there, and gives it open for reading and writing.
+    /// `None`, and nothing is done, if another call waits for it or reads it, or if `path` is on another file system.
+    pub fn take(&self, blob: &BlobId, path: &Path) -> Option<File> {
+        // Held to the end, so that nobody opens it meanwhile.
+        let state = self.lock();
+        if state.waiting.contains_key(blob) {
+            return None;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(self.path(blob)).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        fs::rename(self.path(blob), path).ok()?;
+        Some(file)
     }
 
     /// Nobody is to count on the blob that this connection was asked for. Other calls that wait for it ask again.
@@ -419,6 +436,36 @@ mod tests {
 
     fn blob(content: &[u8]) -> BlobId {
         BlobId { hash: *blake3::hash(content).as_bytes(), size: content.len() as u64 }
+    }
+
+    fn stored(store: &BlobStore, content: &[u8]) -> BlobId {
+        let blob = blob(content);
+        store.lock().incoming.insert(blob, Incoming::wanted(1));
+        let mut receiving = store.receive(blob, 1, 0).unwrap();
+        receiving.write(content).unwrap();
+        receiving.finish().unwrap();
+        blob
+    }
+
+    #[test]
+    fn a_blob_that_nobody_else_uses_can_be_taken_out_of_the_store() {
+        let fixture = fixture(1024);
+        let (blob, there) = (stored(&fixture.store, b"content"), fixture._dir.path().join("there"));
+        fs::write(&there, "in the way").unwrap();
+        let mut taken = String::new();
+        fixture.store.take(&blob, &there).unwrap().read_to_string(&mut taken).unwrap();
+        assert_eq!((taken.as_str(), fs::read_to_string(&there).unwrap().as_str()), ("content", "content"));
+        assert!(fixture.store.take(&blob, &there).is_none(), "it is gone");
+    }
+
+    #[test]
+    fn a_blob_that_another_call_reads_stays_in_the_store() {
+        let fixture = fixture(1024);
+        let (blob, there) = (stored(&fixture.store, b"content"), fixture._dir.path().join("there"));
+        let reading = fixture.store.fetch(blob, 2, &fixture.cancel, |_| panic!("it is here")).unwrap();
+        assert!(fixture.store.take(&blob, &there).is_none() && !there.exists());
+        drop(reading);
+        assert!(fixture.store.take(&blob, &there).is_some());
     }
 
     struct Fixture {

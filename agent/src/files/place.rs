@@ -22,6 +22,10 @@ use crate::module::{BlobRef, Doing, Mode, ModuleContext, ModuleError};
 /// Content up to this size gets an MD5 as well; the hash is for people who compare, not for us.
 const MD5_BYTES_MAX: u64 = 1024 * 1024;
 
+/// A blob from this size on is moved out of the store, where that can be: it is not read and written a second time, and
+/// does not take its place on the disk twice. A smaller one stays for the next use.
+const MOVED_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
 /// Where a file's content comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -56,7 +60,12 @@ impl Source {
     fn write_to(&self, new: &mut Replacement, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
         let (mut file, expected) = match self {
             Source::Bytes(bytes) => return new.write(bytes),
-            Source::Blob(blob) => (cx.blobs.open(blob.id)?, Some(blob.id.size)),
+            Source::Blob(blob) => {
+                if blob.id.size >= MOVED_BYTES_MIN && new.take_over(|path| cx.blobs.take(blob.id, path))? {
+                    return Ok(());
+                }
+                (cx.blobs.open(blob.id)?, Some(blob.id.size))
+            }
             Source::File(node) => (node.read()?, None),
         };
         let copied = new.copy_from(&mut file, cx.cancel)?;

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Gid, Mode as RawMode, Uid, XattrFlags, fchmod, fchown, fsetxattr, fstat, fstatfs, getxattr, listxattr,
+    Gid, Mode as RawMode, Uid, XattrFlags, fchmod, fchown, flistxattr, fsetxattr, fstat, fstatfs, getxattr, listxattr,
 };
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
@@ -75,6 +75,29 @@ impl Replacement {
                 count => total += count,
             }
         }
+    }
+
+    /// Has another file moved into the place of this one by `take`, which is given the path. False if it cannot be: if
+    /// `take` says so, or if a file made in this directory gets what one that is moved here would lack, a security label or
+    /// an ACL.
+    ///
+    /// # Errors
+    /// As `take`, or the owner that files in this directory have cannot be had.
+    pub(crate) fn take_over(
+        &mut self,
+        take: impl FnOnce(&Path) -> Result<Option<File>, ModuleError>,
+    ) -> Result<bool, ModuleError> {
+        let made = self.temp.as_file();
+        let has_attributes = !matches!(flistxattr(made, &mut [0_u8; 1]), Ok(0) | Err(Errno::NOTSUP));
+        let made = fstat(made).doing(|| format!("look at {}", self.temp.path().display()))?;
+        if has_attributes {
+            return Ok(false);
+        }
+        let Some(file) = take(self.temp.path())? else { return Ok(false) };
+        let owner = (Some(Uid::from_raw(made.st_uid)), Some(Gid::from_raw(made.st_gid)));
+        fchown(&file, owner.0, owner.1).doing(|| format!("set the owner of {}", self.target.display()))?;
+        *self.temp.as_file_mut() = file;
+        Ok(true)
     }
 
     fn explained<T>(&self, written: io::Result<T>) -> Result<T, ModuleError> {
@@ -217,6 +240,42 @@ mod tests {
         drop(new);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_taken_over_is_committed_like_one_that_was_written() {
+        let (dir, path) = dir_with(b"old", 0o751);
+        let node = Node::open(&path, false).unwrap().unwrap();
+        let other = dir.path().join("other");
+        std::fs::write(&other, "new").unwrap();
+        let mut new = Replacement::beside(&path).unwrap();
+        let take = |place: &Path| {
+            let file = OpenOptions::new().read(true).write(true).open(&other).unwrap();
+            std::fs::rename(&other, place).unwrap();
+            Ok(Some(file))
+        };
+        assert!(new.take_over(take).unwrap());
+        new.commit(Some(&node), &Changes::default(), false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o751);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_taken_over_where_new_files_get_an_acl() {
+        let (dir, path) = dir_with(b"old", 0o644);
+        // A default ACL of user::rwx, group::r-x, group 4242:rwx, mask::rwx, other::r-x, as the kernel stores it.
+        let entry = |tag: u16, permissions: u16, id: u32| {
+            [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        let none = u32::MAX;
+        let entries = [entry(1, 7, none), entry(4, 5, none), entry(8, 7, 4242), entry(16, 7, none), entry(32, 5, none)];
+        let acl = [&2u32.to_le_bytes()[..], &entries.concat()].concat();
+        if rustix::fs::setxattr(dir.path(), "system.posix_acl_default", &acl, XattrFlags::empty()).is_err() {
+            return;
+        }
+        let mut new = Replacement::beside(&path).unwrap();
+        assert!(!new.take_over(|_| panic!("it would lack the ACL")).unwrap());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a module is given besides its arguments.
 
 use std::fs::File;
+use std::path::Path;
 
 use rustle_protocol::message::{BlobId, OutputStream};
 
@@ -36,6 +37,15 @@ pub trait BlobSource: Sync {
     /// # Errors
     /// It could not be had, or could not be stored here: a full disk, say.
     fn open(&self, blob: BlobId) -> Result<File, ModuleError>;
+
+    /// Moves the blob out of the store to `path`, in the place of the file there, and gives it open for reading and
+    /// writing. `None` if that cannot be, for another file system or another call that reads it: then it is to be copied.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn take(&self, _blob: BlobId, _path: &Path) -> Result<Option<File>, ModuleError> {
+        Ok(None)
+    }
 }
 
 /// Drops output.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -359,6 +360,11 @@ impl BlobSource for StreamBlobs {
             self.session.connection.close_reason().is_none()
                 && send_unless_cancelled(&self.events, CallEvent::BlobWanted { blob, offset }, &self.cancel)
         })
+    }
+
+    fn take(&self, blob: BlobId, path: &Path) -> Result<Option<File>, ModuleError> {
+        drop(self.open(blob)?);
+        Ok(self.session.shared.blobs.take(&blob, path))
     }
 }
 
