@@ -1,5 +1,6 @@
 //! The benchmark of the main job: a lab of agents on this machine, five workloads, and beside each figure the floor
-//! measured in the same run — what the work costs without any tool.
+//! measured in the same run — what the work costs without any tool — and the CPU that each side takes for one task on one
+//! host, without the programs that the tasks start.
 //!
 //!     cargo build --release && cargo bench -p rustle-tests --bench fleet
 //!
@@ -8,6 +9,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark's answer is what it prints")]
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,14 +27,15 @@ const BIG_HOSTS: usize = 10;
 fn main() {
     let bench = Bench::new();
     println!("{} hosts, {} runs each, median (least to most)\n", bench.hosts, bench.runs);
-    println!("{:<34} {:>22} {:>22} {:>8}", "workload", "ours", "floor", "ratio");
+    println!("{:<34} {:>22} {:>22} {:>6} {:>11} {:>9}", "workload", "ours", "floor", "ratio", "controller", "agent");
     let spawns = |count: usize| move || spawn_true(count);
     let true_path = ["/bin/true"];
-    bench.row("W1: 10 x /bin/true, linear", || bench.plan("w1", bench.hosts), spawns(10 * bench.hosts));
+    let hosts = bench.hosts;
+    bench.row("W1: 10 x /bin/true, linear", 10 * hosts, || bench.plan("w1", hosts), spawns(10 * hosts));
     bench.w2();
-    bench.row("W3: /bin/true, cold connections", || bench.adhoc("all", &true_path), spawns(bench.hosts));
-    bench.row("W4: 256 MiB to 10 hosts", || bench.plan("w4", BIG_HOSTS), || bench.copy_big());
-    bench.row("W5: one task on one host", || bench.adhoc("h001", &true_path), spawns(1));
+    bench.row("W3: /bin/true, cold connections", hosts, || bench.adhoc("all", &true_path), spawns(hosts));
+    bench.w4();
+    bench.row("W5: one task on one host", 1, || bench.adhoc("h001", &true_path), spawns(1));
     bench.memory();
     bench.stop_lab();
     bench.connect_many();
@@ -57,8 +61,7 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let bench = Bench { dir, hosts: setting("FLEET_HOSTS", 100), runs: setting("FLEET_RUNS", 5), controller };
         bench.start_lab(bench.hosts);
-        fs::write(bench.path("blob"), noise(64 * 1024)).expect("the temporary folder takes files");
-        fs::write(bench.path("big"), noise(BIG_BYTES)).expect("the temporary folder takes files");
+        fs::write(bench.path("blob"), noise(1, 64 * 1024)).expect("the temporary folder takes files");
         bench
     }
 
@@ -131,15 +134,52 @@ impl Bench {
         let _ = fs::remove_dir_all(self.path("scratch"));
     }
 
-    fn row(&self, name: &str, ours: impl Fn() -> Duration, floor: impl Fn() -> Duration) {
-        let (mut our_times, mut floor_times) = (Vec::new(), Vec::new());
+    /// `tasks`: how many there are in one run of ours, over all hosts.
+    fn row(&self, name: &str, tasks: usize, ours: impl Fn() -> Duration, floor: impl Fn() -> Duration) {
+        let (mut ours_taken, mut floor_times) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
             self.clear_scratch();
-            our_times.push(ours());
+            ours_taken.push(self.measured(&ours));
             self.clear_scratch();
             floor_times.push(floor());
         }
-        print_row(name, our_times, Some(floor_times));
+        print_row(name, tasks, &ours_taken, Some(floor_times));
+    }
+
+    /// What a run of ours takes, in time and on both sides.
+    fn measured(&self, run: impl Fn() -> Duration) -> Taken {
+        let agents = self.agents();
+        let (children, before) = (children_cpu(), agents.iter().map(|pid| threads_cpu(*pid)).collect::<Vec<_>>());
+        let wall = run();
+        let controller = children_cpu().saturating_sub(children);
+        let mut agents_cpu = Duration::ZERO;
+        for (pid, before) in agents.iter().zip(before) {
+            for (thread, cpu) in threads_cpu(*pid) {
+                agents_cpu += cpu.saturating_sub(before.get(&thread).copied().unwrap_or_default());
+            }
+        }
+        Taken { wall, controller, agents: agents_cpu }
+    }
+
+    /// The process ids of the lab's agents.
+    fn agents(&self) -> Vec<u64> {
+        let state = fs::read(self.path("lab/lab.json")).expect("the lab has a state");
+        let state: serde_json::Value = serde_json::from_slice(&state).expect("the state is JSON");
+        let agents = state["agents"].as_array().expect("a list of agents");
+        agents.iter().filter_map(|agent| agent["pid"].as_u64()).collect()
+    }
+
+    /// A file that is new to the hosts each time: they keep what they have had.
+    fn w4(&self) {
+        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        for run in 0..self.runs {
+            fs::write(self.path("big"), noise(2 + run as u64, BIG_BYTES)).expect("the temporary folder takes files");
+            self.clear_scratch();
+            ours.push(self.measured(|| self.plan("w4", BIG_HOSTS)));
+            self.clear_scratch();
+            floor.push(self.copy_big());
+        }
+        print_row("W4: 256 MiB to 10 hosts", BIG_HOSTS, &ours, Some(floor));
     }
 
     /// First and again; the floor is the same bytes written and renamed by a plain loop, and one process start.
@@ -147,13 +187,14 @@ impl Bench {
         let (mut first, mut again, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.runs {
             self.clear_scratch();
-            first.push(self.plan("w2", self.hosts));
-            again.push(self.plan("w2", self.hosts));
+            first.push(self.measured(|| self.plan("w2", self.hosts)));
+            again.push(self.measured(|| self.plan("w2", self.hosts)));
             self.clear_scratch();
             floor.push(self.write_files());
         }
-        print_row("W2: 10 configuration tasks, first", first, Some(floor.clone()));
-        print_row("W2 again, nothing changes", again, Some(floor));
+        let tasks = 10 * self.hosts;
+        print_row("W2: 10 configuration tasks, first", tasks, &first, Some(floor.clone()));
+        print_row("W2 again, nothing changes", tasks, &again, Some(floor));
     }
 
     fn write_files(&self) -> Duration {
@@ -202,10 +243,7 @@ impl Bench {
         let text = fs::read(&report).expect("the report was written");
         let report: serde_json::Value = serde_json::from_slice(&text).expect("the report is JSON");
         let peak = &report["performance_metrics"]["peak_memory"];
-        let state = fs::read(self.path("lab/lab.json")).expect("the lab has a state");
-        let state: serde_json::Value = serde_json::from_slice(&state).expect("the state is JSON");
-        let agents = state["agents"].as_array().expect("a list of agents");
-        let mut resident: Vec<u64> = agents.iter().filter_map(|agent| resident_kib(agent["pid"].as_u64()?)).collect();
+        let mut resident: Vec<u64> = self.agents().into_iter().filter_map(resident_kib).collect();
         resident.sort_unstable();
         println!("\ncontroller, peak at {} hosts: {:.1} MiB", self.hosts, peak.as_f64().unwrap_or(0.0) / 1048576.0);
         if let (Some(least), Some(most)) = (resident.first(), resident.last()) {
@@ -221,17 +259,46 @@ impl Bench {
             return;
         }
         self.start_lab(hosts);
-        let mut times = Vec::new();
-        for _ in 0..self.runs.min(3) {
+        let connect = || {
             let mut command = Command::new(&self.controller);
             command.args(["adhoc", "all", "-m", "ping", "-f", &hosts.to_string(), "--config"]);
             command.arg(self.path("lab/config.toml")).arg("-i").arg(self.path("lab/hosts.ini"));
-            times.push(self.succeed(&mut command));
-        }
+            self.succeed(&mut command)
+        };
+        let taken: Vec<_> = (0..self.runs).map(|_| self.measured(connect)).collect();
         self.stop_lab();
         println!();
-        print_row(&format!("connect to {hosts} agents and ping"), times, None);
+        print_row(&format!("connect to {hosts} agents and ping"), hosts, &taken, None);
     }
+}
+
+/// What one run of ours took.
+struct Taken {
+    wall: Duration,
+    /// CPU of the controller. The kernel counts it in hundredths of a second.
+    controller: Duration,
+    /// CPU of all agents together, without what they start.
+    agents: Duration,
+}
+
+/// CPU of this process's children that have ended.
+fn children_cpu() -> Duration {
+    /// Of the kernel's clock, in every build of Linux.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(13) + ticks(14)) * 1000 / TICKS_PER_SECOND)
+}
+
+/// CPU of each thread of a process, by its id.
+fn threads_cpu(pid: u64) -> HashMap<OsString, Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let cpu = |thread: &fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+    };
+    threads.filter_map(|thread| Some((thread.file_name(), cpu(&thread)?))).collect()
 }
 
 fn resident_kib(pid: u64) -> Option<u64> {
@@ -255,9 +322,9 @@ fn spawn_true(count: usize) -> Duration {
     began.elapsed()
 }
 
-/// Bytes that do not compress, the same in every run.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+/// Bytes that do not compress; the same seed gives the same ones.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
         state ^= state << 13;
@@ -269,20 +336,24 @@ fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn print_row(name: &str, mut ours: Vec<Duration>, floor: Option<Vec<Duration>>) {
-    ours.sort_unstable();
+fn print_row(name: &str, tasks: usize, ours: &[Taken], floor: Option<Vec<Duration>>) {
     let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
     let shown = |times: &[Duration]| {
         let seconds = |at: usize| times[at].as_secs_f64();
         format!("{:.3} s ({:.3}-{:.3})", median(times), seconds(0), seconds(times.len() - 1))
     };
+    let mut walls: Vec<_> = ours.iter().map(|taken| taken.wall).collect();
+    walls.sort_unstable();
     let (floor_text, ratio) = match floor {
         Some(mut floor) => {
             floor.sort_unstable();
-            (shown(&floor), format!("{:.2}", median(&ours) / median(&floor)))
+            (shown(&floor), format!("{:.2}", median(&walls) / median(&floor)))
         }
         None => (String::new(), String::new()),
     };
-    println!("{name:<34} {:>22} {floor_text:>22} {ratio:>8}", shown(&ours));
+    let per_task = |cpu: Duration| format!("{} us", cpu.as_micros() / (ours.len() * tasks) as u128);
+    let controller = per_task(ours.iter().map(|taken| taken.controller).sum());
+    let agent = per_task(ours.iter().map(|taken| taken.agents).sum());
+    println!("{name:<34} {:>22} {floor_text:>22} {ratio:>6} {controller:>11} {agent:>9}", shown(&walls));
     let _ = std::io::stdout().flush();
 }
