@@ -15,6 +15,9 @@ struct Cli {
 
 #[expect(clippy::print_stderr, reason = "before logging starts, standard error is where an operator looks")]
 fn main() -> ExitCode {
+    if let Some(code) = rustle_agent::run_as::serve_if_helper() {
+        return code;
+    }
     let Cli { args } = Cli::parse();
     match cli::prepare(&args) {
         Ok(_) if args.check_config => ExitCode::SUCCESS,

@@ -1,13 +1,17 @@
 //! What this host allows, whatever a controller asks: the last word is the target's.
 
 use rustle_protocol::HostName;
-use rustle_protocol::message::{Call, Refusal, RefusalCode};
+use rustle_protocol::message::{Become, Call, Refusal, RefusalCode};
 use serde::Deserialize;
 
 use crate::module::short_name;
+use crate::run_as;
+
+/// Stands for every user.
+const EVERYBODY: &str = "*";
 
 /// The `[policy]` section of the agent's configuration. Everything is allowed by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Names of the controllers that may give work; empty for every controller of the fleet.
@@ -18,6 +22,20 @@ pub struct Policy {
     pub modules_denied: Vec<String>,
     /// Only calls in check mode are taken: nothing on this host is changed.
     pub check_only: bool,
+    /// The only users that tasks may become, besides the one the agent runs as; `*` for all of them, empty for none.
+    pub become_users: Vec<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            controllers: Vec::new(),
+            modules: Vec::new(),
+            modules_denied: Vec::new(),
+            check_only: false,
+            become_users: vec![EVERYBODY.to_owned()],
+        }
+    }
 }
 
 impl Policy {
@@ -41,7 +59,17 @@ impl Policy {
         if self.check_only && !call.check {
             return Err(refusal("[policy] check_only is set on this agent: only check mode (--check) is taken".into()));
         }
-        Ok(())
+        match &call.become_user {
+            Some(Become { user, .. }) if !self.may_become(user) => {
+                Err(refusal(format!("tasks may not become `{user}` by [policy] of this agent")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A name is compared as it is written: a number that stands for a listed user is not listed.
+    fn may_become(&self, user: &str) -> bool {
+        self.become_users.iter().any(|listed| listed == user || listed == EVERYBODY) || run_as::is_own_user(user)
     }
 }
 
@@ -100,6 +128,24 @@ mod tests {
         let policy = Policy { check_only: true, ..Policy::default() };
         assert!(policy.admit_call(&call("copy", true)).is_ok());
         assert!(policy.admit_call(&call("copy", false)).is_err());
+    }
+
+    #[test]
+    fn only_listed_users_are_become_under_the_names_they_are_listed_by() {
+        let becoming = |user: &str| Call {
+            become_user: Some(Become { user: user.into(), method: Default::default(), flags: None, exe: None }),
+            ..call("command", false)
+        };
+        let policy = Policy { become_users: vec!["app".into()], ..Policy::default() };
+        assert!(policy.admit_call(&becoming("app")).is_ok() && policy.admit_call(&call("command", false)).is_ok());
+        for other in ["postgres", "#12345", "12345", "app ", ""] {
+            assert_eq!(policy.admit_call(&becoming(other)).unwrap_err().code, RefusalCode::Policy, "{other:?}");
+        }
+        let own = rustix::process::geteuid().to_string();
+        assert!(policy.admit_call(&becoming(&own)).is_ok(), "a task without become runs as this user, too");
+        let nobody = Policy { become_users: Vec::new(), ..Policy::default() };
+        assert!(nobody.admit_call(&becoming("app")).is_err());
+        assert!(Policy::default().admit_call(&becoming("anybody")).is_ok());
     }
 
     #[test]

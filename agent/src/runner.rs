@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use rustle_protocol::message::{Call, CallEvent, CallOutcome, OutputStream, Refusal, RefusalCode};
-use rustle_protocol::{CallKey, ModuleResult};
+use rustle_protocol::{CallKey, Map, ModuleResult};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, sleep_until};
 
 use crate::module::{AnyModule, BlobSource, CancelReason, CancelToken, ModuleContext, OutputSink};
-use crate::modules;
 use crate::policy::Policy;
+use crate::{modules, run_as};
 
 /// How long a module that was told to stop may take to do so before it is given up on: the processes it started get
 /// [`crate::process::KILL_GRACE`] to end, and this is longer.
@@ -79,7 +79,6 @@ impl Runner {
     /// The refusal to send: nothing was done.
     pub fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
         self.policy.admit_call(&call)?;
-        admit_user(&call)?;
         let module = modules::find(&call.module).ok_or_else(|| Refusal {
             code: RefusalCode::UnknownModule,
             message: format!("this agent has no module `{}`; it may be older than the controller", call.module),
@@ -107,30 +106,6 @@ impl Runner {
         self.running.remove(&key);
         (outcome, started.elapsed())
     }
-}
-
-/// Tasks run as the user the agent runs as; that user may be asked for by name. Another one is refused, and never
-/// silently replaced by this one.
-fn admit_user(call: &Call) -> Result<(), Refusal> {
-    let Some(wanted) = &call.become_user else { return Ok(()) };
-    let us = rustix::process::geteuid();
-    let is_us = match wanted.user.as_str() {
-        "root" => us.is_root(),
-        user if user == us.as_raw().to_string() => true,
-        user => crate::accounts::Accounts::read(std::path::Path::new("/"))
-            .is_ok_and(|accounts| accounts.user(user).is_some_and(|account| account.uid == us.as_raw())),
-    };
-    if is_us {
-        return Ok(());
-    }
-    Err(Refusal {
-        code: RefusalCode::Policy,
-        message: format!(
-            "this agent runs as uid {} and cannot become `{}`: run an agent as that user, or leave become out",
-            us.as_raw(),
-            wanted.user
-        ),
-    })
 }
 
 fn already_running(key: CallKey) -> CallOutcome {
@@ -178,11 +153,26 @@ async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
 
 fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleResult {
     let Admitted { call, module, _slot } = admitted;
-    let Call { args, check, diff, verbosity, environment, live_output, .. } = *call;
-    let output = Live { events: live_output.then(|| io.events.clone()), cancel };
-    let cx =
-        ModuleContext { check, diff, verbosity, environment: &environment, output: &output, blobs: &*io.blobs, cancel };
-    std::panic::catch_unwind(AssertUnwindSafe(|| module.run(args.0, &cx))).unwrap_or_else(|panic| panicked(&*panic))
+    let environment = call.environment.clone();
+    let output = Live { events: call.live_output.then(|| io.events.clone()), cancel };
+    let cx = ModuleContext {
+        check: call.check,
+        diff: call.diff,
+        verbosity: call.verbosity,
+        environment: &environment,
+        output: &output,
+        blobs: &*io.blobs,
+        cancel,
+    };
+    match call.become_user.clone().filter(|wanted| !run_as::is_own_user(&wanted.user)) {
+        Some(wanted) => run_as::run(&wanted, call, &cx),
+        None => run_caught(module, call.args.0, &cx),
+    }
+}
+
+/// Runs a module; a panic in it is its failure.
+pub(crate) fn run_caught(module: &dyn AnyModule, args: Map, cx: &ModuleContext<'_>) -> ModuleResult {
+    std::panic::catch_unwind(AssertUnwindSafe(|| module.run(args, cx))).unwrap_or_else(|panic| panicked(&*panic))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> ModuleResult {

@@ -5,6 +5,10 @@ use rustle_exec::cli::{self, args::Cli};
 use rustle_exec::exit_code::ExitCode;
 
 fn main() -> std::process::ExitCode {
+    // The agents of a lab and `connection: local` are this program.
+    if let Some(code) = rustle_agent::run_as::serve_if_helper() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

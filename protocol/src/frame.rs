@@ -66,17 +66,57 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 }
 
+/// Cuts what arrives into messages, wherever it arrives from.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    bytes: BytesMut,
+    last_bytes: usize,
+}
+
+impl FrameBuffer {
+    /// Takes what has arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message, or `None` if it is not all there.
+    ///
+    /// # Errors
+    /// A frame over the limit, which is told by its first four bytes, or bytes that are no message.
+    pub fn take<T: bincode::Decode<()>>(&mut self) -> Result<Option<T>, CodecError> {
+        let Some(size) = self.frame_size()? else { return Ok(None) };
+        if self.bytes.len() < 4 + size {
+            return Ok(None);
+        }
+        self.bytes.advance(4);
+        let body = self.bytes.split_to(size);
+        self.last_bytes = size;
+        if size > READ_BYTES && self.bytes.is_empty() {
+            // Else what is left of the buffer would keep the memory of the whole frame until the next one.
+            self.bytes = BytesMut::new();
+        }
+        Ok(Some(codec::decode(&body)?))
+    }
+
+    fn frame_size(&self) -> Result<Option<usize>, CodecError> {
+        let Some(header) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        match u32::from_le_bytes(*header) as usize {
+            size if size > FRAME_BYTES_MAX => Err(CodecError::TooLarge { size, limit: FRAME_BYTES_MAX }),
+            size => Ok(Some(size)),
+        }
+    }
+}
+
 /// Reads messages from a stream.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     stream: R,
-    buffer: BytesMut,
-    last_bytes: usize,
+    buffer: FrameBuffer,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub fn new(stream: R) -> Self {
-        FrameReader { stream, buffer: BytesMut::new(), last_bytes: 0 }
+        FrameReader { stream, buffer: FrameBuffer::default() }
     }
 
     /// The next message, or `None` at a clean end of the stream.
@@ -87,46 +127,30 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Cancel-safe: what has been read of a frame is kept for the next call.
     pub async fn next<T: bincode::Decode<()>>(&mut self) -> Result<Option<T>, FrameError> {
         loop {
-            if let Some(size) = self.frame_size()?
-                && self.buffer.len() >= 4 + size
-            {
-                self.buffer.advance(4);
-                let body = self.buffer.split_to(size);
-                self.last_bytes = size;
-                if size > READ_BYTES && self.buffer.is_empty() {
-                    // Else what is left of the buffer would keep the memory of the whole frame until the next one.
-                    self.buffer = BytesMut::new();
-                }
-                return Ok(Some(codec::decode(&body)?));
+            if let Some(message) = self.buffer.take()? {
+                return Ok(Some(message));
             }
-            self.buffer.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
+            let bytes = &mut self.buffer.bytes;
+            bytes.reserve(READ_BYTES);
+            if self.stream.read_buf(bytes).await? == 0 {
+                return if bytes.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
     }
 
     /// Whether nothing has been read beyond the last message.
     pub fn is_drained(&self) -> bool {
-        self.buffer.is_empty()
+        self.buffer.bytes.is_empty()
     }
 
     /// Size of the last message in bytes, for those who keep messages and bound what they keep.
     pub fn last_bytes(&self) -> usize {
-        self.last_bytes
-    }
-
-    fn frame_size(&self) -> Result<Option<usize>, FrameError> {
-        let Some(header) = self.buffer.first_chunk::<4>() else { return Ok(None) };
-        match u32::from_le_bytes(*header) as usize {
-            size if size > FRAME_BYTES_MAX => Err(CodecError::TooLarge { size, limit: FRAME_BYTES_MAX }.into()),
-            size => Ok(Some(size)),
-        }
+        self.buffer.last_bytes
     }
 
     /// The stream and what was read from it beyond the last message: a blob's bytes follow its header so.
     pub fn into_parts(self) -> (R, BytesMut) {
-        (self.stream, self.buffer)
+        (self.stream, self.buffer.bytes)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod endpoint;
 pub mod fault;
 pub mod frame;
+pub mod helper;
 pub mod identity;
 pub mod ids;
 pub mod loaded_identity;

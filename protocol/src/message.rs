@@ -173,7 +173,51 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Become {
     pub user: String,
-    pub method: String,
+    pub method: BecomeMethod,
+    /// For the method's program, in the place of the ones it is given otherwise. Words as a shell splits them.
+    pub flags: Option<String>,
+    /// The method's program, if it is not found under its own name.
+    pub exe: Option<String>,
+}
+
+/// How an agent becomes another user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum BecomeMethod {
+    /// `sudo -n`. An agent that runs as root needs nobody's leave: without flags and program of the task's own it switches
+    /// by itself, as `Direct`.
+    #[default]
+    Sudo,
+    /// The agent, which must run as root, switches by itself.
+    Direct,
+    Su,
+    Runuser,
+}
+
+impl BecomeMethod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BecomeMethod::Sudo => "sudo",
+            BecomeMethod::Direct => "direct",
+            BecomeMethod::Su => "su",
+            BecomeMethod::Runuser => "runuser",
+        }
+    }
+}
+
+/// Not a method an agent knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("become_method must be sudo, direct, su or runuser, not `{0}`")]
+pub struct UnknownMethod(String);
+
+impl std::str::FromStr for BecomeMethod {
+    type Err = UnknownMethod;
+
+    fn from_str(name: &str) -> Result<BecomeMethod, UnknownMethod> {
+        use BecomeMethod::{Direct, Runuser, Su, Sudo};
+        let methods = [Sudo, Direct, Su, Runuser].into_iter();
+        let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
+        methods.into_iter().find(|method| method.as_str() == short).ok_or_else(|| UnknownMethod(name.to_owned()))
+    }
 }
 
 /// A blob's identity: BLAKE3 of its bytes, and how many there are.

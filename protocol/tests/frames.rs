@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use rustle_protocol::message::{
-    Become, BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlNotice, ControlRequest, Hello,
-    HelloReply, OnDisconnect, OutputStream, Refusal, RefusalCode, VersionRange, Welcome,
+    Become, BecomeMethod, BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlNotice, ControlRequest,
+    Hello, HelloReply, OnDisconnect, OutputStream, Refusal, RefusalCode, VersionRange, Welcome,
 };
 use rustle_protocol::result::Diff;
 use rustle_protocol::value::WireMap;
@@ -64,9 +64,18 @@ fn call(all_set: bool) -> CallRequest {
         no_log: all_set,
         ignore_failure: all_set,
         environment: vec![("LANG".into(), "C".into())],
-        become_user: all_set.then(|| Become { user: "www".into(), method: "sudo".into() }),
+        become_user: all_set.then(become_www),
         verbosity: 3,
     }))
+}
+
+fn become_www() -> Become {
+    Become {
+        user: "www".into(),
+        method: BecomeMethod::Runuser,
+        flags: Some("-H -S".into()),
+        exe: Some("/usr/bin/doas".into()),
+    }
 }
 
 const BLOB: BlobId = BlobId { hash: [0xab; 32], size: 1 << 40 };

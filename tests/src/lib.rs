@@ -20,3 +20,10 @@ pub use wait::{eventually, processes_with};
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Says that a test is left out, and why. Always false.
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+pub fn not_tested(why: &str) -> bool {
+    eprintln!("NOT TESTED: {why}");
+    false
+}

@@ -67,6 +67,13 @@ impl Run {
         self
     }
 
+    /// As another user; for root only.
+    #[must_use]
+    pub fn as_user(mut self, uid: u32) -> Run {
+        std::os::unix::process::CommandExt::uid(&mut self.command, uid);
+        self
+    }
+
     #[must_use]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Run {
         self.stdin = text.into();

@@ -18,6 +18,17 @@ pub fn group(name: &str, cx: &ModuleContext<'_>) -> Option<Group> {
     ask("group", name, cx)
 }
 
+/// Every group the user is in, its own included; `None` if the files say it all.
+pub fn group_ids(user: &str, cx: &ModuleContext<'_>) -> Option<Vec<u32>> {
+    let configuration = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    if !["group", "initgroups"].iter().any(|database| has_remote_source(&configuration, database)) {
+        return None;
+    }
+    let ended = Program::new("id").args(["-G", "--", user]).plain().run(cx).ok()?;
+    let ids: Option<Vec<u32>> = ended.stdout.text().split_whitespace().map(|id| id.parse().ok()).collect();
+    ids.filter(|ids| !ids.is_empty())
+}
+
 fn ask<L: Line>(database: &str, key: &str, cx: &ModuleContext<'_>) -> Option<L> {
     let configuration = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
     if !has_remote_source(&configuration, database) {

@@ -10,7 +10,7 @@ const MARKER_BYTES_MAX: usize = 64;
 
 /// Keeps the first and the last half of [`STDOUT_BYTES_MAX`] of what is pushed into it, and counts the rest.
 #[derive(Debug, Default)]
-pub(super) struct Capture {
+pub(crate) struct Capture {
     head: Vec<u8>,
     /// At most twice [`Capture::HALF`], so that cutting it costs a copy of each byte once.
     tail: Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) struct Capture {
 impl Capture {
     const HALF: usize = (STDOUT_BYTES_MAX - MARKER_BYTES_MAX) / 2;
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(Self::HALF - self.head.len()));
         self.head.extend_from_slice(head);
         self.tail.extend_from_slice(rest);
@@ -34,7 +34,7 @@ impl Capture {
         self.cut += bytes as u64;
     }
 
-    pub(super) fn finish(mut self) -> Output {
+    pub(crate) fn finish(mut self) -> Output {
         if self.tail.len() > Self::HALF {
             self.cut_tail(self.tail.len() - Self::HALF);
         }

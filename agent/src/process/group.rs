@@ -15,19 +15,19 @@ pub(super) const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The leader must not be reaped before [`Group::end`] is through: as long as its process entry stands, its id is no
 /// other process' id.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Pid,
     strays: Vec<Process>,
 }
 
 impl Group {
-    pub(super) fn of(leader: Pid) -> Group {
+    pub(crate) fn of(leader: Pid) -> Group {
         Group { leader, strays: Vec::new() }
     }
 
     /// SIGTERM to all, `grace` to end, then SIGKILL. `pause` waits between looks, and may do so usefully. Returns the
     /// processes that were still there after that, which is none unless the kernel itself cannot end them.
-    pub(super) fn end(mut self, grace: Duration, pause: &mut dyn FnMut(Duration)) -> Vec<i32> {
+    pub(crate) fn end(mut self, grace: Duration, pause: &mut dyn FnMut(Duration)) -> Vec<i32> {
         self.find_strays();
         self.signal(Signal::TERM);
         if self.wait_gone(grace, pause) {

@@ -13,8 +13,11 @@ mod supervise;
 pub(crate) mod testing;
 pub mod words;
 
+pub(crate) use capture::Capture;
 pub use capture::{Output, STDOUT_BYTES_MAX};
+pub(crate) use group::Group;
 pub(crate) use program::stopped_words;
 pub use program::{Ended, Program, ProgramError, find_program};
+pub(crate) use reaper::{Supervised, has_ended};
 pub use reaper::{become_subreaper, reap_orphans};
 pub use supervise::{KILL_GRACE, OUTPUT_GRACE};

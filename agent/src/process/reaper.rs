@@ -49,7 +49,7 @@ pub fn reap_orphans() -> usize {
 }
 
 /// Whether a child has ended; it stays to be waited for.
-pub(super) fn has_ended(child: WaitId<'_>) -> bool {
+pub(crate) fn has_ended(child: WaitId<'_>) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(child, look), Ok(Some(_)))
 }
@@ -61,14 +61,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A child whose exit status is for its owner alone. Dropped before it was reaped, it is killed: a module that panics
 /// leaves no program behind.
 #[derive(Debug)]
-pub(super) struct Supervised {
-    pub(super) child: Child,
-    pub(super) pid: Pid,
+pub(crate) struct Supervised {
+    pub(crate) child: Child,
+    pub(crate) pid: Pid,
     is_reaped: bool,
 }
 
 impl Supervised {
-    pub(super) fn start(command: &mut Command) -> std::io::Result<Supervised> {
+    pub(crate) fn start(command: &mut Command) -> std::io::Result<Supervised> {
         let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
@@ -77,7 +77,7 @@ impl Supervised {
     }
 
     /// Takes the exit status. To be called once the child has ended: others wait while this does.
-    pub(super) fn reap(&mut self) -> std::io::Result<ExitStatus> {
+    pub(crate) fn reap(&mut self) -> std::io::Result<ExitStatus> {
         // Together, since the id may be another child's as soon as this one is reaped.
         let mut supervised = lock(&SUPERVISED);
         let status = self.child.wait();

@@ -14,6 +14,7 @@ use crate::engine::links::CONNECTS_MAX;
 use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
+use crate::template::Authored;
 
 /// The longest time that may be given on the command line: a year.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
@@ -146,9 +147,11 @@ fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// `-b` is for tasks that do not say it themselves; `--become-user` is heeded by those that do and name nobody, too.
 fn run_as(common: &CommonArgs) -> Option<RunAs> {
-    let user = common.become_user.clone().unwrap_or_else(|| "root".to_owned());
-    common.r#become.then(|| RunAs { user, method: "sudo".to_owned() })
+    let user = common.become_user.as_deref().map(Authored::literal);
+    let wanted = common.r#become.then_some(true);
+    (wanted.is_some() || user.is_some()).then(|| RunAs { wanted, user, ..RunAs::default() })
 }
 
 fn strategy(arg: StrategyArg) -> Strategy {

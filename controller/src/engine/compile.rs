@@ -148,8 +148,12 @@ impl Segments<'_> {
     }
 
     fn is_steady(&self, task: &Task) -> bool {
-        let mentions = task.args.values().chain(task.vars.values()).flat_map(|value| self.templar.undeclared(value));
-        mentions.into_iter().all(|name| !self.volatile.contains(&name) && !name.starts_with("ansible_"))
+        let authored = task.args.values().chain(task.vars.values()).chain(task.run_as.authored());
+        let mentions = authored.flat_map(|value| self.templar.undeclared(value));
+        // Variables that are read though no template names them.
+        let is_run_as = |name: &String| name.starts_with("ansible_become");
+        !self.volatile.iter().any(is_run_as)
+            && mentions.into_iter().all(|name| !self.volatile.contains(&name) && !name.starts_with("ansible_"))
     }
 }
 

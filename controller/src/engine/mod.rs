@@ -14,6 +14,7 @@ pub mod links;
 mod module;
 mod result;
 mod run;
+mod run_as;
 mod segment;
 mod sink;
 mod step;

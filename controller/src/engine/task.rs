@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use rustle_protocol::message::{Become, Call, OutputStream};
+use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 
@@ -14,6 +14,7 @@ use super::error::Stop;
 use super::module::ModuleExecutor;
 use super::result::{Tried, of_loop};
 use super::run::Run;
+use super::run_as::become_of;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
@@ -284,7 +285,7 @@ impl TaskRun<'_> {
             }
         };
         let environment = templar.render_args(&self.task.environment, scope).map_err(|error| explained(&error))?;
-        Ok((args, target, self.settings(environment)))
+        Ok((args, target, self.settings(environment, scope)?))
     }
 
     fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, TemplateError> {
@@ -300,11 +301,10 @@ impl TaskRun<'_> {
         Ok(args)
     }
 
-    fn settings(&self, environment: Map) -> CallSettings {
+    fn settings(&self, environment: Map, scope: &Scope) -> Result<CallSettings, String> {
         let options = &self.run.options;
         let text = |value: Value| rustle_agent::module::shown(&value);
-        let run_as = self.task.run_as.as_ref().or(options.run_as.as_ref());
-        CallSettings {
+        Ok(CallSettings {
             check: self.task.check_mode.unwrap_or(options.check),
             diff: self.task.diff.unwrap_or(options.diff),
             verbosity: options.verbosity,
@@ -312,8 +312,8 @@ impl TaskRun<'_> {
             no_log: self.task.no_log,
             live_output: options.live_output && !self.task.no_log,
             environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
-            become_user: run_as.map(|run_as| Become { user: run_as.user.clone(), method: run_as.method.clone() }),
-        }
+            become_user: become_of(&self.task.run_as, options.run_as.as_ref(), self.run.templar(), scope)?,
+        })
     }
 
     /// `changed_when` and `failed_when` have the last word.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use rustle_protocol::HostName;
 use rustle_protocol::value::Map;
 
-use super::{Context, InputError, arguments, raw_task};
+use super::{Context, InputError, arguments, keywords, raw_task};
 use crate::event::TaskKind;
-use crate::plan::{Plan, Play, PlayId, Task, TaskId};
+use crate::plan::{Plan, Play, PlayId, RunAs, Task, TaskId};
 
 /// Tasks of one plan. Rolling plans repeat each task for every batch, so a real plan of this many would be gigabytes.
 const TASKS_MAX: usize = 1_000_000;
@@ -16,12 +16,20 @@ pub(super) struct Assembly {
     plays: Vec<Play>,
     tasks: Vec<Task>,
     warnings: Vec<String>,
+    /// What the play that was begun last says for its tasks.
+    run_as: RunAs,
     pub(super) check_mode: bool,
 }
 
 impl Assembly {
     pub(super) fn new() -> Assembly {
-        Assembly { plays: Vec::new(), tasks: Vec::new(), warnings: Vec::new(), check_mode: false }
+        Assembly {
+            plays: Vec::new(),
+            tasks: Vec::new(),
+            warnings: Vec::new(),
+            run_as: RunAs::default(),
+            check_mode: false,
+        }
     }
 
     pub(super) fn warn(&mut self, what: String) {
@@ -29,8 +37,14 @@ impl Assembly {
     }
 
     /// Begins the next play; tasks go there from now on.
-    pub(super) fn begin(&mut self, play: Play) {
+    ///
+    /// # Errors
+    /// A keyword that means nothing.
+    pub(super) fn begin(&mut self, mut play: Play, more: &Map, cx: &Context<'_>) -> Result<(), InputError> {
+        let invalid = |what: String, play: &Play| cx.invalid(format!("play `{}`: {what}", play.name), None);
+        self.run_as = keywords::of_play(&mut play, more).map_err(|what| invalid(what, &play))?;
         self.plays.push(play);
+        Ok(())
     }
 
     /// The hosts of the play that was begun last.
@@ -47,7 +61,7 @@ impl Assembly {
     /// An empty task of the play that was begun last, to be filled and added.
     pub(super) fn task(&self, kind: TaskKind, module: &str) -> Task {
         let play = PlayId(self.plays.len().saturating_sub(1) as u32);
-        Task { kind, ..Task::new(TaskId(self.tasks.len() as u32), play, module) }
+        Task { kind, run_as: self.run_as.clone(), ..Task::new(TaskId(self.tasks.len() as u32), play, module) }
     }
 
     /// Adds a task with the arguments that the file has for it; a block is replaced by its tasks.

@@ -7,6 +7,7 @@ mod graph;
 pub mod inventory;
 pub mod json;
 mod key_value;
+mod keywords;
 mod load;
 mod raw_task;
 mod rustle_parse;

@@ -15,7 +15,7 @@ use crate::template::Authored;
 const BLOCK_DEPTH_MAX: usize = 16;
 
 /// Task keywords of Ansible that have no meaning here yet. Ignoring one would run something else than was written.
-const REFUSED: [&str; 17] = [
+const REFUSED: [&str; 16] = [
     "action",
     "always",
     "async",
@@ -32,7 +32,6 @@ const REFUSED: [&str; 17] = [
     "run_once",
     "throttle",
     "connection",
-    "become_exe",
 ];
 
 /// The tasks inside the block `block`, which holds what it gives each of them: conditions, tags, variables, hosts.
@@ -72,11 +71,8 @@ fn read<'a>(task: &mut Task, item: &'a Map, catalog: &dyn ModuleCatalog) -> Resu
         match key.as_str() {
             "args" => {}
             "block" => block = Some(value),
-            keyword if REFUSED.contains(&keyword) => {
-                return Err(format!("`{keyword}` inside a block is not understood"));
-            }
             keyword => {
-                if !set(task, keyword, value, item)? && module.replace((key, value)).is_some() {
+                if !set(task, keyword, value, item, "inside a block")? && module.replace((key, value)).is_some() {
                     return Err(format!("a task inside a block has two modules, one of them `{}`", shown(key)));
                 }
             }
@@ -99,9 +95,18 @@ fn read<'a>(task: &mut Task, item: &'a Map, catalog: &dyn ModuleCatalog) -> Resu
     Ok(Body::Module)
 }
 
-/// Sets what a keyword says; whether `keyword` is one.
-fn set(task: &mut Task, keyword: &str, value: &Value, item: &Map) -> Result<bool, String> {
-    let wrong = |wanted: &str| format!("`{keyword}` inside a block must be a {wanted}, not a {}", value.kind());
+/// Sets what a keyword says; whether `keyword` is one. `item` is all that stands beside it, `place` says where.
+///
+/// # Errors
+/// In a sentence: a keyword that has no meaning here yet, or a value that is none of its.
+pub(super) fn set(task: &mut Task, keyword: &str, value: &Value, item: &Map, place: &str) -> Result<bool, String> {
+    if REFUSED.contains(&keyword) {
+        return Err(format!("`{keyword}` {place} is not understood"));
+    }
+    if set_run_as(&mut task.run_as, keyword, value, place)? {
+        return Ok(true);
+    }
+    let wrong = |wanted: &str| format!("`{keyword}` {place} must be a {wanted}, not a {}", value.kind());
     let flag = || value.as_bool().ok_or_else(|| wrong("bool"));
     let text = || value.as_str().map(str::to_owned).ok_or_else(|| wrong("string"));
     match keyword {
@@ -130,10 +135,24 @@ fn set(task: &mut Task, keyword: &str, value: &Value, item: &Map) -> Result<bool
         "delegate_to" => task.delegate_to = Some(Authored::from_value(Value::String(text()?))),
         "timeout" => task.timeout = Some(seconds(value).ok_or_else(|| wrong("number of seconds"))?),
         "until" | "retries" | "delay" => task.until = Some(until(item)?),
-        "become" | "become_user" | "become_method" => task.run_as = run_as(item, task.run_as.take())?,
-        "become_flags" => {}
         _ => return Ok(false),
     }
+    Ok(true)
+}
+
+/// As [`set`], for `become` and its kin.
+pub(super) fn set_run_as(run_as: &mut RunAs, keyword: &str, value: &Value, place: &str) -> Result<bool, String> {
+    let wrong = |wanted: &str| format!("`{keyword}` {place} must be a {wanted}, not a {}", value.kind());
+    let text = || value.as_str().map(|text| Some(Authored::from_value(text.into()))).ok_or_else(|| wrong("string"));
+    match keyword {
+        "become" => run_as.wanted = Some(value.as_bool().ok_or_else(|| wrong("bool"))?),
+        "become_user" => run_as.user = text()?,
+        "become_method" => run_as.method = text()?,
+        "become_flags" => run_as.flags = text()?,
+        "become_exe" => run_as.exe = text()?,
+        _ => return Ok(false),
+    }
+    run_as.check()?;
     Ok(true)
 }
 
@@ -181,19 +200,6 @@ fn until(item: &Map) -> Result<Until, String> {
     Ok(Until { conditions, retries, delay })
 }
 
-fn run_as(item: &Map, outer: Option<RunAs>) -> Result<Option<RunAs>, String> {
-    let text =
-        |name: &str| item.get(name).map(|value| value.as_str().ok_or_else(|| format!("`{name}` must be a string")));
-    let wanted = match item.get("become") {
-        None => outer.is_some(),
-        Some(value) => value.as_bool().ok_or("`become` must be a bool")?,
-    };
-    let outer = outer.unwrap_or_else(|| RunAs { user: "root".into(), method: "sudo".into() });
-    let user = text("become_user").transpose()?.map_or(outer.user, str::to_owned);
-    let method = text("become_method").transpose()?.map_or(outer.method, str::to_owned);
-    Ok(wanted.then_some(RunAs { user, method }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,7 +226,7 @@ mod tests {
         assert_eq!(tasks[0].args["chdir"].source(), Value::from("/tmp"));
         assert_eq!((tasks[1].title(), &tasks[1].when[..]), ("debug", &["outer".to_owned(), "true".to_owned()][..]));
         assert_eq!(tasks[1].tags, ["t", "u", "v"]);
-        assert_eq!(tasks[1].run_as, Some(RunAs { user: "root".into(), method: "sudo".into() }));
+        assert_eq!(tasks[1].run_as, RunAs { wanted: Some(true), ..RunAs::default() });
     }
 
     #[test]

@@ -92,7 +92,7 @@ const NOT_FACTS: &[&str] = &[
 ];
 
 fn is_fact(name: &str) -> bool {
-    name.starts_with("ansible_") && !NOT_FACTS.contains(&name)
+    name.starts_with("ansible_") && !name.starts_with("ansible_become") && !NOT_FACTS.contains(&name)
 }
 
 /// A text that is no `serial`.

@@ -5,6 +5,7 @@ pub mod check;
 mod digest;
 mod ids;
 mod play;
+mod run_as;
 mod tags;
 mod task;
 
@@ -12,5 +13,6 @@ pub use adjust::{SerialError, serial_sizes};
 pub use digest::digest;
 pub use ids::{PlayId, TaskId};
 pub use play::{Plan, Play, SerialSize, Strategy, Waves};
+pub use run_as::RunAs;
 pub use tags::{NoSuchTask, TagFilter, start_at};
-pub use task::{Risk, RunAs, Task, Until};
+pub use task::{Risk, Task, Until};

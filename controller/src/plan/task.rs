@@ -6,7 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
-use super::{PlayId, TaskId};
+use super::{PlayId, RunAs, TaskId};
 use crate::event::TaskKind;
 use crate::template::Authored;
 
@@ -48,7 +48,7 @@ pub struct Task {
     pub check_mode: Option<bool>,
     pub diff: Option<bool>,
     pub no_log: bool,
-    pub run_as: Option<RunAs>,
+    pub run_as: RunAs,
     pub environment: IndexMap<String, Authored>,
     /// For display and `--step`. Never decides whether a failure counts.
     pub risk: Option<Risk>,
@@ -62,13 +62,6 @@ pub struct Until {
     /// Tries after the first.
     pub retries: u32,
     pub delay: Duration,
-}
-
-/// `become`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunAs {
-    pub user: String,
-    pub method: String,
 }
 
 /// How much harm a task could do, as rustle-plan sees it.
@@ -110,7 +103,7 @@ impl Task {
             check_mode: None,
             diff: None,
             no_log: false,
-            run_as: None,
+            run_as: RunAs::default(),
             environment: IndexMap::new(),
             risk: None,
         }

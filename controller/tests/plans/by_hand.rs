@@ -247,3 +247,43 @@ fn tasks_that_cannot_be_understood_are_refused() {
     let strategy = refusal(&play(json!({"strategy": "Zigzag"}), vec![]));
     assert!(strategy.contains("unknown variant `Zigzag`, expected one of `Linear`"), "{strategy}");
 }
+
+#[test]
+fn keywords_give_back_what_the_planner_has_no_field_for() {
+    let keywords = json!({"keywords": {"register": "r", "become_user": "app", "any_errors_fatal": true, "retries": 2}});
+    let of_play = json!({"keywords": {"become": true, "become_user": "db", "force_handlers": true, "max_fail_percentage": 25,
+        "vars": {"x": 1}, "gather_facts": false}});
+    let tasks = vec![task(0, "t", keywords), task(1, "u", json!({}))];
+    let plan = ok(play(of_play, vec![batch("x", &["a", "b", "c"], tasks, &[])]));
+    let play = &plan.plays[0];
+    assert_eq!((play.force_handlers, play.max_fail_percentage, play.gather_facts), (true, Some(25.0), Some(false)));
+    assert!(play.vars.contains_key("x") && !play.any_errors_fatal);
+    let user = |at: usize| plan.tasks[at].run_as.user.as_ref().unwrap().source();
+    assert_eq!((user(0), user(1)), ("app".into(), "db".into()));
+    assert!(plan.tasks.iter().all(|task| task.run_as.wanted == Some(true)));
+    assert_eq!(plan.tasks[0].register.as_deref(), Some("r"));
+    assert_eq!(plan.tasks[0].until.as_ref().unwrap().retries, 2);
+    assert!(plan.tasks[0].any_errors_fatal && !plan.tasks[1].any_errors_fatal);
+}
+
+#[test]
+fn a_keyword_that_means_nothing_is_refused() {
+    for (keywords, error) in [
+        (json!({"keywords": {"becom": true}}), "`becom` in `keywords` is no keyword of a task"),
+        (json!({"keywords": {"run_once": true}}), "`run_once` in `keywords` is not understood"),
+        (json!({"keywords": {"register": 3}}), "`register` in `keywords` must be a string, not a int"),
+        (json!({"keywords": {"become_method": "x"}}), "become_method must be sudo, direct, su or runuser, not `x`"),
+    ] {
+        assert_eq!(refusal(&one(keywords)), format!("-: invalid plan: play `p`, task `t`: {error}"));
+    }
+    for (keywords, error) in [
+        (json!({"keywords": {"roles": []}}), "`roles` in `keywords` is no keyword of a play that is understood"),
+        (
+            json!({"keywords": {"max_fail_percentage": 101}}),
+            "`max_fail_percentage` in `keywords` must be a percentage, not a int",
+        ),
+    ] {
+        let text = play(keywords, vec![batch("x", &["a"], vec![task(0, "t", json!({}))], &[])]);
+        assert_eq!(refusal(&text), format!("-: invalid plan: play `p`: {error}"));
+    }
+}

@@ -228,3 +228,31 @@ fn fail_fast_kills_what_runs_on_other_hosts() {
     let report: Value = serde_json::from_slice(&fs::read(fleet.path().join("report.json")).unwrap()).unwrap();
     assert_eq!(report["summary"]["cancelled_hosts"], 2);
 }
+
+#[test]
+fn any_errors_fatal_ends_the_run_once_the_task_is_through_everywhere() {
+    let fleet = Fleet::start(&["web1", "web2", "web3"]);
+    let order = Order::in_dir(fleet.path());
+    let fails_on_web1 = || named("fails", shell("test {{ inventory_hostname }} != web1"));
+    let fatal = json!({ "any_errors_fatal": true });
+    let with = |mut of: Value, keywords: &Value| {
+        of["keywords"] = keywords.clone();
+        of
+    };
+    let next_play = || json!({ "name": "Next", "hosts": "all", "tasks": [order.task("b")] });
+    let first = |tasks: [Value; 2]| json!({ "name": "First", "hosts": "all", "tasks": tasks });
+    for plan in [
+        plays([first([with(fails_on_web1(), &fatal), order.task("a")]), next_play()]),
+        plays([with(first([fails_on_web1(), order.task("a")]), &fatal), next_play()]),
+    ] {
+        let ended = fleet.run(&plan).ends(2);
+        assert!(order.lines().is_empty(), "something ran after the failure");
+        for host in ["web2", "web3"] {
+            assert!(ended.recap(host).contains("ok=1 changed=1 unreachable=0 failed=0"), "{}", ended.stdout);
+        }
+        assert!(ended.stdout.contains("STOPPED: a task failed with any_errors_fatal"), "{}", ended.stdout);
+    }
+    let without = plays([first([fails_on_web1(), order.task("a")]), next_play()]);
+    fleet.run(&without).ends(2);
+    assert_eq!(order.lines().len(), 4);
+}

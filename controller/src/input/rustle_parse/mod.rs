@@ -15,7 +15,7 @@ use super::assemble::Assembly;
 use super::inventory::{PatternError, select};
 use super::raw_task::expressions;
 use super::rustle_plan::{name_of, serial};
-use super::{Context, InputError};
+use super::{Context, InputError, keywords};
 use crate::event::TaskKind;
 use crate::plan::{Plan, Play, PlayId, Strategy, Task};
 use crate::template::Authored;
@@ -31,7 +31,7 @@ pub(super) fn read(file: &ParsedFile, cx: &Context<'_>) -> Result<Plan, InputErr
             Ok(hosts) => (hosts, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        assembly.begin(Play {
+        let made = Play {
             id: PlayId(at as u32),
             name: play.name.clone(),
             hosts,
@@ -45,7 +45,8 @@ pub(super) fn read(file: &ParsedFile, cx: &Context<'_>) -> Result<Plan, InputErr
             any_errors_fatal: false,
             max_fail_percentage: play.max_fail_percentage,
             force_handlers: false,
-        });
+        };
+        assembly.begin(made, &play.keywords, cx)?;
         if !play.roles.is_empty() {
             assembly.warn(format!(
                 "play `{}`: its {} roles are not in the parsed playbook and do not run",
@@ -93,7 +94,7 @@ pub(super) fn add_tasks(play: &ParsedPlay, assembly: &mut Assembly, cx: &Context
 /// Gives `task` what `rustle-plan` does not pass on.
 ///
 /// # Errors
-/// In a sentence: a condition that is none.
+/// In a sentence: a condition that is none, a keyword that means nothing.
 pub(super) fn enrich(task: &mut Task, parsed: &ParsedTask) -> Result<(), String> {
     let condition = |name: &str, value: &Value| {
         expressions(value).ok_or_else(|| format!("`{name}` is a {}, which is not a condition", value.kind()))
@@ -105,7 +106,7 @@ pub(super) fn enrich(task: &mut Task, parsed: &ParsedTask) -> Result<(), String>
     task.ignore_errors = parsed.ignore_errors;
     task.delegate_to = parsed.delegate_to.clone().map(|host| Authored::from_value(Value::String(host)));
     task.notify = parsed.notify.clone();
-    Ok(())
+    keywords::of_task(task, &parsed.keywords)
 }
 
 /// The play's variables; extra variables are over them.

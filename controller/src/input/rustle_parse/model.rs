@@ -36,6 +36,8 @@ pub(crate) struct ParsedPlay {
     pub(crate) strategy: Option<String>,
     pub(crate) serial: Option<u32>,
     pub(crate) max_fail_percentage: Option<f64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) keywords: Map,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +67,8 @@ pub(crate) struct ParsedTask {
     pub(crate) ignore_errors: bool,
     #[serde(default)]
     pub(crate) delegate_to: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) keywords: Map,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,7 +18,7 @@ use self::merge::Merged;
 use self::model::{HandlerFile, PlanFile, PlayFile, RiskFile, StrategyFile, TaskFile};
 use super::assemble::Assembly;
 use super::rustle_parse::{self, ParsedFile, ParsedPlay, ParsedTask};
-use super::{Context, InputError};
+use super::{Context, InputError, keywords};
 use crate::event::TaskKind;
 use crate::plan::{Plan, Play, PlayId, Risk, SerialSize, Strategy, Waves};
 
@@ -95,7 +95,7 @@ impl Reader<'_> {
             None => (IndexMap::new(), None),
         };
         let hosts: Vec<HostName> = hosts.into_iter().collect();
-        self.assembly.begin(Play {
+        let made = Play {
             id,
             name: play.name.clone(),
             hosts,
@@ -109,7 +109,10 @@ impl Reader<'_> {
             any_errors_fatal: false,
             max_fail_percentage,
             force_handlers: false,
-        });
+        };
+        let mut more = self.parsed.map(|(_, parsed)| parsed.keywords.clone()).unwrap_or_default();
+        more.extend(play.keywords.clone());
+        self.assembly.begin(made, &more, cx)?;
         if merged.is_empty() && play.batches.is_empty() && matches!(play.strategy, StrategyFile::Rolling { .. }) {
             // A rolling play without hosts carries no tasks at all.
             return match self.parsed {
@@ -140,6 +143,10 @@ impl Reader<'_> {
         self.cx.invalid(format!("play `{}`: {}", self.play.name, what.as_ref()), None)
     }
 
+    fn invalid_at(&self, place: &str, what: &str) -> InputError {
+        self.cx.invalid(format!("{place}: {what}"), None)
+    }
+
     fn waves(&self, batches: &[usize]) -> Result<Waves, InputError> {
         let parsed_serial = self.parsed.and_then(|(_, parsed)| parsed.serial);
         match self.play.strategy {
@@ -168,11 +175,11 @@ impl Reader<'_> {
             task.risk = file.risk_level.map(risk);
             task.hosts = self.assembly.narrowed(hosts);
             let kept = conditions::apply(&mut task, &file.conditions, self.options_skip_tags, self.assembly, self.cx)
-                .map_err(|what| self.cx.invalid(format!("{place}: {what}"), None))?;
+                .map_err(|what| self.invalid_at(&place, &what))?;
             if let Some(parsed) = parsed {
-                rustle_parse::enrich(&mut task, parsed)
-                    .map_err(|what| self.cx.invalid(format!("{place}: {what}"), None))?;
+                rustle_parse::enrich(&mut task, parsed).map_err(|what| self.invalid_at(&place, &what))?;
             }
+            keywords::of_task(&mut task, &file.keywords).map_err(|what| self.invalid_at(&place, &what))?;
             if kept {
                 self.assembly.add(task, &file.args, &place, self.cx)?;
             }
@@ -183,7 +190,7 @@ impl Reader<'_> {
     fn handlers(&mut self) -> Result<(), InputError> {
         let mut unmatched = self.parsed.map(|(_, parsed)| parsed.handlers.iter());
         for file in merge::handlers(self.play).map_err(|what| self.invalid(what))? {
-            let HandlerFile { handler_id, name, module, args, conditions, .. } = file;
+            let HandlerFile { handler_id, name, module, args, conditions, keywords: more, .. } = file;
             let parsed = match &mut unmatched {
                 Some(handlers) => Some(self.matching(handlers, handler_id, name, module)?),
                 None => None,
@@ -193,11 +200,11 @@ impl Reader<'_> {
             task.plan_id = handler_id.clone();
             task.name = name_of(name);
             let kept = conditions::apply(&mut task, conditions, self.options_skip_tags, self.assembly, self.cx)
-                .map_err(|what| self.cx.invalid(format!("{place}: {what}"), None))?;
+                .map_err(|what| self.invalid_at(&place, &what))?;
             if let Some(parsed) = parsed {
-                rustle_parse::enrich(&mut task, parsed)
-                    .map_err(|what| self.cx.invalid(format!("{place}: {what}"), None))?;
+                rustle_parse::enrich(&mut task, parsed).map_err(|what| self.invalid_at(&place, &what))?;
             }
+            keywords::of_task(&mut task, more).map_err(|what| self.invalid_at(&place, &what))?;
             if kept {
                 self.assembly.add(task, args, &place, self.cx)?;
             }

@@ -51,6 +51,10 @@ pub(super) struct PlayFile {
     pub(super) batches: Vec<BatchFile>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) handlers: Vec<HandlerFile>,
+    /// Keywords of Ansible that rustle-plan has no field for, by name; see docs/plan-format.md.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) keywords: Map,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -101,6 +105,10 @@ pub(super) struct TaskFile {
     pub(super) execution_order: u32,
     #[serde(default)]
     pub(super) risk_level: Option<RiskFile>,
+    /// Keywords of Ansible that rustle-plan has no field for, by name; see docs/plan-format.md.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) keywords: Map,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -115,6 +123,10 @@ pub(super) struct HandlerFile {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) conditions: Vec<Condition>,
     pub(super) execution_order: u32,
+    /// Keywords of Ansible that rustle-plan has no field for, by name; see docs/plan-format.md.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) keywords: Map,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -140,6 +152,7 @@ impl TaskFile {
         (&self.task_id, &self.name, &self.module, &self.args)
             == (&other.task_id, &other.name, &other.module, &other.args)
             && (&self.conditions, &self.tags, &self.notify) == (&other.conditions, &other.tags, &other.notify)
+            && self.keywords == other.keywords
     }
 }
 

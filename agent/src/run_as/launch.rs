@@ -1,0 +1,164 @@
+//! How the helper is started: by the agent itself, or through sudo, su or runuser.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::geteuid;
+use rustle_protocol::helper::Account;
+use rustle_protocol::message::{Become, BecomeMethod};
+
+use super::{HELPER_ARGUMENT, helper};
+use crate::module::ModuleError;
+use crate::process::{find_program, words};
+
+/// What sudo gives tasks where nobody has configured another.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables of the agent that tell of this host and not of the agent: they are kept, as sudo keeps them.
+const KEPT_VARIABLES: [&str; 5] = ["LANG", "LANGUAGE", "TERM", "TZ", "COLORTERM"];
+
+/// A helper to start.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) command: Command,
+    /// Nobody on the way changes the user: the helper has to.
+    pub(super) switch: bool,
+    /// For messages.
+    pub(super) method: BecomeMethod,
+}
+
+/// # Errors
+/// This agent cannot become anybody, or not in this way.
+pub(super) fn launch(wanted: &Become, account: &Account) -> Result<Launch, ModuleError> {
+    let method = method(wanted)?;
+    let mut command = match method {
+        // The very file this process runs, even if it was replaced meanwhile.
+        BecomeMethod::Direct => Command::new("/proc/self/exe"),
+        _ => Command::new(program(method, wanted)?),
+    };
+    command.args(arguments(method, wanted, &account.name, &helper::program()?)?);
+    command.env_clear().envs(environment(account)).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Launch { command, switch: method == BecomeMethod::Direct, method })
+}
+
+/// Root needs nobody's leave; only a task that says how sudo is to be called gets sudo all the same.
+fn method(wanted: &Become) -> Result<BecomeMethod, ModuleError> {
+    let is_root = geteuid().is_root();
+    let is_plain = wanted.flags.is_none() && wanted.exe.is_none();
+    match wanted.method {
+        BecomeMethod::Sudo if is_root && is_plain => Ok(BecomeMethod::Direct),
+        BecomeMethod::Sudo => Ok(BecomeMethod::Sudo),
+        method if is_root => Ok(method),
+        method => Err(ModuleError::new(format!(
+            "cannot become `{}` by {}: that needs an agent that runs as root, and this one runs as uid {}; use sudo",
+            wanted.user,
+            method.as_str(),
+            geteuid().as_raw(),
+        ))),
+    }
+}
+
+fn program(method: BecomeMethod, wanted: &Become) -> Result<PathBuf, ModuleError> {
+    let name = wanted.exe.as_deref().unwrap_or(method.as_str());
+    find_program(name, None)
+        .ok_or_else(|| ModuleError::new(format!("cannot become `{}`: this host has no program `{name}`", wanted.user)))
+}
+
+fn arguments(method: BecomeMethod, wanted: &Become, user: &str, helper: &OsStr) -> Result<Vec<OsString>, ModuleError> {
+    let flags = flags(method, wanted)?;
+    let mut arguments: Vec<OsString> = flags.into_iter().map(Into::into).collect();
+    match method {
+        BecomeMethod::Direct => {}
+        BecomeMethod::Sudo | BecomeMethod::Runuser => {
+            arguments.extend(["-u", user, "--"].map(OsString::from));
+            arguments.push(helper.to_owned());
+        }
+        BecomeMethod::Su => {
+            let line = format!("exec {} {HELPER_ARGUMENT}", words::quote(&helper.to_string_lossy()));
+            arguments.extend([user, "-c", &line].map(OsString::from));
+            return Ok(arguments);
+        }
+    }
+    arguments.push(HELPER_ARGUMENT.into());
+    Ok(arguments)
+}
+
+/// As Ansible has them; `-n` always, since there is nobody to answer: what sudo read as a password would be the task.
+fn flags(method: BecomeMethod, wanted: &Become) -> Result<Vec<String>, ModuleError> {
+    let given = wanted.flags.as_deref().map(words::split).transpose();
+    let given = given.map_err(|error| ModuleError::new(format!("become_flags cannot be split into words: {error}")))?;
+    Ok(match (method, given) {
+        (BecomeMethod::Sudo, given) => {
+            let mut flags = given.unwrap_or_else(|| vec!["-H".to_owned(), "-S".to_owned()]);
+            flags.push("-n".to_owned());
+            flags
+        }
+        (_, given) => given.unwrap_or_default(),
+    })
+}
+
+fn environment(account: &Account) -> Vec<(OsString, OsString)> {
+    let is_kept = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        KEPT_VARIABLES.contains(&&*name) || name.starts_with("LC_")
+    };
+    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| is_kept(name)).collect();
+    let Account { name, home, shell, .. } = account;
+    let shell = if shell.is_empty() { "/bin/sh" } else { shell };
+    let own = [("PATH", PATH), ("HOME", home), ("USER", name), ("LOGNAME", name), ("SHELL", shell)];
+    environment.extend(own.map(|(name, value)| (name.into(), value.into())));
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(method: BecomeMethod, flags: Option<&str>) -> Become {
+        Become { user: "app".into(), method, flags: flags.map(str::to_owned), exe: None }
+    }
+
+    fn line(method: BecomeMethod, flags: Option<&str>) -> String {
+        let arguments = arguments(method, &wanted(method, flags), "app", OsStr::new("/opt/my agent")).unwrap();
+        words::join(&arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn each_method_is_called_as_ansible_calls_it_and_sudo_never_asks() {
+        use BecomeMethod::{Direct, Runuser, Su, Sudo};
+        for (method, flags, expected) in [
+            (Direct, None, "run-as-helper"),
+            (Sudo, None, "-H -S -n -u app -- '/opt/my agent' run-as-helper"),
+            (Sudo, Some("-i"), "-i -n -u app -- '/opt/my agent' run-as-helper"),
+            (Runuser, None, "-u app -- '/opt/my agent' run-as-helper"),
+            (Su, Some("-s /bin/sh"), r#"-s /bin/sh app -c 'exec '"'"'/opt/my agent'"'"' run-as-helper'"#),
+        ] {
+            assert_eq!(line(method, flags), expected, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_are_no_words_are_refused() {
+        let error = flags(BecomeMethod::Sudo, &wanted(BecomeMethod::Sudo, Some("-g 'x"))).unwrap_err();
+        assert_eq!(error.to_string(), "become_flags cannot be split into words: No closing quotation");
+    }
+
+    #[test]
+    fn the_environment_is_the_users_and_holds_nothing_of_the_agents() {
+        let account = Account {
+            name: "app".into(),
+            uid: 1,
+            gid: 1,
+            groups: vec![1],
+            home: "/home/app".into(),
+            shell: String::new(),
+        };
+        let environment = environment(&account);
+        let get = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_str().unwrap());
+        assert_eq!((get("HOME"), get("USER"), get("SHELL")), (Some("/home/app"), Some("app"), Some("/bin/sh")));
+        assert_eq!(get("CARGO"), None, "of the test's own, say");
+    }
+}

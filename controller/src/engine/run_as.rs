@@ -1,0 +1,57 @@
+//! The user that a task's call is to run as, once it is known which host it is for.
+
+use rustle_protocol::Value;
+use rustle_protocol::message::Become;
+
+use super::task::explained;
+use crate::plan::RunAs;
+use crate::template::{Authored, Templar};
+use crate::vars::Scope;
+
+/// Ansible's order: variables of the host and the task go before keywords, and those before the command line.
+///
+/// # Errors
+/// In a sentence: what cannot be rendered, or makes no sense.
+pub(super) fn become_of(
+    task: &RunAs,
+    run: Option<&RunAs>,
+    templar: &Templar,
+    scope: &Scope,
+) -> Result<Option<Become>, String> {
+    let said = run.map_or_else(|| task.clone(), |run| task.or(run));
+    let wanted = match variable(scope, "ansible_become")? {
+        Some(value) => is_true(&value)?,
+        None => said.wanted.unwrap_or(false),
+    };
+    if !wanted {
+        return Ok(None);
+    }
+    let text = |name: &str, said: &Option<Authored>| -> Result<Option<String>, String> {
+        let value = match (variable(scope, name)?, said) {
+            (Some(value), _) => value,
+            (None, Some(said)) => templar.render(said, scope).map_err(|error| explained(&error))?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))
+    };
+    let user = text("ansible_become_user", &said.user)?.unwrap_or_else(|| "root".to_owned());
+    let method = match text("ansible_become_method", &said.method)? {
+        Some(name) => name.parse().map_err(|error: rustle_protocol::message::UnknownMethod| error.to_string())?,
+        None => Default::default(),
+    };
+    let flags = text("ansible_become_flags", &said.flags)?;
+    let exe = text("ansible_become_exe", &said.exe)?;
+    Ok(Some(Become { user, method, flags, exe }))
+}
+
+fn variable(scope: &Scope, name: &str) -> Result<Option<Value>, String> {
+    if !scope.contains(name) {
+        return Ok(None);
+    }
+    scope.get(name).map(Some).map_err(|error| explained(&error))
+}
+
+fn is_true(value: &Value) -> Result<bool, String> {
+    <bool as rustle_agent::module::FromArg>::from_arg(value.clone())
+        .map_err(|_| format!("ansible_become must be a bool, not {value}"))
+}
