@@ -7,7 +7,7 @@ use rustle_protocol::HostName;
 
 use super::module::Registry;
 use crate::actions::Meta;
-use crate::plan::{Plan, Play, Strategy as PlanStrategy, Task};
+use crate::plan::{Keyword, Plan, Play, Strategy as PlanStrategy, Task};
 use crate::scheduler::{
     HandlerStep, HostIx, Limits, OnFailure, Percent, PlayProgram, Program, Step, StepKind, Strategy,
 };
@@ -75,8 +75,8 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
         }
     };
     let on_failure = |task: &Task| OnFailure {
-        any_errors_fatal: play.any_errors_fatal || task.any_errors_fatal,
-        ignore_unreachable: task.ignore_unreachable,
+        any_errors_fatal: play.any_errors_fatal || is_known(&task.failure.any_errors_fatal),
+        ignore_unreachable: is_known(&task.failure.ignore_unreachable),
     };
     let steps = tasks.iter().zip(joins).map(|(task, joins_segment)| Step {
         task: task.id,
@@ -97,6 +97,11 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
         max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
         force_handlers: play.force_handlers,
     }
+}
+
+/// Whether the keyword holds whatever host runs its task.
+pub(super) fn is_known(keyword: &Keyword<bool>) -> bool {
+    keyword.known() == Some(&true)
 }
 
 fn strategy(strategy: PlanStrategy) -> Strategy {
@@ -137,11 +142,11 @@ impl Segments<'_> {
     fn is_plain(&self, task: &Task) -> bool {
         let is_call = self.registry.find(&task.module).is_some_and(|module| module.as_call().is_some());
         let only_says_what_to_do = task.when.is_empty()
-            && task.loop_items.is_none()
+            && task.looping.is_none()
             && task.until.is_none()
             && task.changed_when.is_empty()
             && task.failed_when.is_empty()
-            && task.delegate_to.is_none()
+            && task.delegation.is_none()
             && task.environment.is_empty()
             && rustle_agent::module::short_name(&task.module) != "setup";
         is_call && only_says_what_to_do && self.is_steady(task)

@@ -1,7 +1,5 @@
 //! What a module's executor has to work with.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
@@ -12,6 +10,7 @@ use super::error::Stop;
 use super::links::Links;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
+use crate::plan::FileSearch;
 use crate::template::Templar;
 use crate::vars::Scope;
 
@@ -119,51 +118,6 @@ impl CallListener for OneCall<'_> {
 
     fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
         self.outcome = Some(outcome);
-    }
-}
-
-/// Where a plan's files are: beside the plan, in `files/` and `templates/` there first, as Ansible looks for them.
-#[derive(Clone, Debug)]
-pub struct FileSearch {
-    base: Arc<Path>,
-}
-
-/// A file that is nowhere.
-#[derive(Debug, thiserror::Error)]
-#[error("could not find `{name}`; looked at {}", .looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
-pub struct FileNotFound {
-    name: String,
-    looked_at: Vec<PathBuf>,
-}
-
-impl FileSearch {
-    /// `base` is the folder the plan is in.
-    pub fn new(base: &Path) -> FileSearch {
-        FileSearch { base: base.into() }
-    }
-
-    pub fn base(&self) -> &Path {
-        &self.base
-    }
-
-    /// The folders templates may include from.
-    pub fn template_folders(&self) -> Vec<PathBuf> {
-        vec![self.base.join("templates"), self.base.to_path_buf()]
-    }
-
-    /// `subfolder` is `files` or `templates`. A trailing `/` of `name` is kept.
-    ///
-    /// # Errors
-    /// With every place that was looked at.
-    pub fn find(&self, name: &str, subfolder: &str) -> Result<PathBuf, FileNotFound> {
-        let looked_at = match Path::new(name) {
-            path if path.is_absolute() => vec![path.to_owned()],
-            path => vec![self.base.join(subfolder).join(path), self.base.join(path)],
-        };
-        match looked_at.iter().find(|path| path.exists()) {
-            Some(path) => Ok(path.clone()),
-            None => Err(FileNotFound { name: name.to_owned(), looked_at }),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use super::compile::HostTable;
+use super::compile::{HostTable, is_known};
 use super::control::{Control, Controls};
 use super::run::Run;
 use super::segment;
@@ -423,7 +423,7 @@ impl<'a> AtWork<'a> {
             kind: work.kind,
             host: self.name.clone(),
             status: TaskStatus::Unreachable,
-            ignored: task.ignore_unreachable,
+            ignored: is_known(&task.failure.ignore_unreachable),
             rescued: false,
             values,
             diff: Vec::new(),

@@ -7,7 +7,6 @@ use rustle_protocol::{HostName, RunId};
 use tokio::sync::{Mutex, oneshot};
 
 use super::compile::{HostTable, compile};
-use super::context::FileSearch;
 use super::control::{self, Control, Controls, Mouth};
 use super::drive::Drive;
 use super::error::ExecutionError;
@@ -19,7 +18,7 @@ use crate::dispatch::Blobs;
 use crate::event::{
     CancelReason, EVENT_VERSION, HostState, RunEvent, RunFinished, RunStarted, Status, TaskKind, TaskResult, TaskStatus,
 };
-use crate::plan::{Plan, Task};
+use crate::plan::{FileSearch, Keyword, Plan, Task};
 use crate::scheduler::Scheduler;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, RunInfo, VarStore};
@@ -190,7 +189,7 @@ impl ExecutionEngine {
         {
             return Err(ExecutionError::ConnectionError { host: host.clone(), source });
         }
-        let timeout = task.timeout.unwrap_or(self.options.timeout);
+        let timeout = task.timeout.as_ref().and_then(Keyword::known).copied().unwrap_or(self.options.timeout);
         let attempts = self.options.limits.retry.attempts_max;
         self.execute_plan(Plan::of_task(task, vec![host.clone()]), sink).await?;
         let result = ended.recv().await.ok_or_else(|| ExecutionError::StateError("the task did not run".to_owned()))?;

@@ -20,7 +20,8 @@ mod sink;
 mod step;
 mod task;
 
-pub use context::{CallSettings, CallWatcher, ExecutionContext, FileNotFound, FileSearch};
+pub use crate::plan::{FileNotFound, FileSearch};
+pub use context::{CallSettings, CallWatcher, ExecutionContext};
 pub use engine_api::{Environment, ExecutionEngine, RunOutcome, memory_peak};
 pub use error::{ExecutionError, Stop};
 pub use module::{ModuleExecutor, Registry};

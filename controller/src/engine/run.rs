@@ -16,7 +16,7 @@ use crate::event::ItemResult;
 use crate::plan::{Plan, PlayId, RunAs, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
-use crate::vars::{TaskVars, VarMap, Variable};
+use crate::vars::{Layer, Precedence, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -129,11 +129,9 @@ impl Run {
 }
 
 fn task_vars(task: &Task) -> TaskVars {
-    if task.vars.is_empty() {
-        return TaskVars::default();
-    }
     let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
-    TaskVars::new(Arc::new(vars.collect::<VarMap>()))
+    let own = (!task.vars.is_empty()).then(|| Layer::new(Precedence::TaskVars, vars.collect::<VarMap>()));
+    TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None }
 }
 
 /// A name means the last handler of that name, as in Ansible; a topic means every handler that listens to it.

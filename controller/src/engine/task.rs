@@ -8,7 +8,7 @@ use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 
-use super::compile::meta_of;
+use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
 use super::module::ModuleExecutor;
@@ -18,7 +18,7 @@ use super::run_as::become_of;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
-use crate::plan::{Task, TaskId};
+use crate::plan::{Delegation, Keyword, KeywordValue, Looping, Task, TaskId};
 use crate::scheduler::{Effect, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
 use crate::vars::{PlayVars, Scope, TaskVars, Variable};
@@ -66,7 +66,7 @@ impl TaskRun<'_> {
 
     /// The loop's items, rendered; `None` without a loop.
     fn items(&self, vars: &TaskVars) -> Result<Option<Vec<Value>>, Box<Tried>> {
-        let Some(authored) = &self.task.loop_items else { return Ok(None) };
+        let Some(Looping { items: authored, .. }) = &self.task.looping else { return Ok(None) };
         let fail = |msg: String| Box::new(Tried::failed(msg));
         let scope = self.scope(vars).map_err(fail)?;
         match self.run.templar().render(authored, &scope) {
@@ -112,12 +112,12 @@ impl TaskRun<'_> {
 
     fn shown_item(&self, value: &Value, tried: Tried) -> ItemResult {
         let label = match value {
-            _ if self.task.no_log => "(censored due to no_log)".to_owned(),
+            _ if self.is_secret() => "(censored due to no_log)".to_owned(),
             Value::String(text) => text.clone(),
             other => python_like(other),
         };
-        let ignored = self.task.ignore_errors && tried.status == TaskStatus::Failed;
-        let tried = if self.task.no_log { tried.censored() } else { tried };
+        let ignored = is_known(&self.task.failure.ignore_errors) && tried.status == TaskStatus::Failed;
+        let tried = if self.is_secret() { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
         ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }
     }
@@ -133,7 +133,17 @@ impl TaskRun<'_> {
             Ok(Some(condition)) => return Ok(Tried::skipped(condition)),
             Err(failed) => return Ok(*failed),
         }
-        let tries = self.task.until.as_ref().map_or(1, |until| until.retries.saturating_add(1));
+        let (mut tries, mut delay) = (1, Duration::ZERO);
+        if let Some(until) = &self.task.until {
+            match self.rendered(&until.retries, "retries", &scope) {
+                Ok(retries) => tries = retries.saturating_add(1),
+                Err(message) => return Ok(Tried::failed(message)),
+            }
+            match self.rendered(&until.delay, "delay", &scope) {
+                Ok(value) => delay = value,
+                Err(message) => return Ok(Tried::failed(message)),
+            }
+        }
         let mut number = 1;
         loop {
             let mut tried = self.try_once(item, number, &scope).await?;
@@ -145,9 +155,9 @@ impl TaskRun<'_> {
                 Ok(true) => return Ok(tried),
                 _ if stopped => return Ok(tried),
                 Ok(false) if number < tries => {
-                    self.report_retry(number, tries, &tried, until.delay);
+                    self.report_retry(number, tries, &tried, delay);
                     tokio::select! {
-                        () = tokio::time::sleep(until.delay) => number += 1,
+                        () = tokio::time::sleep(delay) => number += 1,
                         () = self.cancel.cancelled() => return Ok(tried),
                     }
                 }
@@ -160,8 +170,13 @@ impl TaskRun<'_> {
         }
     }
 
+    /// Whether its result must not be shown: also if that is not known before it is rendered.
+    fn is_secret(&self) -> bool {
+        self.task.no_log.known() != Some(&false)
+    }
+
     fn report_retry(&self, attempt: u32, attempts_max: u32, tried: &Tried, delay: Duration) {
-        let reason = if self.task.no_log { "" } else { message(&tried.values) };
+        let reason = if self.is_secret() { "" } else { message(&tried.values) };
         self.run.sink.emit(RunEvent::Retrying {
             task: self.task.id,
             host: self.host.clone(),
@@ -243,7 +258,7 @@ impl TaskRun<'_> {
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
         let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
         let mut call = context::call(self.key(0, 1), name, args, &settings);
-        call.ignore_failure = self.task.ignore_errors;
+        call.ignore_failure = is_known(&self.task.failure.ignore_errors);
         Ok(call)
     }
 
@@ -276,16 +291,27 @@ impl TaskRun<'_> {
         let templar = self.run.templar();
         let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
         module.validate_args(&args).map_err(|error| error.to_string())?;
-        let target = match &self.task.delegate_to {
+        let target = match &self.task.delegation {
             None => self.host.clone(),
-            Some(authored) => {
-                let name = templar.render(authored, scope).map_err(|error| explained(&error))?;
+            Some(Delegation { to, .. }) => {
+                let name = templar.render(to, scope).map_err(|error| explained(&error))?;
                 let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
                 HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?
             }
         };
-        let environment = templar.render_args(&self.task.environment, scope).map_err(|error| explained(&error))?;
+        let mut environment = Map::new();
+        for part in &self.task.environment {
+            match templar.render(part, scope).map_err(|error| explained(&error))? {
+                Value::Map(part) => environment.extend(part),
+                other => return Err(format!("environment must be a dict, not {}", other.to_json())),
+            }
+        }
         Ok((args, target, self.settings(environment, scope)?))
+    }
+
+    /// What a keyword says on this host, or the sentence that says why it says nothing.
+    fn rendered<T: KeywordValue>(&self, keyword: &Keyword<T>, name: &str, scope: &Scope) -> Result<T, String> {
+        keyword.render(self.run.templar(), scope).map_err(|why| format!("{name}: {why}"))
     }
 
     fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, TemplateError> {
@@ -302,15 +328,23 @@ impl TaskRun<'_> {
     }
 
     fn settings(&self, environment: Map, scope: &Scope) -> Result<CallSettings, String> {
-        let options = &self.run.options;
+        let (options, task) = (&self.run.options, self.task);
         let text = |value: Value| rustle_agent::module::shown(&value);
+        let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| match keyword {
+            Some(keyword) => self.rendered(keyword, name, scope),
+            None => Ok(default),
+        };
+        let timeout = match &task.timeout {
+            Some(timeout) => self.rendered(timeout, "timeout", scope)?,
+            None => options.timeout,
+        };
         Ok(CallSettings {
-            check: self.task.check_mode.unwrap_or(options.check),
-            diff: self.task.diff.unwrap_or(options.diff),
+            check: flag(&task.check_mode, "check_mode", options.check)?,
+            diff: flag(&task.diff, "diff", options.diff)?,
             verbosity: options.verbosity,
-            timeout: Some(self.task.timeout.unwrap_or(options.timeout)).filter(|timeout| !timeout.is_zero()),
-            no_log: self.task.no_log,
-            live_output: options.live_output && !self.task.no_log,
+            timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+            no_log: self.is_secret(),
+            live_output: options.live_output && !self.is_secret(),
             environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
             become_user: become_of(&self.task.run_as, options.run_as.as_ref(), self.run.templar(), scope)?,
         })
@@ -401,7 +435,8 @@ impl TaskRun<'_> {
         if let Some(name) = &self.task.register {
             let _ = self.run.environment.vars.register(self.host.as_str(), name, Value::Map(tried.values.clone()));
         }
-        let ignored = self.task.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let ignored = is_known(&self.task.failure.ignore_errors)
+            && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
         let changed = tried.is_changed() && !tried.status.is_failure();
         let outcome = Outcome {
             verdict: verdict(tried.status),
@@ -410,7 +445,7 @@ impl TaskRun<'_> {
             effect: self.effect(tried.status),
         };
         let never_ran = tried.status == TaskStatus::Skipped;
-        let tried = if self.task.no_log { tried.censored() } else { tried };
+        let tried = if self.is_secret() { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
         let result = TaskResult {
             task: self.task.id,
@@ -429,7 +464,7 @@ impl TaskRun<'_> {
             elapsed: self.started.elapsed(),
             attempts: if never_ran { 0 } else { self.attempt },
             delegated_to: self.delegated(vars),
-            no_log: self.task.no_log,
+            no_log: self.is_secret(),
         };
         TaskDone { result, outcome }
     }
@@ -445,7 +480,7 @@ impl TaskRun<'_> {
     }
 
     fn delegated(&self, vars: &TaskVars) -> Option<HostName> {
-        let authored = self.task.delegate_to.as_ref()?;
+        let authored = &self.task.delegation.as_ref()?.to;
         let scope = self.scope(vars).ok()?;
         let name = self.run.templar().render(authored, &scope).ok()?;
         HostName::new(name.as_str()?).ok()

@@ -76,7 +76,7 @@ impl Assembly {
             return Ok(());
         }
         task.args = arguments::convert(&task.module, args, cx.modules).map_err(invalid)?;
-        if task.loop_items.is_some() {
+        if task.looping.is_some() {
             self.warn(format!("{place}: rustle-parse has already put an empty text in the place of `item`"));
         }
         self.push(task, cx)
@@ -130,6 +130,7 @@ impl Assembly {
             source: cx.source.to_string(),
             plays: self.plays,
             tasks: self.tasks,
+            blocks: Vec::new(),
             check_mode: self.check_mode,
             diff: false,
             forks: None,

@@ -8,7 +8,7 @@ use rustle_protocol::value::Map;
 use super::arguments;
 use super::source::shown;
 use crate::plan::check::ModuleCatalog;
-use crate::plan::{RunAs, Task, Until};
+use crate::plan::{Delegation, Looping, RunAs, Task, Until};
 use crate::template::Authored;
 
 /// Blocks within blocks.
@@ -117,23 +117,23 @@ pub(super) fn set(task: &mut Task, keyword: &str, value: &Value, item: &Map, pla
         "failed_when" => task.failed_when = expressions(value).ok_or_else(|| wrong("condition"))?,
         "tags" => task.tags.extend(names(value).ok_or_else(|| wrong("list of strings"))?),
         "notify" => task.notify = names(value).ok_or_else(|| wrong("list of strings"))?,
-        "loop" | "with_items" => task.loop_items = Some(Authored::from_value(value.clone())),
+        "loop" | "with_items" => task.looping = Some(Looping::over(Authored::from_value(value.clone()))),
         "vars" => {
             let vars = value.as_map().ok_or_else(|| wrong("dict"))?.clone();
             task.vars.extend(vars.into_iter().map(|(name, value)| (name, Authored::from_value(value))));
         }
         "environment" => {
-            let vars = value.as_map().ok_or_else(|| wrong("dict"))?.clone();
-            task.environment.extend(vars.into_iter().map(|(name, value)| (name, Authored::from_value(value))));
+            value.as_map().ok_or_else(|| wrong("dict"))?;
+            task.environment.push(Authored::from_value(value.clone()));
         }
-        "ignore_errors" => task.ignore_errors = flag()?,
-        "ignore_unreachable" => task.ignore_unreachable = flag()?,
-        "any_errors_fatal" => task.any_errors_fatal = flag()?,
-        "no_log" => task.no_log = flag()?,
-        "check_mode" => task.check_mode = Some(flag()?),
-        "diff" => task.diff = Some(flag()?),
-        "delegate_to" => task.delegate_to = Some(Authored::from_value(Value::String(text()?))),
-        "timeout" => task.timeout = Some(seconds(value).ok_or_else(|| wrong("number of seconds"))?),
+        "ignore_errors" => task.failure.ignore_errors = flag()?.into(),
+        "ignore_unreachable" => task.failure.ignore_unreachable = flag()?.into(),
+        "any_errors_fatal" => task.failure.any_errors_fatal = flag()?.into(),
+        "no_log" => task.no_log = flag()?.into(),
+        "check_mode" => task.check_mode = Some(flag()?.into()),
+        "diff" => task.diff = Some(flag()?.into()),
+        "delegate_to" => task.delegation = Some(Delegation::to(Authored::from_value(Value::String(text()?)))),
+        "timeout" => task.timeout = Some(seconds(value).ok_or_else(|| wrong("number of seconds"))?.into()),
         "until" | "retries" | "delay" => task.until = Some(until(item)?),
         _ => return Ok(false),
     }
@@ -197,14 +197,14 @@ fn until(item: &Map) -> Result<Until, String> {
         None => Duration::from_secs(5),
         Some(value) => seconds(value).ok_or("`delay` must be a number of seconds")?,
     };
-    Ok(Until { conditions, retries, delay })
+    Ok(Until { conditions, retries: retries.into(), delay: delay.into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::check::NativeModules;
-    use crate::plan::{PlayId, TaskId};
+    use crate::plan::{Keyword, PlayId, TaskId};
 
     fn expanded(items: &str) -> Result<Vec<Task>, String> {
         let mut block = Task::new(TaskId(4), PlayId(0), "block");
@@ -234,7 +234,7 @@ mod tests {
         let tasks = expanded(r#"[{"ping": null, "until": "ok"}, {"ping": null, "retries": 7, "delay": 1}]"#).unwrap();
         let until = |conditions: &[&str], retries, delay| {
             let conditions = conditions.iter().map(|c| (*c).to_owned()).collect();
-            Some(Until { conditions, retries, delay: Duration::from_secs(delay) })
+            Some(Until { conditions, retries: Keyword::Is(retries), delay: Keyword::Is(Duration::from_secs(delay)) })
         };
         assert_eq!(tasks[0].until, until(&["ok"], 3, 5));
         assert_eq!(tasks[1].until, until(&[], 7, 1));

@@ -57,7 +57,9 @@ impl Plan {
 
 /// Template files are not looked into: a play whose only mention of a fact is in one says `gather_facts`.
 fn mentions_facts(task: &Task, templar: &Templar) -> bool {
-    let values = task.args.values().chain(task.vars.values()).chain(&task.loop_items).chain(&task.delegate_to);
+    let looping = task.looping.iter().map(|looping| &looping.items);
+    let delegation = task.delegation.iter().map(|delegation| &delegation.to);
+    let values = task.args.values().chain(task.vars.values()).chain(looping).chain(delegation);
     let conditions = task.when.iter().chain(&task.changed_when).chain(&task.failed_when);
     let name = task.name.iter().map(|name| Authored::from_value(name.as_str().into()));
     let mut mentioned = values.flat_map(|value| templar.undeclared(value));

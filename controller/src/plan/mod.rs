@@ -1,18 +1,28 @@
 //! The plan: plays of tasks, typed and checked once. Nothing below it knows YAML or `rustle-plan`'s JSON.
 
 mod adjust;
+mod block;
 pub mod check;
 mod digest;
+mod fragment;
 mod ids;
+mod keyword;
 mod play;
+mod role;
 mod run_as;
+mod search;
 mod tags;
 mod task;
 
 pub use adjust::{SerialError, serial_sizes};
+pub use block::{Block, Section, Within};
 pub use digest::digest;
-pub use ids::{PlayId, TaskId};
-pub use play::{Plan, Play, SerialSize, Strategy, Waves};
+pub use fragment::{Fragment, Fragments, Inclusion};
+pub use ids::{BlockId, PlayId, TaskId};
+pub use keyword::{Keyword, KeywordValue};
+pub use play::{Gathering, HostOrder, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};
+pub use role::RoleInfo;
 pub use run_as::RunAs;
+pub use search::{FileNotFound, FileSearch};
 pub use tags::{NoSuchTask, TagFilter, start_at};
-pub use task::{Risk, Task, Until};
+pub use task::{Background, Delegation, Failure, LoopControl, Looping, Risk, Task, TaskPosition, Until};

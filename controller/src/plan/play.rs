@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
-use super::{PlayId, Task, TaskId};
+use super::{Block, Keyword, PlayId, Task, TaskId};
 use crate::template::Authored;
+use crate::vars::Layer;
 
 /// What is to be done, on which hosts, in which order. Checked: ids are places in its lists, hosts are resolved.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Plan {
     pub plays: Vec<Play>,
     /// Tasks and handlers of all plays; a [`TaskId`] is a place in here.
     pub tasks: Vec<Task>,
+    /// Blocks with a `rescue` or an `always`, of all plays; a [`BlockId`](super::BlockId) is a place in here.
+    pub blocks: Vec<Block>,
     /// The plan was made for a dry run: it is run in check mode whatever the command line says.
     pub check_mode: bool,
     pub diff: bool,
@@ -30,24 +33,16 @@ impl Plan {
         let (id, play) = (TaskId(0), PlayId(0));
         let task = Task { id, play, hosts: None, ..task };
         let play = Play {
-            id: play,
-            name: task.title().to_owned(),
-            hosts,
-            empty_reason: None,
             strategy: Strategy::Free,
-            waves: Waves::One,
             gather_facts: Some(false),
-            vars: IndexMap::new(),
             tasks: vec![id],
-            handlers: Vec::new(),
-            any_errors_fatal: false,
-            max_fail_percentage: None,
-            force_handlers: false,
+            ..Play::new(play, task.title(), hosts)
         };
         Plan {
             source: "one task".to_owned(),
             plays: vec![play],
             tasks: vec![task],
+            blocks: Vec::new(),
             check_mode: false,
             diff: false,
             forks: None,
@@ -78,23 +73,96 @@ impl Plan {
 #[derive(Clone, Debug)]
 pub struct Play {
     pub id: PlayId,
+    /// May be a template.
     pub name: String,
     /// In order of dispatch. Empty for a play that names nobody; then [`empty_reason`](Self::empty_reason) says why.
     pub hosts: Vec<HostName>,
+    /// What the play's author calls its hosts, if they are to be looked up again when the play begins, for tasks may have
+    /// added hosts and groups until then. `None`: [`hosts`](Self::hosts) stands.
+    pub pattern: Option<String>,
+    pub order: HostOrder,
     pub empty_reason: Option<String>,
     pub strategy: Strategy,
     pub waves: Waves,
     /// `None`: if a task mentions a fact.
     pub gather_facts: Option<bool>,
+    pub gathering: Gathering,
+    /// `vars` of the play.
     pub vars: IndexMap<String, Authored>,
+    /// What else the play brings: `vars_prompt`, `vars_files`, each with its place in Ansible's order.
+    pub layers: Vec<Layer>,
+    /// `environment` of the play, as `environment` shows it. It is in each task's own already.
+    pub environment: Option<Authored>,
     /// In order.
     pub tasks: Vec<TaskId>,
     /// In order of definition.
     pub handlers: Vec<TaskId>,
+    /// `ansible_play_role_names` and `ansible_role_names`: the roles that the play lists, without and with those they
+    /// depend on, once each.
+    pub roles: PlayRoles,
     pub any_errors_fatal: bool,
     /// Percent of a batch's hosts.
     pub max_fail_percentage: Option<f64>,
     pub force_handlers: bool,
+}
+
+/// How the implicit first task of a play gathers facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gathering {
+    /// `gather_subset`; empty for the run's.
+    pub subset: Vec<Authored>,
+    /// `gather_timeout`; `None` for the module's own.
+    pub timeout: Option<Keyword<u32>>,
+    /// Leaves hosts out of which facts are known already (`gathering = smart`).
+    pub smart: bool,
+}
+
+/// The roles of a play by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlayRoles {
+    pub listed: Vec<String>,
+    pub with_dependencies: Vec<String>,
+}
+
+/// The order in which a play takes its hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostOrder {
+    /// As the inventory has them.
+    #[default]
+    Inventory,
+    ReverseInventory,
+    /// By name.
+    Sorted,
+    ReverseSorted,
+    /// As the run's seed has it.
+    Shuffle,
+}
+
+impl Play {
+    /// A play without tasks, and nothing said of how it runs: linear, one batch.
+    pub fn new(id: PlayId, name: impl Into<String>, hosts: Vec<HostName>) -> Play {
+        Play {
+            id,
+            name: name.into(),
+            hosts,
+            pattern: None,
+            order: HostOrder::Inventory,
+            empty_reason: None,
+            strategy: Strategy::Linear,
+            waves: Waves::One,
+            gather_facts: None,
+            gathering: Gathering::default(),
+            vars: IndexMap::new(),
+            layers: Vec::new(),
+            environment: None,
+            tasks: Vec::new(),
+            handlers: Vec::new(),
+            roles: PlayRoles::default(),
+            any_errors_fatal: false,
+            max_fail_percentage: None,
+            force_handlers: false,
+        }
+    }
 }
 
 /// How hosts go through a play.

@@ -105,7 +105,7 @@ fn is_called(plan: &Plan, id: TaskId, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Play, PlayId, Strategy, Task, Waves};
+    use crate::plan::{Play, PlayId, Task};
 
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
@@ -153,27 +153,14 @@ mod tests {
                 tasks.push(Task { name: Some((*name).to_owned()), ..Task::new(task, id, "ping") });
                 task
             });
-            Play {
-                id,
-                name: String::new(),
-                hosts: Vec::new(),
-                empty_reason: None,
-                strategy: Strategy::Linear,
-                waves: Waves::One,
-                gather_facts: None,
-                vars: indexmap::IndexMap::new(),
-                tasks: ids.collect(),
-                handlers: Vec::new(),
-                any_errors_fatal: false,
-                max_fail_percentage: None,
-                force_handlers: false,
-            }
+            Play { tasks: ids.collect(), ..Play::new(id, "", Vec::new()) }
         });
         let plays = plays.collect();
         Plan {
             source: "-".into(),
             plays,
             tasks,
+            blocks: Vec::new(),
             check_mode: false,
             diff: false,
             forks: None,

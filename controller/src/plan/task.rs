@@ -1,16 +1,20 @@
 //! One task, as its author meant it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
-use super::{PlayId, RunAs, TaskId};
+use super::{FileSearch, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within};
 use crate::event::TaskKind;
 use crate::template::Authored;
+use crate::vars::Layer;
 
-/// A task or a handler. Text in it may be a template where Ansible allows one.
+/// A task or a handler. Text in it may be a template where Ansible allows one. What it inherits from blocks, role and play
+/// is in it already.
 #[derive(Clone, Debug)]
 pub struct Task {
     pub id: TaskId,
@@ -23,35 +27,143 @@ pub struct Task {
     /// As written: `copy` or `ansible.builtin.copy`.
     pub module: String,
     pub args: IndexMap<String, Authored>,
-    /// All must hold. Bare Jinja expressions.
+    /// A dict once rendered, for what [`args`](Self::args) does not say: `args: "{{ options }}"`.
+    pub more_args: Option<Authored>,
+    /// All must hold, outer ones first. Bare Jinja expressions.
     pub when: Vec<String>,
     /// The hosts that run it, if not all of the play.
     pub hosts: Option<BTreeSet<HostName>>,
     pub tags: Vec<String>,
+    /// The task's own variables.
     pub vars: IndexMap<String, Authored>,
+    /// What it has from its role and its blocks, each with its place in Ansible's order. Shared with other tasks.
+    pub layers: Arc<[Layer]>,
     pub register: Option<String>,
-    /// The loop's items, a list once rendered.
-    pub loop_items: Option<Authored>,
+    pub looping: Option<Looping>,
     pub changed_when: Vec<String>,
     pub failed_when: Vec<String>,
-    pub ignore_errors: bool,
-    pub ignore_unreachable: bool,
-    pub any_errors_fatal: bool,
-    /// Names of handlers, or topics that handlers listen to.
+    pub failure: Failure,
+    /// Names of handlers, or topics that handlers listen to. May be templates.
     pub notify: Vec<String>,
     /// A handler's topics.
     pub listen: Vec<String>,
-    pub delegate_to: Option<Authored>,
+    pub delegation: Option<Delegation>,
+    /// Run by the first host for all of the batch.
+    pub run_once: Keyword<bool>,
+    /// Most hosts at this task at once; 0 for no limit but the run's forks.
+    pub throttle: Keyword<u32>,
     pub until: Option<Until>,
-    /// `None`: the run's.
-    pub timeout: Option<Duration>,
-    pub check_mode: Option<bool>,
-    pub diff: Option<bool>,
-    pub no_log: bool,
+    /// `async`: the task goes on in the background.
+    pub background: Option<Background>,
+    /// `None`: the run's. Zero for none.
+    pub timeout: Option<Keyword<Duration>>,
+    pub check_mode: Option<Keyword<bool>>,
+    pub diff: Option<Keyword<bool>>,
+    pub no_log: Keyword<bool>,
     pub run_as: RunAs,
-    pub environment: IndexMap<String, Authored>,
+    /// `connection`: `None` for the host's own.
+    pub connection: Option<Keyword<String>>,
+    /// Dicts once rendered, outer ones first: a later one wins.
+    pub environment: Vec<Authored>,
     /// For display and `--step`. Never decides whether a failure counts.
     pub risk: Option<Risk>,
+    /// The block with a `rescue` or an `always` that it stands in, the innermost.
+    pub within: Option<Within>,
+    pub role: Option<Arc<RoleInfo>>,
+    /// Where its files are looked for; `None` for beside the plan.
+    pub search: Option<FileSearch>,
+    pub position: Option<TaskPosition>,
+}
+
+/// Where a task was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskPosition {
+    pub file: Arc<Path>,
+    /// From 1, like the column.
+    pub line: u32,
+    pub column: u32,
+}
+
+impl std::fmt::Display for TaskPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// What a failure of the task means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Failure {
+    /// The host goes on as if the task had not failed.
+    pub ignore_errors: Keyword<bool>,
+    /// The host goes on though it could not be reached.
+    pub ignore_unreachable: Keyword<bool>,
+    /// No host of the play goes on.
+    pub any_errors_fatal: Keyword<bool>,
+}
+
+/// `loop` or `with_…`, and `loop_control`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looping {
+    /// For `loop` the items: a list once rendered. For `with_x` the terms for the lookup.
+    pub items: Authored,
+    /// `x` of `with_x`: the lookup whose answers are the items. `None` for `loop`.
+    pub lookup: Option<String>,
+    pub control: LoopControl,
+}
+
+/// How a loop runs and shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoopControl {
+    /// The item's name; `item` unless it is said.
+    pub loop_var: String,
+    /// A variable for the item's number, from 0.
+    pub index_var: Option<String>,
+    /// What is shown in the place of the item.
+    pub label: Option<Authored>,
+    /// Wait between two items.
+    pub pause: Keyword<Duration>,
+    /// Whether there is an `ansible_loop`.
+    pub extended: bool,
+    /// Whether `ansible_loop` has `allitems`. Default true.
+    pub extended_allitems: bool,
+    /// Ends the loop after an item for which all hold. Empty for never.
+    pub break_when: Vec<String>,
+}
+
+impl Default for LoopControl {
+    fn default() -> LoopControl {
+        LoopControl {
+            loop_var: "item".to_owned(),
+            index_var: None,
+            label: None,
+            pause: Keyword::Is(Duration::ZERO),
+            extended: false,
+            extended_allitems: true,
+            break_when: Vec::new(),
+        }
+    }
+}
+
+impl Looping {
+    /// `loop` over these items, and nothing said of how.
+    pub fn over(items: Authored) -> Looping {
+        Looping { items, lookup: None, control: LoopControl::default() }
+    }
+}
+
+/// `delegate_to`: another host does the work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delegation {
+    /// The other host's name once rendered, for each item of a loop.
+    pub to: Authored,
+    /// Facts that the task finds belong to the other host.
+    pub facts: Keyword<bool>,
+}
+
+impl Delegation {
+    pub fn to(host: Authored) -> Delegation {
+        Delegation { to: host, facts: Keyword::Is(false) }
+    }
 }
 
 /// Tries of a task that may fail at first.
@@ -60,8 +172,17 @@ pub struct Until {
     /// Must hold after a try; empty for "did not fail".
     pub conditions: Vec<String>,
     /// Tries after the first.
-    pub retries: u32,
-    pub delay: Duration,
+    pub retries: Keyword<u32>,
+    pub delay: Keyword<Duration>,
+}
+
+/// `async` and `poll`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Background {
+    /// The most time it may take; zero for a task that is not in the background after all.
+    pub limit: Keyword<Duration>,
+    /// How often it is looked whether it has ended; zero to leave it to `async_status`. Default 15 s.
+    pub poll: Keyword<Duration>,
 }
 
 /// How much harm a task could do, as rustle-plan sees it.
@@ -84,28 +205,36 @@ impl Task {
             name: None,
             module: module.into(),
             args: IndexMap::new(),
+            more_args: None,
             when: Vec::new(),
             hosts: None,
             tags: Vec::new(),
             vars: IndexMap::new(),
+            layers: Arc::default(),
             register: None,
-            loop_items: None,
+            looping: None,
             changed_when: Vec::new(),
             failed_when: Vec::new(),
-            ignore_errors: false,
-            ignore_unreachable: false,
-            any_errors_fatal: false,
+            failure: Failure::default(),
             notify: Vec::new(),
             listen: Vec::new(),
-            delegate_to: None,
+            delegation: None,
+            run_once: Keyword::Is(false),
+            throttle: Keyword::Is(0),
             until: None,
+            background: None,
             timeout: None,
             check_mode: None,
             diff: None,
-            no_log: false,
+            no_log: Keyword::Is(false),
             run_as: RunAs::default(),
-            environment: IndexMap::new(),
+            connection: None,
+            environment: Vec::new(),
             risk: None,
+            within: None,
+            role: None,
+            search: None,
+            position: None,
         }
     }
 

@@ -262,8 +262,9 @@ fn keywords_give_back_what_the_planner_has_no_field_for() {
     assert_eq!((user(0), user(1)), ("app".into(), "db".into()));
     assert!(plan.tasks.iter().all(|task| task.run_as.wanted == Some(true)));
     assert_eq!(plan.tasks[0].register.as_deref(), Some("r"));
-    assert_eq!(plan.tasks[0].until.as_ref().unwrap().retries, 2);
-    assert!(plan.tasks[0].any_errors_fatal && !plan.tasks[1].any_errors_fatal);
+    assert_eq!(plan.tasks[0].until.as_ref().unwrap().retries, 2.into());
+    let fatal = |task: usize| plan.tasks[task].failure.any_errors_fatal.known() == Some(&true);
+    assert!(fatal(0) && !fatal(1));
 }
 
 #[test]

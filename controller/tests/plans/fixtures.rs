@@ -77,12 +77,14 @@ pub(super) fn shown_task(task: &Task) -> String {
             write!(out, " {word}={list:?}").unwrap();
         }
     }
-    for (word, value) in [("loop", &task.loop_items), ("delegate_to", &task.delegate_to)] {
+    let items = task.looping.as_ref().map(|looping| &looping.items);
+    let other = task.delegation.as_ref().map(|delegation| &delegation.to);
+    for (word, value) in [("loop", items), ("delegate_to", other)] {
         if let Some(value) = value {
             write!(out, " {word}={}", value.source()).unwrap();
         }
     }
-    if task.ignore_errors {
+    if task.failure.ignore_errors.known() == Some(&true) {
         out += " ignore_errors";
     }
     if let Some(hosts) = &task.hosts {

@@ -13,7 +13,7 @@ use rustle_exec::engine::{
     Environment, EventSink, ExecutionContext, ExecutionEngine, ExecutionError, ModuleExecutor, RunOptions, Stop,
 };
 use rustle_exec::event::{CancelReason, HostState, RunEvent, TaskStatus};
-use rustle_exec::plan::{Plan, Play, PlayId, Strategy, Task, TaskId, Waves};
+use rustle_exec::plan::{Plan, Play, PlayId, Task, TaskId};
 use rustle_exec::template::Authored;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, ModuleResult};
@@ -37,24 +37,15 @@ fn plan(hosts: &[&str], tasks: Vec<Task>) -> Plan {
     let numbered = (0..).zip(tasks).map(|(n, task)| Task { id: TaskId(n), ..task });
     let tasks: Vec<_> = numbered.collect();
     let play = Play {
-        id: PlayId(0),
-        name: "Play".to_owned(),
-        hosts: hosts.iter().map(|name| host(name)).collect(),
-        empty_reason: None,
-        strategy: Strategy::Linear,
-        waves: Waves::One,
         gather_facts: Some(false),
-        vars: Default::default(),
         tasks: tasks.iter().map(|task| task.id).collect(),
-        handlers: Vec::new(),
-        any_errors_fatal: false,
-        max_fail_percentage: None,
-        force_handlers: false,
+        ..Play::new(PlayId(0), "Play", hosts.iter().map(|name| host(name)).collect())
     };
     Plan {
         source: "test".to_owned(),
         plays: vec![play],
         tasks,
+        blocks: Vec::new(),
         check_mode: false,
         diff: false,
         forks: None,
@@ -122,7 +113,7 @@ fn failures_are_typed() {
     assert!(
         matches!(run(command("exit 3")), ExecutionError::TaskFailed { message, .. } if message == "non-zero return code")
     );
-    let timeout = Some(Duration::from_millis(1100));
+    let timeout = Some(Duration::from_millis(1100).into());
     let error = run(Task { timeout, ..command("sleep 1000") });
     assert!(matches!(error, ExecutionError::ExecutionTimeout { seconds: 1, .. }), "{error}");
     let error = run(Task::new(TaskId(0), PlayId(0), "pong"));

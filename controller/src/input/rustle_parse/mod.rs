@@ -17,7 +17,7 @@ use super::raw_task::expressions;
 use super::rustle_plan::{name_of, serial};
 use super::{Context, InputError, keywords};
 use crate::event::TaskKind;
-use crate::plan::{Plan, Play, PlayId, Strategy, Task};
+use crate::plan::{Delegation, Looping, Plan, Play, PlayId, Strategy, Task};
 use crate::template::Authored;
 
 /// Builds the plan that a parsed playbook describes.
@@ -32,19 +32,12 @@ pub(super) fn read(file: &ParsedFile, cx: &Context<'_>) -> Result<Plan, InputErr
             Err(why) => (Vec::new(), Some(why)),
         };
         let made = Play {
-            id: PlayId(at as u32),
-            name: play.name.clone(),
-            hosts,
             empty_reason,
             strategy: strategy(play, cx)?,
             waves: serial(play.serial),
-            gather_facts: None,
             vars: vars_of(file, play),
-            tasks: Vec::new(),
-            handlers: Vec::new(),
-            any_errors_fatal: false,
             max_fail_percentage: play.max_fail_percentage,
-            force_handlers: false,
+            ..Play::new(PlayId(at as u32), play.name.clone(), hosts)
         };
         assembly.begin(made, &play.keywords, cx)?;
         if !play.roles.is_empty() {
@@ -100,11 +93,13 @@ pub(super) fn enrich(task: &mut Task, parsed: &ParsedTask) -> Result<(), String>
         expressions(value).ok_or_else(|| format!("`{name}` is a {}, which is not a condition", value.kind()))
     };
     task.vars = authored(&parsed.vars);
-    task.loop_items = (!parsed.loop_items.is_null()).then(|| Authored::from_value(parsed.loop_items.clone()));
+    let has_loop = !parsed.loop_items.is_null();
+    task.looping = has_loop.then(|| Looping::over(Authored::from_value(parsed.loop_items.clone())));
     task.changed_when = condition("changed_when", &parsed.changed_when)?;
     task.failed_when = condition("failed_when", &parsed.failed_when)?;
-    task.ignore_errors = parsed.ignore_errors;
-    task.delegate_to = parsed.delegate_to.clone().map(|host| Authored::from_value(Value::String(host)));
+    task.failure.ignore_errors = parsed.ignore_errors.into();
+    let delegated = parsed.delegate_to.clone().map(|host| Authored::from_value(Value::String(host)));
+    task.delegation = delegated.map(Delegation::to);
     task.notify = parsed.notify.clone();
     keywords::of_task(task, &parsed.keywords)
 }

@@ -96,19 +96,12 @@ impl Reader<'_> {
         };
         let hosts: Vec<HostName> = hosts.into_iter().collect();
         let made = Play {
-            id,
-            name: play.name.clone(),
-            hosts,
             empty_reason,
             strategy: strategy(play.strategy),
             waves,
-            gather_facts: None,
             vars,
-            tasks: Vec::new(),
-            handlers: Vec::new(),
-            any_errors_fatal: false,
             max_fail_percentage,
-            force_handlers: false,
+            ..Play::new(id, play.name.clone(), hosts)
         };
         let mut more = self.parsed.map(|(_, parsed)| parsed.keywords.clone()).unwrap_or_default();
         more.extend(play.keywords.clone());

@@ -1,0 +1,52 @@
+//! Tasks that join a plan while it runs: what `include_tasks` and `include_role` bring.
+
+use std::sync::Arc;
+
+use rustle_protocol::value::Map;
+
+use super::{Block, Play, Task, TaskId};
+use crate::vars::VarMap;
+
+/// One host's wish to include something, once everything in it is known.
+///
+/// Two hosts (or two items of a loop) that want the same (equal task, arguments and variables) share one fragment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inclusion {
+    /// The task's arguments, rendered: `file` or `_raw_params` of `include_tasks`; `name`, `tasks_from` and so on of
+    /// `include_role`. Without `apply`, which is read from the task as it was written.
+    pub args: Map,
+    /// What the task's loop gave it: `item` or whatever it is called, the index, `ansible_loop`. Seen by the tasks
+    /// included like variables of the including task, and weaker than its own. Data, never evaluated.
+    pub locals: Arc<VarMap>,
+}
+
+/// Reads what tasks include while a plan runs. Implemented by the reader of playbooks.
+pub trait Fragments: Send + Sync {
+    /// The tasks that `including`, a task of `play`, asks for with `wish`. Called once for equal wishes.
+    ///
+    /// # Errors
+    /// Why there are none, as a sentence, with file, line and column where the file is at fault. It is the including
+    /// task's failure.
+    fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, String>;
+}
+
+/// Tasks to be put behind the one that includes them, with everything in them that they inherit: keywords, layers of
+/// variables, role, search path and positions.
+///
+/// Ids are relative to the fragment. A task or block that says no place of its own (`within`, `parent`) stands where the
+/// including task does; one that says one stands in a block of the fragment. `play` and `id` of its tasks are set by whoever
+/// takes it.
+#[derive(Clone, Debug, Default)]
+pub struct Fragment {
+    /// What was included, as the line `included: … for …` shows it: a file's path, a role's name.
+    pub label: String,
+    /// Tasks and handlers; a [`TaskId`] is a place in here.
+    pub tasks: Vec<Task>,
+    pub blocks: Vec<Block>,
+    /// In the order they run.
+    pub steps: Vec<TaskId>,
+    /// Handlers that the play has from now on: a role brings its own. For hosts that do not include the fragment, too.
+    pub handlers: Vec<TaskId>,
+    /// What the operator should know of it.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,35 @@
+//! The role that a task belongs to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A role as its tasks know it: for `role_name`, `role_path` and the names of those that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleInfo {
+    /// As the playbook calls it, without its collection: `role_name`, and what stands before ` : ` in a banner.
+    pub name: String,
+    /// `namespace.collection`, if it is in one.
+    pub collection: Option<String>,
+    /// Its folder: `role_path`.
+    pub path: PathBuf,
+    /// The role that depends on this one or includes it.
+    pub parent: Option<Arc<RoleInfo>>,
+    /// Counts the uses of roles, in the order of the plan: two uses of one role differ in it. `meta: end_role` ends
+    /// this one.
+    pub instance: u32,
+}
+
+impl RoleInfo {
+    /// With the collection, if it is in one.
+    pub fn fqcn(&self) -> String {
+        match &self.collection {
+            Some(collection) => format!("{collection}.{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The roles that led to this one, the nearest first.
+    pub fn parents(&self) -> impl Iterator<Item = &RoleInfo> {
+        std::iter::successors(self.parent.as_deref(), |role| role.parent.as_deref())
+    }
+}
