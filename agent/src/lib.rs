@@ -16,6 +16,7 @@ pub mod modules;
 mod packages;
 pub mod policy;
 pub mod process;
+pub mod python;
 pub mod run_as;
 pub mod runner;
 pub mod script_module;

@@ -14,6 +14,7 @@ mod lineinfile;
 mod package;
 mod ping;
 mod program;
+mod python;
 mod raw;
 mod replace;
 mod script;
@@ -59,6 +60,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &user::User,
     &wait_for::WaitFor,
     &program::Program,
+    &python::Python,
 ];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one. Those of other collections

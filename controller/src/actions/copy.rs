@@ -83,7 +83,7 @@ async fn with_content(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
 }
 
 /// Puts a file of the controller into the arguments: its blob and its name.
-pub(crate) async fn put_file(args: &mut Map, path: &Path, blobs: &Blobs) -> Result<(), String> {
+pub(super) async fn put_file(args: &mut Map, path: &Path, blobs: &Blobs) -> Result<(), String> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     args.insert("_original_basename".into(), name.into());
     let (blobs, path) = (blobs.clone(), path.to_owned());

@@ -18,7 +18,6 @@ use rustle_agent::module::{AnyModule, ArgError, ArgSpec, ModuleArgs, ModuleError
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
-pub(crate) use copy::put_file;
 pub use meta::Meta;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};

@@ -282,9 +282,9 @@ impl ThrowAway {
     }
 }
 
-/// The native modules and those of `--module-path`.
+/// The native modules and the custom ones.
 pub(super) fn registry(settings: &Settings) -> Result<Registry, CliError> {
-    let mut registry = Registry::native();
-    modules::add(&mut registry, &settings.module_path)?;
+    let registry = Registry::native();
+    modules::add(registry.files(), settings)?;
     Ok(registry)
 }
