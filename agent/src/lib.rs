@@ -23,3 +23,5 @@ pub mod script_module;
 pub mod server;
 mod services;
 pub mod workdir;
+
+pub use files::beneath::Beneath;

@@ -5,11 +5,14 @@ mod assert;
 mod copy;
 mod debug;
 mod fail;
+mod fetch;
 mod meta;
+mod reboot;
 mod script;
 mod set_fact;
 mod template;
 mod unarchive;
+mod wait_for_connection;
 
 use std::sync::Arc;
 
@@ -31,9 +34,12 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Here(meta::MetaAction)),
         Arc::new(Here(set_fact::SetFact)),
         Arc::new(copy::Copy),
+        Arc::new(fetch::Fetch),
+        Arc::new(reboot::Reboot),
         Arc::new(script::Script),
         Arc::new(template::Template),
         Arc::new(unarchive::Unarchive),
+        Arc::new(wait_for_connection::WaitForConnection),
     ]
 }
 

@@ -85,6 +85,10 @@ impl LocalLink {
 }
 
 impl HostLink for LocalLink {
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn run<'a>(
         &'a self,
         calls: Vec<Call>,

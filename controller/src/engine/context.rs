@@ -63,6 +63,65 @@ impl ExecutionContext<'_> {
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
         ended(outcome)
     }
+
+    /// Waits for `time`.
+    ///
+    /// # Errors
+    /// The run is being stopped.
+    pub async fn pause(&self, time: Duration) -> Result<(), Stop> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled(Box::new(ModuleResult::failed("cancelled while it waited")))),
+        }
+    }
+
+    /// Whether the target is this very machine, without an agent.
+    ///
+    /// # Errors
+    /// The target cannot be reached.
+    pub async fn is_local(&self) -> Result<bool, Stop> {
+        Ok(self.links.link(self.target).await?.is_local())
+    }
+
+    /// Runs one module on the target and gives what it writes out to `take`, piece by piece, and to nobody else: content, not
+    /// something to be read. `take` may block for as long as a disk does.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). What has been taken until then stands.
+    pub async fn receive(
+        &mut self,
+        module: &str,
+        args: Map,
+        take: &mut (dyn FnMut(Vec<u8>) + Send),
+    ) -> Result<ModuleResult, Stop> {
+        let link = self.links.link(self.target).await?;
+        let mut call = call(self.key, module, args, self.settings);
+        call.live_output = true;
+        self.watcher.started();
+        let mut listener = Receiver { take, outcome: None };
+        link.run(vec![call], &mut listener, self.cancel).await?;
+        let outcome =
+            listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
+        ended(outcome)
+    }
+}
+
+/// Takes a call's output in the place of those who watch the run.
+struct Receiver<'a> {
+    take: &'a mut (dyn FnMut(Vec<u8>) + Send),
+    outcome: Option<CallOutcome>,
+}
+
+impl CallListener for Receiver<'_> {
+    fn started(&mut self, _call: usize) {}
+
+    fn output(&mut self, _call: usize, _stream: OutputStream, bytes: Vec<u8>) {
+        (self.take)(bytes);
+    }
+
+    fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
+        self.outcome = Some(outcome);
+    }
 }
 
 /// The message for one call.
