@@ -124,6 +124,8 @@ impl Session {
     /// Says the last thing on this connection and waits, at most `limit`, until the agent has taken it and closed: a
     /// close from here would overtake it.
     pub async fn tell_last(&self, request: ControlRequest, limit: Duration) {
+        // An agent closes when nothing is left to come.
+        self.streams.end();
         if self.tell(request).await.is_ok() && self.control.lock().await.get_mut().finish().is_ok() {
             // Silence leaves it unsaid; there is nobody to tell that to.
             let _ = timeout(limit, self.peer.connection.closed()).await;

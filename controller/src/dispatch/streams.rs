@@ -47,6 +47,11 @@ impl CallStreams {
         }
     }
 
+    /// Ends the stream that is kept: no more calls come.
+    pub(super) fn end(&self) {
+        drop(self.lock().take());
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<CallStream>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
