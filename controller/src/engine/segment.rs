@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustle_protocol::CallKey;
 use rustle_protocol::message::{Call, CallOutcome, OutputStream};
 
 use super::context::{CallWatcher, ended};
@@ -25,7 +26,8 @@ pub(super) async fn perform(
     let Some(first) = runs.first() else { return Ok(()) };
     let (calls, unfit) = calls(runs);
     let count = calls.len();
-    let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
+    let keys = calls.iter().map(|call| call.key).collect();
+    let mut listener = Listener { runs, keys, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
         let link = first.run.environment.links.link(first.host).await.map_err(|error| (0, error))?;
         let sent = link.run(calls, &mut listener, first.cancel).await;
@@ -62,6 +64,7 @@ fn calls(runs: &[TaskRun<'_>]) -> (Vec<Call>, Option<Tried>) {
 
 struct Listener<'a, 'b, R, N> {
     runs: &'a [TaskRun<'b>],
+    keys: Vec<CallKey>,
     report: &'a R,
     not_run: &'a N,
     /// Results so far.
@@ -89,12 +92,16 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         }
         let run = &self.runs[call];
         let seconds = run.run.options.timeout.as_secs();
-        let tried = match ended(outcome) {
+        let tried = match ended(outcome, run.is_repeatable()) {
             Ok(result) => Tried::finished(result),
             Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
             Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {
                 self.lost = Some(error);
+                return;
+            }
+            Err(Stop::Interrupted) => {
+                self.lost = Some(run.interrupted());
                 return;
             }
         };
@@ -104,6 +111,8 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         done.result.elapsed = elapsed;
         self.failed |= done.result.status.is_failure() && !done.result.ignored;
         self.at += 1;
+        run.told(run.host, self.keys[call]);
         (self.report)(call, done);
+        run.acknowledge();
     }
 }
