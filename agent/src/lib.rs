@@ -11,15 +11,17 @@ pub mod config;
 pub mod facts;
 mod files;
 pub mod fnmatch;
-pub mod ledger;
 pub mod module;
 pub mod modules;
 mod packages;
 pub mod policy;
 pub mod process;
+pub mod python;
 pub mod run_as;
 pub mod runner;
 pub mod script_module;
 pub mod server;
 mod services;
 pub mod workdir;
+
+pub use files::beneath::Beneath;

@@ -10,6 +10,9 @@ use crate::run_as;
 /// Stands for every user.
 const EVERYBODY: &str = "*";
 
+/// Modules that run what the controller sends. What that does in check mode is its own affair.
+const FOREIGN_CODE: [&str; 2] = ["rustle.builtin.program", "rustle.builtin.python"];
+
 /// The `[policy]` section of the agent's configuration. Everything is allowed by default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -58,6 +61,10 @@ impl Policy {
         }
         if self.check_only && !call.check {
             return Err(refusal("[policy] check_only is set on this agent: only check mode (--check) is taken".into()));
+        }
+        if self.check_only && FOREIGN_CODE.contains(&call.module.as_str()) {
+            let why = "a custom module only promises to change nothing in check mode";
+            return Err(refusal(format!("[policy] check_only is set on this agent: {why}")));
         }
         match &call.become_user {
             Some(Become { user, .. }) if !self.may_become(user) => {
@@ -128,6 +135,9 @@ mod tests {
         let policy = Policy { check_only: true, ..Policy::default() };
         assert!(policy.admit_call(&call("copy", true)).is_ok());
         assert!(policy.admit_call(&call("copy", false)).is_err());
+        for foreign in FOREIGN_CODE {
+            assert!(policy.admit_call(&call(foreign, true)).is_err(), "{foreign} may do what it likes");
+        }
     }
 
     #[test]

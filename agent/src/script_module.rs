@@ -1,75 +1,83 @@
-//! Custom modules: programs that read their arguments from a file and print their result as JSON, as Ansible's binary
-//! and WANT_JSON modules do.
-
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+//! Custom modules: programs that print their result as JSON.
 
 use rustle_protocol::value::{DEPTH_MAX, Map};
 use rustle_protocol::{ModuleResult, Value};
 
-use crate::module::{Doing, ModuleContext, ModuleError};
-use crate::process::{Ended, Program, stopped_words};
-use crate::workdir;
+use crate::module::{ModuleContext, ModuleError};
+use crate::process::{Ended, Program, ProgramError, stopped_words};
+use crate::python;
 
-/// What a failure shows of output that is no result, in characters.
+/// What a warning shows of output that is no result, in characters.
 const SHOWN_CHARS_MAX: usize = 500;
 
-/// Runs the module `program` with `args`. Its only argument is the path of a JSON file with the arguments, among them
-/// Ansible's internal ones (`_ansible_check_mode`, `_ansible_diff`, ...); what it prints is the result.
-///
-/// Whatever the program does, this returns: a program that fails, prints no JSON or JSON too deep is a failed result
-/// that says so, with `rc`, `stdout` and `stderr`.
-pub fn run(program: &Path, args: &Map, cx: &ModuleContext<'_>) -> ModuleResult {
-    try_run(program, args, cx).unwrap_or_else(ModuleError::into_result)
-}
+/// The largest result of a module. It travels in one frame of at most 16 MiB.
+const RESULT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-fn try_run(program: &Path, args: &Map, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let dir = workdir::private()?;
-    let path = dir.path().join("args");
-    let mut file = std::fs::File::create_new(&path).doing(|| format!("create {}", path.display()))?;
-    file.set_permissions(PermissionsExt::from_mode(0o600)).doing(|| format!("protect {}", path.display()))?;
-    file.write_all(Value::Map(with_internal(args, cx)).to_json().as_bytes())
-        .doing(|| format!("write {}", path.display()))?;
-    drop(file);
-    let program = Program::new(program).arg(&path);
-    let ended = program.run(cx)?;
+/// What a module that wants its arguments in its own text has where they are to be.
+pub const JSON_ARGS: &[u8] = b"<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>";
+
+/// Runs a module that is ready to run, and takes what it prints for its result.
+///
+/// Whatever the program does, this returns.
+///
+/// # Errors
+/// A program that fails, prints no JSON or JSON too deep: a failed result that says so, with `rc`, `module_stdout` and
+/// `module_stderr`.
+pub fn run_program(program: &Program, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+    let program = &program.clone().keep(RESULT_BYTES_MAX);
+    let ended = program.run(cx).map_err(|error| not_started(error, program))?;
     if let Some(reason) = ended.stopped {
         let msg = format!("{}: the module was ended with all it had started", stopped_words(reason));
-        return Err(ended.error(&program, msg));
+        return Err(ended.error(program, msg));
     }
     let warnings = ended.warnings.clone();
-    let mut result = result_of(ended, &program)?;
+    let mut result = result_of(&ended)?;
     result.warnings.extend(warnings);
     Ok(result)
 }
 
-fn with_internal(args: &Map, cx: &ModuleContext<'_>) -> Map {
-    let mut args = args.clone();
-    args.insert("_ansible_check_mode".into(), cx.check.into());
-    args.insert("_ansible_diff".into(), cx.diff.into());
-    args.insert("_ansible_verbosity".into(), Value::Int(cx.verbosity.into()));
-    args
+/// An interpreter that is not there is told as Ansible tells it.
+fn not_started(error: ProgramError, program: &Program) -> ModuleError {
+    match error.cause.kind() {
+        std::io::ErrorKind::NotFound => {
+            ModuleError::new(format!("The module interpreter '{}' was not found.", program.name())).with("rc", 127)
+        }
+        _ => error.into(),
+    }
 }
 
-fn result_of(ended: Ended, program: &Program) -> Result<ModuleResult, ModuleError> {
-    let values = match parse(&ended) {
-        Ok(values) => values,
-        Err(why) => {
-            let said = [&ended.stdout, &ended.stderr].into_iter().map(|output| output.text().trim().to_owned());
-            let said: Vec<String> = said.filter(|text| !text.is_empty()).collect();
-            let said = said.first().map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", shortened(text)));
-            let msg = format!(
-                "the module `{}` ended with return code {} and printed no result: {why}; it printed {said}",
-                program.line(),
-                ended.rc,
-            );
-            return Err(ended.error(program, msg));
-        }
-    };
+/// This host's Python.
+///
+/// # Errors
+/// There is none.
+pub fn discovered_python(cx: &ModuleContext<'_>) -> Result<String, ModuleError> {
+    let python = python::discover(cx).ok_or_else(|| {
+        ModuleError::new(
+            "this module needs Python, and there is none on this host: install python3, or set \
+             ansible_python_interpreter to where it is",
+        )
+    })?;
+    Ok(python.display().to_string())
+}
+
+/// Makes the interpreter that was found a fact of the host, as Ansible does.
+pub fn tell_discovered(result: &mut ModuleResult, interpreter: &str) {
+    let facts = result.values_mut().entry("ansible_facts".to_owned()).or_insert_with(|| Value::Map(Map::new()));
+    if let Value::Map(facts) = facts {
+        facts.insert("discovered_interpreter_python".into(), interpreter.into());
+    }
+}
+
+fn result_of(ended: &Ended) -> Result<ModuleResult, ModuleError> {
+    let (values, warning) = parse(ended).map_err(|why| {
+        ModuleError::new(format!("Module result deserialization failed: {why}"))
+            .with("module_stdout", ended.stdout.clone().into_value())
+            .with("module_stderr", ended.stderr.clone().into_value())
+            .with("rc", ended.rc)
+    })?;
     let mut result = into_result(values);
-    let has_own_verdict = result.failed;
-    if ended.rc != 0 && !has_own_verdict {
+    result.warnings.extend(warning);
+    if ended.rc != 0 && !result.failed {
         result.failed = true;
         if result.msg().is_empty() {
             result.set("msg", format!("the module ended with return code {}", ended.rc));
@@ -81,20 +89,31 @@ fn result_of(ended: Ended, program: &Program) -> Result<ModuleResult, ModuleErro
     Ok(result)
 }
 
-fn parse(ended: &Ended) -> Result<Map, String> {
+/// The object in what was printed, and a warning about what was printed after it. Programs print greetings before it: it
+/// begins with the first line that begins with a bracket.
+fn parse(ended: &Ended) -> Result<(Map, Option<String>), String> {
     if ended.stdout.cut > 0 {
-        return Err(format!("a result may have {} bytes", crate::process::STDOUT_BYTES_MAX));
+        return Err(format!("a result may have {RESULT_BYTES_MAX} bytes"));
     }
     let text = std::str::from_utf8(&ended.stdout.bytes).map_err(|error| format!("not UTF-8: {error}"))?;
-    // Programs print greetings; the result is what begins with the first bracket.
-    let start = text.find('{').ok_or("no JSON object")?;
+    let lines = text.split_inclusive('\n').scan(0, |at, line| {
+        let start = *at;
+        *at += line.len();
+        Some((start, line))
+    });
+    let (start, _) =
+        lines.into_iter().find(|(_, line)| line.trim_start().starts_with('{')).ok_or("No start of json char found")?;
     let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
-    let value = values.next().ok_or("no JSON object")?.map_err(|error| format!("not valid JSON: {error}"))?;
+    let value =
+        values.next().ok_or("No start of json char found")?.map_err(|error| format!("not valid JSON: {error}"))?;
+    let after = text[start + values.byte_offset()..].trim();
+    let warning =
+        (!after.is_empty()).then(|| format!("Module invocation had junk after the JSON data: {}", shortened(after)));
     if depth(&value) >= DEPTH_MAX {
         return Err(format!("nested deeper than {DEPTH_MAX} levels"));
     }
     match value {
-        Value::Map(map) => Ok(map),
+        Value::Map(map) => Ok((map, warning)),
         other => Err(format!("a {} and not an object", other.kind())),
     }
 }
@@ -114,7 +133,13 @@ fn into_result(mut values: Map) -> ModuleResult {
     let mut result = ModuleResult::changed(flag("changed"));
     (result.failed, result.skipped) = (flag("failed"), flag("skipped"));
     if let Some(Value::List(warnings)) = values.shift_remove("warnings") {
-        result.warnings.extend(warnings.iter().map(crate::module::shown));
+        result.warnings.extend(warnings.iter().map(sentence));
+    }
+    if let Some(Value::List(deprecations)) = values.shift_remove("deprecations") {
+        result.warnings.extend(deprecations.iter().map(|what| format!("Deprecated: {}", sentence(what))));
+    }
+    if let Some(exception @ Value::Map(_)) = values.get_mut("exception") {
+        *exception = NO_TRACEBACK.into();
     }
     let diffs = match values.shift_remove("diff") {
         Some(Value::List(diffs)) => diffs,
@@ -124,6 +149,16 @@ fn into_result(mut values: Map) -> ModuleResult {
     result.diff.extend(diffs.iter().filter_map(diff_of));
     *result.values_mut() = values;
     result
+}
+
+/// What ansible-core 2.19 says where nobody asked for tracebacks.
+const NO_TRACEBACK: &str = "(traceback unavailable)";
+
+/// A warning is a text; `AnsibleModule` of ansible-core 2.19 makes an object of it, with the text in its `event`.
+fn sentence(warning: &Value) -> String {
+    let map = warning.as_map();
+    let text = map.and_then(|map| map.get("event").and_then(Value::as_map).unwrap_or(map).get("msg"));
+    crate::module::shown(text.unwrap_or(warning))
 }
 
 fn is_true(value: &Value) -> bool {
@@ -151,67 +186,77 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::process::testing::Surroundings;
 
-    fn run_body(body: &str, args: serde_json::Value) -> ModuleResult {
+    fn run_body(body: &str) -> ModuleResult {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("module");
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
-        run(&path, Value::from(args).as_map().unwrap(), &Surroundings::checking().context())
+        run_program(&Program::new(path), &Surroundings::new().context()).unwrap_or_else(ModuleError::into_result)
     }
 
     #[test]
-    fn a_module_reads_its_arguments_from_a_private_file_and_prints_its_result() {
-        let body =
-            r#"printf '{"changed": true, "got": %s, "mode": "%s", "warnings": ["w"]}' "$(cat $1)" "$(stat -c %a $1)""#;
-        let result = run_body(body, serde_json::json!({"name": "x"}));
+    fn flags_and_warnings_are_no_values() {
+        let result = run_body(r#"echo '{"changed": true, "got": 1, "warnings": ["w"]}'"#);
         assert!(result.changed && !result.failed, "{result:?}");
-        let got = result.get("got").unwrap().as_map().unwrap();
-        assert_eq!((got["name"].as_str(), got["_ansible_check_mode"].as_bool()), (Some("x"), Some(true)));
-        assert_eq!(
-            (result.get("mode"), result.warnings.as_slice()),
-            (Some(&Value::from("600")), &["w".to_owned()][..])
+        assert_eq!(result.warnings, ["w"]);
+        assert_eq!(result.values().keys().collect::<Vec<_>>(), ["got"]);
+    }
+
+    #[test]
+    fn warnings_are_sentences_whatever_they_were() {
+        let result = run_body(
+            r#"echo '{"warnings": ["a", {"event": {"msg": "b"}}], "deprecations": [{"msg": "c", "version": "3"}]}'"#,
         );
-        assert!(result.get("changed").is_none(), "a flag is no value");
+        assert_eq!(result.warnings, ["a", "b", "Deprecated: c"]);
+    }
+
+    #[test]
+    fn what_is_printed_around_the_result_is_no_part_of_it() {
+        let result = run_body("echo 'hello {you}'; echo '  {\"got\": 1}'; echo bye");
+        assert_eq!(result.get("got"), Some(&Value::Int(1)));
+        assert_eq!(result.warnings, ["Module invocation had junk after the JSON data: bye"]);
     }
 
     #[test]
     fn the_diff_of_a_module_is_a_diff() {
-        let result =
-            run_body(r#"echo '{"changed": true, "diff": {"before": "a", "after": "b"}}'"#, serde_json::json!({}));
+        let result = run_body(r#"echo '{"changed": true, "diff": {"before": "a", "after": "b"}}'"#);
         assert_eq!((&result.diff[0].before, &result.diff[0].after), (&Value::from("a"), &Value::from("b")));
     }
 
     #[test]
     fn garbage_is_a_failure_that_shows_it() {
         for (body, why) in [
-            ("echo hello", "no JSON object"),
+            ("echo hello", "No start of json char found"),
             ("echo '{\"a\": '", "not valid JSON"),
             ("printf '{\"a\": \"\\377\"}'", "not UTF-8"),
             (
                 r#"printf '{"a":'; for i in $(seq 100); do printf '['; done; for i in $(seq 100); do printf ']'; done; echo '}'"#,
                 "nested deeper",
             ),
-            ("head -c 300000 /dev/zero | tr '\\0' '{'", "a result may have"),
-            ("exit 3", "return code 3"),
+            ("head -c 9000000 /dev/zero | tr '\\0' '{'", "a result may have"),
+            ("exit 3", "No start of json char found"),
         ] {
-            let result = run_body(body, serde_json::json!({}));
+            let result = run_body(body);
             assert!(result.failed && result.msg().contains(why), "{body}: {}", result.msg());
-            assert!(result.get("rc").is_some() && result.get("stdout").is_some());
+            assert!(result.get("rc").is_some() && result.get("module_stdout").is_some());
         }
     }
 
     #[test]
     fn a_return_code_but_zero_fails_even_a_happy_result() {
-        let result = run_body(r#"echo '{"changed": false}'; exit 2"#, serde_json::json!({}));
+        let result = run_body(r#"echo '{"changed": false}'; exit 2"#);
         assert!(result.failed && result.get("rc") == Some(&Value::Int(2)));
     }
 
     #[test]
-    fn a_module_that_is_not_there_is_a_failure() {
-        let result = run(Path::new("/nonexistent/module"), &Map::new(), &Surroundings::new().context());
-        assert!(result.failed && result.msg().contains("/nonexistent/module"), "{}", result.msg());
+    fn an_interpreter_that_is_not_there_is_told_by_name() {
+        let program = Program::new("/nonexistent/python").arg("x");
+        let error = run_program(&program, &Surroundings::new().context()).unwrap_err().to_string();
+        assert_eq!(error, "The module interpreter '/nonexistent/python' was not found.");
     }
 }

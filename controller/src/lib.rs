@@ -31,6 +31,7 @@
 
 pub mod actions;
 pub mod cli;
+pub mod custom;
 pub mod dispatch;
 pub mod doc;
 pub mod engine;

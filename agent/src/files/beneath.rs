@@ -21,7 +21,7 @@ const LOOKUPS_MAX: usize = 16;
 
 /// A directory that paths do not leave.
 #[derive(Debug)]
-pub(crate) struct Beneath {
+pub struct Beneath {
     root: OwnedFd,
     path: PathBuf,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Beneath {
 impl Beneath {
     /// # Errors
     /// There is no such directory.
-    pub(crate) fn open(path: &Path) -> Result<Beneath, ModuleError> {
+    pub fn open(path: &Path) -> Result<Beneath, ModuleError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty()).doing(|| format!("open {}", path.display()))?;
         Ok(Beneath { root, path: path.to_owned() })
@@ -101,7 +101,7 @@ impl Beneath {
     ///
     /// # Errors
     /// Those of `make`, or a directory is in its place. Nothing is left behind.
-    pub(crate) fn replace(
+    pub fn replace(
         &self,
         name: &Path,
         make: impl FnOnce(&OwnedFd, &Path) -> Result<(), ModuleError>,

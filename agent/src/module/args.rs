@@ -280,6 +280,8 @@ macro_rules! arguments {
 
             fn read(reader: &mut $crate::module::args::ArgReader) -> Result<Self, $crate::module::ArgError> {
                 let mut _specs = $name::OWN.iter();
+                // A module may have no arguments.
+                let _ = &reader;
                 $(
                     let $field = reader.take::<$ty>(
                         _specs.next().expect("one spec per field"),

@@ -6,18 +6,27 @@ mod blockinfile;
 mod command;
 mod copy;
 mod cron;
+mod debconf;
 mod dnf;
+mod dpkg_selections;
+mod fetch;
 mod file;
 mod find;
+mod getent;
 mod group;
+mod hostname;
+mod known_hosts;
 mod lineinfile;
 mod package;
+mod package_facts;
 mod ping;
 mod program;
+mod python;
 mod raw;
 mod replace;
 mod script;
 mod service;
+mod service_facts;
 mod setup;
 mod shell;
 mod slurp;
@@ -38,17 +47,24 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &command::Command,
     &copy::Copy,
     &cron::Cron,
+    &debconf::Debconf,
     &dnf::Dnf,
+    &dpkg_selections::DpkgSelections,
     &file::File,
     &find::Find,
+    &getent::Getent,
     &group::Group,
+    &hostname::Hostname,
+    &known_hosts::KnownHosts,
     &lineinfile::LineInFile,
     &package::Package,
+    &package_facts::PackageFacts,
     &ping::Ping,
     &raw::Raw,
     &replace::Replace,
     &script::Script,
     &service::Service,
+    &service_facts::ServiceFacts,
     &setup::Setup,
     &shell::Shell,
     &slurp::Slurp,
@@ -58,7 +74,9 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &unarchive::Unarchive,
     &user::User,
     &wait_for::WaitFor,
+    &fetch::Fetch,
     &program::Program,
+    &python::Python,
 ];
 
 /// The module of this name: `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one. Those of other collections

@@ -8,24 +8,34 @@ pub const STDOUT_BYTES_MAX: usize = 256 * 1024;
 /// Room for the marker line within the bound: the sentence and a 20-digit number.
 const MARKER_BYTES_MAX: usize = 64;
 
-/// Keeps the first and the last half of [`STDOUT_BYTES_MAX`] of what is pushed into it, and counts the rest.
-#[derive(Debug, Default)]
+/// Keeps the first and the last half of what may be kept of what is pushed into it, and counts the rest.
+#[derive(Debug)]
 pub(crate) struct Capture {
     head: Vec<u8>,
-    /// At most twice [`Capture::HALF`], so that cutting it costs a copy of each byte once.
+    /// At most twice `half`, so that cutting it costs a copy of each byte once.
     tail: Vec<u8>,
     cut: u64,
+    half: usize,
+}
+
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::of(STDOUT_BYTES_MAX)
+    }
 }
 
 impl Capture {
-    const HALF: usize = (STDOUT_BYTES_MAX - MARKER_BYTES_MAX) / 2;
+    /// Keeps `bytes_max` at most.
+    pub(crate) fn of(bytes_max: usize) -> Capture {
+        Capture { head: Vec::new(), tail: Vec::new(), cut: 0, half: bytes_max.saturating_sub(MARKER_BYTES_MAX) / 2 }
+    }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let (head, rest) = bytes.split_at(bytes.len().min(Self::HALF - self.head.len()));
+        let (head, rest) = bytes.split_at(bytes.len().min(self.half - self.head.len()));
         self.head.extend_from_slice(head);
         self.tail.extend_from_slice(rest);
-        if self.tail.len() > 2 * Self::HALF {
-            self.cut_tail(self.tail.len() - Self::HALF);
+        if self.tail.len() > 2 * self.half {
+            self.cut_tail(self.tail.len() - self.half);
         }
     }
 
@@ -35,8 +45,8 @@ impl Capture {
     }
 
     pub(crate) fn finish(mut self) -> Output {
-        if self.tail.len() > Self::HALF {
-            self.cut_tail(self.tail.len() - Self::HALF);
+        if self.tail.len() > self.half {
+            self.cut_tail(self.tail.len() - self.half);
         }
         if self.cut == 0 {
             self.head.append(&mut self.tail);
@@ -74,7 +84,7 @@ fn trailing_partial_char(bytes: &[u8]) -> usize {
 /// What was kept of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// At most [`STDOUT_BYTES_MAX`], with a marker line where something was cut.
+    /// At most as much as was to be kept, with a marker line where something was cut.
     pub bytes: Vec<u8>,
     /// Bytes cut out of the middle.
     pub cut: u64,

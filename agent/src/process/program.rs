@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustle_protocol::Value;
 
 use super::supervise::{KILL_GRACE, supervise};
-use super::{Output, words};
+use super::{Output, STDOUT_BYTES_MAX, words};
 use crate::module::{CancelReason, ModuleContext, ModuleError};
 
 /// Where programs are looked for besides `PATH`, since services often have a short one.
@@ -54,6 +54,7 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
     stdin: Vec<u8>,
     live: bool,
+    keep: usize,
     kill_grace: Duration,
 }
 
@@ -67,6 +68,7 @@ impl Program {
             environment: Vec::new(),
             stdin: Vec::new(),
             live: false,
+            keep: STDOUT_BYTES_MAX,
             kill_grace: KILL_GRACE,
         }
     }
@@ -117,11 +119,23 @@ impl Program {
         self
     }
 
+    /// Bytes of its standard output that are kept; [`STDOUT_BYTES_MAX`] by default. For output that a module reads.
+    #[must_use]
+    pub fn keep(mut self, bytes: usize) -> Program {
+        self.keep = bytes;
+        self
+    }
+
     /// From SIGTERM to SIGKILL, when the call is stopped.
     #[must_use]
     pub fn kill_grace(mut self, grace: Duration) -> Program {
         self.kill_grace = grace;
         self
+    }
+
+    /// As it was given.
+    pub fn name(&self) -> String {
+        self.name.to_string_lossy().into_owned()
     }
 
     /// The command line, for messages.
@@ -140,7 +154,7 @@ impl Program {
         let started = Local::now();
         let mut tries = 0;
         let ended = loop {
-            match supervise(&mut command, &self.stdin, self.live, self.kill_grace, cx) {
+            match supervise(&mut command, &self.stdin, self.live, self.keep, self.kill_grace, cx) {
                 Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) && tries < BUSY_TRIES_MAX => {
                     tries += 1;
                     cx.cancel.sleep(BUSY_PAUSE);

@@ -13,7 +13,7 @@ use rustix::time::Timespec;
 use rustle_protocol::message::OutputStream;
 
 use super::Output;
-use super::capture::Capture;
+use super::capture::{Capture, STDOUT_BYTES_MAX};
 use super::group::Group;
 use super::reaper::{Supervised, has_ended};
 use crate::module::{CancelReason, ModuleContext};
@@ -45,11 +45,12 @@ pub(super) struct Outcome {
     pub(super) warnings: Vec<String>,
 }
 
-/// Runs `command`, whose stdout and stderr are piped and which leads its own process group.
+/// Runs `command`, whose stdout and stderr are piped and which leads its own process group. `keep`: bytes of stdout.
 pub(super) fn supervise(
     command: &mut Command,
     stdin: &[u8],
     live: bool,
+    keep: usize,
     kill_grace: Duration,
     cx: &ModuleContext<'_>,
 ) -> std::io::Result<Outcome> {
@@ -59,7 +60,7 @@ pub(super) fn supervise(
         Err(Errno::NOSYS) => None,
         Err(error) => return Err(error.into()),
     };
-    let mut pipes = Pipes::of(&mut process, stdin, live.then_some(cx))?;
+    let mut pipes = Pipes::of(&mut process, stdin, keep, live.then_some(cx))?;
     let end = pipes.run_until_end(&process, pidfd.as_ref(), cx)?;
 
     let mut warnings = Vec::new();
@@ -109,7 +110,12 @@ struct Pipes<'a> {
 }
 
 impl<'a> Pipes<'a> {
-    fn of(process: &mut Supervised, to_write: &'a [u8], live: Option<&'a ModuleContext<'a>>) -> std::io::Result<Self> {
+    fn of(
+        process: &mut Supervised,
+        to_write: &'a [u8],
+        keep: usize,
+        live: Option<&'a ModuleContext<'a>>,
+    ) -> std::io::Result<Self> {
         let child = &mut process.child;
         let stdin = child.stdin.take();
         if let Some(stdin) = &stdin {
@@ -119,8 +125,8 @@ impl<'a> Pipes<'a> {
         Ok(Pipes {
             stdin,
             to_write,
-            stdout: Reader::new(child.stdout.take(), OutputStream::Stdout, live),
-            stderr: Reader::new(child.stderr.take(), OutputStream::Stderr, live),
+            stdout: Reader::new(child.stdout.take(), OutputStream::Stdout, keep, live),
+            stderr: Reader::new(child.stderr.take(), OutputStream::Stderr, STDOUT_BYTES_MAX, live),
             buffer: Vec::with_capacity(READ_BYTES),
         })
     }
@@ -238,8 +244,8 @@ struct Reader<'a, P> {
 }
 
 impl<'a, P: AsFd> Reader<'a, P> {
-    fn new(pipe: Option<P>, stream: OutputStream, live: Option<&'a ModuleContext<'a>>) -> Self {
-        Reader { pipe, stream, live, capture: Capture::default(), total: 0 }
+    fn new(pipe: Option<P>, stream: OutputStream, keep: usize, live: Option<&'a ModuleContext<'a>>) -> Self {
+        Reader { pipe, stream, live, capture: Capture::of(keep), total: 0 }
     }
 
     /// One read, after `poll` has said that it will not block.
@@ -270,7 +276,7 @@ mod tests {
     use rustle_protocol::message::OutputStream;
 
     use super::super::testing::Surroundings;
-    use super::super::{Ended, Program, STDOUT_BYTES_MAX};
+    use super::super::{Ended, Program};
     use super::*;
 
     fn shell(line: &str) -> Program {

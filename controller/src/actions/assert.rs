@@ -52,12 +52,10 @@ impl LocalAction for Assert {
 fn holds(condition: &Value, cx: &ExecutionContext<'_>) -> Result<bool, ModuleError> {
     match condition {
         Value::Bool(holds) => Ok(*holds),
-        Value::String(expression) => {
-            cx.templar.condition(expression, cx.scope, Conditionals::Lenient).map_err(|error| {
-                ModuleError::new(format!("The conditional check '{expression}' failed. {error}"))
-                    .with("assertion", expression.as_str())
-            })
-        }
+        Value::String(expression) => cx
+            .templar
+            .condition(expression, cx.scope, Conditionals::Lenient)
+            .map_err(|error| ModuleError::new(format!("Task failed: Error while evaluating conditional: {error}"))),
         other => Err(ModuleError::new(format!("'that' must be a condition or a list of them, not a {}", other.kind()))),
     }
 }

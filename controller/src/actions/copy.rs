@@ -40,10 +40,6 @@ impl ModuleExecutor for Copy {
         true
     }
 
-    fn is_idempotent(&self) -> bool {
-        agent_module("copy").is_idempotent()
-    }
-
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         agent_module("copy").arg_groups()
     }
@@ -87,7 +83,7 @@ async fn with_content(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
 }
 
 /// Puts a file of the controller into the arguments: its blob and its name.
-pub(crate) async fn put_file(args: &mut Map, path: &Path, blobs: &Blobs) -> Result<(), String> {
+pub(super) async fn put_file(args: &mut Map, path: &Path, blobs: &Blobs) -> Result<(), String> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     args.insert("_original_basename".into(), name.into());
     let (blobs, path) = (blobs.clone(), path.to_owned());

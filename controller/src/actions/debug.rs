@@ -31,7 +31,7 @@ impl LocalAction for Debug {
 
     fn run(&self, args: DebugArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.msg.is_some() && args.var.is_some() {
-            return Err(ModuleError::new("'msg' and 'var' are incompatible options"));
+            return Err(ModuleError::new("parameters are mutually exclusive: msg|var"));
         }
         if args.verbosity > u32::from(cx.settings.verbosity) {
             return Ok(ModuleResult::skipped("Verbosity threshold not met."));
@@ -53,7 +53,9 @@ fn shown(expression: &str, cx: &ExecutionContext<'_>) -> Result<ModuleResult, Mo
     };
     match evaluated {
         Ok(value) => Ok(ModuleResult::ok().with(expression, value)),
-        Err(TemplateError::Undefined { .. }) => Ok(ModuleResult::ok().with(expression, "VARIABLE IS NOT DEFINED!")),
-        Err(error) => Err(ModuleError::new(error.to_string())),
+        Err(TemplateError::Undefined { message, .. }) => {
+            Ok(ModuleResult::ok().with(expression, format!("<< error 1 - {message} >>")))
+        }
+        Err(error) => Err(ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}"))),
     }
 }

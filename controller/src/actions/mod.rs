@@ -5,11 +5,14 @@ mod assert;
 mod copy;
 mod debug;
 mod fail;
+mod fetch;
 mod meta;
+mod reboot;
 mod script;
 mod set_fact;
 mod template;
 mod unarchive;
+mod wait_for_connection;
 
 use std::sync::Arc;
 
@@ -18,7 +21,6 @@ use rustle_agent::module::{AnyModule, ArgError, ArgSpec, ModuleArgs, ModuleError
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
-pub(crate) use copy::put_file;
 pub use meta::Meta;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
@@ -32,9 +34,12 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Here(meta::MetaAction)),
         Arc::new(Here(set_fact::SetFact)),
         Arc::new(copy::Copy),
+        Arc::new(fetch::Fetch),
+        Arc::new(reboot::Reboot),
         Arc::new(script::Script),
         Arc::new(template::Template),
         Arc::new(unarchive::Unarchive),
+        Arc::new(wait_for_connection::WaitForConnection),
     ]
 }
 
@@ -79,11 +84,6 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
 
     fn supports_diff(&self) -> bool {
         false
-    }
-
-    /// What the controller does by itself changes no host.
-    fn is_idempotent(&self) -> bool {
-        true
     }
 
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {

@@ -1,75 +1,41 @@
-//! `--module-path`: custom modules from files, sent to a host when a task needs them.
+//! Where custom modules of a run are looked for: what was named, and the folders Ansible looks into by itself.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use rustle_agent::module::ArgError;
-use rustle_protocol::value::Map;
-use rustle_protocol::{ModuleResult, Value};
 
 use super::CliError;
-use crate::engine::{ExecutionContext, ModuleExecutor, Registry, Stop};
+use super::settings::Settings;
+use crate::custom::ModuleFiles;
 
-/// Files with these endings are something else than a module.
-const NOT_MODULES: &[&str] = &["pyc", "pyo", "md", "txt", "json", "toml", "yml", "yaml", "orig", "bak"];
+/// Folders of every user's, after those that were named.
+const SHARED_FOLDER: &str = "/usr/share/ansible";
 
-/// Adds every executable file of the folders, under its name without its ending. A later folder wins.
-pub(super) fn add(registry: &mut Registry, folders: &[PathBuf]) -> Result<(), CliError> {
-    for folder in folders {
-        let unreadable = |error| CliError::input(format!("--module-path {}: {error}", folder.display()));
-        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if let Some(name) = module_name(&path) {
-                registry.register(Arc::new(ProgramModule { name, path }));
-            }
-        }
+/// Adds the folders of `settings`, then those beside what is being run, then those of the user and the machine. What
+/// Ansible's variables name is there as well.
+pub(super) fn add(files: &ModuleFiles, settings: &Settings) -> Result<(), CliError> {
+    for folder in &settings.module_path {
+        // Named for this run, so a slip is told. Ansible's variables are often set for machines that lack a folder.
+        std::fs::read_dir(folder)
+            .map_err(|error| CliError::input(format!("--module-path {}: {error}", folder.display())))?;
+        files.add_modules(&absolute(folder));
+    }
+    named_by("ANSIBLE_LIBRARY").iter().for_each(|folder| files.add_modules(folder));
+    named_by("ANSIBLE_MODULE_UTILS").iter().for_each(|folder| files.add_module_utils(folder));
+    let collections = [named_by("ANSIBLE_COLLECTIONS_PATH"), named_by("ANSIBLE_COLLECTIONS_PATHS")].concat();
+    collections.iter().for_each(|folder| files.add_collections(folder));
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible"));
+    for folder in home.into_iter().chain([PathBuf::from(SHARED_FOLDER)]) {
+        files.add_modules(&folder.join("plugins/modules"));
+        files.add_module_utils(&folder.join("plugins/module_utils"));
+        files.add_collections(&folder.join("collections"));
     }
     Ok(())
 }
 
-fn module_name(path: &Path) -> Option<String> {
-    let meta = path.metadata().ok()?;
-    let is_program = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-    let is_other = path.extension().and_then(|ending| ending.to_str()).is_some_and(|e| NOT_MODULES.contains(&e));
-    let name = path.file_stem()?.to_str()?;
-    (is_program && !is_other && !name.starts_with(['.', '_'])).then(|| name.to_owned())
+fn named_by(variable: &str) -> Vec<PathBuf> {
+    let value = std::env::var_os(variable).unwrap_or_default();
+    std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).map(|path| absolute(&path)).collect()
 }
 
-/// A module that is a program: it reads its arguments from a JSON file and prints its result as JSON.
-struct ProgramModule {
-    name: String,
-    path: PathBuf,
-}
-
-impl ModuleExecutor for ProgramModule {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn supports_check_mode(&self) -> bool {
-        // It is told `_ansible_check_mode`; whether it heeds it is its author's promise, which nothing here can read.
-        false
-    }
-
-    fn supports_diff(&self) -> bool {
-        false
-    }
-
-    fn validate_args(&self, _args: &Map) -> Result<(), ArgError> {
-        Ok(())
-    }
-
-    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
-        async move {
-            let mut call: Map = [("args".to_owned(), Value::Map(args))].into();
-            if let Err(message) = crate::actions::put_file(&mut call, &self.path, cx.blobs).await {
-                return Ok(ModuleResult::failed(message));
-            }
-            cx.call("rustle.builtin.program", call).await
-        }
-        .boxed()
-    }
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::loaded_identity::IdentityFiles;
 use rustle_protocol::message::{ControlRequest, close};
-use rustle_protocol::{CallKey, HostName, LoadedIdentity, RunId};
+use rustle_protocol::{HostName, LoadedIdentity, RunId};
 
 use super::args::ConnectionPlugin;
 use super::operator::Operator;
@@ -114,12 +114,7 @@ impl Session {
         if dialer.buffers().are_small() {
             tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
         }
-        let session = SessionOptions {
-            run: RunId::generate(),
-            epoch: 1,
-            on_disconnect: self.settings.on_disconnect,
-            grace: self.settings.disconnect_grace,
-        };
+        let session = SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: self.settings.on_disconnect };
         let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
         Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
     }
@@ -240,12 +235,6 @@ impl Links for Ways {
             }
         }
     }
-
-    fn acknowledge(&self, host: &HostName, key: CallKey) {
-        if let Some(agents) = &self.agents {
-            agents.acknowledge(host, key);
-        }
-    }
 }
 
 /// Reporters behind a sink, and a hold on them for the end.
@@ -293,9 +282,9 @@ impl ThrowAway {
     }
 }
 
-/// The native modules and those of `--module-path`.
+/// The native modules and the custom ones.
 pub(super) fn registry(settings: &Settings) -> Result<Registry, CliError> {
-    let mut registry = Registry::native();
-    modules::add(&mut registry, &settings.module_path)?;
+    let registry = Registry::native();
+    modules::add(registry.files(), settings)?;
     Ok(registry)
 }

@@ -9,7 +9,6 @@ mod chunks;
 pub mod local;
 pub mod session;
 mod streams;
-pub mod unfinished;
 
 use std::time::Duration;
 
@@ -22,6 +21,11 @@ pub use cancel::Cancel;
 
 /// A way to one host.
 pub trait HostLink: Send + Sync {
+    /// Whether the host is this machine, by no agent.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Runs `calls` in order on the host and tells what happens to `listener`. A call that fails ends the segment unless it
     /// says `ignore_failure`; the rest are told as [`CallOutcome::NotRun`].
     ///

@@ -10,11 +10,10 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{self, FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
-    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, DISCONNECT_GRACE_MS, Hello,
-    HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
+    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, Hello, HelloReply, OnDisconnect,
+    Refusal, RefusalCode, VERSIONS, Welcome, close,
 };
-use rustle_protocol::value::WireMap;
-use rustle_protocol::{CallKey, HostName, RunId, Value};
+use rustle_protocol::{HostName, RunId};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,7 +21,6 @@ use tokio::time::timeout;
 use super::blobs::{BlobContent, Blobs};
 use super::chunks::Chunks;
 use super::streams::{CallStream, CallStreams};
-use super::unfinished::Unfinished;
 use super::{CallListener, Cancel, HostLink, LinkError};
 
 /// Program and version, as both ends tell each other.
@@ -56,19 +54,13 @@ pub struct SessionOptions {
     pub run: RunId,
     pub epoch: u64,
     pub on_disconnect: OnDisconnect,
-    /// How long this controller may take to come back after a connection broke, before the agent does what
-    /// `on_disconnect` says.
-    pub grace: Duration,
 }
 
 /// A welcomed connection to one agent.
 pub struct Session {
     peer: Peer,
     control: Mutex<FrameWriter<SendStream>>,
-    /// Results that the agent need not keep, and has not been told of yet.
-    settled: std::sync::Mutex<Vec<CallKey>>,
     streams: CallStreams,
-    unfinished: Unfinished,
     welcome: Welcome,
     blobs: Blobs,
     checked: std::sync::Mutex<Instant>,
@@ -84,13 +76,12 @@ impl Session {
         host: &HostName,
         options: SessionOptions,
         blobs: Blobs,
-        unfinished: Unfinished,
     ) -> Result<Session, LinkError> {
         match timeout(HELLO_WAIT, hello(&peer, host, options)).await {
             Ok(Ok((control, welcome))) => {
                 let streams = CallStreams::of(peer.connection.clone());
                 let (control, checked) = (Mutex::new(control), Instant::now().into());
-                Ok(Session { peer, control, settled: Default::default(), streams, unfinished, welcome, blobs, checked })
+                Ok(Session { peer, control, streams, welcome, blobs, checked })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LinkError::transient(format!(
@@ -124,19 +115,6 @@ impl Session {
         })
     }
 
-    /// The result of this call is on record: the agent hears so with the next call, or when the run is over.
-    pub fn acknowledge(&self, key: CallKey) {
-        self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(key);
-    }
-
-    async fn tell_settled(&self) {
-        let settled = std::mem::take(&mut *self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if !settled.is_empty() {
-            // On a connection that breaks now, the end of the run says it.
-            let _ = self.tell(ControlRequest::Acknowledge(settled)).await;
-        }
-    }
-
     /// # Errors
     /// The connection is lost.
     pub async fn tell(&self, request: ControlRequest) -> Result<(), FrameError> {
@@ -166,22 +144,19 @@ impl Session {
     ) -> Result<(), LinkError> {
         let CallStream { writer, reader } = self.streams.take().await.map_err(|error| lost(&self.peer, &error))?;
         let count = calls.len();
-        let sent = calls.iter().map(|call| (call.key, call.timeout_ms)).collect();
+        let times = calls.iter().map(|call| call.timeout_ms).collect();
         let mut segment = Segment {
             peer: &self.peer,
             writer,
             reader,
-            calls: sent,
+            times,
             at: 0,
-            sent: false,
             begun: false,
             failed: false,
             since: Instant::now(),
             blobs: JoinSet::new(),
         };
-        // In the same packet, if it fits.
-        self.tell_settled().await;
-        segment.send_calls(calls, &self.unfinished).await?;
+        segment.send_calls(calls).await?;
         let mut cancel_sent = false;
         while segment.at < count {
             while segment.blobs.try_join_next().is_some() {}
@@ -231,20 +206,12 @@ impl Session {
             CallEvent::Started if segment.begun => return Err(out_of_order("began a task twice")),
             CallEvent::Started => {
                 segment.begun = true;
-                self.unfinished.begun(segment.key());
                 listener.started(segment.at);
             }
-            CallEvent::Output { .. } | CallEvent::Cut { .. } | CallEvent::BlobWanted { .. } if !segment.begun => {
+            CallEvent::Output { .. } | CallEvent::BlobWanted { .. } if !segment.begun => {
                 return Err(out_of_order("told of a task that it had not begun"));
             }
-            CallEvent::Output { stream, bytes } => {
-                self.unfinished.received(segment.key(), stream, bytes.len() as u64);
-                listener.output(segment.at, stream, bytes);
-            }
-            CallEvent::Cut { stream, bytes } => {
-                self.unfinished.received(segment.key(), stream, bytes);
-                listener.output(segment.at, stream, cut_marker(bytes));
-            }
+            CallEvent::Output { stream, bytes } => listener.output(segment.at, stream, bytes),
             CallEvent::BlobWanted { .. } if segment.blobs.len() >= BLOBS_MAX => {
                 return Err(out_of_order("asked for one file after the other and took none"));
             }
@@ -258,7 +225,6 @@ impl Session {
                 // The agent's clock is the finer one, but nothing there can have taken longer than it did here.
                 let elapsed = Duration::from_micros(elapsed_us).min(segment.since.elapsed());
                 segment.failed |= !matches!(&outcome, CallOutcome::Finished(result) if !result.failed);
-                self.unfinished.ended(segment.key());
                 listener.ended(segment.at, outcome, elapsed);
                 segment.at += 1;
                 segment.begun = false;
@@ -267,11 +233,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Stands in the place of output that is lost.
-fn cut_marker(bytes: u64) -> Vec<u8> {
-    format!("\n[... {bytes} bytes lost while the connection was broken ...]\n").into_bytes()
 }
 
 async fn expire(due: Option<tokio::time::Instant>) {
@@ -310,13 +271,11 @@ struct Segment<'a> {
     peer: &'a Peer,
     writer: FrameWriter<SendStream>,
     reader: FrameReader<RecvStream>,
-    /// The calls, and what each may take in milliseconds; 0 for as long as it likes.
-    calls: Vec<(CallKey, u64)>,
+    /// What each call may take, in milliseconds; 0 for as long as it likes.
+    times: Vec<u64>,
     /// The call whose events come now.
     at: usize,
-    /// The agent has been told of them all: from here on it may have taken one up, whether it said so or not.
-    sent: bool,
-    /// The agent has said that it took it up.
+    /// The agent has taken it up.
     begun: bool,
     /// A call did not succeed.
     failed: bool,
@@ -328,13 +287,12 @@ struct Segment<'a> {
 
 impl Segment<'_> {
     /// All in one write, so that a segment is one packet where it fits.
-    async fn send_calls(&mut self, calls: Vec<Call>, unfinished: &Unfinished) -> Result<(), LinkError> {
+    async fn send_calls(&mut self, calls: Vec<Call>) -> Result<(), LinkError> {
         let mut frames = Vec::new();
         for call in calls {
-            frame::push(&mut frames, &unfinished.request(call))
+            frame::push(&mut frames, &CallRequest::Call(Box::new(call)))
                 .map_err(|error| LinkError::lasting(format!("the task cannot be sent: {error}")))?;
         }
-        self.sent = true;
         self.writer
             .get_mut()
             .write_all(&frames)
@@ -344,16 +302,12 @@ impl Segment<'_> {
 
     /// When the agent should have told the end of the call long ago.
     fn due(&self) -> Option<tokio::time::Instant> {
-        let time = self.calls.get(self.at).map(|(_, time)| *time).filter(|time| *time > 0)?;
+        let time = self.times.get(self.at).copied().filter(|time| *time > 0)?;
         self.since.checked_add(Duration::from_millis(time).saturating_add(OVERDUE_WAIT)).map(Into::into)
     }
 
-    fn key(&self) -> &CallKey {
-        &self.calls[self.at].0
-    }
-
     fn fault(&self, error: LinkError) -> LinkError {
-        error.after_start(self.sent)
+        error.after_start(self.begun)
     }
 
     fn broken(&self, error: FrameError) -> LinkError {
@@ -368,7 +322,6 @@ async fn hello(
 ) -> Result<(FrameWriter<SendStream>, Welcome), LinkError> {
     let (send, recv) = peer.connection.open_bi().await.map_err(|error| lost(peer, &error))?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
-    let grace_ms = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
     let hello = Hello {
         versions: VERSIONS,
         software: SOFTWARE.to_owned(),
@@ -376,7 +329,7 @@ async fn hello(
         run: options.run,
         epoch: options.epoch,
         on_disconnect: options.on_disconnect,
-        extra: WireMap([(DISCONNECT_GRACE_MS.to_owned(), Value::UInt(grace_ms))].into_iter().collect()),
+        extra: Default::default(),
     };
     writer.send(&hello).await.map_err(|error| broken(peer, error))?;
     match reader.next::<HelloReply>().await.map_err(|error| broken(peer, error))? {

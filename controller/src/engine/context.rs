@@ -6,7 +6,6 @@ use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
 use rustle_protocol::value::{Map, WireMap};
 use rustle_protocol::{CallKey, HostName, ModuleResult};
 
-use super::call_key::{CALLS_MAX, TryKey};
 use super::error::Stop;
 use super::links::Links;
 use crate::dispatch::session::{refusal_of, refused};
@@ -25,9 +24,7 @@ pub struct ExecutionContext<'a> {
     pub blobs: &'a Blobs,
     pub files: &'a FileSearch,
     pub settings: &'a CallSettings,
-    pub(super) key: TryKey,
-    /// Calls made so far.
-    pub(super) calls: u32,
+    pub(super) key: CallKey,
     pub(super) links: &'a dyn Links,
     pub(super) cancel: &'a Cancel,
     pub(super) watcher: &'a (dyn CallWatcher + 'a),
@@ -50,8 +47,6 @@ pub struct CallSettings {
 pub trait CallWatcher: Send + Sync {
     fn started(&self);
     fn output(&self, stream: OutputStream, bytes: Vec<u8>);
-    /// The result of a call has come from `host`.
-    fn told(&self, host: &HostName, key: CallKey);
 }
 
 impl ExecutionContext<'_> {
@@ -60,17 +55,72 @@ impl ExecutionContext<'_> {
     /// # Errors
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
-        let key = self.key.call(self.calls).ok_or_else(too_many_calls)?;
-        self.calls += 1;
         let link = self.links.link(self.target).await?;
-        let call = call(key, module, args, self.settings);
+        let call = call(self.key, module, args, self.settings);
         let mut listener = OneCall { watcher: self.watcher, outcome: None };
         link.run(vec![call], &mut listener, self.cancel).await?;
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
-        self.watcher.told(self.target, key);
-        let repeatable = rustle_agent::modules::find(module).is_some_and(|module| module.is_idempotent());
-        ended(outcome, repeatable)
+        ended(outcome)
+    }
+
+    /// Waits for `time`.
+    ///
+    /// # Errors
+    /// The run is being stopped.
+    pub async fn pause(&self, time: Duration) -> Result<(), Stop> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled(Box::new(ModuleResult::failed("cancelled while it waited")))),
+        }
+    }
+
+    /// Whether the target is this very machine, without an agent.
+    ///
+    /// # Errors
+    /// The target cannot be reached.
+    pub async fn is_local(&self) -> Result<bool, Stop> {
+        Ok(self.links.link(self.target).await?.is_local())
+    }
+
+    /// Runs one module on the target and gives what it writes out to `take`, piece by piece, and to nobody else: content, not
+    /// something to be read. `take` may block for as long as a disk does.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). What has been taken until then stands.
+    pub async fn receive(
+        &mut self,
+        module: &str,
+        args: Map,
+        take: &mut (dyn FnMut(Vec<u8>) + Send),
+    ) -> Result<ModuleResult, Stop> {
+        let link = self.links.link(self.target).await?;
+        let mut call = call(self.key, module, args, self.settings);
+        call.live_output = true;
+        self.watcher.started();
+        let mut listener = Receiver { take, outcome: None };
+        link.run(vec![call], &mut listener, self.cancel).await?;
+        let outcome =
+            listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
+        ended(outcome)
+    }
+}
+
+/// Takes a call's output in the place of those who watch the run.
+struct Receiver<'a> {
+    take: &'a mut (dyn FnMut(Vec<u8>) + Send),
+    outcome: Option<CallOutcome>,
+}
+
+impl CallListener for Receiver<'_> {
+    fn started(&mut self, _call: usize) {}
+
+    fn output(&mut self, _call: usize, _stream: OutputStream, bytes: Vec<u8>) {
+        (self.take)(bytes);
+    }
+
+    fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
+        self.outcome = Some(outcome);
     }
 }
 
@@ -93,15 +143,9 @@ pub(super) fn call(key: CallKey, module: &str, args: Map, settings: &CallSetting
     }
 }
 
-fn too_many_calls() -> LinkError {
-    LinkError::lasting(format!("the task makes more than {CALLS_MAX} calls on the host"))
-}
-
-/// `repeatable`: the module may be run again when nobody knows how far it came.
-///
 /// # Errors
 /// Every outcome but the module's own end.
-pub(super) fn ended(outcome: CallOutcome, repeatable: bool) -> Result<ModuleResult, Stop> {
+pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
     if let Some(refused) = refusal_of(&outcome) {
         return Err(refused.into());
     }
@@ -111,11 +155,8 @@ pub(super) fn ended(outcome: CallOutcome, repeatable: bool) -> Result<ModuleResu
         CallOutcome::Cancelled(result) => Err(Stop::Cancelled(Box::new(result))),
         CallOutcome::NotRun => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
         CallOutcome::Refused(refusal) => Ok(ModuleResult::failed(refused(&refusal).message)),
-        CallOutcome::Interrupted if repeatable => Err(Stop::Interrupted),
         CallOutcome::Interrupted => Ok(ModuleResult::failed(
-            "the agent died while the task ran, or the host did: whether the task ran to its end, half or hardly at all is \
-             unknown. It was not run again, for it may do harm twice. Look at what it was to change, and whether a \
-             process of it is still there, before running it again",
+            "the agent died while the task ran: what the task did is unknown; look at the host before running it again",
         )),
     }
 }

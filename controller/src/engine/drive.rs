@@ -352,7 +352,6 @@ impl<'a> AtWork<'a> {
             Ok(done) => {
                 self.run.sink.emit(RunEvent::HostFinished(Arc::new(done.result)));
                 self.tell(Event::Finished { host: self.host, task: work.task, outcome: done.outcome });
-                task_run.acknowledge();
             }
             Err(error) => self.lost(task, work, attempt, error),
         }
@@ -376,13 +375,11 @@ impl<'a> AtWork<'a> {
             play: &self.play,
             task,
             host: self.name,
-            ix: self.host,
             work,
             attempt,
             cancel: &self.cancel,
             started_at: Utc::now(),
             started: Instant::now(),
-            told: Default::default(),
         }
     }
 
@@ -394,8 +391,7 @@ impl<'a> AtWork<'a> {
     fn lost(&self, task: &Task, work: Work, attempt: u32, error: LinkError) {
         let fault = match &error {
             LinkError { transient: false, .. } => TransportFault::Permanent,
-            // Asked again, the agent tells what became of the call and does not run it twice.
-            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: true },
+            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: self.is_repeatable(task) },
             LinkError { .. } => TransportFault::NotAccepted,
         };
         let result = self.unreachable(task, work, attempt, &error);
@@ -403,12 +399,14 @@ impl<'a> AtWork<'a> {
         self.send(Word { event, lost: Some(Box::new(result)) });
     }
 
+    fn is_repeatable(&self, task: &Task) -> bool {
+        rustle_agent::modules::find(&task.module).is_some_and(|module| module.is_idempotent())
+    }
+
     fn unreachable(&self, task: &Task, work: Work, attempt: u32, error: &LinkError) -> TaskResult {
         let mut msg = error.message.clone();
         if error.accepted {
-            msg.push_str(
-                "; the task may have begun, so what it did is unknown: look at the host before running it again",
-            );
+            msg.push_str("; the task had begun, so what it did is unknown: look at the host before running it again");
         }
         if let Some(hint) = &error.hint {
             msg = format!("{msg}; hint: {hint}");

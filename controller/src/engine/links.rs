@@ -10,15 +10,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_agent::policy::Policy;
 use rustle_agent::runner::Runner;
+use rustle_protocol::HostName;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::message::ControlRequest;
-use rustle_protocol::{CallKey, HostName};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::sink::EventSink;
 use crate::dispatch::local::LocalLink;
 use crate::dispatch::session::{Session, SessionOptions};
-use crate::dispatch::unfinished::Unfinished;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::event::RunEvent;
 
@@ -34,9 +33,6 @@ pub trait Links: Send + Sync {
     /// # Errors
     /// Why the host cannot be talked to.
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>>;
-
-    /// The result of this call is on record here, so that its host need not keep it. Told with the next call, or not at all.
-    fn acknowledge(&self, _host: &HostName, _key: CallKey) {}
 }
 
 /// Where a host's agent is, as the inventory says.
@@ -60,8 +56,6 @@ pub struct AgentLinks {
     options: AgentLinksOptions,
     addresses: HashMap<HostName, AgentAddress>,
     sessions: DashMap<HostName, Arc<Mutex<Option<Arc<Session>>>>>,
-    /// What each host was asked and has not answered: it outlives a connection.
-    unfinished: DashMap<HostName, Unfinished>,
     connecting: Semaphore,
     blobs: Blobs,
     events: EventSink,
@@ -76,16 +70,7 @@ impl AgentLinks {
         events: EventSink,
     ) -> AgentLinks {
         let connecting = Semaphore::new(options.connects_max);
-        AgentLinks {
-            dialer,
-            options,
-            addresses,
-            sessions: DashMap::new(),
-            unfinished: DashMap::new(),
-            connecting,
-            blobs,
-            events,
-        }
+        AgentLinks { dialer, options, addresses, sessions: DashMap::new(), connecting, blobs, events }
     }
 
     async fn session(&self, host: &HostName) -> Result<Arc<dyn HostLink>, LinkError> {
@@ -109,8 +94,7 @@ impl AgentLinks {
             Ok(peer) => peer,
             Err(fault) => return Err(at(LinkError::from_fault(&fault), address)),
         };
-        let unfinished = self.unfinished.entry(host.clone()).or_default().clone();
-        let session = Session::greet(peer, host, self.options.session, self.blobs.clone(), unfinished)
+        let session = Session::greet(peer, host, self.options.session, self.blobs.clone())
             .await
             .map_err(|error| at(error, address))?;
         self.tell_revocations(&session).await;
@@ -183,14 +167,6 @@ impl AgentLinks {
 impl Links for AgentLinks {
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
         self.session(host).boxed()
-    }
-
-    fn acknowledge(&self, host: &HostName, key: CallKey) {
-        let slot = self.sessions.get(host).map(|slot| Arc::clone(&*slot));
-        // Whoever holds the lock makes a new connection, and the old one's results are let go with the run.
-        if let Some(session) = slot.as_ref().and_then(|slot| slot.try_lock().ok()?.clone()) {
-            session.acknowledge(key);
-        }
     }
 }
 

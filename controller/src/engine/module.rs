@@ -11,6 +11,7 @@ use rustle_protocol::value::Map;
 
 use super::context::ExecutionContext;
 use super::error::Stop;
+use crate::custom::ModuleFiles;
 use crate::plan::check::{ModuleCatalog, ModuleInfo};
 
 /// What the engine runs for a task's module. Register your own with [`Registry::register`].
@@ -28,12 +29,6 @@ pub trait ModuleExecutor: Send + Sync {
 
     /// Whether it can show what it changes.
     fn supports_diff(&self) -> bool;
-
-    /// Whether a second run after a whole or half first one ends in the same state: then it is run again when nobody knows
-    /// whether it ran.
-    fn is_idempotent(&self) -> bool {
-        false
-    }
 
     /// Names and types of the arguments, for checks before anything runs; empty for "anything goes".
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
@@ -83,10 +78,6 @@ impl ModuleExecutor for AgentModule {
         self.0.supports_diff()
     }
 
-    fn is_idempotent(&self) -> bool {
-        self.0.is_idempotent()
-    }
-
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         self.0.arg_groups()
     }
@@ -104,16 +95,17 @@ impl ModuleExecutor for AgentModule {
     }
 }
 
-/// The modules a run knows, by their last name part.
+/// The modules a run knows, by their last name part, and the folders where custom ones are found.
 #[derive(Clone)]
 pub struct Registry {
     modules: BTreeMap<String, Arc<dyn ModuleExecutor>>,
+    files: ModuleFiles,
 }
 
 impl Registry {
     /// The agent's native modules and the controller's own actions.
     pub fn native() -> Registry {
-        let mut registry = Registry { modules: BTreeMap::new() };
+        let mut registry = Registry { modules: BTreeMap::new(), files: ModuleFiles::default() };
         // Those of another collection are for the controller's own use.
         let for_plans =
             rustle_agent::modules::MODULES.iter().filter(|module| module.name().starts_with("ansible.builtin."));
@@ -135,14 +127,24 @@ impl Registry {
         self.modules.insert(short_name(module.name()).to_owned(), module);
     }
 
-    /// `copy`, `ansible.builtin.copy` and `ansible.legacy.copy` are one; other collections' names must be exact.
-    pub fn find(&self, name: &str) -> Option<&Arc<dyn ModuleExecutor>> {
-        let builtin = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy."));
-        match builtin {
-            Some(short) => self.modules.get(short),
-            None if name.contains('.') => self.modules.values().find(|module| module.name() == name),
-            None => self.modules.get(name),
+    /// Where custom modules are looked for: add folders there, at any time.
+    pub fn files(&self) -> &ModuleFiles {
+        &self.files
+    }
+
+    /// `copy` and `ansible.legacy.copy` are the custom module of that name, if there is one, else `ansible.builtin.copy`,
+    /// which is ours or, if we have none, that of an installed ansible-core. Names in other collections are exact.
+    pub fn find(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        let builtin = |short: &str| self.modules.get(short).cloned().or_else(|| self.files.in_library(short));
+        if let Some(short) = name.strip_prefix("ansible.builtin.") {
+            return builtin(short);
         }
+        let short = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        if short.contains('.') {
+            let own = self.modules.values().find(|module| module.name() == short).cloned();
+            return own.or_else(|| self.files.in_collections(short));
+        }
+        self.files.in_folders(short).or_else(|| builtin(short))
     }
 
     /// Every module once, sorted by the last part of its name, with the other names it answers to.

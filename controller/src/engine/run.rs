@@ -66,8 +66,6 @@ pub(super) struct Run {
     handlers: Vec<BTreeMap<String, Vec<TaskId>>>,
     /// Loops that a lost connection has cut in two.
     progress: Mutex<HashMap<(HostName, TaskId, u32), Vec<ItemDone>>>,
-    /// How often the agent's death has cut a task off.
-    cut_off: Mutex<HashMap<(HostName, TaskId, u32), u32>>,
     facts_cache: Option<FactsCache>,
 }
 
@@ -79,8 +77,8 @@ impl Run {
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
-        let (progress, cut_off) = Default::default();
-        Run { id, plan, environment, options, sink, task_vars, handlers, progress, cut_off, facts_cache }
+        let progress = Mutex::default();
+        Run { id, plan, environment, options, sink, task_vars, handlers, progress, facts_cache }
     }
 
     pub(super) fn templar(&self) -> &Templar {
@@ -103,20 +101,6 @@ impl Run {
 
     pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Vec<ItemDone> {
         self.progress().remove(&(host.clone(), work.task, work.round)).unwrap_or_default()
-    }
-
-    /// How often the agent's death has cut this off. Not kept beyond this process: the agent remembers, and says so again.
-    pub(super) fn cut_off(&self, host: &HostName, work: Work) -> u32 {
-        let all = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.is_empty() {
-            return 0;
-        }
-        all.get(&(host.clone(), work.task, work.round)).copied().unwrap_or_default()
-    }
-
-    pub(super) fn note_cut_off(&self, host: &HostName, work: Work) {
-        let mut all = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
-        *all.entry((host.clone(), work.task, work.round)).or_default() += 1;
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<(HostName, TaskId, u32), Vec<ItemDone>>> {

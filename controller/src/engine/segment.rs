@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use rustle_protocol::CallKey;
 use rustle_protocol::message::{Call, CallOutcome, OutputStream};
 
 use super::context::{CallWatcher, ended};
@@ -26,8 +25,7 @@ pub(super) async fn perform(
     let Some(first) = runs.first() else { return Ok(()) };
     let (calls, unfit) = calls(runs);
     let count = calls.len();
-    let keys = calls.iter().map(|call| call.key).collect();
-    let mut listener = Listener { runs, keys, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
+    let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
         let link = first.run.environment.links.link(first.host).await.map_err(|error| (0, error))?;
         let sent = link.run(calls, &mut listener, first.cancel).await;
@@ -64,7 +62,6 @@ fn calls(runs: &[TaskRun<'_>]) -> (Vec<Call>, Option<Tried>) {
 
 struct Listener<'a, 'b, R, N> {
     runs: &'a [TaskRun<'b>],
-    keys: Vec<CallKey>,
     report: &'a R,
     not_run: &'a N,
     /// Results so far.
@@ -92,16 +89,12 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         }
         let run = &self.runs[call];
         let seconds = run.run.options.timeout.as_secs();
-        let tried = match ended(outcome, run.is_repeatable()) {
+        let tried = match ended(outcome) {
             Ok(result) => Tried::finished(result),
             Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
             Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {
                 self.lost = Some(error);
-                return;
-            }
-            Err(Stop::Interrupted) => {
-                self.lost = Some(run.interrupted());
                 return;
             }
         };
@@ -111,8 +104,6 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         done.result.elapsed = elapsed;
         self.failed |= done.result.status.is_failure() && !done.result.ignored;
         self.at += 1;
-        run.told(run.host, self.keys[call]);
         (self.report)(call, done);
-        run.acknowledge();
     }
 }

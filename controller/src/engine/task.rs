@@ -1,6 +1,6 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,6 @@ use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 
-use super::call_key::{LOOP_ITEMS_MAX, TryKey};
 use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
@@ -20,12 +19,15 @@ use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::plan::{Delegation, Keyword, KeywordValue, Looping, Task, TaskId};
-use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
+use crate::scheduler::{Effect, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
 use crate::vars::{PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
+
+/// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
+const LOOP_ITEMS_MAX: usize = 100_000;
 
 /// A task at work on a host.
 pub(super) struct TaskRun<'a> {
@@ -33,14 +35,11 @@ pub(super) struct TaskRun<'a> {
     pub(super) play: &'a PlayVars,
     pub(super) task: &'a Task,
     pub(super) host: &'a HostName,
-    pub(super) ix: HostIx,
     pub(super) work: Work,
     pub(super) attempt: u32,
     pub(super) cancel: &'a Cancel,
     pub(super) started_at: DateTime<Utc>,
     pub(super) started: Instant,
-    /// Calls whose results have come, and from where.
-    pub(super) told: Mutex<Vec<(HostName, CallKey)>>,
 }
 
 /// What came of it: the public result, and what the scheduler is told.
@@ -223,7 +222,7 @@ impl TaskRun<'_> {
             let msg = format!("remote module ({}) does not support check mode", self.task.module);
             return Ok(Tried::finished(ModuleResult::skipped(msg)));
         }
-        let key = self.key(item, number, &target);
+        let key = self.key(item, number);
         let mut cx = ExecutionContext {
             target: &target,
             scope,
@@ -232,7 +231,6 @@ impl TaskRun<'_> {
             files: &self.run.environment.files,
             settings: &settings,
             key,
-            calls: 0,
             links: &*self.run.environment.links,
             cancel: self.cancel,
             watcher: self,
@@ -240,10 +238,11 @@ impl TaskRun<'_> {
         self.execute(module.as_ref(), args, &mut cx).await
     }
 
-    fn key(&self, item: u32, until_try: u32, target: &HostName) -> TryKey {
-        let delegated_by = (target != self.host).then_some(self.ix);
-        let cut_off = self.run.cut_off(self.host, self.work);
-        TryKey { run: self.run.id, work: self.work, item, until_try, cut_off, delegated_by }
+    /// Tries for the sake of `until` and tries for the sake of the network must not be taken for each other.
+    fn key(&self, item: u32, until_try: u32) -> CallKey {
+        let attempt = self.attempt.saturating_sub(1).saturating_mul(1000).saturating_add(until_try);
+        let Work { task: TaskId(task), round, .. } = self.work;
+        CallKey { run: self.run.id, task, round, item, attempt }
     }
 
     /// The call that is all this task is, for a segment.
@@ -258,7 +257,7 @@ impl TaskRun<'_> {
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
         let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
-        let mut call = context::call(self.key(0, 1, self.host).call(0).expect("0 is the first"), name, args, &settings);
+        let mut call = context::call(self.key(0, 1), name, args, &settings);
         call.ignore_failure = is_known(&self.task.failure.ignore_errors);
         Ok(call)
     }
@@ -275,7 +274,6 @@ impl TaskRun<'_> {
         match tokio::time::timeout(limit, module.execute(args, cx)).await {
             Ok(Ok(result)) => Ok(Tried::finished(result)),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
-            Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
             Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut)),
             Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(*result), TaskStatus::Cancelled)),
             Err(_) => {
@@ -285,25 +283,6 @@ impl TaskRun<'_> {
                 );
                 Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut))
             }
-        }
-    }
-
-    /// The agent died while the task ran, and it may be run again: what was done until then is done again.
-    pub(super) fn interrupted(&self) -> LinkError {
-        self.run.note_cut_off(self.host, self.work);
-        LinkError::transient("the agent died while the task ran").after_start(true)
-    }
-
-    /// Whether a second run after a whole or half first one ends in the same state.
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.run.environment.registry.find(&self.task.module).is_some_and(|module| module.is_idempotent())
-    }
-
-    /// The task's results are on record: the hosts that ran it need not keep them any longer.
-    pub(super) fn acknowledge(&self) {
-        let told = std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
-        for (host, key) in told {
-            self.run.environment.links.acknowledge(&host, key);
         }
     }
 
@@ -538,10 +517,6 @@ impl TaskRun<'_> {
 }
 
 impl CallWatcher for TaskRun<'_> {
-    fn told(&self, host: &HostName, key: CallKey) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).push((host.clone(), key));
-    }
-
     fn started(&self) {
         self.run.sink.emit(RunEvent::HostStarted {
             task: self.task.id,

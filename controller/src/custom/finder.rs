@@ -1,0 +1,229 @@
+//! Finds modules in files, by name.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::executor::FileModule;
+use super::library::PythonLibrary;
+use super::payload::Sources;
+use crate::engine::ModuleExecutor;
+
+/// Files with these endings are no modules, whatever they are called. Ansible's list, and a few more.
+const NOT_MODULES: &[&str] =
+    &["pyc", "pyo", "swp", "bak", "rpm", "md", "txt", "rst", "yaml", "yml", "ini", "json", "toml", "orig"];
+
+/// The folders that modules and their code are looked for in. Cheap to clone; all clones are one, so that a role that is
+/// loaded in the middle of a run adds its own.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleFiles(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Of playbooks and roles, and before all others.
+    projects: RwLock<Folders>,
+    folders: RwLock<Folders>,
+    library: PythonLibrary,
+    found: Mutex<HashMap<String, Option<Arc<FileModule>>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Folders {
+    modules: Vec<PathBuf>,
+    module_utils: Vec<PathBuf>,
+    collections: Vec<PathBuf>,
+}
+
+impl ModuleFiles {
+    /// With the code of `library`, where it is needed.
+    pub fn new(library: PythonLibrary) -> ModuleFiles {
+        ModuleFiles(Arc::new(Inner { library, ..Inner::default() }))
+    }
+
+    /// Adds what a playbook or a role has in its folder: `library/`, `module_utils/` and `collections/`. They come before
+    /// all folders that are not a project's; among them, the earlier one wins.
+    pub fn add_project(&self, folder: &Path) {
+        self.add(&self.0.projects, &folder.join("library"), |folders| &mut folders.modules);
+        self.add(&self.0.projects, &folder.join("module_utils"), |folders| &mut folders.module_utils);
+        self.add(&self.0.projects, &folder.join("collections"), |folders| &mut folders.collections);
+    }
+
+    /// Adds a folder of modules. An earlier folder wins. One that is not there now is never looked into.
+    pub fn add_modules(&self, folder: &Path) {
+        self.add(&self.0.folders, folder, |folders| &mut folders.modules);
+    }
+
+    /// Adds a folder of Python code that modules import as `ansible.module_utils`.
+    pub fn add_module_utils(&self, folder: &Path) {
+        self.add(&self.0.folders, folder, |folders| &mut folders.module_utils);
+    }
+
+    /// Adds a folder with an `ansible_collections/` in it.
+    pub fn add_collections(&self, folder: &Path) {
+        self.add(&self.0.folders, folder, |folders| &mut folders.collections);
+    }
+
+    fn add(&self, to: &RwLock<Folders>, folder: &Path, list: impl Fn(&mut Folders) -> &mut Vec<PathBuf>) {
+        let mut folders = to.write().unwrap_or_else(PoisonError::into_inner);
+        let list = list(&mut folders);
+        if folder.is_dir() && !list.iter().any(|known| known == folder) {
+            list.push(folder.to_owned());
+            self.0.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// The module of a folder: `name` without a collection, or `ansible.legacy.NAME`.
+    pub(crate) fn in_folders(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.cached(name, || {
+            let folders = self.folders();
+            let file = folders.modules.iter().find_map(|folder| file_of(folder, name))?;
+            Some((format!("ansible.legacy.{name}"), file))
+        })
+    }
+
+    /// The module of a collection: `NAMESPACE.COLLECTION.NAME`.
+    pub(crate) fn in_collections(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.cached(name, || {
+            let mut parts = name.splitn(3, '.');
+            let (namespace, collection, module) = (parts.next()?, parts.next()?, parts.next()?);
+            let folder = format!("ansible_collections/{namespace}/{collection}/plugins/modules");
+            let module = module.replace('.', "/");
+            let sources = self.sources();
+            let file = sources.collections.iter().find_map(|root| file_of(&root.join(&folder), &module))?;
+            let python = format!("ansible_collections.{namespace}.{collection}.plugins.modules");
+            Some((format!("{python}.{}", module.replace('/', ".")), file))
+        })
+    }
+
+    /// The module that an installed ansible-core has under this name, without its collection.
+    pub(crate) fn in_library(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.cached(&format!("ansible.builtin.{name}"), || {
+            let file = self.0.library.root()?.join("ansible/modules").join(format!("{name}.py"));
+            (is_word(name) && file.is_file()).then(|| (format!("ansible.modules.{name}"), file))
+        })
+    }
+
+    fn cached(&self, name: &str, find: impl FnOnce() -> Option<(String, PathBuf)>) -> Option<Arc<dyn ModuleExecutor>> {
+        let known = |found: &Mutex<HashMap<_, _>>| {
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            HashMap::get(&found, name).cloned()
+        };
+        let module: Option<Arc<FileModule>> = match known(&self.0.found) {
+            Some(module) => module,
+            None => {
+                let module = find().map(|(python, path)| Arc::new(FileModule::new(name, python, path, self.clone())));
+                let mut found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.insert(name.to_owned(), module.clone());
+                module
+            }
+        };
+        module.map(|module| module as Arc<dyn ModuleExecutor>)
+    }
+
+    pub(super) fn sources(&self) -> Sources {
+        let folders = self.folders();
+        let library = self.0.library.root().map(Path::to_owned);
+        // Collections installed with ansible, the community package, lie beside it.
+        let collections = folders.collections.into_iter().chain(library.clone()).collect();
+        Sources { module_utils: folders.module_utils, collections, library }
+    }
+
+    pub(super) fn library(&self) -> &PythonLibrary {
+        &self.0.library
+    }
+
+    /// All folders, in the order in which they are looked into.
+    fn folders(&self) -> Folders {
+        let [mut all, shared] = [&self.0.projects, &self.0.folders]
+            .map(|folders| folders.read().unwrap_or_else(PoisonError::into_inner).clone());
+        all.modules.extend(shared.modules);
+        all.module_utils.extend(shared.module_utils);
+        all.collections.extend(shared.collections);
+        all
+    }
+}
+
+/// Whether `name` can be part of a file's name and nothing but that.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+/// The file of the module `name` in `folder`: with no ending, with `.py`, or the first with another. `name` may have
+/// folders of its own.
+fn file_of(folder: &Path, name: &str) -> Option<PathBuf> {
+    if !name.split('/').all(is_word) {
+        return None;
+    }
+    let exact = folder.join(name);
+    let python = folder.join(format!("{name}.py"));
+    if let Some(file) = [exact.clone(), python].into_iter().find(|file| file.is_file()) {
+        return Some(file);
+    }
+    let stem = exact.file_name()?;
+    let mut others: Vec<PathBuf> = std::fs::read_dir(exact.parent()?)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_stem() == Some(stem) && path.is_file() && !is_other(path))
+        .collect();
+    others.sort();
+    others.into_iter().next()
+}
+
+fn is_other(path: &Path) -> bool {
+    path.extension().and_then(|ending| ending.to_str()).is_none_or(|ending| NOT_MODULES.contains(&ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(root: &Path, path: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+    }
+
+    fn found(module: Option<Arc<dyn ModuleExecutor>>) -> Option<String> {
+        module.map(|module| module.name().to_owned())
+    }
+
+    #[test]
+    fn a_module_is_found_by_its_name_in_the_first_folder_that_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a/one.sh", "b/one.py", "b/two.md", "b/two.rb"] {
+            put(dir.path(), file);
+        }
+        let files = ModuleFiles::new(PythonLibrary::at(None));
+        assert!(files.in_folders("one").is_none());
+        files.add_modules(&dir.path().join("a"));
+        files.add_modules(&dir.path().join("b"));
+        files.add_modules(&dir.path().join("not there"));
+        assert_eq!(found(files.in_folders("one")).as_deref(), Some("one"), "a folder added later is looked into");
+        assert!(files.in_folders("two").is_some() && files.in_folders("three").is_none());
+        assert!(files.in_folders("../a/one").is_none() && files.in_folders("").is_none());
+        assert_eq!(files.folders().modules, [dir.path().join("a"), dir.path().join("b")]);
+        put(dir.path(), "play/library/mine.sh");
+        files.add_project(&dir.path().join("play"));
+        assert_eq!(
+            files.folders().modules[0],
+            dir.path().join("play/library"),
+            "what is beside a playbook comes first"
+        );
+    }
+
+    #[test]
+    fn collections_and_the_library_have_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "cols/ansible_collections/acme/tools/plugins/modules/fix.py");
+        put(dir.path(), "cols/ansible_collections/acme/tools/plugins/modules/sub/deep.py");
+        put(dir.path(), "lib/ansible/modules/git.py");
+        let files = ModuleFiles::new(PythonLibrary::at(Some(&dir.path().join("lib"))));
+        files.add_collections(&dir.path().join("cols"));
+        assert_eq!(found(files.in_collections("acme.tools.fix")).as_deref(), Some("acme.tools.fix"));
+        assert!(files.in_collections("acme.tools.sub.deep").is_some());
+        assert!(files.in_collections("acme.tools.none").is_none() && files.in_collections("fix").is_none());
+        assert_eq!(found(files.in_library("git")).as_deref(), Some("ansible.builtin.git"));
+        assert!(files.in_library("../modules/git").is_none());
+    }
+}
