@@ -7,7 +7,7 @@ use rustle_protocol::HostName;
 
 use super::module::Registry;
 use crate::actions::Meta;
-use crate::plan::{Keyword, Plan, Play, Strategy as PlanStrategy, Task};
+use crate::plan::{BlockId, Keyword, Plan, Play, Strategy as PlanStrategy, Task};
 use crate::scheduler::{
     HandlerStep, HostIx, Limits, OnFailure, Percent, PlayProgram, Program, Step, StepKind, Strategy,
 };
@@ -83,6 +83,7 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
         kind: if meta_of(task) == Some(Meta::FlushHandlers) { StepKind::FlushHandlers } else { StepKind::Task },
         hosts: task.hosts.as_ref().map(|only| hosts.numbers(only).into_iter().collect()),
         joins_segment,
+        within: task.within,
         on_failure: on_failure(task),
     });
     let handlers =
@@ -93,6 +94,7 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
         strategy: strategy(play.strategy),
         rolling: play.strategy == PlanStrategy::Rolling,
         steps: steps.collect(),
+        blocks: plan.blocks.iter().enumerate().map(|(place, block)| (BlockId(place as u32), block.parent)).collect(),
         handlers,
         max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
         force_handlers: play.force_handlers,

@@ -444,6 +444,11 @@ impl TaskRun<'_> {
             notified: if changed { self.notified() } else { Vec::new() },
             effect: self.effect(tried.status),
         };
+        let rescued =
+            self.work.rescued && !ignored && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        if rescued {
+            self.explain_rescue(&tried, vars);
+        }
         let never_ran = tried.status == TaskStatus::Skipped;
         let tried = if self.is_secret() { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
@@ -455,7 +460,7 @@ impl TaskRun<'_> {
             host: self.host.clone(),
             status,
             ignored,
-            rescued: false,
+            rescued,
             values,
             diff,
             warnings,
@@ -467,6 +472,20 @@ impl TaskRun<'_> {
             no_log: self.is_secret(),
         };
         TaskDone { result, outcome }
+    }
+
+    /// Tells the `rescue` what it rescues, in Ansible's variables.
+    fn explain_rescue(&self, tried: &Tried, vars: &TaskVars) {
+        let args = self.task.args.iter().map(|(name, value)| (name.clone(), value.source()));
+        let task = Map::from_iter([
+            ("name".to_owned(), self.name(vars).into()),
+            ("action".to_owned(), self.task.module.as_str().into()),
+            ("args".to_owned(), Value::Map(args.collect())),
+        ]);
+        let store = &self.run.environment.vars;
+        // The host is one of the run's.
+        let _ = store.set_fact(self.host.as_str(), "ansible_failed_task", Value::Map(task));
+        let _ = store.set_fact(self.host.as_str(), "ansible_failed_result", Value::Map(tried.values.clone()));
     }
 
     /// The name for this host; as it was written if it cannot be rendered, which is no reason to fail.

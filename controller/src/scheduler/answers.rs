@@ -28,7 +28,7 @@ impl Scheduler {
         let Some((batch, rank)) = self.course.find(host) else { return };
         match outcome.verdict {
             Verdict::NotRun if !first => batch.send_again(rank),
-            _ if fails(&outcome) => self.lose(host, state_of(outcome.verdict)),
+            _ if fails(&outcome) => self.fail(host, outcome.verdict),
             _ => pass(batch, rank, &outcome, goes_on),
         }
         if goes_on {
@@ -37,6 +37,7 @@ impl Scheduler {
         if outcome.effect == Effect::ClearHostErrors && is_good(outcome.verdict) {
             self.forgive_hosts();
         }
+        self.note_fall(host);
         self.note_left();
     }
 
@@ -84,6 +85,7 @@ impl Scheduler {
         if matches!(self.roster.standing(host), Standing::Waiting | Standing::Running) {
             self.go(host, HostState::Cancelled);
         }
+        self.note_fall(host);
         self.note_left();
     }
 
@@ -92,6 +94,25 @@ impl Scheduler {
         let delay = self.limits.retry.delay(host, attempt);
         self.timers.set(host, self.now.after(delay));
         self.report(Notice::Retrying { host, task, attempt, attempts_max, delay });
+    }
+
+    /// The host failed at its stop. What was stopped is not rescued, for nothing says how it would have come out.
+    fn fail(&mut self, host: HostIx, verdict: Verdict) {
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        let came_out = matches!(verdict, Verdict::Failed | Verdict::TimedOut);
+        if !(came_out && batch.rescue(rank)) {
+            self.lose(host, state_of(verdict));
+        }
+    }
+
+    /// A host that came out of a block with a failure that nobody rescues is lost now.
+    fn note_fall(&mut self, host: HostIx) {
+        let Some((batch, rank)) = self.course.find(host) else { return };
+        let Some(fatal) = batch.take_fall(rank) else { return };
+        if fatal {
+            batch.end_early(Ending::Fatal);
+        }
+        self.lose(host, HostState::Failed);
     }
 
     /// The host failed at its stop, and it counts.

@@ -143,6 +143,22 @@ impl Batch {
         }
     }
 
+    /// The host failed at its stop, and a block around it takes that up. False if there is none.
+    pub(super) fn rescue(&mut self, rank: usize) -> bool {
+        let rescued = self.lanes[rank].fail(&self.play);
+        if rescued {
+            self.rest(rank);
+        }
+        rescued
+    }
+
+    /// Whether the host came to the end of a block with a failure that nobody rescues, and whether that is fatal to all.
+    /// Told once; such a host is to be lost.
+    pub(super) fn take_fall(&mut self, rank: usize) -> Option<bool> {
+        let lane = &mut self.lanes[rank];
+        (lane.take_fall() && lane.lost.is_none() && lane.doing != Doing::Out).then_some(lane.fatal)
+    }
+
     /// The lane is to do its stop as if never sent there.
     pub(super) fn send_again(&mut self, rank: usize) {
         self.lanes[rank].attempt = 0;
@@ -241,6 +257,10 @@ impl Batch {
             return here;
         }
         let step = &self.play.steps()[stop.step];
+        if step.within.is_some() {
+            // Who comes here depends on who fails.
+            return here;
+        }
         let concerned = step.kind == StepKind::Task && step.hosts.as_ref().is_none_or(|h| h.contains(lane.host));
         here || concerned && lane.stop < Some(stop)
     }
@@ -254,7 +274,10 @@ impl Batch {
     /// A lane at rest goes out if it has no stop, and on if nothing holds it.
     fn go_on(&mut self, rank: usize) {
         if self.lanes[rank].stop.is_none() {
-            self.set(rank, Doing::Out);
+            // One that fell is at rest until it is lost.
+            if !self.lanes[rank].has_fallen() {
+                self.set(rank, Doing::Out);
+            }
         } else if !self.play.is_linear() {
             self.heed_ending(rank);
             if self.lanes[rank].doing == Doing::Resting {

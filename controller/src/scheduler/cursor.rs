@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::blocks::Trouble;
 use super::handlers::Notified;
 use super::play::Play;
 use super::program::{HostIx, StepKind};
@@ -29,17 +30,40 @@ impl Stop {
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     step: usize,
-    /// In a flush: the pass, the first handler it has not come by, and those that ran since the flush began.
+    flush: Flush,
+    trouble: Trouble,
+    /// It came to the end of a block with a failure that nobody rescues.
+    fell: bool,
+}
+
+/// The way through a flush.
+#[derive(Debug, Default)]
+struct Flush {
     pass: u32,
+    /// The first handler it has not come by.
     next_handler: usize,
+    /// Handlers that ran since the flush began.
     ran: BTreeSet<usize>,
 }
 
 impl Cursor {
-    /// Moves on to the next place where `host` has something to do, which may be where it stands. `None` at the end.
+    /// Moves on to the next place where `host` has something to do, which may be where it stands. `None` at the end, and if
+    /// the host fell there.
     pub(super) fn settle(&mut self, play: &Play, host: HostIx, notified: &Notified) -> Option<Stop> {
-        while let Some(step) = play.steps().get(self.step) {
-            let concerns = step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
+        loop {
+            if let Some(failed) = self.trouble.leave(&play.blocks, self.step) {
+                match failed {
+                    Some(step) => self.move_to(step),
+                    None => {
+                        self.fell = true;
+                        return None;
+                    }
+                }
+                continue;
+            }
+            let Some(step) = play.steps().get(self.step) else { break };
+            let concerns = step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
+                && self.trouble.lets_in(&play.blocks, step.within);
             match step.kind {
                 StepKind::Task if concerns => return Some(Stop::at_task(self.step)),
                 StepKind::FlushHandlers if concerns => {
@@ -58,8 +82,8 @@ impl Cursor {
             return Some(stop);
         }
         // What a handler notified behind itself would be lost with the batch, so the last flush goes round again.
-        self.pass += 1;
-        self.next_handler = 0;
+        self.flush.pass += 1;
+        self.flush.next_handler = 0;
         let stop = self.handler_in_pass(notified);
         if stop.is_none() {
             self.move_to(play.steps().len() + 1);
@@ -72,26 +96,50 @@ impl Cursor {
         match stop.handler {
             None => self.move_to(stop.step + 1),
             Some(handler) => {
-                self.next_handler = handler + 1;
-                self.ran.insert(handler);
+                self.flush.next_handler = handler + 1;
+                self.flush.ran.insert(handler);
             }
         }
     }
 
-    /// Jumps to the flush at the end of the batch; stays if it is there or beyond.
+    /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is
+    /// none, and then it stays.
+    pub(super) fn fail(&mut self, play: &Play, stop: Stop) -> bool {
+        let within = if stop.handler.is_none() { play.steps()[stop.step].within } else { None };
+        match self.trouble.fail(&play.blocks, within) {
+            Some(step) => {
+                self.move_to(step);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn has_fallen(&self) -> bool {
+        self.fell
+    }
+
+    /// Whether the host failed at the end of a block, once.
+    pub(super) fn take_fall(&mut self) -> bool {
+        std::mem::take(&mut self.fell)
+    }
+
+    /// Jumps to the flush at the end of the batch; stays if it is there or beyond. Blocks on the way are left for good.
     pub(super) fn jump_to_last_flush(&mut self, play: &Play) {
+        (self.trouble, self.fell) = (Trouble::default(), false);
         if self.step < play.steps().len() {
             self.move_to(play.steps().len());
         }
     }
 
     fn move_to(&mut self, step: usize) {
-        *self = Cursor { step, ..Cursor::default() };
+        (self.step, self.flush) = (step, Flush::default());
     }
 
     /// The next handler of this pass that has not run in this flush.
     fn handler_in_pass(&self, notified: &Notified) -> Option<Stop> {
-        let handler = notified.pending_from(self.next_handler).find(|handler| !self.ran.contains(handler))?;
-        Some(Stop { step: self.step, pass: self.pass, handler: Some(handler) })
+        let handler =
+            notified.pending_from(self.flush.next_handler).find(|handler| !self.flush.ran.contains(handler))?;
+        Some(Stop { step: self.step, pass: self.flush.pass, handler: Some(handler) })
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Lane {
     pub(super) dropped: bool,
     /// Others ended the batch before this host was through.
     pub(super) cut_short: bool,
+    /// A failure that it carries through an `always` ends the play for everybody, if nobody rescues it.
+    pub(super) fatal: bool,
     /// Holds a slot until it is out.
     pub(super) has_slot: bool,
     cursor: Cursor,
@@ -66,6 +68,7 @@ impl Lane {
             counted: false,
             dropped: false,
             cut_short: false,
+            fatal: false,
             has_slot: false,
             cursor: Cursor::default(),
             notified: Notified::default(),
@@ -89,6 +92,28 @@ impl Lane {
         self.settle(play);
     }
 
+    /// Leaves the stop behind, where it failed, for the `rescue` or the `always` of a block around; false if there is none.
+    pub(super) fn fail(&mut self, play: &Play) -> bool {
+        let Some(stop) = self.stop else { return false };
+        let caught = self.cursor.fail(play, stop);
+        if caught {
+            self.fatal = !play.rescues(stop) && play.on_failure_at(stop).any_errors_fatal;
+            self.attempt = 0;
+            self.settle(play);
+        }
+        caught
+    }
+
+    /// It failed at the end of a block, and nobody took note yet.
+    pub(super) fn has_fallen(&self) -> bool {
+        self.cursor.has_fallen()
+    }
+
+    /// Whether it failed at the end of a block, once.
+    pub(super) fn take_fall(&mut self) -> bool {
+        self.cursor.take_fall()
+    }
+
     /// Goes to the handlers at the batch's end, if any are pending, past everything before them.
     pub(super) fn jump_to_last_flush(&mut self, play: &Play) {
         self.cursor.jump_to_last_flush(play);
@@ -103,7 +128,8 @@ impl Lane {
     /// The stop as the agent's executor knows it.
     pub(super) fn work_at(&self, stop: Stop, play: &Play) -> Work {
         let (task, kind) = play.task_at(stop);
-        Work { task, kind, round: stop.handler.map_or(0, |handler| self.notified.runs(handler)) }
+        let round = stop.handler.map_or(0, |handler| self.notified.runs(handler));
+        Work { task, kind, round, rescued: play.rescues(stop) }
     }
 
     fn settle(&mut self, play: &Play) {

@@ -125,6 +125,8 @@ pub struct Work {
     pub kind: TaskKind,
     /// How many times this host ran this handler before in this play. Always 0 for a task.
     pub round: u32,
+    /// Should it fail, the host goes on with the `rescue` of a block.
+    pub rescued: bool,
 }
 
 /// What the world is to be told; the caller puts names to the numbers.

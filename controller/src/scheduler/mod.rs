@@ -9,6 +9,7 @@
 
 mod answers;
 mod batch;
+mod blocks;
 mod budget;
 mod cancel;
 mod course;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::TaskKind;
 use crate::plan::TaskId;
 
+use super::blocks::Blocks;
 use super::cursor::Stop;
 use super::program::{HostIx, OnFailure, PlayProgram, Step, StepKind, Strategy};
 
@@ -16,6 +17,7 @@ pub const SEGMENT_STEPS_MAX: usize = 256;
 pub(super) struct Play {
     pub(super) program: PlayProgram,
     handlers: BTreeMap<TaskId, usize>,
+    pub(super) blocks: Blocks,
 }
 
 impl Play {
@@ -29,7 +31,8 @@ impl Play {
         for (place, handler) in program.handlers.iter().enumerate() {
             handlers.entry(handler.task).or_insert(place);
         }
-        Play { program, handlers }
+        let blocks = Blocks::of(&program);
+        Play { program, handlers, blocks }
     }
 
     pub(super) fn steps(&self) -> &[Step] {
@@ -56,6 +59,11 @@ impl Play {
         }
     }
 
+    /// Whether a host that fails at `stop` goes straight to a `rescue`.
+    pub(super) fn rescues(&self, stop: Stop) -> bool {
+        stop.handler.is_none() && self.blocks.rescues(self.program.steps[stop.step].within)
+    }
+
     pub(super) fn on_failure_at(&self, stop: Stop) -> OnFailure {
         match stop.handler {
             None => self.program.steps[stop.step].on_failure,
@@ -70,7 +78,10 @@ impl Play {
             return segment;
         }
         let joining = self.program.steps.iter().enumerate().skip(first.step + 1);
-        let joining = joining.take_while(|(_, step)| step.joins_segment && step.kind == StepKind::Task);
+        let joining = joining.take_while(|(_, step)| {
+            let same_block = step.within == self.program.steps[first.step].within;
+            step.joins_segment && step.kind == StepKind::Task && same_block
+        });
         let here = joining.filter(|(_, step)| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
         segment.extend(here.take(SEGMENT_STEPS_MAX - 1).map(|(place, _)| Stop::at_task(place)));
         segment

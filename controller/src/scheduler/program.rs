@@ -1,10 +1,11 @@
 //! What the scheduler is given: plays of steps for numbered hosts. Everything here is decided before the run: batches are
 //! cut, inheritance of keywords is resolved, tags and `--limit` are applied, names are numbers.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::plan::{PlayId, TaskId};
+use crate::plan::{BlockId, PlayId, TaskId, Within};
 
 /// A host's place in the run's list of host names, which the caller keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,8 @@ pub struct PlayProgram {
     /// batch is still brought to its end: a host half-way through is worse than one more host done.
     pub rolling: bool,
     pub steps: Vec<Step>,
+    /// The blocks with a `rescue` or an `always` that steps stand in, and where each of them stands itself.
+    pub blocks: BTreeMap<BlockId, Option<Within>>,
     /// In order of definition, which is the order they run in.
     pub handlers: Vec<HandlerStep>,
     /// The play, and the run, end when more than this share of the batch's hosts failed, whichever way.
@@ -67,6 +70,8 @@ pub struct Step {
     /// Nothing has to happen on the controller between the step before and this one, so both may travel together.
     /// Has no meaning under [`Strategy::Linear`].
     pub joins_segment: bool,
+    /// The innermost block it stands in. The sections of a block stand together and in their order.
+    pub within: Option<Within>,
     pub on_failure: OnFailure,
 }
 

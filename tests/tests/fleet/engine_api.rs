@@ -13,7 +13,7 @@ use rustle_exec::engine::{
     Environment, EventSink, ExecutionContext, ExecutionEngine, ExecutionError, ModuleExecutor, RunOptions, Stop,
 };
 use rustle_exec::event::{CancelReason, HostState, RunEvent, TaskStatus};
-use rustle_exec::plan::{Plan, Play, PlayId, Task, TaskId};
+use rustle_exec::plan::{Block, BlockId, Plan, Play, PlayId, Section, Task, TaskId, Within};
 use rustle_exec::template::Authored;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, ModuleResult};
@@ -104,6 +104,27 @@ fn one_task_on_one_host_gives_its_result() {
     let result =
         block_on(engine(&["a"], RunOptions::default()).execute_task(command("echo hello"), &host("a"))).unwrap();
     assert_eq!((result.status, result.values["stdout"].as_str()), (TaskStatus::Changed, Some("hello")));
+}
+
+#[test]
+fn a_rescue_knows_what_it_rescues_and_the_host_stays_well() {
+    let within = |section| Some(Within { block: BlockId(0), section });
+    let fails = Task { name: Some("breaks".to_owned()), within: within(Section::Tasks), ..command("exit 3") };
+    let mut fixes = Task { within: within(Section::Rescue), ..command("true") };
+    fixes.when = vec!["ansible_failed_task.name == 'breaks' and ansible_failed_result.rc == 3".to_owned()];
+    let always = Task { within: within(Section::Always), ..command("true") };
+    let mut plan = plan(&["a"], vec![fails, fixes, always]);
+    plan.blocks = vec![Block::default()];
+    let (sink, heard) = recorder();
+    let outcome = block_on(engine(&["a"], RunOptions::default()).execute_plan(plan, sink)).unwrap();
+    assert_eq!(outcome.finished.hosts, [(host("a"), HostState::Ok)]);
+    let heard = heard.lock().unwrap();
+    let results = heard.iter().filter_map(|event| match event {
+        RunEvent::HostFinished(result) => Some((result.status, result.rescued)),
+        _ => None,
+    });
+    let expected = [(TaskStatus::Failed, true), (TaskStatus::Changed, false), (TaskStatus::Changed, false)];
+    assert_eq!(results.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::event::{HostState, TaskKind};
-use crate::plan::{PlayId, TaskId};
+use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Outcome, Percent, PlayProgram,
     Program, RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Verdict,
@@ -31,6 +31,9 @@ pub(super) struct Play {
     pub(super) force_handlers: bool,
     pub(super) any_errors_fatal: bool,
     pub(super) ignore_unreachable: bool,
+    /// Blocks with a `rescue` or an `always`, and which tasks stand in which of their sections.
+    pub(super) blocks: Vec<Option<Within>>,
+    pub(super) within: BTreeMap<&'static str, Within>,
     /// Tasks that not every host has.
     pub(super) only: Vec<(&'static str, Vec<&'static str>)>,
 }
@@ -48,8 +51,27 @@ impl Play {
             force_handlers: false,
             any_errors_fatal: false,
             ignore_unreachable: false,
+            blocks: Vec::new(),
+            within: BTreeMap::new(),
             only: Vec::new(),
         }
+    }
+
+    /// These of its tasks are a block, in the play or in a section of a block named before.
+    pub(super) fn block(
+        mut self,
+        parent: Option<Within>,
+        tasks: &[&'static str],
+        rescue: &[&'static str],
+        always: &[&'static str],
+    ) -> Play {
+        let sections = [(Section::Tasks, tasks), (Section::Rescue, rescue), (Section::Always, always)];
+        let block = BlockId(self.blocks.len() as u32);
+        self.blocks.push(parent);
+        for (section, tasks) in sections {
+            self.within.extend(tasks.iter().map(|task| (*task, Within { block, section })));
+        }
+        self
     }
 
     pub(super) fn handlers<const N: usize>(mut self, names: [&'static str; N]) -> Play {
@@ -216,6 +238,7 @@ impl Fleet {
                 .find(|(task, _)| task == name)
                 .map(|(_, hosts)| hosts.iter().map(|host| self.host(host)).collect()),
             joins_segment: play.segments,
+            within: play.within.get(name).copied(),
             on_failure,
         });
         let steps = steps.collect();
@@ -226,6 +249,7 @@ impl Fleet {
             strategy: play.strategy,
             rolling: play.rolling,
             steps,
+            blocks: (0..).map(BlockId).zip(play.blocks).collect(),
             handlers: handlers.collect(),
             max_fail_percentage: play.max_fail_percentage.map(|percent| Percent::new(percent).unwrap()),
             force_handlers: play.force_handlers,

@@ -2,6 +2,7 @@
 //! every run comes to its end. A failing case prints its log of events; the case itself is made of numbers only, so
 //! proptest's report of it is enough to run it again.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 
 use super::world::World;
 use crate::event::CancelReason;
-use crate::plan::{PlayId, TaskId};
+use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Outcome, Percent, PlayProgram, Program,
     RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy as Pace, TransportFault, Verdict,
@@ -294,7 +295,8 @@ fn limits(hosts: u32) -> Limits {
 }
 
 fn step(task: TaskId) -> Step {
-    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, on_failure: OnFailure::default() }
+    let on_failure = OnFailure::default();
+    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure }
 }
 
 fn one_step_play(hosts: u32) -> PlayProgram {
@@ -304,6 +306,7 @@ fn one_step_play(hosts: u32) -> PlayProgram {
         strategy: Pace::Linear,
         rolling: false,
         steps: vec![step(TaskId(0))],
+        blocks: BTreeMap::new(),
         handlers: Vec::new(),
         max_fail_percentage: None,
         force_handlers: false,
@@ -350,17 +353,50 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
     let pace = prop_oneof![3 => Just(Pace::Linear), 2 => Just(Pace::Free), 1 => Just(Pace::HostPinned)];
     let handlers = vec(on_failure(), 0..5);
     let budget = option::weighted(0.3, 0..=100u32);
-    (names, 1..=hosts as usize, pace, vec(some_step(hosts), 0..8), handlers, budget, any::<bool>(), any::<bool>())
-        .prop_map(|(names, serial, strategy, steps, handlers, budget, rolling, force_handlers)| PlayProgram {
-            play: PlayId(0),
-            batches: names.chunks(serial).map(<[HostIx]>::to_vec).collect(),
-            strategy,
-            rolling: rolling && strategy == Pace::Linear,
-            steps,
-            handlers: handlers.into_iter().map(|on_failure| HandlerStep { task: TaskId(0), on_failure }).collect(),
-            max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
-            force_handlers,
-        })
+    let plays =
+        (names, 1..=hosts as usize, pace, vec(some_step(hosts), 0..8), handlers, budget, any::<bool>(), any::<bool>())
+            .prop_map(|(names, serial, strategy, steps, handlers, budget, rolling, force_handlers)| PlayProgram {
+                play: PlayId(0),
+                batches: names.chunks(serial).map(<[HostIx]>::to_vec).collect(),
+                strategy,
+                rolling: rolling && strategy == Pace::Linear,
+                steps,
+                blocks: BTreeMap::new(),
+                handlers: handlers.into_iter().map(|on_failure| HandlerStep { task: TaskId(0), on_failure }).collect(),
+                max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
+                force_handlers,
+            });
+    (plays, vec(any::<u8>(), 0..24)).prop_map(|(mut play, choices)| {
+        carve(&mut play.steps, None, &mut play.blocks, &mut choices.into_iter());
+        play
+    })
+}
+
+/// Makes blocks of some of the steps that stand in `parent`, and blocks within them, as long as there are choices.
+fn carve(
+    steps: &mut [Step],
+    parent: Option<Within>,
+    blocks: &mut BTreeMap<BlockId, Option<Within>>,
+    choices: &mut std::vec::IntoIter<u8>,
+) {
+    let mut choose = |most: usize| choices.next().map(|choice| usize::from(choice) % (most + 1));
+    let (Some(wanted), Some(start)) = (choose(2), choose(steps.len())) else { return };
+    if wanted == 0 || start == steps.len() {
+        return;
+    }
+    let block = BlockId(blocks.len() as u32);
+    blocks.insert(block, parent);
+    let mut rest = &mut steps[start..];
+    for section in [Section::Tasks, Section::Rescue, Section::Always] {
+        let Some(count) = choices.next().map(|choice| usize::from(choice) % (rest.len() + 1)) else { return };
+        let (inside, behind) = rest.split_at_mut(count);
+        rest = behind;
+        let within = Some(Within { block, section });
+        for step in &mut *inside {
+            (step.within, step.kind) = (within, StepKind::Task);
+        }
+        carve(inside, within, blocks, choices);
+    }
 }
 
 fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
@@ -371,6 +407,7 @@ fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
         kind,
         hosts: some.map(|hosts| hosts.into_iter().collect()),
         joins_segment,
+        within: None,
         on_failure,
     })
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::{HostState, PlayEnd, TaskKind};
-use crate::plan::TaskId;
+use crate::plan::{BlockId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
     Snapshot, StepKind, Strategy, TransportFault, Verdict, Work,
@@ -26,6 +26,10 @@ struct Seen {
     /// Handlers run since the last task.
     flushed: Vec<usize>,
     rounds: BTreeMap<TaskId, u32>,
+    /// Blocks whose `rescue` it runs or ran, and those whose `always` it runs with a failure, the innermost last.
+    rescuing: BTreeSet<BlockId>,
+    failing: Vec<BlockId>,
+    failing_for_all: bool,
     begun: bool,
     dropped: bool,
     left: bool,
@@ -116,11 +120,84 @@ impl World {
             let handlers: Vec<usize> = outcome.notified.iter().filter_map(|task| self.handler(*task)).collect();
             self.batch.get_mut(&host).unwrap().pending.extend(handlers);
         }
-        if !good && !ignored {
+        let came_out = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut);
+        let taken_up = !good && !ignored && came_out && self.takes_up(host, work);
+        assert!(!work.rescued || taken_up || good || ignored || !came_out, "a rescue was promised and there is none");
+        if !good && !ignored && !taken_up {
             self.fail(host, task);
         } else if good {
             self.hear_effect(host, outcome.effect);
         }
+        self.leave_blocks(host, task);
+    }
+
+    /// Whether a block around takes the host's failure up; what it does not come to then counts as done.
+    fn takes_up(&mut self, host: HostIx, work: Work) -> bool {
+        let Some(step) = self.step(work.task) else { return false };
+        let fatal = self.on_failure(work).any_errors_fatal;
+        let taken_up = self.takes_up_at(host, self.play().steps[step].within);
+        let seen = self.batch.get_mut(&host).unwrap();
+        seen.failing_for_all = fatal && !work.rescued;
+        taken_up
+    }
+
+    fn takes_up_at(&mut self, host: HostIx, within: Option<Within>) -> bool {
+        for Within { block, section } in self.around(within) {
+            let has = |section| !self.steps_in(block, section).is_empty();
+            let (has_rescue, has_always) = (has(Section::Rescue), has(Section::Always));
+            let tasks = self.steps_in(block, Section::Tasks);
+            let rescue = self.steps_in(block, Section::Rescue);
+            let seen = self.batch.get_mut(&host).unwrap();
+            seen.failing.retain(|failing| *failing != block);
+            if section == Section::Tasks && has_rescue {
+                seen.rescuing.insert(block);
+                seen.finished.extend(tasks);
+                return true;
+            }
+            if section != Section::Always && has_always {
+                seen.failing.push(block);
+                seen.finished.extend(tasks.into_iter().chain(rescue));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A host that is through with the `always` of a block that failed has failed there.
+    fn leave_blocks(&mut self, host: HostIx, task: TaskId) {
+        while let Some(block) = self.batch[&host].failing.last().copied() {
+            let always = self.steps_in(block, Section::Always);
+            let here: Vec<usize> = self.steps_of(host).filter(|step| always.contains(step)).collect();
+            let seen = &self.batch[&host];
+            if self.lost.contains_key(&host) || seen.left || !here.iter().all(|step| seen.finished.contains(step)) {
+                return;
+            }
+            self.batch.get_mut(&host).unwrap().failing.pop();
+            let parent = self.play().blocks[&block];
+            if !self.takes_up_at(host, parent) {
+                self.failed_in_batch.insert(host);
+                self.failed_in_run.insert(host);
+                if self.batch[&host].failing_for_all {
+                    self.fatal_at.get_or_insert(task);
+                }
+            }
+        }
+    }
+
+    fn around(&self, within: Option<Within>) -> Vec<Within> {
+        std::iter::successors(within, |inner| self.play().blocks[&inner.block]).collect()
+    }
+
+    fn steps_in(&self, block: BlockId, section: Section) -> BTreeSet<usize> {
+        let at = Within { block, section };
+        let steps = self.play().steps.iter().enumerate();
+        steps.filter(|(_, step)| self.around(step.within).contains(&at)).map(|(place, _)| place).collect()
+    }
+
+    /// Whether the host comes to what stands here: not to a `rescue` without a failure.
+    fn comes_to(&self, host: HostIx, step: &crate::scheduler::Step) -> bool {
+        let closed = |at: &Within| at.section == Section::Rescue && !self.batch[&host].rescuing.contains(&at.block);
+        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)) && !self.around(step.within).iter().any(closed)
     }
 
     fn hear_effect(&mut self, host: HostIx, effect: Effect) {
@@ -169,6 +246,7 @@ impl World {
         if !self.on_failure(work).ignore_unreachable {
             self.fail(host, task);
         }
+        self.leave_blocks(host, task);
     }
 
     fn through(&mut self, host: HostIx, work: Work) {
@@ -188,7 +266,7 @@ impl World {
 
     fn fail(&mut self, host: HostIx, task: TaskId) {
         let kind = if self.step(task).is_some() { TaskKind::Task } else { TaskKind::Handler };
-        if self.on_failure(Work { task, kind, round: 0 }).any_errors_fatal {
+        if self.on_failure(Work { task, kind, round: 0, rescued: false }).any_errors_fatal {
             self.fatal_at.get_or_insert(task);
         }
         self.failed_in_batch.insert(host);
@@ -361,7 +439,7 @@ impl World {
 
     /// How many flushes there are between the host's last task and its next one, and whether the last is the batch's.
     fn flushes_here(&self, host: HostIx, seen: &Seen) -> (usize, bool) {
-        let concerns = |step: &crate::scheduler::Step| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
+        let concerns = |step: &crate::scheduler::Step| self.comes_to(host, step);
         let from = seen.finished.last().map_or(0, |last| last + 1);
         let mut flushes = 0;
         let mut at_end = true;
@@ -474,7 +552,7 @@ impl World {
     fn steps_of(&self, host: HostIx) -> impl Iterator<Item = usize> + '_ {
         let steps = self.play().steps.iter().enumerate();
         let tasks = steps.filter(|(_, step)| step.kind == StepKind::Task);
-        let here = tasks.filter(move |(_, step)| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
+        let here = tasks.filter(move |(_, step)| self.comes_to(host, step));
         here.map(|(place, _)| place)
     }
 

@@ -1,0 +1,102 @@
+//! Which of a play's steps belong to which block, and where a host goes that fails in one: to `rescue`, to `always`, or on
+//! to the block around.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::plan::{BlockId, Section, Within};
+
+use super::program::{PlayProgram, Step};
+
+/// The blocks of a play.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    parents: BTreeMap<BlockId, Option<Within>>,
+    sections: BTreeMap<Within, Range<usize>>,
+}
+
+impl Blocks {
+    pub(super) fn of(play: &PlayProgram) -> Blocks {
+        let mut blocks = Blocks { parents: play.blocks.clone(), sections: BTreeMap::new() };
+        for (place, Step { within, .. }) in play.steps.iter().enumerate() {
+            let around: Vec<Within> = blocks.around(*within).collect();
+            for section in around {
+                blocks.sections.entry(section).or_insert(place..place).end = place + 1;
+            }
+        }
+        blocks
+    }
+
+    /// The sections around a place, the innermost first. Ends also if the blocks contain each other.
+    fn around(&self, within: Option<Within>) -> impl Iterator<Item = Within> + '_ {
+        let outer = |inner: &Within| self.parents.get(&inner.block).copied().flatten();
+        std::iter::successors(within, outer).take(self.parents.len() + 1)
+    }
+
+    fn section(&self, block: BlockId, section: Section) -> Option<&Range<usize>> {
+        self.sections.get(&Within { block, section })
+    }
+
+    /// The first step behind the block.
+    fn end(&self, block: BlockId) -> usize {
+        let sections = [Section::Tasks, Section::Rescue, Section::Always];
+        sections.iter().filter_map(|section| self.section(block, *section)).map(|steps| steps.end).max().unwrap_or(0)
+    }
+
+    /// Whether a host that fails here goes straight to a `rescue`.
+    pub(super) fn rescues(&self, within: Option<Within>) -> bool {
+        for Within { block, section } in self.around(within) {
+            if section == Section::Tasks && self.section(block, Section::Rescue).is_some() {
+                return true;
+            }
+            if section != Section::Always && self.section(block, Section::Always).is_some() {
+                return false;
+            }
+        }
+        false
+    }
+}
+
+/// The failures that a host carries through its play, block by block.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Blocks whose `rescue` the host runs or ran.
+    rescuing: BTreeSet<BlockId>,
+    /// Blocks whose `always` it runs with a failure that nobody rescued, the innermost last.
+    failing: Vec<BlockId>,
+}
+
+impl Trouble {
+    /// The host failed at a place. Gives the step it goes on at; `None` if no block around takes the failure up.
+    pub(super) fn fail(&mut self, blocks: &Blocks, within: Option<Within>) -> Option<usize> {
+        for Within { block, section } in blocks.around(within) {
+            self.failing.retain(|failing| *failing != block);
+            if section == Section::Tasks
+                && let Some(rescue) = blocks.section(block, Section::Rescue)
+            {
+                self.rescuing.insert(block);
+                return Some(rescue.start);
+            }
+            if section != Section::Always
+                && let Some(always) = blocks.section(block, Section::Always)
+            {
+                self.failing.push(block);
+                return Some(always.start);
+            }
+        }
+        None
+    }
+
+    /// The host comes to `step`. If a block that it leaves by that has failed, so does the host, at the block's place:
+    /// gives where it goes on, or `Some(None)` if nobody takes the failure up.
+    pub(super) fn leave(&mut self, blocks: &Blocks, step: usize) -> Option<Option<usize>> {
+        let block = self.failing.pop_if(|block| blocks.end(*block) <= step)?;
+        Some(self.fail(blocks, blocks.parents.get(&block).copied().flatten()))
+    }
+
+    /// Whether the host runs what stands here: not a `rescue` without a failure.
+    pub(super) fn lets_in(&self, blocks: &Blocks, within: Option<Within>) -> bool {
+        let closed = |at: &Within| at.section == Section::Rescue && !self.rescuing.contains(&at.block);
+        !blocks.around(within).any(|at| closed(&at))
+    }
+}
