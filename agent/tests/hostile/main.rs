@@ -325,3 +325,17 @@ async fn a_draining_agent_tells_it_refuses_new_calls_and_lets_running_ones_end()
     drop((writer, reader));
     soon(fleet.ended()).await;
 }
+
+#[tokio::test]
+async fn a_draining_agent_ends_the_stream_on_which_it_has_nothing_to_do() {
+    let mut fleet = Fleet::start(4);
+    let controller = fleet.controller().await;
+    let (mut writer, mut reader) = controller.stream().await;
+    for task in 1..=2 {
+        writer.send(&CallRequest::Call(Box::new(ping(task)))).await.unwrap();
+        assert!(matches!(soon(outcome(&mut reader)).await, CallOutcome::Finished(_)), "one stream, call after call");
+    }
+    fleet.drain();
+    assert_eq!(soon(reader.next::<CallEvent>()).await.unwrap(), None);
+    soon(fleet.ended()).await;
+}

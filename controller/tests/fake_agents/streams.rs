@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
+use rustle_exec::engine::links::AgentLinks;
 use rustle_exec::event::HostState;
 use rustle_protocol::ModuleResult;
-use rustle_protocol::message::{CallEvent, CallRequest};
+use rustle_protocol::message::{CallEvent, CallRequest, ControlRequest};
 
-use crate::support::{Answer, Outcome, Reader, events, finished, plan, run_plan, welcomed};
+use crate::support::{Answer, Outcome, Reader, SOON, events, finished, plan, run_plan, run_plan_and, welcomed};
 
 const TASKS: usize = 20;
 
@@ -48,6 +49,28 @@ async fn a_batch_play_is_one_round_trip_to_each_host() {
     let (outcome, opened) = streams("BinaryHybrid", all_at_once).await;
     assert!(outcome.hosts.values().all(|(state, _)| *state == HostState::Ok), "{:?}", outcome.hosts);
     assert_eq!((outcome.results.len(), opened), (2 * TASKS, 2));
+}
+
+#[tokio::test]
+async fn the_last_word_comes_after_the_end_of_the_stream_that_was_kept() {
+    // As an agent does: it closes once nothing is left to come.
+    let closes_at_the_end: Answer = Arc::new(|peer, mut writer, mut reader| {
+        async move {
+            let _ = writer.get_mut().write_all(&succeeded()).await;
+            assert!(!has_call(&mut reader).await);
+            peer.connection.close(0_u32.into(), b"");
+        }
+        .boxed()
+    });
+    let agents = [(welcomed(), closes_at_the_end.clone()), (welcomed(), closes_at_the_end)];
+    let last_words = async |links: &AgentLinks| {
+        for session in links.sessions().await {
+            // Nothing but the agent's close ends this before `SOON` is over, and the run with it.
+            session.tell_last(ControlRequest::ForgetBlobs, SOON).await;
+            assert!(session.connection().close_reason().is_some(), "the agent was not let go");
+        }
+    };
+    run_plan_and(plan("Linear", 1), agents, last_words).await;
 }
 
 #[tokio::test]

@@ -97,7 +97,16 @@ pub(crate) async fn run(greeting: Greeting, answer: Answer) -> Outcome {
 }
 
 /// Runs a plan on agents that do as told.
-pub(crate) async fn run_plan(plan: Plan, [good, bad]: [(Greeting, Answer); 2]) -> Outcome {
+pub(crate) async fn run_plan(plan: Plan, agents: [(Greeting, Answer); 2]) -> Outcome {
+    run_plan_and(plan, agents, async |_| {}).await
+}
+
+/// The same, with something to do before the connections are closed.
+pub(crate) async fn run_plan_and(
+    plan: Plan,
+    [good, bad]: [(Greeting, Answer); 2],
+    at_the_end: impl AsyncFnOnce(&AgentLinks),
+) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::create(&dir.path().join("pki"), "demo".parse().unwrap(), 30).unwrap();
     let names: [HostName; 2] = ["good".parse().unwrap(), "bad".parse().unwrap()];
@@ -134,6 +143,7 @@ pub(crate) async fn run_plan(plan: Plan, [good, bad]: [(Greeting, Answer); 2]) -
     let environment = Environment::new(vars(&names), links.clone(), blobs, Path::new("plan.json"));
     let engine = ExecutionEngine::new(environment, run_options());
     let outcome = tokio::time::timeout(SOON, engine.execute_plan(plan, sink)).await.expect("the run hangs").unwrap();
+    at_the_end(&links).await;
     links.close(0, "").await;
     agents.shutdown().await;
     let (results, output_bytes) = std::mem::take(&mut *told.lock().unwrap());
