@@ -11,6 +11,7 @@ mod engine_api;
 mod error;
 mod facts_cache;
 pub mod links;
+mod looping;
 mod module;
 mod result;
 mod run;

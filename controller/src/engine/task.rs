@@ -12,22 +12,19 @@ use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
 use super::module::ModuleExecutor;
-use super::result::{Tried, of_loop};
+use super::result::Tried;
 use super::run::Run;
 use super::run_as::become_of;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
-use crate::plan::{Delegation, Keyword, KeywordValue, Looping, Task, TaskId};
+use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
 use crate::vars::{PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
-
-/// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
-const LOOP_ITEMS_MAX: usize = 100_000;
 
 /// A task at work on a host.
 pub(super) struct TaskRun<'a> {
@@ -64,66 +61,8 @@ impl TaskRun<'_> {
         Ok(ended)
     }
 
-    /// The loop's items, rendered; `None` without a loop.
-    fn items(&self, vars: &TaskVars) -> Result<Option<Vec<Value>>, Box<Tried>> {
-        let Some(Looping { items: authored, .. }) = &self.task.looping else { return Ok(None) };
-        let fail = |msg: String| Box::new(Tried::failed(msg));
-        let scope = self.scope(vars).map_err(fail)?;
-        match self.run.templar().render(authored, &scope) {
-            Ok(Value::List(items)) if items.len() > LOOP_ITEMS_MAX => {
-                Err(fail(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len())))
-            }
-            Ok(Value::List(items)) => Ok(Some(items)),
-            Ok(other) => {
-                Err(fail(format!("Invalid data passed to 'loop', it requires a list, got this instead: {other}")))
-            }
-            Err(error) => Err(fail(explained(&error))),
-        }
-    }
-
-    async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
-        let mut done = self.run.take_progress(self.host, self.work);
-        for (number, value) in (0..).zip(items).skip(done.len()) {
-            if self.cancel.is_cancelled() {
-                break;
-            }
-            let locals = vars.with_locals([("item".to_owned(), Variable::data(value.clone()))].into());
-            let mut tried = match self.perform_item(number, &locals).await {
-                Ok(tried) => tried,
-                Err(error) => {
-                    self.run.keep_progress(self.host, self.work, done);
-                    return Err(error);
-                }
-            };
-            tried.values.insert("item".into(), value.clone());
-            tried.values.insert("ansible_loop_var".into(), "item".into());
-            self.learn(&tried);
-            let shown = Arc::new(self.shown_item(&value, tried.clone()));
-            self.run.sink.emit(RunEvent::ItemFinished {
-                task: self.task.id,
-                host: self.host.clone(),
-                item: Arc::clone(&shown),
-            });
-            done.push((tried, shown));
-        }
-        let (tried, shown): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-        Ok(self.conclude(of_loop(&tried), shown, vars))
-    }
-
-    fn shown_item(&self, value: &Value, tried: Tried) -> ItemResult {
-        let label = match value {
-            _ if self.is_secret() => "(censored due to no_log)".to_owned(),
-            Value::String(text) => text.clone(),
-            other => python_like(other),
-        };
-        let ignored = is_known(&self.task.failure.ignore_errors) && tried.status == TaskStatus::Failed;
-        let tried = if self.is_secret() { tried.censored() } else { tried };
-        let Tried { status, values, diff, warnings } = tried;
-        ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }
-    }
-
     /// One item, with as many tries as `until` gives it.
-    async fn perform_item(&self, item: u32, vars: &TaskVars) -> Result<Tried, LinkError> {
+    pub(super) async fn perform_item(&self, item: u32, vars: &TaskVars) -> Result<Tried, LinkError> {
         let scope = match self.scope(vars) {
             Ok(scope) => scope,
             Err(message) => return Ok(Tried::failed(message)),
@@ -171,7 +110,7 @@ impl TaskRun<'_> {
     }
 
     /// Whether its result must not be shown: also if that is not known before it is rendered.
-    fn is_secret(&self) -> bool {
+    pub(super) fn is_secret(&self) -> bool {
         self.task.no_log.known() != Some(&false)
     }
 
@@ -196,7 +135,7 @@ impl TaskRun<'_> {
     }
 
     /// The first `when` that does not hold.
-    fn unmet_condition(&self, scope: &Scope) -> Result<Option<&str>, Box<Tried>> {
+    pub(super) fn unmet_condition(&self, scope: &Scope) -> Result<Option<&str>, Box<Tried>> {
         for condition in &self.task.when {
             match self.run.templar().condition(condition, scope, Conditionals::Lenient) {
                 Ok(true) => {}
@@ -310,7 +249,12 @@ impl TaskRun<'_> {
     }
 
     /// What a keyword says on this host, or the sentence that says why it says nothing.
-    fn rendered<T: KeywordValue>(&self, keyword: &Keyword<T>, name: &str, scope: &Scope) -> Result<T, String> {
+    pub(super) fn rendered<T: KeywordValue>(
+        &self,
+        keyword: &Keyword<T>,
+        name: &str,
+        scope: &Scope,
+    ) -> Result<T, String> {
         keyword.render(self.run.templar(), scope).map_err(|why| format!("{name}: {why}"))
     }
 
@@ -375,7 +319,7 @@ impl TaskRun<'_> {
     }
 
     /// Whether all conditions hold, seen with the result under its registered name.
-    fn holds_of<'c>(
+    pub(super) fn holds_of<'c>(
         &self,
         conditions: &'c [String],
         tried: &Tried,
@@ -397,12 +341,12 @@ impl TaskRun<'_> {
         Ok(true)
     }
 
-    fn scope(&self, vars: &TaskVars) -> Result<Scope, String> {
+    pub(super) fn scope(&self, vars: &TaskVars) -> Result<Scope, String> {
         self.run.environment.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
     }
 
     /// Keeps facts and `set_fact` values, and warns of those that are not taken.
-    fn learn(&self, tried: &Tried) {
+    pub(super) fn learn(&self, tried: &Tried) {
         if tried.status.is_failure() {
             return;
         }
@@ -582,9 +526,4 @@ pub(super) fn explained(error: &TemplateError) -> String {
 
 fn message(values: &Map) -> &str {
     values.get("msg").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A loop item that is no text, as Ansible labels it.
-fn python_like(value: &Value) -> String {
-    crate::template::python_text(value)
 }

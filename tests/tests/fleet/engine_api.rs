@@ -13,7 +13,7 @@ use rustle_exec::engine::{
     Environment, EventSink, ExecutionContext, ExecutionEngine, ExecutionError, ModuleExecutor, RunOptions, Stop,
 };
 use rustle_exec::event::{CancelReason, HostState, RunEvent, TaskStatus};
-use rustle_exec::plan::{Block, BlockId, Plan, Play, PlayId, Section, Task, TaskId, Within};
+use rustle_exec::plan::{Block, BlockId, LoopControl, Looping, Plan, Play, PlayId, Section, Task, TaskId, Within};
 use rustle_exec::template::Authored;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, ModuleResult};
@@ -125,6 +125,39 @@ fn a_rescue_knows_what_it_rescues_and_the_host_stays_well() {
     });
     let expected = [(TaskStatus::Failed, true), (TaskStatus::Changed, false), (TaskStatus::Changed, false)];
     assert_eq!(results.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_loop_names_labels_and_ends_its_items_as_its_author_says() {
+    let list = |items: [&str; 3]| {
+        Authored::literal(items.into_iter().map(rustle_protocol::Value::from).collect::<rustle_protocol::Value>())
+    };
+    let template = |text: &str| Authored::from_value(text.into());
+    let mut task = command("");
+    task.args = [("_raw_params".to_owned(), template("echo {{ place }}-{{ word }}-{{ ansible_loop.length }}"))].into();
+    task.register = Some("said".to_owned());
+    let control = LoopControl {
+        loop_var: "word".to_owned(),
+        index_var: Some("place".to_owned()),
+        label: Some(template("<{{ word }}>")),
+        extended: true,
+        break_when: vec!["said.stdout == '1-b-3'".to_owned()],
+        ..LoopControl::default()
+    };
+    task.looping = Some(Looping { items: list(["a", "b", "c"]), lookup: None, control });
+    let result = block_on(engine(&["a"], RunOptions::default()).execute_task(task, &host("a"))).unwrap();
+    let labels: Vec<&str> = result.items.iter().map(|item| item.label.as_str()).collect();
+    assert_eq!(labels, ["<a>", "<b>"]);
+    assert_eq!(result.items[1].values["stdout"].as_str(), Some("1-b-3"));
+    assert_eq!(result.items[1].values["ansible_loop_var"].as_str(), Some("word"));
+    let mut task = command("");
+    task.args = [("_raw_params".to_owned(), template("echo {{ item.0 }}{{ item.1 }}"))].into();
+    let terms = [list(["a", "b", "c"]), list(["x", "y", "{{ z }}"])].into_iter().map(|terms| terms.source());
+    let items = Authored::literal(terms.collect::<rustle_protocol::Value>());
+    task.looping = Some(Looping { items, lookup: Some("together".to_owned()), control: LoopControl::default() });
+    let result = block_on(engine(&["a"], RunOptions::default()).execute_task(task, &host("a"))).unwrap();
+    let said: Vec<_> = result.items.iter().map(|item| item.values["stdout"].as_str().unwrap()).collect();
+    assert_eq!(said, ["ax", "by", "c{{ z }}"]);
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! A task's loop on one host: where its items come from, what each of them is called, and when it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
+use super::compile::is_known;
+use super::result::{Tried, of_loop};
+use super::task::{TaskDone, TaskRun, explained};
+use crate::dispatch::LinkError;
+use crate::event::{ItemResult, RunEvent, TaskStatus};
+use crate::plan::{LoopControl, Looping};
+use crate::template::{Authored, TemplateError};
+use crate::vars::{Scope, TaskVars, VarMap, Variable};
+
+/// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
+const LOOP_ITEMS_MAX: usize = 100_000;
+
+/// The names under which a lookup of `with_…` finds its name and its terms. No author can write them.
+const LOOKUP: &str = "__with_lookup";
+const TERMS: &str = "__with_terms";
+
+impl TaskRun<'_> {
+    /// The loop's items, rendered; `None` without a loop. A loop whose items cannot be had is no failure if a condition
+    /// that needs no item says that the task does not run.
+    pub(super) fn items(&self, vars: &TaskVars) -> Result<Option<Vec<Value>>, Box<Tried>> {
+        let Some(looping) = &self.task.looping else { return Ok(None) };
+        let scope = self.scope(vars).map_err(|message| Box::new(Tried::failed(message)))?;
+        self.items_of(looping, vars, &scope).map(Some).map_err(|message| match self.unmet_condition(&scope) {
+            Ok(Some(condition)) => Box::new(Tried::skipped(condition)),
+            Ok(None) | Err(_) => Box::new(Tried::failed(message)),
+        })
+    }
+
+    fn items_of(&self, looping: &Looping, vars: &TaskVars, scope: &Scope) -> Result<Vec<Value>, String> {
+        let rendered = self.run.templar().render(&looping.items, scope).map_err(|error| explained(&error))?;
+        let items = match &looping.lookup {
+            None => rendered,
+            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(|error| explained(&error))?,
+        };
+        match items {
+            Value::List(items) if items.len() > LOOP_ITEMS_MAX => {
+                Err(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len()))
+            }
+            Value::List(items) => Ok(items),
+            other => Err(format!("Invalid data passed to 'loop', it requires a list, got this instead: {other}")),
+        }
+    }
+
+    /// What the lookup of a `with_…` answers to these terms, which are data by now.
+    fn looked_up(&self, lookup: &str, terms: Value, vars: &TaskVars) -> Result<Value, TemplateError> {
+        let terms = match terms {
+            Value::List(terms) => terms,
+            one => vec![one],
+        };
+        let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
+        locals.insert(LOOKUP.to_owned(), Variable::data(lookup));
+        locals.insert(TERMS.to_owned(), Variable::data(Value::List(terms)));
+        let scope = self.scope(&vars.with_locals(locals)).map_err(|message| TemplateError::Failed { message })?;
+        self.run.templar().expression(&format!("query({LOOKUP}, *{TERMS})"), &scope)
+    }
+
+    pub(super) async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
+        let default = LoopControl::default();
+        let control = self.task.looping.as_ref().map_or(&default, |looping| &looping.control);
+        let pause = self.scope(vars).and_then(|scope| self.rendered(&control.pause, "pause", &scope));
+        let pause = match pause {
+            Ok(pause) => pause,
+            Err(message) => return Ok(self.conclude(Tried::failed(message), Vec::new(), vars)),
+        };
+        let mut done = self.run.take_progress(self.host, self.work);
+        for number in done.len()..items.len() {
+            if number > 0 && !pause.is_zero() {
+                self.wait(pause).await;
+            }
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            let locals = Arc::new(names_of(control, &items, number, vars));
+            let item_vars = TaskVars { locals: Some(Arc::clone(&locals)), ..vars.clone() };
+            let mut tried = match self.perform_item(number as u32, &item_vars).await {
+                Ok(tried) => tried,
+                Err(error) => {
+                    self.run.keep_progress(self.host, self.work, done);
+                    return Err(error);
+                }
+            };
+            note_names(&mut tried.values, control, &items[number], number, &locals);
+            self.learn(&tried);
+            let label = self.label(control, &items[number], &item_vars);
+            let shown = Arc::new(self.shown_item(label, tried.clone()));
+            self.run.sink.emit(RunEvent::ItemFinished {
+                task: self.task.id,
+                host: self.host.clone(),
+                item: Arc::clone(&shown),
+            });
+            let is_last = self.breaks(control, &mut tried, &item_vars);
+            done.push((tried, shown));
+            if is_last {
+                break;
+            }
+        }
+        let (tried, shown): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        Ok(self.conclude(of_loop(&tried), shown, vars))
+    }
+
+    /// Whether `break_when` ends the loop after this item. A condition that fails is the item's failure.
+    fn breaks(&self, control: &LoopControl, tried: &mut Tried, vars: &TaskVars) -> bool {
+        if control.break_when.is_empty() {
+            return false;
+        }
+        match self.holds_of(&control.break_when, tried, vars) {
+            Ok(holds) => holds,
+            Err((condition, error)) => {
+                let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
+                tried.values.insert("msg".into(), msg.into());
+                tried.set_failed(true);
+                true
+            }
+        }
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.cancel.cancelled() => {}
+        }
+    }
+
+    /// What is shown in the place of the item; the item itself if its label cannot be rendered.
+    fn label(&self, control: &LoopControl, item: &Value, vars: &TaskVars) -> String {
+        let shown = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => crate::template::python_text(other),
+        };
+        if self.is_secret() {
+            return "(censored due to no_log)".to_owned();
+        }
+        let label = control.label.as_ref().and_then(|label| self.label_of(label, vars));
+        shown(label.as_ref().unwrap_or(item))
+    }
+
+    fn label_of(&self, label: &Authored, vars: &TaskVars) -> Option<Value> {
+        self.run.templar().render(label, &self.scope(vars).ok()?).ok()
+    }
+
+    fn shown_item(&self, label: String, tried: Tried) -> ItemResult {
+        let ignored = is_known(&self.task.failure.ignore_errors) && tried.status == TaskStatus::Failed;
+        let tried = if self.is_secret() { tried.censored() } else { tried };
+        let Tried { status, values, diff, warnings } = tried;
+        ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }
+    }
+}
+
+/// The variables that the loop gives the item at place `number`.
+fn names_of(control: &LoopControl, items: &[Value], number: usize, vars: &TaskVars) -> VarMap {
+    let mut names = vars.locals.as_deref().cloned().unwrap_or_default();
+    names.insert(control.loop_var.clone(), Variable::data(items[number].clone()));
+    names.insert("ansible_loop_var".to_owned(), Variable::data(control.loop_var.as_str()));
+    if let Some(index) = &control.index_var {
+        names.insert(index.clone(), Variable::data(number as i64));
+        names.insert("ansible_index_var".to_owned(), Variable::data(index.as_str()));
+    }
+    if control.extended {
+        let all = control.extended_allitems;
+        names.insert("ansible_loop".to_owned(), Variable::data(Value::Map(extended(items, number, all))));
+    }
+    names
+}
+
+/// `ansible_loop`
+fn extended(items: &[Value], number: usize, with_all: bool) -> Map {
+    let length = items.len();
+    let count = |number: usize| Value::Int(number as i64);
+    let mut told = Map::new();
+    if with_all {
+        told.insert("allitems".to_owned(), items.iter().cloned().collect());
+    }
+    for (name, value) in [
+        ("index", count(number + 1)),
+        ("index0", count(number)),
+        ("first", (number == 0).into()),
+        ("last", (number + 1 == length).into()),
+        ("length", count(length)),
+        ("revindex", count(length - number)),
+        ("revindex0", count(length - number - 1)),
+    ] {
+        told.insert(name.to_owned(), value);
+    }
+    let next = items.get(number + 1).map(|item| ("nextitem", item));
+    let previous = number.checked_sub(1).map(|before| ("previtem", &items[before]));
+    told.extend(next.into_iter().chain(previous).map(|(name, item)| (name.to_owned(), item.clone())));
+    told
+}
+
+/// What an item's result says of its place in the loop.
+fn note_names(values: &mut Map, control: &LoopControl, item: &Value, number: usize, locals: &VarMap) {
+    values.insert(control.loop_var.clone(), item.clone());
+    values.insert("ansible_loop_var".to_owned(), control.loop_var.as_str().into());
+    if let Some(index) = &control.index_var {
+        values.insert(index.clone(), Value::Int(number as i64));
+        values.insert("ansible_index_var".to_owned(), index.as_str().into());
+    }
+    if let Some(extended) = locals.get("ansible_loop") {
+        values.insert("ansible_loop".to_owned(), extended.source());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extended_loop_tells_where_the_item_stands() {
+        let items: Vec<Value> = ["a", "b", "c"].into_iter().map(Value::from).collect();
+        let told = |number| serde_json::to_string(&Value::Map(extended(&items, number, false))).unwrap();
+        assert_eq!(
+            told(0),
+            r#"{"index":1,"index0":0,"first":true,"last":false,"length":3,"revindex":3,"revindex0":2,"nextitem":"b"}"#
+        );
+        assert_eq!(
+            told(2),
+            r#"{"index":3,"index0":2,"first":false,"last":true,"length":3,"revindex":1,"revindex0":0,"previtem":"b"}"#
+        );
+    }
+}
