@@ -25,7 +25,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
                 CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet"))
             );
         }
-        None => (inventory::load(&settings.inventory)?, false),
+        None => (inventory::load(&settings.inventory, &settings.vault, None)?, false),
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
     if registry.find(&args.module).is_none() {
@@ -37,7 +37,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let plan = plan(&args.module, task_args, hosts);
     super::plan::check_modules(&plan, &registry)?;
     let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
-    Session { settings, inventory, plan, templar: Templar::new(), registry, base, lab: is_lab }.run()
+    Session { settings, inventory, plan, templar: Templar::new(), registry, base, lab: is_lab, fragments: None }.run()
 }
 
 /// lab1 to labN, in `all`.

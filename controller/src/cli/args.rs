@@ -39,6 +39,11 @@ pub enum Command {
         #[command(subcommand)]
         command: LabCommand,
     },
+    /// Encrypt and decrypt text of ansible-vault
+    Vault {
+        #[command(subcommand)]
+        command: super::vault_args::VaultCommand,
+    },
     /// Print the JSON schema of a file format
     Schema { what: Schema },
     /// What a lab's agents are: this program, started again
@@ -54,9 +59,9 @@ pub enum Command {
 /// `rustle-exec [OPTIONS] PLAN`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The plan: rustle-plan's or rustle-parse's JSON, or `-` for standard input
+    /// Playbooks, or a plan: rustle-plan's or rustle-parse's JSON, or `-` for standard input
     #[arg(value_name = "PLAN", required = true)]
-    pub plan: Option<PathBuf>,
+    pub plan: Vec<PathBuf>,
 
     /// rustle-parse's JSON for this plan: brings back inventory, variables, loops and more that the plan lost
     #[arg(long, value_name = "FILE")]
@@ -82,6 +87,30 @@ pub struct PlanArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Read and check a playbook, run nothing
+    #[arg(long)]
+    pub syntax_check: bool,
+
+    /// Show the tasks that would run
+    #[arg(long)]
+    pub list_tasks: bool,
+
+    /// Show the tags that there are
+    #[arg(long)]
+    pub list_tags: bool,
+
+    /// Show the hosts of each play
+    #[arg(long)]
+    pub list_hosts: bool,
+
+    /// Run handlers even on hosts on which a task failed
+    #[arg(long)]
+    pub force_handlers: bool,
+
+    /// Forget the facts that were kept
+    #[arg(long)]
+    pub flush_cache: bool,
+
     /// Hosts at once in a batch: a number, a percentage, or a comma-separated list of both
     #[arg(long, value_name = "SIZES")]
     pub serial: Option<String>,
@@ -100,6 +129,24 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+impl PlanArgs {
+    /// Whether nothing is to be run.
+    pub(super) fn is_listing(&self) -> bool {
+        self.dry_run || self.listing_option().is_some()
+    }
+
+    /// The first option that asks for a list instead of a run.
+    pub(super) fn listing_option(&self) -> Option<&'static str> {
+        let options = [
+            ("--syntax-check", self.syntax_check),
+            ("--list-tasks", self.list_tasks),
+            ("--list-tags", self.list_tags),
+            ("--list-hosts", self.list_hosts),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
 }
 
 /// What a plan's run and an ad-hoc run have in common.
@@ -201,6 +248,9 @@ pub struct CommonArgs {
     #[arg(short, long, value_name = "VARS")]
     pub extra_vars: Vec<String>,
 
+    #[command(flatten)]
+    pub vault: super::vault_args::VaultOptions,
+
     /// Folder with this controller's cert.pem, key.pem and ca.pem
     #[arg(long, value_name = "DIR")]
     pub identity: Option<PathBuf>,
@@ -252,6 +302,13 @@ pub struct InventoryArgs {
     /// Inventory (repeatable)
     #[arg(short, long, value_name = "INVENTORY", required = true)]
     pub inventory: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub vault: super::vault_args::VaultOptions,
+
+    /// The folder whose group_vars and host_vars count as a playbook's
+    #[arg(long, value_name = "DIR")]
+    pub playbook_dir: Option<PathBuf>,
 
     /// With --graph: show variables too
     #[arg(long)]

@@ -2,55 +2,43 @@
 
 use std::path::Path;
 
-use rustle_protocol::Value;
-use rustle_protocol::value::Map;
-
 use super::CliError;
-use crate::input::yaml;
-use crate::vars::{VarMap, authored_map};
+use crate::input::playbook;
+use crate::vars::{VarMap, Variable};
+use crate::vault::Vault;
 
 /// All of them as one layer; a later one wins.
-pub(super) fn read(given: &[String]) -> Result<VarMap, CliError> {
+pub(super) fn read(given: &[String], vault: &Vault) -> Result<VarMap, CliError> {
     let mut vars = VarMap::new();
     for text in given {
-        vars.extend(authored_map(one(text)?));
+        vars.extend(one(text, vault)?);
     }
     Ok(vars)
 }
 
-fn one(text: &str) -> Result<Map, CliError> {
+fn one(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
     if let Some(path) = text.strip_prefix('@') {
-        let content = std::fs::read_to_string(Path::new(path))
-            .map_err(|error| CliError::input(format!("--extra-vars: cannot read {path}: {error}")))?;
-        return structured(&content, path);
+        return playbook::vars_of_file(Path::new(path), vault).map_err(super::playbook::error);
     }
     match text.trim_start().chars().next() {
-        Some('{' | '[') => structured(text, "--extra-vars"),
+        Some('{' | '[') => structured(text, vault),
         _ if text.contains('=') => key_values(text),
-        _ => structured(text, "--extra-vars"),
+        _ => structured(text, vault),
     }
 }
 
 /// JSON is YAML.
-fn structured(text: &str, source: &str) -> Result<Map, CliError> {
-    let wrong = |error: yaml::YamlError| CliError::input(format!("{source}:{error}")).hint(error.hint);
-    let root = yaml::compose(text).map_err(wrong)?.root;
-    match root.map(|node| node.to_value()).transpose().map_err(wrong)? {
-        Some(Value::Map(map)) => Ok(map),
-        Some(Value::Null) | None => Ok(Map::new()),
-        Some(other) => {
-            Err(CliError::input(format!("{source}: variables are names with values, not a {}", other.kind())))
-        }
-    }
+fn structured(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
+    playbook::vars_of_text("--extra-vars", text, vault).map_err(super::playbook::error)
 }
 
-fn key_values(text: &str) -> Result<Map, CliError> {
+fn key_values(text: &str) -> Result<VarMap, CliError> {
     let words = rustle_agent::process::words::split(text)
         .map_err(|error| CliError::input(format!("--extra-vars `{text}`: {error}")))?;
     words
         .iter()
         .map(|word| match word.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), Value::from(value))),
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), Variable::authored(value.into()))),
             _ => Err(CliError::input(format!("--extra-vars: `{word}` is not key=value"))),
         })
         .collect()
@@ -58,10 +46,16 @@ fn key_values(text: &str) -> Result<Map, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use rustle_protocol::Value;
+
     use super::*;
 
     fn read(text: &str) -> Vec<(String, Value)> {
-        super::read(&[text.to_owned()]).unwrap().into_iter().map(|(name, value)| (name, value.source())).collect()
+        super::read(&[text.to_owned()], &Vault::default())
+            .unwrap()
+            .into_iter()
+            .map(|(name, value)| (name, value.source()))
+            .collect()
     }
 
     #[test]
@@ -77,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_an_error() {
-        assert!(super::read(&["just words".to_owned()]).is_err());
-        assert!(super::read(&["@/nonexistent/file".to_owned()]).is_err());
+        assert!(super::read(&["just words".to_owned()], &Vault::default()).is_err());
+        assert!(super::read(&["@/nonexistent/file".to_owned()], &Vault::default()).is_err());
     }
 }

@@ -1,12 +1,15 @@
 //! `rustle-exec inventory --list | --graph | --host H`
 
+use std::path::{Path, PathBuf};
+
 use super::args::InventoryArgs;
 use super::{CliError, chain, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits, show};
+use crate::vault::Vault;
 
 pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
-    let inventory = load(&args.inventory)?;
+    let inventory = load(&args.inventory, &args.vault.vault()?, args.playbook_dir.as_deref())?;
     if let Some(pattern) = &args.limit {
         patterns::limit(&inventory, pattern).map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
     }
@@ -22,6 +25,6 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
 }
 
 /// Reads the sources.
-pub(super) fn load(sources: &[std::path::PathBuf]) -> Result<Inventory, CliError> {
-    Inventory::load(sources, Limits::default()).map_err(|error| CliError::input(chain(&error)))
+pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
+    Inventory::load_with(sources, Limits::default(), vault, playbook).map_err(|error| CliError::input(chain(&error)))
 }

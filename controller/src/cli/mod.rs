@@ -1,6 +1,8 @@
 //! The command line: reads what is wanted, puts the parts together, answers with an exit code.
 
+mod absent;
 mod adhoc;
+mod ansible_settings;
 pub mod args;
 mod config_file;
 mod dry_run;
@@ -9,11 +11,15 @@ mod example_tests;
 mod extra_vars;
 mod inventory;
 mod lab;
+mod listing;
 mod modules;
 mod operator;
 mod plan;
+mod playbook;
 mod session;
 mod settings;
+mod vault;
+mod vault_args;
 
 use std::io::Write;
 
@@ -77,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Inventory(args)) => inventory::run(&args),
         Some(Command::Pki(command)) => pki(command),
         Some(Command::Lab { command }) => lab::run(command),
+        Some(Command::Vault { command }) => vault::run(command),
         Some(Command::Schema { what }) => schema(what),
         Some(Command::LabAgent { agent, overlay }) => lab::agent(&agent, &overlay),
     }

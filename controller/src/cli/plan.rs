@@ -8,7 +8,7 @@ use super::args::{ConnectionPlugin, GatherFacts, PlanArgs};
 use super::config_file::ConfigFile;
 use super::session::{Session, registry};
 use super::settings::Settings;
-use super::{CliError, chain, dry_run, init_logging, inventory};
+use super::{CliError, chain, dry_run, init_logging, inventory, playbook};
 use crate::engine::Registry;
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
@@ -25,7 +25,14 @@ pub(super) fn run(args: PlanArgs) -> Result<ExitCode, CliError> {
     let settings =
         Settings::resolve(&args.common, Some(&args), file).map_err(|error| CliError::input(error.to_string()))?;
     init_logging(settings.log_level.as_deref())?;
-    let session = prepare(&args, settings)?;
+    let is_playbook = args.plan.iter().any(|path| playbook::is_playbook(path));
+    if is_playbook && args.is_listing() && !args.dry_run {
+        return super::print(&playbook::list(&args, &settings)?);
+    }
+    let session = match is_playbook {
+        true => playbook::prepare(&args, settings)?,
+        false => prepare(&args, settings)?,
+    };
     if args.dry_run {
         return super::print(&dry_run::describe(&session.plan));
     }
@@ -34,9 +41,14 @@ pub(super) fn run(args: PlanArgs) -> Result<ExitCode, CliError> {
 
 /// Everything that can be known to be wrong is known when this returns; nobody has been contacted.
 fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError> {
-    let path = args.plan.as_deref().ok_or_else(|| CliError::input("no plan"))?;
+    if let Some(option) = args.listing_option() {
+        return Err(CliError::input(format!("{option} is for playbooks; --dry-run shows what a plan holds")));
+    }
+    let [path] = &args.plan[..] else {
+        return Err(CliError::input("several plans: only playbooks can be given together"));
+    };
     let registry = registry(&settings)?;
-    let given = given_inventory(args, &settings)?;
+    let given = given_inventory(args, &settings, None)?;
     let loaded = load(path, args, given.as_ref(), &registry)?;
     let Loaded { mut plan, inventory: from_plan } = loaded;
     let lab = args.common.lab.is_some();
@@ -50,19 +62,24 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         settings.run.limits.forks = forks;
     }
     let base = match path.parent() {
-        _ if path == Path::new("-") => PathBuf::from("."),
+        _ if path.as_path() == Path::new("-") => PathBuf::from("."),
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab })
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None })
 }
 
-fn given_inventory(args: &PlanArgs, settings: &Settings) -> Result<Option<Inventory>, CliError> {
+/// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.
+pub(super) fn given_inventory(
+    args: &PlanArgs,
+    settings: &Settings,
+    playbook: Option<&Path>,
+) -> Result<Option<Inventory>, CliError> {
     match args.common.lab {
         Some(count @ 1..) => lab_inventory(count).map(Some),
         _ if settings.inventory.is_empty() => Ok(None),
-        _ => inventory::load(&settings.inventory).map(Some),
+        _ => inventory::load(&settings.inventory, &settings.vault, playbook).map(Some),
     }
 }
 
@@ -101,7 +118,7 @@ fn inventory_of(
 }
 
 /// What flags change in the plan.
-fn adjust(
+pub(super) fn adjust(
     plan: &mut Plan,
     args: &PlanArgs,
     settings: &Settings,
@@ -117,7 +134,7 @@ fn adjust(
         return Err(nobody(plan, settings.limit.as_deref()));
     }
     input::check_hosts(plan, inventory, "the inventory").map_err(input_error)?;
-    TagFilter::new(&args.tags, &args.skip_tags).apply(plan);
+    TagFilter::new(&settings.run_tags, &settings.skip_tags).apply(plan);
     if let Some(name) = &args.start_at_task {
         start_at(plan, name).map_err(|error| {
             let nearest = error.nearest.as_ref().map(|name| format!("did you mean `{name}`?"));

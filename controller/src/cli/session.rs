@@ -22,12 +22,12 @@ use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, L
 use crate::engine::{Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, memory_peak};
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished};
 use crate::exit_code::{self, ExitCode};
-use crate::input::inventory::Inventory;
+use crate::input::inventory::{GroupId, Inventory};
 use crate::lab::{Lab, LabOptions};
-use crate::plan::Plan;
+use crate::plan::{Fragments, Plan};
 use crate::report::Reporters;
 use crate::template::Templar;
-use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarStore, authored_map};
+use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarMap, VarStore, Variable, authored_map};
 
 /// How long agents may take to hear the last thing that is said to them.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) base: PathBuf,
     /// Run on agents of our own, thrown away afterwards.
     pub(super) lab: bool,
+    /// Reads what tasks of a playbook include.
+    pub(super) fragments: Option<Arc<dyn Fragments>>,
 }
 
 impl Session {
@@ -67,7 +69,7 @@ impl Session {
         let links: Arc<dyn Links> = ways.clone();
         let vars = self.vars()?;
         let files = FileSearch::new(&self.base);
-        let environment = Environment { vars, registry: self.registry, links, blobs, files };
+        let environment = Environment { vars, registry: self.registry, links, blobs, files, fragments: self.fragments };
         let engine = ExecutionEngine::new(environment, self.settings.run.clone());
         for message in self.plan.warnings.iter().chain(self.inventory.warnings()) {
             sink.emit(RunEvent::Warning { message: message.clone(), host: None });
@@ -153,14 +155,17 @@ impl Session {
             skip_tags: Vec::new(),
             inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
         };
-        let extra = extra_vars::read(&self.settings.extra_vars)?;
+        let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;
         Ok(VarStore::new(inventory_vars(&self.inventory), extra, info, self.templar.clone()))
     }
 }
 
+/// Always there, whether or not the inventory has it.
+const LOCALHOST: &str = "localhost";
+
 /// The inventory as the variable store takes it; layers are shared by all hosts of a group.
 pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
-    let mut shared: HashMap<*const rustle_protocol::Map, Arc<crate::vars::VarMap>> = HashMap::new();
+    let mut shared: HashMap<*const rustle_protocol::Map, Arc<VarMap>> = HashMap::new();
     let mut layer = |map: &Arc<rustle_protocol::Map>| {
         let authored = shared.entry(Arc::as_ptr(map)).or_insert_with(|| Arc::new(authored_map((**map).clone())));
         Arc::clone(authored)
@@ -176,7 +181,14 @@ pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
             source: inventory.host(id).source.clone(),
         }
     });
-    let hosts = hosts.collect();
+    let mut hosts: Vec<HostEntry> = hosts.collect();
+    if !inventory.contains(LOCALHOST) {
+        let of_all = inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty()).map(&mut layer);
+        let mut layers: Vec<Layer> = of_all.map(|vars| Layer::new(Precedence::InventoryGroup, vars)).collect();
+        let connection = [("ansible_connection".to_owned(), Variable::authored("local".into()))];
+        layers.push(Layer::new(Precedence::InventoryHost, connection.into_iter().collect::<VarMap>()));
+        hosts.push(HostEntry { name: LOCALHOST.to_owned(), groups: Vec::new(), layers, source: None });
+    }
     let members = |group| inventory.members(group).into_iter().map(|host| inventory.name(host).to_string()).collect();
     let groups = inventory.groups().map(|(id, group)| (group.name.to_string(), members(id))).collect();
     InventoryVars { hosts, groups }

@@ -7,14 +7,17 @@ use std::time::Duration;
 use rustle_protocol::message::OnDisconnect;
 use rustle_protocol::transport::TransportOptions;
 
+use super::ansible_settings::AnsibleSettings;
 use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
 use super::config_file::{ConfigFile, user_folder};
 use crate::engine::RunOptions;
 use crate::engine::links::CONNECTS_MAX;
+use crate::input::playbook::SearchPaths;
 use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
 use crate::template::Authored;
+use crate::vault::Vault;
 
 /// The longest time that may be given on the command line: a year.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
@@ -35,6 +38,15 @@ pub struct Settings {
     pub report: ReportOptions,
     pub module_path: Vec<PathBuf>,
     pub extra_vars: Vec<String>,
+    /// Passwords for text of ansible-vault.
+    pub vault: Vault,
+    /// Where roles and collections are.
+    pub search_paths: SearchPaths,
+    /// Ansible's `gathering`: implicit, explicit, smart.
+    pub gathering: Option<String>,
+    pub force_handlers: bool,
+    pub run_tags: Vec<String>,
+    pub skip_tags: Vec<String>,
     pub require_all_success: bool,
     pub cleanup_on_failure: bool,
     pub batch: bool,
@@ -49,6 +61,8 @@ pub struct Settings {
 pub enum SettingsError {
     #[error("{name} must be {wanted}, not {given}")]
     Value { name: &'static str, wanted: &'static str, given: String },
+    #[error("{0}")]
+    Vault(crate::vault::SecretError),
     #[error("--serial: {0}")]
     Serial(#[from] crate::plan::SerialError),
 }
@@ -58,6 +72,7 @@ impl Settings {
     /// The first setting that makes no sense.
     pub fn resolve(common: &CommonArgs, plan: Option<&PlanArgs>, file: ConfigFile) -> Result<Settings, SettingsError> {
         let executor = file.executor;
+        let ansible = AnsibleSettings::read();
         let flag = |given: bool, in_file: bool| given || in_file;
         let serial = plan.and_then(|plan| plan.serial.clone()).or(executor.serial.clone());
         let verbosity = if common.verbose > 0 { common.verbose } else { file.reporting.verbosity.unwrap_or(0) };
@@ -67,22 +82,33 @@ impl Settings {
         let report = ReportOptions { progress, verbosity, report_file, log_file, ..ReportOptions::default() };
         let timeout = seconds(
             "--timeout",
-            common.timeout.or(executor.timeout).unwrap_or(RunOptions::default().timeout.as_secs()),
+            common
+                .timeout
+                .or(executor.timeout)
+                .or_else(|| ansible.task_timeout())
+                .unwrap_or(RunOptions::default().timeout.as_secs()),
         )?;
-        let facts_cache = plan.and_then(|plan| plan.facts_cache.clone()).or(executor.facts_cache.clone());
+        let facts_cache = plan
+            .and_then(|plan| plan.facts_cache.clone())
+            .or(executor.facts_cache.clone())
+            .or_else(|| ansible.facts_cache());
         let run = RunOptions {
             check: common.check,
-            diff: common.diff,
+            diff: common.diff || ansible.diff(),
             verbosity,
             timeout,
             live_output: progress == crate::report::ProgressMode::Json || report.log_file.is_some() || verbosity >= 2,
-            run_as: run_as(common),
-            limits: limits(common, &executor)?,
+            run_as: run_as(common, &ansible),
+            limits: limits(common, &executor, &ansible)?,
             facts_cache,
             step: plan.is_some_and(|plan| plan.step),
         };
         Ok(Settings {
-            inventory: if common.inventory.is_empty() { executor.inventory } else { common.inventory.clone() },
+            inventory: match (&common.inventory[..], &executor.inventory[..]) {
+                ([], []) => ansible.inventory().unwrap_or_default(),
+                ([], in_file) => in_file.to_owned(),
+                (given, _) => given.to_owned(),
+            },
             limit: common.limit.clone(),
             identity: common.identity.clone().or(executor.identity),
             connection: common.connection_plugin.or(executor.connection_plugin).unwrap_or_default(),
@@ -93,8 +119,24 @@ impl Settings {
             run,
             forks_given: common.forks.or(executor.forks).is_some(),
             report,
-            module_path: if common.module_path.is_empty() { file.modules.path } else { common.module_path.clone() },
+            module_path: match (&common.module_path[..], &file.modules.path[..]) {
+                ([], []) => ansible.library().unwrap_or_default().into_iter().filter(|path| path.is_dir()).collect(),
+                ([], in_file) => in_file.to_owned(),
+                (given, _) => given.to_owned(),
+            },
             extra_vars: common.extra_vars.clone(),
+            vault: common.vault.vault_with(ansible.vault()).map_err(SettingsError::Vault)?,
+            search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
+            gathering: ansible.gathering().map(str::to_owned),
+            force_handlers: plan.is_some_and(|plan| plan.force_handlers) || ansible.force_handlers(),
+            run_tags: plan
+                .map(|plan| plan.tags.clone())
+                .filter(|tags| !tags.is_empty())
+                .unwrap_or_else(|| ansible.run_tags()),
+            skip_tags: plan
+                .map(|plan| plan.skip_tags.clone())
+                .filter(|tags| !tags.is_empty())
+                .unwrap_or_else(|| ansible.skip_tags()),
             require_all_success: flag(common.require_all_success, executor.require_all_success),
             cleanup_on_failure: flag(common.cleanup_on_failure, executor.cleanup_on_failure),
             batch: common.batch,
@@ -111,14 +153,21 @@ impl Settings {
     }
 }
 
-fn limits(common: &CommonArgs, executor: &super::config_file::Executor) -> Result<Limits, SettingsError> {
+fn limits(
+    common: &CommonArgs,
+    executor: &super::config_file::Executor,
+    ansible: &AnsibleSettings,
+) -> Result<Limits, SettingsError> {
     let default = Limits::default();
     let percent = common.max_fail_percentage.or(executor.max_fail_percentage);
     let run_budget = percent
         .map(|percent| Percent::new(percent).ok_or_else(|| wrong("--max-fail-percentage", "a percentage", percent)))
         .transpose()?;
     Ok(Limits {
-        forks: at_least_one("--forks", common.forks.or(executor.forks).unwrap_or(default.forks.get()))?,
+        forks: at_least_one(
+            "--forks",
+            common.forks.or(executor.forks).or_else(|| ansible.forks()).unwrap_or(default.forks.get()),
+        )?,
         fail_fast: common.fail_fast || executor.fail_fast,
         continue_on_error: common.continue_on_error || executor.continue_on_error,
         run_budget,
@@ -148,10 +197,13 @@ fn seed() -> u64 {
 }
 
 /// `-b` is for tasks that do not say it themselves; `--become-user` is heeded by those that do and name nobody, too.
-fn run_as(common: &CommonArgs) -> Option<RunAs> {
-    let user = common.become_user.as_deref().map(Authored::literal);
-    let wanted = common.r#become.then_some(true);
-    (wanted.is_some() || user.is_some()).then(|| RunAs { wanted, user, ..RunAs::default() })
+fn run_as(common: &CommonArgs, ansible: &AnsibleSettings) -> Option<RunAs> {
+    let (wanted_there, user_there, method) = ansible.run_as();
+    let user = common.become_user.clone().or(user_there).map(Authored::literal);
+    let wanted = (common.r#become || wanted_there).then_some(true);
+    let method = method.map(Authored::literal);
+    let is_silent = wanted.is_none() && user.is_none() && method.is_none();
+    (!is_silent).then(|| RunAs { wanted, user, method, ..RunAs::default() })
 }
 
 fn strategy(arg: StrategyArg) -> Strategy {

@@ -304,7 +304,8 @@ impl PlayState {
     fn begin(run: &Run, play: PlayId) -> PlayState {
         let play = run.plan.play(play);
         let vars = play.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
-        let layers = vec![Layer::new(Precedence::PlayVars, vars.collect::<VarMap>())];
+        let own = Layer::new(Precedence::PlayVars, vars.collect::<VarMap>());
+        let layers = std::iter::once(own).chain(play.layers.iter().cloned()).collect();
         PlayState {
             vars: Arc::new(PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None)),
             all: play.hosts.iter().map(ToString::to_string).collect(),

@@ -18,7 +18,7 @@ use crate::dispatch::Blobs;
 use crate::event::{
     CancelReason, EVENT_VERSION, HostState, RunEvent, RunFinished, RunStarted, Status, TaskKind, TaskResult, TaskStatus,
 };
-use crate::plan::{FileSearch, Keyword, Plan, Task};
+use crate::plan::{FileSearch, Fragments, Keyword, Plan, Task};
 use crate::scheduler::Scheduler;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, RunInfo, VarStore};
@@ -34,6 +34,8 @@ pub struct Environment {
     pub links: Arc<dyn Links>,
     pub blobs: Blobs,
     pub files: FileSearch,
+    /// Reads what tasks include; `None` for plans that include nothing.
+    pub fragments: Option<Arc<dyn Fragments>>,
 }
 
 impl Environment {
@@ -51,7 +53,7 @@ impl Environment {
     /// Files are looked for beside `plan`.
     pub fn new(vars: VarStore, links: Arc<dyn Links>, blobs: Blobs, plan: &Path) -> Environment {
         let base = plan.parent().unwrap_or(Path::new("."));
-        Environment { vars, registry: Registry::native(), links, blobs, files: FileSearch::new(base) }
+        Environment { vars, registry: Registry::native(), links, blobs, files: FileSearch::new(base), fragments: None }
     }
 }
 

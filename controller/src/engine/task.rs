@@ -167,7 +167,7 @@ impl TaskRun<'_> {
             scope,
             templar: self.run.templar(),
             blobs: &self.run.environment.blobs,
-            files: &self.run.environment.files,
+            files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
             settings: &settings,
             key,
             links: &*self.run.environment.links,

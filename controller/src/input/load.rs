@@ -165,7 +165,7 @@ impl<'a> Text<'a> {
         }
         let playbook = text.lines().map(str::trim).any(|line| line == "---" || line.starts_with("- "));
         let hint = match playbook {
-            true => "playbooks are not read; plan it first: rustle-parse -i hosts.ini playbook.yml | rustle-plan -",
+            true => "a playbook is read from a file: rustle-exec -i hosts.ini site.yml",
             false => "a plan is what rustle-plan or rustle-parse prints",
         };
         let what = if text.trim().is_empty() {

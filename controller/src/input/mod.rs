@@ -2,6 +2,7 @@
 
 mod arguments;
 mod assemble;
+mod authored;
 mod error;
 mod graph;
 pub mod inventory;
@@ -9,10 +10,12 @@ pub mod json;
 mod key_value;
 mod keywords;
 mod load;
+pub mod playbook;
 mod raw_task;
 mod rustle_parse;
 mod rustle_plan;
 pub mod source;
+mod vaulted;
 pub mod yaml;
 
 pub use arguments::from_text;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustle_protocol::value::Map;
 
 use super::{Block, Play, Task, TaskId};
-use crate::vars::VarMap;
+use crate::vars::{Layer, VarMap};
 
 /// One host's wish to include something, once everything in it is known.
 ///
@@ -47,6 +47,8 @@ pub struct Fragment {
     pub steps: Vec<TaskId>,
     /// Handlers that the play has from now on: a role brings its own. For hosts that do not include the fragment, too.
     pub handlers: Vec<TaskId>,
+    /// Variables that every later task of the play sees: those of a role that was included with `public`.
+    pub exposed: Vec<Layer>,
     /// What the operator should know of it.
     pub warnings: Vec<String>,
 }

@@ -27,4 +27,5 @@ macro_rules! id {
 
 id!(PlayId, "play-", "A play's place in the plan, from 0.");
 id!(TaskId, "task-", "A task's or handler's place among all tasks of all plays of the plan, from 0.");
+id!(IncludeId, "include-", "A dynamic include, as the reader of its playbook knows it, from 0.");
 id!(BlockId, "block-", "A place among all blocks of the plan, from 0.");

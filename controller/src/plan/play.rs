@@ -104,6 +104,8 @@ pub struct Play {
     /// Percent of a batch's hosts.
     pub max_fail_percentage: Option<f64>,
     pub force_handlers: bool,
+    /// As written, for listings. They are in each task's own already.
+    pub tags: Vec<String>,
 }
 
 /// How the implicit first task of a play gathers facts.
@@ -161,6 +163,7 @@ impl Play {
             any_errors_fatal: false,
             max_fail_percentage: None,
             force_handlers: false,
+            tags: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
-use super::{FileSearch, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within};
+use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within};
 use crate::event::TaskKind;
 use crate::template::Authored;
 use crate::vars::Layer;
@@ -73,6 +73,8 @@ pub struct Task {
     /// Where its files are looked for; `None` for beside the plan.
     pub search: Option<FileSearch>,
     pub position: Option<TaskPosition>,
+    /// For `include_tasks` and `include_role`: by which the [`Fragments`](super::Fragments) know what stands around it.
+    pub include: Option<IncludeId>,
 }
 
 /// Where a task was written.
@@ -235,6 +237,7 @@ impl Task {
             role: None,
             search: None,
             position: None,
+            include: None,
         }
     }
 

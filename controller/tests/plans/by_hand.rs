@@ -129,7 +129,7 @@ fn what_is_no_plan_is_refused_with_its_place() {
         ("hello", "-:1:1: not JSON: no line begins with `{` (a plan is what rustle-plan or rustle-parse prints)"),
         (
             "- hosts: all\n",
-            "-:1:1: not JSON: no line begins with `{` (playbooks are not read; plan it first: rustle-parse -i hosts.ini playbook.yml | rustle-plan -)",
+            "-:1:1: not JSON: no line begins with `{` (a playbook is read from a file: rustle-exec -i hosts.ini site.yml)",
         ),
         ("{\"plays\": [\n  {\"hosts\": [\"a\"],,}\n]}", "-:2:19: not JSON: key must be a string"),
         (

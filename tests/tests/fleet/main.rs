@@ -10,5 +10,6 @@ mod first_command;
 mod identity;
 mod options;
 mod plans;
+mod playbooks;
 mod real_thing;
 mod scheduling;

@@ -9,24 +9,38 @@ use indexmap::map::Entry;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
-use super::{Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, range};
+use super::{Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, range};
 use crate::input::source::{Place, shown};
+use crate::vault::Vault;
 
+#[derive(Clone)]
 pub(in crate::input) struct Builder {
     pub(in crate::input) limits: Limits,
     hosts: IndexMap<HostName, HostDraft>,
     groups: IndexMap<Arc<str>, Group>,
     pub(in crate::input) warnings: Vec<String>,
+    /// Opens what is encrypted in sources and files of variables.
+    pub(in crate::input) vault: Vault,
     nothing: Arc<Map>,
     /// The source being read.
     pub(in crate::input) source: Option<Arc<str>>,
 }
 
+#[derive(Clone)]
 struct HostDraft {
     source: Option<Arc<str>>,
     groups: Vec<GroupId>,
     vars: Arc<Map>,
-    file_vars: Arc<Map>,
+    file_vars: FileVars,
+}
+
+impl FileVars {
+    fn of(&mut self, beside: Beside) -> &mut Arc<Map> {
+        match beside {
+            Beside::Inventory => &mut self.inventory,
+            Beside::Playbook => &mut self.playbook,
+        }
+    }
 }
 
 impl Builder {
@@ -37,6 +51,7 @@ impl Builder {
             hosts: IndexMap::new(),
             groups: IndexMap::new(),
             warnings: Vec::new(),
+            vault: Vault::default(),
             nothing,
             source: None,
         };
@@ -57,7 +72,7 @@ impl Builder {
             parents: Vec::new(),
             hosts: Vec::new(),
             vars: Arc::clone(&self.nothing),
-            file_vars: Arc::clone(&self.nothing),
+            file_vars: self.no_files(),
             depth: 0,
             priority: 1,
         };
@@ -128,7 +143,8 @@ impl Builder {
             }
             Entry::Vacant(entry) => {
                 let at = entry.index();
-                let (vars, file_vars) = (Arc::clone(nothing), Arc::clone(nothing));
+                let file_vars = FileVars { inventory: Arc::clone(nothing), playbook: Arc::clone(nothing) };
+                let vars = Arc::clone(nothing);
                 (at, entry.insert(HostDraft { source: self.source.clone(), groups: Vec::new(), vars, file_vars }))
             }
         };
@@ -202,12 +218,16 @@ impl Builder {
         overlay(&mut self.hosts[host.index()].vars, Arc::clone(vars));
     }
 
-    pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, vars: Map) {
-        overlay(&mut self.groups[group.index()].file_vars, Arc::new(vars));
+    pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, beside: Beside, vars: Map) {
+        overlay(self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
     }
 
-    pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, vars: Map) {
-        overlay(&mut self.hosts[host.index()].file_vars, Arc::new(vars));
+    pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, beside: Beside, vars: Map) {
+        overlay(self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
+    }
+
+    fn no_files(&self) -> FileVars {
+        FileVars { inventory: Arc::clone(&self.nothing), playbook: Arc::clone(&self.nothing) }
     }
 
     pub(in crate::input) fn host_names(&self) -> impl Iterator<Item = (HostId, &HostName)> {

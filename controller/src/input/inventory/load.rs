@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::{GroupId, Inventory, InventoryError, Limits, ini, script, vars_files, yaml};
+use super::{Beside, GroupId, Inventory, InventoryError, Limits, ini, script, vars_files, yaml};
 use crate::input::source::Place;
+use crate::input::vaulted;
+use crate::vault::Vault;
 
 /// Files in a folder of sources that are none, as in Ansible.
 const IGNORED_SUFFIXES: [&str; 12] =
@@ -23,7 +25,21 @@ impl Inventory {
     /// # Errors
     /// The first source that cannot be used, with file, line and column. An inventory without hosts is none.
     pub fn load(sources: &[PathBuf], limits: Limits) -> Result<Inventory, InventoryError> {
+        Inventory::load_with(sources, limits, &Vault::default(), None)
+    }
+
+    /// As [`Inventory::load`], with passwords for what is encrypted, and with the variables in the folder of a playbook.
+    ///
+    /// # Errors
+    /// As [`Inventory::load`], and what no password fits.
+    pub fn load_with(
+        sources: &[PathBuf],
+        limits: Limits,
+        vault: &Vault,
+        playbook: Option<&Path>,
+    ) -> Result<Inventory, InventoryError> {
         let mut builder = Builder::new(limits);
+        builder.vault = vault.clone();
         for source in sources {
             match host_list(source) {
                 Some(list) => read_host_list(list, &mut builder)?,
@@ -33,7 +49,10 @@ impl Inventory {
         // Groups of one source may have variables beside another.
         for source in sources.iter().filter(|source| host_list(source).is_none()) {
             let folder = if source.is_dir() { source.as_path() } else { source.parent().unwrap_or(Path::new("")) };
-            vars_files::read_beside(folder, &mut builder)?;
+            vars_files::read_beside(folder, Beside::Inventory, &mut builder)?;
+        }
+        if let Some(folder) = playbook {
+            vars_files::read_beside(folder, Beside::Playbook, &mut builder)?;
         }
         Ok(builder.finish())
     }
@@ -103,7 +122,7 @@ fn read_file(path: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
     if is_program(path, &bytes) {
         return script::read(path, &source, builder);
     }
-    let text = into_text(path, bytes)?;
+    let text = opened(path, into_text(path, bytes)?, &builder.vault)?;
     match kind(path, &text) {
         SourceKind::Ini => ini::read(&text, &source, builder),
         SourceKind::Yaml => yaml::read(&text, &source, builder),
@@ -173,8 +192,14 @@ fn is_program(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// A file's text.
-pub(super) fn read_text(path: &Path, limits: &Limits) -> Result<String, InventoryError> {
-    read_bytes(path, limits).and_then(|bytes| into_text(path, bytes))
+pub(super) fn read_text(path: &Path, limits: &Limits, vault: &Vault) -> Result<String, InventoryError> {
+    opened(path, into_text(path, read_bytes(path, limits)?)?, vault)
+}
+
+fn opened(path: &Path, text: String, vault: &Vault) -> Result<String, InventoryError> {
+    vaulted::open_text(text, vault).map_err(|error| {
+        InventoryError::hinted(Place::whole(path.display().to_string()), error.to_string(), error.hint())
+    })
 }
 
 fn into_text(path: &Path, bytes: Vec<u8>) -> Result<String, InventoryError> {

@@ -5,7 +5,9 @@
 //! variables are shared: a host costs its name, two pointers to variables and one to its groups.
 
 mod build;
+mod constructed;
 mod error;
+mod generator;
 mod ini;
 mod literal;
 mod load;
@@ -24,7 +26,7 @@ use rustle_protocol::{HostName, Value};
 
 pub(in crate::input) use build::Builder;
 pub use error::InventoryError;
-pub use patterns::{PatternError, limit, select};
+pub use patterns::{PatternError, limit, select, select_known};
 
 /// The port that agents listen on unless a host says otherwise.
 pub const PORT_DEFAULT: u16 = 7443;
@@ -74,11 +76,25 @@ pub struct Host {
     /// From the sources themselves.
     pub vars: Arc<Map>,
     /// From `host_vars/`.
-    pub file_vars: Arc<Map>,
+    pub file_vars: FileVars,
     /// The absolute path of the file that named the host first: `inventory_file` in Ansible.
     pub source: Option<Arc<str>>,
     /// Every group the host is in, also through other groups, in rising precedence; `all` first.
     pub groups: Arc<[GroupId]>,
+}
+
+/// Variables from folders, by what the folders are beside. Those beside the playbook are stronger.
+#[derive(Clone, Debug)]
+pub struct FileVars {
+    pub inventory: Arc<Map>,
+    pub playbook: Arc<Map>,
+}
+
+/// What a folder of variables is beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    Inventory,
+    Playbook,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +107,7 @@ pub struct Group {
     /// From the sources themselves.
     pub vars: Arc<Map>,
     /// From `group_vars/`.
-    pub file_vars: Arc<Map>,
+    pub file_vars: FileVars,
     /// Longest way from `all`, which has 0.
     pub depth: u32,
     /// `ansible_group_priority`, default 1: decides between groups of equal depth.
@@ -168,13 +184,23 @@ impl Inventory {
     }
 
     /// The host's variables as layers in rising precedence: sources' group variables, `group_vars/all`, `group_vars/*`,
-    /// the sources' host variables, `host_vars/`.
+    /// the sources' host variables, `host_vars/`; of folders of one kind, those beside the playbook after those beside the
+    /// inventory.
     pub fn layers(&self, host: HostId) -> impl DoubleEndedIterator<Item = &Arc<Map>> {
         let host = self.host(host);
-        let groups = || host.groups.iter().map(|id| self.group(*id));
-        let from_sources = groups().map(|group| &group.vars);
-        let from_files = groups().map(|group| &group.file_vars);
-        from_sources.chain(from_files).chain([&host.vars, &host.file_vars])
+        self.group_layers(&host.groups).chain([&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
+    }
+
+    /// What a host has that is in these groups alone, as [`Inventory::layers`]. `all` comes first.
+    pub fn group_layers<'a>(&'a self, groups: &'a [GroupId]) -> impl DoubleEndedIterator<Item = &'a Arc<Map>> {
+        let is_all = |id: &&GroupId| **id == GroupId::ALL;
+        let with = |wanted: bool| groups.iter().filter(move |id| is_all(id) == wanted).map(|id| self.group(*id));
+        let from_sources = with(true).chain(with(false)).map(|group| &group.vars);
+        let files = |wanted: bool| {
+            let inventory = with(wanted).map(|group| &group.file_vars.inventory);
+            inventory.chain(with(wanted).map(|group| &group.file_vars.playbook))
+        };
+        from_sources.chain(files(true)).chain(files(false))
     }
 
     /// The variable as the host has it, templates unrendered.

@@ -56,33 +56,65 @@ impl PatternError {
 /// # Errors
 /// A name that is neither a host's nor a group's, whatever sign stands before it; a pattern that leaves nobody.
 pub fn select(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, PatternError> {
-    let parts = split(pattern);
-    let signed = |sign: char| parts.iter().filter_map(move |part| part.strip_prefix(sign));
-    let plain: Vec<&str> = parts.iter().copied().filter(|part| !part.starts_with(['&', '!'])).collect();
-    let mut selected = IndexSet::new();
-    match plain[..] {
-        [] if parts.is_empty() => {}
-        [] => selected.extend(matches(inventory, "all")?),
-        ref plain => {
-            for part in plain {
-                selected.extend(matches(inventory, part)?);
-            }
-        }
-    }
-    for part in signed('&') {
-        let both: IndexSet<HostName> = matches(inventory, part)?.into_iter().collect();
-        selected.retain(|host| both.contains(host));
-    }
-    for part in signed('!') {
-        let out: IndexSet<HostName> = matches(inventory, part)?.into_iter().collect();
-        selected.retain(|host| !out.contains(host));
-    }
+    let selected = select_by(pattern, |part| matches(inventory, part))?;
     let pattern = || pattern.to_owned();
     match (selected.is_empty(), inventory.host_count()) {
         (false, _) => Ok(selected.into_iter().collect()),
         (true, 0) => Err(PatternError::NoHosts { pattern: pattern() }),
         (true, _) => Err(PatternError::Empty { pattern: pattern() }),
     }
+}
+
+/// As [`select`] for the `hosts` of a play, where Ansible goes on: a name that nobody has means nobody, and is in the
+/// second list; nobody at all is no error.
+///
+/// # Errors
+/// What is not a pattern.
+pub fn select_known(inventory: &Inventory, pattern: &str) -> Result<(Vec<HostName>, Vec<String>), PatternError> {
+    let mut unknown = Vec::new();
+    let selected = select_by(pattern, |part| match matches(inventory, part) {
+        Err(PatternError::Unknown { part, .. }) => {
+            // Everybody is nobody while nobody is known.
+            if part != "all" && !unknown.contains(&part) {
+                unknown.push(part);
+            }
+            Ok(Vec::new())
+        }
+        Err(PatternError::Subscript { .. } | PatternError::Empty { .. } | PatternError::NoHosts { .. }) => {
+            Ok(Vec::new())
+        }
+        other => other,
+    })?;
+    Ok((selected.into_iter().collect(), unknown))
+}
+
+/// Puts the parts of a pattern together: plain ones add, `&` keeps, `!` takes away.
+fn select_by(
+    pattern: &str,
+    mut matches: impl FnMut(&str) -> Result<Vec<HostName>, PatternError>,
+) -> Result<IndexSet<HostName>, PatternError> {
+    let parts = split(pattern);
+    let signed = |sign: char| parts.iter().filter_map(move |part| part.strip_prefix(sign));
+    let plain: Vec<&str> = parts.iter().copied().filter(|part| !part.starts_with(['&', '!'])).collect();
+    let mut selected = IndexSet::new();
+    match plain[..] {
+        [] if parts.is_empty() => {}
+        [] => selected.extend(matches("all")?),
+        ref plain => {
+            for part in plain {
+                selected.extend(matches(part)?);
+            }
+        }
+    }
+    for part in signed('&') {
+        let both: IndexSet<HostName> = matches(part)?.into_iter().collect();
+        selected.retain(|host| both.contains(host));
+    }
+    for part in signed('!') {
+        let out: IndexSet<HostName> = matches(part)?.into_iter().collect();
+        selected.retain(|host| !out.contains(host));
+    }
+    Ok(selected)
 }
 
 /// As [`select`], where `@FILE` stands for the patterns in a file, one on each line.

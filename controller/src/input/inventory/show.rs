@@ -60,7 +60,8 @@ fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: 
     }
     if vars {
         let mut own = (*below.vars).clone();
-        own.extend(below.file_vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let files = [&below.file_vars.inventory, &below.file_vars.playbook].into_iter();
+        own.extend(files.flat_map(|vars| vars.iter()).map(|(name, value)| (name.clone(), value.clone())));
         variables(own, depth, out);
     }
 }

@@ -484,7 +484,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         (
             "h.yml",
             "plugin: aws_ec2\n",
-            "h.yml:1:1: the configuration of an inventory plugin, which rustle-exec does not have (let Ansible write the inventory down: ansible-inventory --list --yaml > hosts.yml)",
+            "h.yml:1:1: the configuration of the inventory plugin `aws_ec2`, which rustle-exec does not have (let Ansible write the inventory down: ansible-inventory --list --yaml > hosts.yml)",
         ),
         (
             "h.yml",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustle_protocol::value::Map;
 
 use super::build::Builder;
-use super::{GroupId, HostId, InventoryError, load};
+use super::{Beside, GroupId, HostId, InventoryError, load};
 use crate::input::source::Place;
 use crate::input::yaml;
 
@@ -20,13 +20,13 @@ const EXTENSIONS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 const FOLDER_DEPTH_MAX: usize = 8;
 
 /// Adds the variables in `folder` for every group and host known so far.
-pub(super) fn read_beside(folder: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
+pub(super) fn read_beside(folder: &Path, beside: Beside, builder: &mut Builder) -> Result<(), InventoryError> {
     let group_vars = Listing::of(folder.join("group_vars"))?;
     if !group_vars.names.is_empty() {
         let groups: Vec<(GroupId, Arc<str>)> = builder.group_names().map(|(id, name)| (id, Arc::clone(name))).collect();
         for (id, name) in groups {
             if let Some(vars) = group_vars.read(&name, builder)? {
-                builder.set_group_file_vars(id, vars);
+                builder.set_group_file_vars(id, beside, vars);
             }
         }
     }
@@ -36,7 +36,7 @@ pub(super) fn read_beside(folder: &Path, builder: &mut Builder) -> Result<(), In
             builder.host_names().map(|(id, name)| (id, name.as_str().to_owned())).collect();
         for (id, name) in hosts {
             if let Some(vars) = host_vars.read(&name, builder)? {
-                builder.set_host_file_vars(id, vars);
+                builder.set_host_file_vars(id, beside, vars);
             }
         }
     }
@@ -100,16 +100,10 @@ fn read_path(path: &Path, depth: usize, vars: &mut Map, builder: &mut Builder) -
 }
 
 fn read_file(path: &Path, vars: &mut Map, builder: &mut Builder) -> Result<(), InventoryError> {
-    let text = load::read_text(path, &builder.limits)?;
+    let text = load::read_text(path, &builder.limits, &builder.vault)?;
     let source: Arc<str> = path.display().to_string().into();
-    if text.starts_with("$ANSIBLE_VAULT") {
-        return Err(InventoryError::hinted(
-            Place::whole(source),
-            "encrypted with ansible-vault, which rustle-exec cannot decrypt",
-            "decrypt it, or put the plain values into a file that only you can read and pass it with -e @FILE",
-        ));
-    }
-    let document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
+    let mut document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
+    document.open(&builder.vault).map_err(|error| InventoryError::yaml(&source, error))?;
     for warning in &document.warnings {
         builder.warn(&Place::at(&source, warning.at), &warning.what);
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::{GroupId, InventoryError};
+use super::{GroupId, InventoryError, constructed, generator};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{self, Key, Kind, Node};
 
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
-    let document = yaml::compose(text).map_err(|error| InventoryError::yaml(source, error))?;
+    let mut document = yaml::compose(text).map_err(|error| InventoryError::yaml(source, error))?;
+    document.open(&builder.vault).map_err(|error| InventoryError::yaml(source, error))?;
     for warning in &document.warnings {
         builder.warn(&Place::at(source, warning.at), &warning.what);
     }
@@ -19,10 +20,20 @@ pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Resu
         let what = format!("expected groups with hosts, not a {}", root.kind());
         return Err(InventoryError::hinted(reader.place(&root), what, "begin with `all:`, then `hosts:` below it"));
     };
-    if let Some((key, _)) = groups.iter().find(|(key, _)| key.text == "plugin") {
-        let what = "the configuration of an inventory plugin, which rustle-exec does not have";
-        let hint = "let Ansible write the inventory down: ansible-inventory --list --yaml > hosts.yml";
-        return Err(InventoryError::hinted(Place::at(source, key.at), what, hint));
+    if let Some((key, plugin)) = groups.iter().find(|(key, _)| key.text == "plugin") {
+        let name = plugin.as_str().unwrap_or_default();
+        return match name.strip_prefix("ansible.builtin.").unwrap_or(name) {
+            "constructed" => constructed::apply(groups, source, builder),
+            "generator" => generator::apply(groups, source, builder),
+            _ => {
+                let what = format!(
+                    "the configuration of the inventory plugin `{}`, which rustle-exec does not have",
+                    shown(name)
+                );
+                let hint = "let Ansible write the inventory down: ansible-inventory --list --yaml > hosts.yml";
+                Err(InventoryError::hinted(Place::at(source, key.at), what, hint))
+            }
+        };
     }
     groups.iter().try_for_each(|(key, node)| reader.group(key, node, builder).map(drop))
 }

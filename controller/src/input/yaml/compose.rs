@@ -17,6 +17,21 @@ pub struct Document {
     pub warnings: Vec<YamlWarning>,
 }
 
+impl Document {
+    /// Decrypts what is tagged `!vault`.
+    ///
+    /// # Errors
+    /// The first value that no password fits.
+    pub(crate) fn open(&mut self, vault: &crate::vault::Vault) -> Result<(), YamlError> {
+        let Some(root) = &mut self.root else { return Ok(()) };
+        crate::input::vaulted::open_nodes(root, vault).map_err(|(at, error)| YamlError {
+            at,
+            what: error.to_string(),
+            hint: Some(error.hint()),
+        })
+    }
+}
+
 /// Reads the one document of `text`.
 ///
 /// # Errors

@@ -120,7 +120,7 @@ impl Node {
         match (self.tag, &self.kind) {
             (Some(Tag::Vault), _) => Err(YamlError {
                 at: self.at,
-                what: "a value encrypted with ansible-vault, which rustle-exec cannot decrypt".into(),
+                what: "a value encrypted with ansible-vault, where none can be decrypted".into(),
                 hint: Some(
                     "decrypt it, or put the plain value into a file that only you can read and pass it with -e @FILE",
                 ),

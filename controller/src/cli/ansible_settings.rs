@@ -1,0 +1,222 @@
+//! What users of Ansible have set for its behaviour: `ANSIBLE_…` variables and `ansible.cfg`. What is not known here is
+//! ignored. Our own flags, variables and file come before.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A configuration file larger than this is none.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Ansible's settings that mean something here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AnsibleSettings {
+    variables: HashMap<String, String>,
+    /// Keys of the file as `section.key`.
+    file: HashMap<String, String>,
+    /// The folder of the file, for paths in it.
+    folder: PathBuf,
+}
+
+impl AnsibleSettings {
+    /// From the environment and the first file that there is: `$ANSIBLE_CONFIG`, `ansible.cfg` here, `~/.ansible.cfg`,
+    /// `/etc/ansible/ansible.cfg`. The one here counts only if nobody else could have put it here.
+    pub(super) fn read() -> AnsibleSettings {
+        let variables: HashMap<String, String> =
+            std::env::vars().filter(|(name, value)| name.starts_with("ANSIBLE_") && !value.is_empty()).collect();
+        let named = variables.get("ANSIBLE_CONFIG").map(|path| match Path::new(path) {
+            folder if folder.is_dir() => folder.join("ansible.cfg"),
+            file => file.to_owned(),
+        });
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible.cfg"));
+        let here = Some(PathBuf::from("ansible.cfg")).filter(|path| is_ours(path));
+        let places = [named, here, home, Some(PathBuf::from("/etc/ansible/ansible.cfg"))];
+        let path = places.into_iter().flatten().find(|path| path.is_file());
+        let Some(path) = path else { return AnsibleSettings { variables, ..AnsibleSettings::default() } };
+        let is_small = path.metadata().is_ok_and(|meta| meta.len() <= FILE_BYTES_MAX);
+        let text = if is_small { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        AnsibleSettings { variables, file: parse(&text), folder }
+    }
+
+    fn get(&self, variable: &str, key: &str) -> Option<&str> {
+        self.variables.get(variable).or_else(|| self.file.get(key)).map(String::as_str)
+    }
+
+    fn flag(&self, variable: &str, key: &str) -> Option<bool> {
+        match self.get(variable, key)?.trim().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" | "y" | "t" => Some(true),
+            "0" | "false" | "no" | "off" | "n" | "f" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn number(&self, variable: &str, key: &str) -> Option<u64> {
+        self.get(variable, key)?.trim().parse().ok()
+    }
+
+    /// Paths; those of the file are relative to its folder.
+    fn paths(&self, variable: &str, key: &str, separator: char) -> Option<Vec<PathBuf>> {
+        let (text, base) = match self.variables.get(variable) {
+            Some(text) => (text, None),
+            None => (self.file.get(key)?, Some(self.folder.as_path())),
+        };
+        let paths = text.split(separator).map(str::trim).filter(|path| !path.is_empty()).map(expanded);
+        Some(paths.map(|path| base.map_or_else(|| path.clone(), |base| base.join(&path))).collect())
+    }
+
+    pub(super) fn inventory(&self) -> Option<Vec<PathBuf>> {
+        // A list of hosts has commas of its own.
+        let text = self.variables.get("ANSIBLE_INVENTORY").filter(|text| text.trim_end().ends_with(','));
+        text.map(|text| vec![PathBuf::from(text)])
+            .or_else(|| self.paths("ANSIBLE_INVENTORY", "defaults.inventory", ','))
+    }
+
+    pub(super) fn roles_path(&self) -> Vec<PathBuf> {
+        let defaults = ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"];
+        self.paths("ANSIBLE_ROLES_PATH", "defaults.roles_path", ':').unwrap_or_else(|| defaults.map(expanded).into())
+    }
+
+    pub(super) fn collections_path(&self) -> Vec<PathBuf> {
+        let defaults = ["~/.ansible/collections", "/usr/share/ansible/collections"];
+        let names =
+            [("ANSIBLE_COLLECTIONS_PATH", "collections_path"), ("ANSIBLE_COLLECTIONS_PATHS", "collections_paths")];
+        let given = names.into_iter().find_map(|(name, key)| self.paths(name, &format!("defaults.{key}"), ':'));
+        let paths = given.unwrap_or_else(|| defaults.map(expanded).into());
+        // The folder named may be the inner one, too.
+        paths
+            .into_iter()
+            .map(|path| if path.ends_with("ansible_collections") { path.join("..") } else { path })
+            .collect()
+    }
+
+    pub(super) fn library(&self) -> Option<Vec<PathBuf>> {
+        self.paths("ANSIBLE_LIBRARY", "defaults.library", ':')
+    }
+
+    pub(super) fn forks(&self) -> Option<usize> {
+        self.number("ANSIBLE_FORKS", "defaults.forks").and_then(|forks| usize::try_from(forks).ok())
+    }
+
+    pub(super) fn task_timeout(&self) -> Option<u64> {
+        self.number("ANSIBLE_TASK_TIMEOUT", "defaults.task_timeout").filter(|seconds| *seconds > 0)
+    }
+
+    /// `implicit`, `explicit` or `smart`.
+    pub(super) fn gathering(&self) -> Option<&str> {
+        self.get("ANSIBLE_GATHERING", "defaults.gathering").map(str::trim)
+    }
+
+    pub(super) fn force_handlers(&self) -> bool {
+        self.flag("ANSIBLE_FORCE_HANDLERS", "defaults.force_handlers").unwrap_or(false)
+    }
+
+    pub(super) fn diff(&self) -> bool {
+        self.flag("ANSIBLE_DIFF_ALWAYS", "diff.always").unwrap_or(false)
+    }
+
+    pub(super) fn run_as(&self) -> (bool, Option<String>, Option<String>) {
+        let text = |name, key| self.get(name, key).map(str::to_owned);
+        (
+            self.flag("ANSIBLE_BECOME", "privilege_escalation.become").unwrap_or(false),
+            text("ANSIBLE_BECOME_USER", "privilege_escalation.become_user"),
+            text("ANSIBLE_BECOME_METHOD", "privilege_escalation.become_method"),
+        )
+    }
+
+    fn words(&self, variable: &str, key: &str) -> Vec<String> {
+        let text = self.get(variable, key).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub(super) fn run_tags(&self) -> Vec<String> {
+        self.words("ANSIBLE_RUN_TAGS", "tags.run")
+    }
+
+    pub(super) fn skip_tags(&self) -> Vec<String> {
+        self.words("ANSIBLE_SKIP_TAGS", "tags.skip")
+    }
+
+    /// The folder of a `jsonfile` cache of facts.
+    pub(super) fn facts_cache(&self) -> Option<PathBuf> {
+        let plugin = self.get("ANSIBLE_CACHE_PLUGIN", "defaults.fact_caching")?;
+        let is_file = plugin == "jsonfile" || plugin == "ansible.builtin.jsonfile";
+        let folder = self.get("ANSIBLE_CACHE_PLUGIN_CONNECTION", "defaults.fact_caching_connection")?;
+        is_file.then(|| expanded(folder))
+    }
+
+    /// `(identity list, password file)`
+    pub(super) fn vault(&self) -> (Vec<String>, Option<PathBuf>) {
+        let file = self.paths("ANSIBLE_VAULT_PASSWORD_FILE", "defaults.vault_password_file", '\n');
+        let list = self.words("ANSIBLE_VAULT_IDENTITY_LIST", "defaults.vault_identity_list");
+        (list, file.and_then(|files| files.into_iter().next()))
+    }
+}
+
+/// A file in the working directory that only we or root can have put there.
+fn is_ours(path: &Path) -> bool {
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    let me = rustix::process::geteuid().as_raw();
+    let is_safe = |path: &Path| {
+        path.metadata().is_ok_and(|meta| (meta.uid() == me || meta.uid() == 0) && meta.mode() & WRITABLE_BY_OTHERS == 0)
+    };
+    is_safe(Path::new(".")) && is_safe(path)
+}
+
+fn expanded(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// Sections, `key = value` or `key: value`, comments after `#` or `;`.
+fn parse(text: &str) -> HashMap<String, String> {
+    let mut values = HashMap::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.trim().to_owned();
+        } else if let Some((key, value)) = line.split_once(['=', ':']) {
+            let value = value.split(" ;").next().unwrap_or_default().trim();
+            if !value.is_empty() {
+                values.insert(format!("{section}.{}", key.trim()), value.to_owned());
+            }
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)], file: &str) -> AnsibleSettings {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        AnsibleSettings { variables, file: parse(file), folder: "/cfg".into() }
+    }
+
+    #[test]
+    fn a_variable_comes_before_the_file_and_paths_of_the_file_are_relative_to_it() {
+        let file = "# x\n[defaults]\nroles_path = roles:/r ; no\nforks=9\ngathering: explicit\n[tags]\nrun = a, b\n";
+        let from_file = settings(&[], file);
+        assert_eq!(from_file.roles_path(), [PathBuf::from("/cfg/roles"), "/r".into()]);
+        assert_eq!((from_file.forks(), from_file.gathering()), (Some(9), Some("explicit")));
+        assert_eq!(from_file.run_tags(), ["a", "b"]);
+        let both = settings(&[("ANSIBLE_ROLES_PATH", "here"), ("ANSIBLE_FORCE_HANDLERS", "True")], file);
+        assert_eq!(both.roles_path(), [PathBuf::from("here")]);
+        assert!(both.force_handlers() && !from_file.force_handlers());
+    }
+
+    #[test]
+    fn an_inventory_may_be_a_list_of_hosts() {
+        assert_eq!(settings(&[("ANSIBLE_INVENTORY", "a,b,")], "").inventory(), Some(vec!["a,b,".into()]));
+        assert_eq!(settings(&[("ANSIBLE_INVENTORY", "a,b")], "").inventory(), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(settings(&[], "").inventory(), None);
+    }
+}

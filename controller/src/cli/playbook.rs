@@ -1,0 +1,182 @@
+//! Playbooks on the command line: everything is read and checked before anybody is contacted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::PlanArgs;
+use super::listing::{self, Listed};
+use super::session::{Session, registry};
+use super::settings::Settings;
+use super::{CliError, chain, extra_vars, inventory, plan};
+use crate::engine::Registry;
+use crate::input::inventory::Inventory;
+use crate::input::playbook::{self, Ask, PlaybookError, PlaybookRequest, Question, Surroundings};
+use crate::plan::check::ModuleCatalog;
+use crate::plan::{Fragments, Plan, TagFilter, not_done_yet};
+use crate::template::Templar;
+
+/// Whether a file is a playbook: by its name, or because its first line of content begins a list.
+pub(super) fn is_playbook(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending {
+        "yml" | "yaml" => true,
+        _ if path == Path::new("-") => false,
+        _ => std::fs::read_to_string(path).is_ok_and(|text| begins_a_list(&text)),
+    }
+}
+
+fn begins_a_list(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '%']));
+    let first = lines.find(|line| !line.starts_with("---"));
+    first.is_some_and(|line| line.starts_with("- ") || line == "-" || line.starts_with('['))
+}
+
+/// Reads the playbooks and makes a run of them.
+pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
+    let Read { mut plan, fragments, inventory, mut registry, templar, base, .. } = read(args, &settings)?;
+    stand_in(&mut registry, &mut plan);
+    let lab = args.common.lab.is_some();
+    plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
+    plan::check_modules(&plan, &registry)?;
+    refuse_pending(&plan)?;
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: Some(fragments) })
+}
+
+/// # Errors
+/// What would not be done as it is written.
+fn refuse_pending(plan: &Plan) -> Result<(), CliError> {
+    match &not_done_yet(plan)[..] {
+        [] => Ok(()),
+        all => Err(CliError::input(all.join("\n  "))),
+    }
+}
+
+/// What the playbooks hold, in Ansible's layout.
+pub(super) fn list(args: &PlanArgs, settings: &Settings) -> Result<String, CliError> {
+    let Read { mut plan, mut registry, inventory, listed, .. } = read(args, settings)?;
+    stand_in(&mut registry, &mut plan);
+    plan::check_modules(&plan, &registry)?;
+    if let Some(pattern) = &settings.limit {
+        let hosts = crate::input::inventory::limit(&inventory, pattern)
+            .map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
+        plan.limit_to(&hosts);
+    }
+    let filter = TagFilter::new(&settings.run_tags, &settings.skip_tags);
+    Ok(listing::describe(&plan, &listed, args, &filter))
+}
+
+/// What was read, before anything of the command line has changed it.
+struct Read {
+    plan: Plan,
+    fragments: Arc<dyn Fragments>,
+    listed: Vec<Listed>,
+    inventory: Inventory,
+    registry: Registry,
+    templar: Templar,
+    /// The folder of the first playbook.
+    base: PathBuf,
+}
+
+fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
+    let registry = registry(settings)?;
+    let templar = Templar::new();
+    let base = folder_of(&args.plan[0])?;
+    let inventory = match plan::given_inventory(args, settings, Some(&base))? {
+        Some(inventory) => inventory,
+        // Nobody but this machine itself.
+        None => inventory::load(&[], &settings.vault, Some(&base))?,
+    };
+    let extra = Arc::new(extra_vars::read(&settings.extra_vars, &settings.vault)?);
+    let asker = Terminal;
+    let request = PlaybookRequest {
+        paths: &args.plan,
+        surroundings: Surroundings {
+            modules: Arc::new(registry.clone()),
+            paths: settings.search_paths.clone(),
+            extra,
+            templar: templar.clone(),
+            vault: settings.vault.clone(),
+            smart_gathering: settings.gathering.as_deref() == Some("smart"),
+        },
+        inventory: &inventory,
+        gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
+        force_handlers: settings.force_handlers,
+        prompts: (!args.is_listing()).then_some(&asker),
+    };
+    let playbook::Playbook { plan, fragments, starts } = playbook::load(request).map_err(error)?;
+    let ends = starts.iter().skip(1).copied().chain([plan.plays.len()]);
+    let names = args.plan.iter().map(|path| path.display().to_string());
+    let listed = names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end });
+    let listed = listed.collect();
+    Ok(Read { plan, fragments, listed, inventory, registry, templar, base })
+}
+
+fn folder_of(path: &Path) -> Result<PathBuf, CliError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", folder.display())))
+}
+
+/// Modules of ansible-core that are not here fail when a host comes to them, as they may stand behind a condition that
+/// no host of this run meets. That is told before the run.
+fn stand_in(registry: &mut Registry, plan: &mut Plan) {
+    let mut missing: Vec<(String, String)> = Vec::new();
+    for task in &plan.tasks {
+        let known = missing.iter().any(|(module, _)| *module == task.module);
+        if !known && ModuleCatalog::find(registry, &task.module).is_none() {
+            let place = task.position.as_ref().map(ToString::to_string).unwrap_or_default();
+            missing.push((task.module.clone(), place));
+        }
+    }
+    for (module, place) in missing {
+        registry.register(Arc::new(super::absent::Absent::new(&module)));
+        plan.warnings.push(format!("{place}: the module `{module}` is not here; the task fails if a host comes to it"));
+    }
+}
+
+pub(super) fn error(error: PlaybookError) -> CliError {
+    let advice = error.advice().map(str::to_owned);
+    CliError::input(chain(&error)).hint(advice)
+}
+
+/// Whoever started the run.
+struct Terminal;
+
+impl Ask for Terminal {
+    fn ask(&self, question: &Question) -> Result<Option<String>, String> {
+        use std::io::IsTerminal;
+        if !std::io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let default = question.default.as_ref().filter(|_| !question.private);
+        let text = match default {
+            Some(default) => format!("{} [{default}]: ", question.text),
+            None => format!("{}: ", question.text),
+        };
+        let ask = |text: &str| {
+            let answer = if question.private { crate::prompt::secret(text) } else { crate::prompt::text(text) };
+            answer.map_err(|error| error.to_string())
+        };
+        loop {
+            let answer = ask(&text)?;
+            if !question.confirm || ask(&format!("confirm {text}"))? == answer {
+                return Ok(Some(answer));
+            }
+            ask("***** VALUES ENTERED DO NOT MATCH ****\n(press return)")?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_a_playbook_and_json_of_a_plan_is_none() {
+        for text in ["- hosts: all\n", "---\n# x\n- hosts: all\n", "\n[{hosts: all}]"] {
+            assert!(begins_a_list(text), "{text:?}");
+        }
+        for text in ["{\"plays\": []}", "INFO x\n{}", ""] {
+            assert!(!begins_a_list(text), "{text:?}");
+        }
+    }
+}

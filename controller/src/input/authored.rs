@@ -1,0 +1,97 @@
+//! From a YAML node to what its author meant: templates where text may be one, literals where a tag says so.
+
+use indexmap::IndexMap;
+use rustle_protocol::Value;
+use rustle_protocol::value::DEPTH_MAX;
+
+use super::yaml::{Key, Kind, Node, Tag, YamlError};
+use crate::template::{Authored, needs_rendering};
+
+/// The node's value. Below `!unsafe` nothing is a template.
+///
+/// # Errors
+/// Nesting that no value may have, and `!vault` text that nobody has decrypted.
+pub(super) fn authored(node: &Node) -> Result<Authored, YamlError> {
+    authored_at(node, 0)
+}
+
+/// The entries of a map, each as [`authored`].
+///
+/// # Errors
+/// As [`authored`].
+pub(super) fn authored_entries(entries: &[(Key, Node)]) -> Result<IndexMap<String, Authored>, YamlError> {
+    entries.iter().map(|(key, node)| Ok((key.text.clone(), authored_at(node, 1)?))).collect()
+}
+
+fn authored_at(node: &Node, depth: usize) -> Result<Authored, YamlError> {
+    if depth > DEPTH_MAX {
+        return Err(YamlError { at: node.at, what: format!("nested deeper than {DEPTH_MAX} levels"), hint: None });
+    }
+    match (node.tag, &node.kind) {
+        (Some(Tag::Unsafe), _) => literal(node, depth).map(Authored::Data),
+        (Some(Tag::Vault), _) => node.to_value().map(Authored::from_value),
+        (None, Kind::Scalar(value)) => Ok(Authored::from_value(value.clone())),
+        (None, Kind::List(items)) if holds_authored(node) => {
+            items.iter().map(|item| authored_at(item, depth + 1)).collect::<Result<_, _>>().map(Authored::List)
+        }
+        (None, Kind::Map(entries)) if holds_authored(node) => entries
+            .iter()
+            .map(|(key, node)| Ok((key.text.clone(), authored_at(node, depth + 1)?)))
+            .collect::<Result<_, _>>()
+            .map(Authored::Map),
+        (None, Kind::List(_) | Kind::Map(_)) => literal(node, depth).map(Authored::Data),
+    }
+}
+
+/// Whether the node holds a template or a tag anywhere, so that it is more than data.
+fn holds_authored(node: &Node) -> bool {
+    node.tag.is_some()
+        || match &node.kind {
+            Kind::Scalar(value) => value.as_str().is_some_and(needs_rendering),
+            Kind::List(items) => items.iter().any(holds_authored),
+            Kind::Map(entries) => entries.iter().any(|(_, node)| holds_authored(node)),
+        }
+}
+
+/// The plain data of a node, whatever it looks like.
+fn literal(node: &Node, depth: usize) -> Result<Value, YamlError> {
+    if depth > DEPTH_MAX {
+        return Err(YamlError { at: node.at, what: format!("nested deeper than {DEPTH_MAX} levels"), hint: None });
+    }
+    if node.tag == Some(Tag::Vault) {
+        return node.to_value();
+    }
+    match &node.kind {
+        Kind::Scalar(value) => Ok(value.clone()),
+        Kind::List(items) => items.iter().map(|item| literal(item, depth + 1)).collect(),
+        Kind::Map(entries) => entries
+            .iter()
+            .map(|(key, node)| Ok((key.text.clone(), literal(node, depth + 1)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Map),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::yaml::compose;
+
+    fn of(text: &str) -> Authored {
+        authored(&compose(text).unwrap().root.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn text_with_template_marks_is_a_template_unless_a_tag_forbids_it() {
+        assert!(of("a: '{{ x }}'").needs_rendering());
+        assert_eq!(of("[!unsafe '{{ x }}', 1]").source().to_json(), r#"["{{ x }}",1]"#);
+        assert!(!of("[!unsafe '{{ x }}', 1]").needs_rendering());
+        let Authored::Map(map) = of("a: !unsafe ['{{ x }}']\nb: '{{ y }}'") else { panic!("a map with templates") };
+        assert!(!map["a"].needs_rendering() && map["b"].needs_rendering());
+    }
+
+    #[test]
+    fn containers_without_templates_are_data() {
+        assert!(matches!(of("a: [1, {b: 2}]"), Authored::Data(_)));
+    }
+}

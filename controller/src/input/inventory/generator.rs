@@ -1,0 +1,143 @@
+//! The inventory plugin `generator`: a host for every combination of the layers' values.
+
+use std::sync::Arc;
+
+use rustle_protocol::value::Map;
+
+use super::build::Builder;
+use super::{GroupId, InventoryError};
+use crate::input::source::Place;
+use crate::input::yaml::{Key, Node};
+use crate::template::{Authored, Templar};
+use crate::vars::{Scope, data_map};
+
+/// Groups within groups.
+const PARENTS_DEPTH_MAX: usize = 32;
+
+/// Adds the hosts and groups.
+///
+/// # Errors
+/// A configuration of another shape, a template that fails, more hosts than the limits allow.
+pub(super) fn apply(entries: &[(Key, Node)], source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
+    let find = |name: &str| entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node);
+    let generator = Generator { source, templar: Templar::new() };
+    let (Some(hosts), Some(layers)) = (find("hosts"), find("layers")) else {
+        let place = Place::whole(Arc::clone(source));
+        return Err(InventoryError::content(place, "a generator needs `hosts` and `layers`"));
+    };
+    let layers = generator.map(layers)?.iter().map(|(key, node)| Ok((key.text.as_str(), generator.list(node)?)));
+    let layers: Vec<(&str, &[Node])> = layers.collect::<Result<_, InventoryError>>()?;
+    let combinations = layers.iter().try_fold(1_usize, |n, (_, values)| n.checked_mul(values.len()));
+    if combinations.is_none_or(|count| count > builder.limits.hosts_max) {
+        let what = format!("the layers have more than {} combinations", builder.limits.hosts_max);
+        return Err(InventoryError::content(Place::at(source, hosts.at), what));
+    }
+    for at in 0..combinations.unwrap_or_default() {
+        generator.host(hosts, &chosen(&layers, at, source)?, builder)?;
+    }
+    Ok(())
+}
+
+/// The `at`th combination, the last layer running fastest.
+fn chosen(layers: &[(&str, &[Node])], mut at: usize, source: &Arc<str>) -> Result<Map, InventoryError> {
+    let mut values = Vec::new();
+    for (name, nodes) in layers.iter().rev() {
+        let value = nodes[at % nodes.len()].to_value().map_err(|error| InventoryError::yaml(source, error))?;
+        values.push(((*name).to_owned(), value));
+        at /= nodes.len();
+    }
+    Ok(values.into_iter().rev().collect())
+}
+
+struct Generator<'a> {
+    source: &'a Arc<str>,
+    templar: Templar,
+}
+
+impl Generator<'_> {
+    fn host(&self, node: &Node, layers: &Map, builder: &mut Builder) -> Result<(), InventoryError> {
+        let scope = Scope::of(&self.templar, [Arc::new(data_map(layers.clone()))]);
+        let Some(name) = self.name(node, &scope)? else { return Ok(()) };
+        let host = builder.host(&name, GroupId::ALL, &Place::at(self.source, node.at))?;
+        let in_group = |group: GroupId, builder: &mut Builder| {
+            builder.host(&name, group, &Place::at(self.source, node.at)).map(drop)
+        };
+        if let Some(parents) = self.part(node, "parents")? {
+            for parent in self.list(parents)? {
+                if let Some(group) = self.group(parent, &scope, 0, builder)? {
+                    in_group(group, builder)?;
+                }
+            }
+        }
+        let vars = self.vars(node, &scope)?;
+        if !vars.is_empty() {
+            builder.set_host_vars(host, &Arc::new(vars));
+        }
+        Ok(())
+    }
+
+    fn group(
+        &self,
+        node: &Node,
+        scope: &Scope,
+        depth: usize,
+        builder: &mut Builder,
+    ) -> Result<Option<GroupId>, InventoryError> {
+        if depth > PARENTS_DEPTH_MAX {
+            return Err(self.wrong(node, format!("parents nest deeper than {PARENTS_DEPTH_MAX} levels")));
+        }
+        let Some(name) = self.name(node, scope)? else { return Ok(None) };
+        let place = Place::at(self.source, node.at);
+        let group = builder.named_group(&name, &place)?;
+        let vars = self.vars(node, scope)?;
+        if !vars.is_empty() {
+            builder.set_group_vars(group, vars);
+        }
+        if let Some(parents) = self.part(node, "parents")? {
+            for parent in self.list(parents)? {
+                if let Some(parent) = self.group(parent, scope, depth + 1, builder)? {
+                    builder.add_child(parent, group, &place)?;
+                }
+            }
+        }
+        Ok(Some(group))
+    }
+
+    /// The rendered name; a host or group whose name comes out empty is left out.
+    fn name(&self, node: &Node, scope: &Scope) -> Result<Option<String>, InventoryError> {
+        let name = self.part(node, "name")?.ok_or_else(|| self.wrong(node, "it has no `name`".to_owned()))?;
+        let text = name.as_str().unwrap_or_default();
+        let rendered = self.templar.render_text(text, scope).map_err(|error| self.wrong(name, error.to_string()))?;
+        Ok(Some(rendered).filter(|name| !name.is_empty()))
+    }
+
+    fn vars(&self, node: &Node, scope: &Scope) -> Result<Map, InventoryError> {
+        let Some(vars) = self.part(node, "vars")? else { return Ok(Map::new()) };
+        let mut rendered = Map::new();
+        for (key, node) in self.map(vars)? {
+            let value = node.to_value().map_err(|error| InventoryError::yaml(self.source, error))?;
+            // What needs more than the layers is left to the run.
+            let value = self.templar.render(&Authored::from_value(value.clone()), scope).unwrap_or(value);
+            rendered.insert(key.text.clone(), value);
+        }
+        Ok(rendered)
+    }
+
+    fn part<'n>(&self, node: &'n Node, name: &str) -> Result<Option<&'n Node>, InventoryError> {
+        let found = self.map(node)?.iter().find(|(key, _)| key.text == name).map(|(_, node)| node);
+        Ok(found.filter(|node| !node.is_null()))
+    }
+
+    fn map<'n>(&self, node: &'n Node) -> Result<&'n [(Key, Node)], InventoryError> {
+        node.as_map().ok_or_else(|| self.wrong(node, format!("expected a dict, not a {}", node.kind())))
+    }
+
+    fn list<'n>(&self, node: &'n Node) -> Result<&'n [Node], InventoryError> {
+        let items = node.as_list().filter(|items| !items.is_empty());
+        items.ok_or_else(|| self.wrong(node, format!("expected a list of values, not a {}", node.kind())))
+    }
+
+    fn wrong(&self, node: &Node, what: String) -> InventoryError {
+        InventoryError::content(Place::at(self.source, node.at), what)
+    }
+}

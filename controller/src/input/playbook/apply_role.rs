@@ -1,0 +1,298 @@
+//! A role where it is used: what it depends on, its variables, its tasks and handlers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
+use super::around::Around;
+use super::error::PlaybookError;
+use super::import::{RoleFrom, RoleOptions, flag};
+use super::keywords::{Keywords, Written, var_map};
+use super::names::Noun;
+use super::play_node::RoleNode;
+use super::role::{ArgumentSpec, Role, RoleKey};
+use super::role_files;
+use super::role_path::{RoleFolder, RolePath};
+use super::tree::{TaskNode, Vars};
+use super::unfold::{Unfold, looked};
+use crate::input::source::{Place, shown};
+use crate::plan::{RoleInfo, TaskId};
+use crate::template::Authored;
+use crate::vars::{Layer, Precedence};
+
+/// A role as somebody uses it.
+#[derive(Clone, Debug)]
+pub(super) struct RoleUse {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) keywords: Keywords,
+    /// `vars:` of the entry.
+    pub(super) vars: Vars,
+    pub(super) params: Vars,
+    pub(super) from: RoleFrom<Option<String>>,
+    /// It runs even where it ran with the same parameters before.
+    pub(super) allow_duplicates: bool,
+    /// The whole play sees its variables.
+    pub(super) public: bool,
+    pub(super) validate: bool,
+    /// Named by the `meta/main.yml` of another role.
+    pub(super) is_dependency: bool,
+}
+
+impl Unfold<'_> {
+    /// A role of a play or of another role.
+    ///
+    /// # Errors
+    /// What is wrong with it or anything in it.
+    pub(super) fn named_role(
+        &mut self,
+        node: &RoleNode,
+        around: &Around,
+        is_dependency: bool,
+        order: &mut Vec<TaskId>,
+    ) -> Result<Vec<Layer>, PlaybookError> {
+        let written = Written { place: around.document.place(node.at), value: node.name.clone() };
+        let mut scope = around.clone();
+        scope.add(Precedence::RoleVars, &node.vars);
+        let name = rustle_agent::module::shown(&self.known.render(&written, &scope)?);
+        let used = RoleUse {
+            name,
+            place: written.place,
+            keywords: node.keywords.clone(),
+            vars: node.vars.clone(),
+            params: node.params.clone(),
+            from: RoleFrom::default(),
+            allow_duplicates: false,
+            public: !is_dependency,
+            validate: true,
+            is_dependency,
+        };
+        self.role(&used, around, order)
+    }
+
+    pub(super) fn import_role(
+        &mut self,
+        node: &TaskNode,
+        around: &Around,
+        order: &mut Vec<TaskId>,
+    ) -> Result<(), PlaybookError> {
+        let options = RoleOptions::read(node, around)?;
+        if node.looped.is_some() {
+            let what = "You cannot use loops on 'import_role' statements. You should use 'include_role' instead.";
+            return Err(around.document.wrong(node.call.at, what));
+        }
+        let inner = around.inside(&node.keywords, &node.vars, Precedence::TaskVars);
+        let text = |written: &Option<Written>| -> Result<Option<String>, PlaybookError> {
+            let value = written.as_ref().map(|written| self.known.render(written, &inner)).transpose()?;
+            Ok(value.map(|value| rustle_agent::module::shown(&value)))
+        };
+        let value = |written: &Option<Written>| -> Result<Option<Value>, PlaybookError> {
+            written.as_ref().map(|written| self.known.render(written, &inner)).transpose()
+        };
+        let used = RoleUse {
+            name: rustle_agent::module::shown(&self.known.render(&options.name, &inner)?),
+            place: options.name.place.clone(),
+            keywords: Keywords::default(),
+            vars: Vars::new(),
+            params: Vars::new(),
+            from: RoleFrom {
+                tasks: text(&options.from.tasks)?,
+                vars: text(&options.from.vars)?,
+                defaults: text(&options.from.defaults)?,
+                handlers: text(&options.from.handlers)?,
+            },
+            allow_duplicates: flag(value(&options.allow_duplicates)?.as_ref(), true),
+            public: flag(value(&options.public)?.as_ref(), true),
+            validate: flag(value(&options.rolespec_validate)?.as_ref(), true),
+            is_dependency: false,
+        };
+        self.role(&used, &inner, order).map(drop)
+    }
+
+    /// Adds a role's dependencies, its tasks and its handlers. Gives the variables that it and those it depends on have.
+    ///
+    /// # Errors
+    /// What is wrong with it or anything in it.
+    pub(super) fn role(
+        &mut self,
+        used: &RoleUse,
+        around: &Around,
+        order: &mut Vec<TaskId>,
+    ) -> Result<Vec<Layer>, PlaybookError> {
+        let folder = self.find_role(used, around)?;
+        let key = RoleKey {
+            path: folder.path.clone(),
+            vars_from: used.from.vars.clone(),
+            defaults_from: used.from.defaults.clone(),
+        };
+        let role = self.library.role(key)?;
+        let again = !self.applied.insert(identity(used, &folder.path));
+        if again && !used.allow_duplicates && !role.allow_duplicates {
+            let own = [(Precedence::RoleDefaults, &role.defaults), (Precedence::RoleVars, &role.vars)];
+            return Ok(own.map(|(precedence, vars)| Layer::new(precedence, Arc::clone(vars))).into());
+        }
+        let mut inner = around.inside(&used.keywords, &used.vars, Precedence::RoleVars);
+        // A dependency has the files of the role that needs it, too, but does not name it as its parent.
+        let parent = around.role.clone().filter(|_| !used.is_dependency);
+        let beside = around.role.iter().filter(|_| used.is_dependency).map(|role| role.path.clone());
+        inner.folders = beside.collect();
+        inner.role = Some(Arc::new(self.role_info(&folder, parent)));
+        inner.collections = folder.collection.iter().chain(&role.collections).cloned().collect();
+        let own = [
+            Layer::new(Precedence::RoleDefaults, Arc::clone(&role.defaults)),
+            Layer::new(Precedence::RoleVars, Arc::clone(&role.vars)),
+        ];
+        let params = Layer::new(Precedence::RoleParams, var_map(used.params.clone()));
+        let mut of_dependencies = Vec::new();
+        if let Some(meta) = role.meta.as_ref().filter(|_| !role.dependencies.is_empty()) {
+            let mut asking = inner.clone();
+            asking.add_layers(own.iter().cloned().chain([params.clone()]));
+            let asking = asking.in_file(&used.place, &meta.path, meta)?;
+            for dependency in &role.dependencies {
+                of_dependencies.extend(self.named_role(dependency, &asking, true, order)?);
+            }
+        }
+        let known: Vec<Layer> = of_dependencies.into_iter().chain(own).collect();
+        inner.add_layers(known.iter().cloned().chain([params]));
+        if used.public {
+            self.exposed.extend(known.iter().cloned());
+        }
+        self.role_handlers(used, &folder, &inner)?;
+        self.role_tasks(used, &folder, &role, &inner, order)?;
+        Ok(known)
+    }
+
+    fn find_role(&self, used: &RoleUse, around: &Around) -> Result<RoleFolder, PlaybookError> {
+        let path = RolePath {
+            paths: &self.library.around.paths,
+            playbook: self.playbook_dir,
+            beside: around.role.as_ref().and_then(|role| role.path.parent()),
+        };
+        path.find(&used.name, &around.collections).map_err(|error| {
+            let nearest = error.nearest.map(|name| format!("did you mean `{name}`?"));
+            let what = format!("the role '{}' was not found in {}", shown(&used.name), listed(&error.looked_in));
+            around.wrong_at(&used.place, what).hint(nearest.or_else(|| Some(looked(&error.looked_in))))
+        })
+    }
+
+    fn role_info(&mut self, folder: &RoleFolder, parent: Option<Arc<RoleInfo>>) -> RoleInfo {
+        let instance = self.made.role_instances;
+        self.made.role_instances += 1;
+        RoleInfo {
+            name: folder.name.clone(),
+            collection: folder.collection.clone(),
+            path: folder.path.clone(),
+            parent,
+            instance,
+        }
+    }
+
+    fn role_handlers(&mut self, used: &RoleUse, folder: &RoleFolder, inner: &Around) -> Result<(), PlaybookError> {
+        let paths = role_files::find(&folder.path, "handlers", used.from.handlers.as_deref(), false)
+            .map_err(|error| at(error, used, inner))?;
+        let Some(path) = paths.first() else { return Ok(()) };
+        let file = self.library.tasks(path, Noun::Handler)?;
+        let mut inner = inner.in_file(&used.place, path, &file.document)?;
+        inner.is_handlers = true;
+        inner.within = None;
+        let mut handlers = Vec::new();
+        self.entries(&file.entries, &inner, &mut handlers)?;
+        self.handlers.append(&mut handlers);
+        Ok(())
+    }
+
+    fn role_tasks(
+        &mut self,
+        used: &RoleUse,
+        folder: &RoleFolder,
+        role: &Role,
+        inner: &Around,
+        order: &mut Vec<TaskId>,
+    ) -> Result<(), PlaybookError> {
+        let entry_point = used.from.tasks.as_deref().map_or("main", stem);
+        if let Some(spec) = role.argument_specs.get(entry_point).filter(|_| used.validate) {
+            self.validation(used, folder, entry_point, spec, inner, order)?;
+        }
+        let paths = role_files::find(&folder.path, "tasks", used.from.tasks.as_deref(), false)
+            .map_err(|error| at(error, used, inner))?;
+        let Some(path) = paths.first() else { return Ok(()) };
+        let file = self.library.tasks(path, Noun::Task)?;
+        let inner = inner.in_file(&used.place, path, &file.document)?;
+        self.entries(&file.entries, &inner, order)
+    }
+
+    /// The task that Ansible puts before those of a role with an argument spec.
+    fn validation(
+        &mut self,
+        used: &RoleUse,
+        folder: &RoleFolder,
+        entry_point: &str,
+        spec: &ArgumentSpec,
+        inner: &Around,
+        order: &mut Vec<TaskId>,
+    ) -> Result<(), PlaybookError> {
+        let summary = spec.short_description.as_ref().map(|text| format!(" - {text}")).unwrap_or_default();
+        let text = |name: &str, value: &str| (name.to_owned(), Value::from(value));
+        let context: Map = [
+            text("type", "role"),
+            text("name", &folder.name),
+            text("argument_spec_name", entry_point),
+            text("path", &folder.path.to_string_lossy()),
+        ]
+        .into_iter()
+        .collect();
+        let given = used.params.clone();
+        let args = IndexMap::from_iter([
+            ("argument_spec".to_owned(), spec.options.clone()),
+            ("provided_arguments".to_owned(), Authored::Map(given)),
+            ("validate_args_context".to_owned(), Authored::literal(context)),
+        ]);
+        let name = format!("Validating arguments against arg spec '{entry_point}'{summary}");
+        let always = Written { place: used.place.clone(), value: Authored::literal("always") };
+        let tags = Keywords { tags: vec![always], ..Keywords::default() };
+        let inner = inner.inside(&tags, &Vars::new(), Precedence::TaskVars);
+        let mut task = super::lower::generated(&inner, &self.known, &self.blank)?;
+        task.name = Some(name);
+        task.module = "ansible.builtin.validate_argument_spec".to_owned();
+        task.args = args;
+        self.push(task, &inner, order)
+    }
+}
+
+/// Uses of one role with the same parameters are one.
+fn identity(used: &RoleUse, path: &Path) -> String {
+    let vars = |vars: &Vars| {
+        let all: Map = vars.iter().map(|(name, value)| (name.clone(), value.source())).collect();
+        Value::Map(all).to_json()
+    };
+    let tags: Vec<Value> = used.keywords.tags.iter().map(|tag| tag.value.source()).collect();
+    format!(
+        "{}\0{:?}\0{}\0{}\0{:?}\0{}",
+        path.display(),
+        used.from,
+        vars(&used.params),
+        vars(&used.vars),
+        used.keywords.when,
+        Value::List(tags).to_json()
+    )
+}
+
+fn stem(file: &str) -> &str {
+    [".yml", ".yaml", ".json"].iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(file)
+}
+
+fn at(error: PlaybookError, used: &RoleUse, around: &Around) -> PlaybookError {
+    match error {
+        PlaybookError::Content(complaint) if complaint.place.at.is_none() => {
+            around.wrong_at(&used.place, complaint.what).hint(Some(format!("the role is in {}", complaint.place)))
+        }
+        other => other,
+    }
+}
+
+fn listed(places: &[PathBuf]) -> String {
+    places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(":")
+}

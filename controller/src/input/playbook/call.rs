@@ -1,0 +1,305 @@
+//! Which module a task runs and with what: Ansible's several ways to write that down.
+
+use indexmap::IndexMap;
+use rustle_agent::module::args::nearest;
+use rustle_protocol::Value;
+
+use super::document::Document;
+use super::error::PlaybookError;
+use super::names::{Noun, core_name, is_builtin};
+use crate::input::authored::{authored, authored_entries};
+use crate::input::key_value;
+use crate::input::source::{Position, shown};
+use crate::input::yaml::{Key, Kind, Node};
+use crate::plan::check::ModuleCatalog;
+use crate::template::{Authored, needs_rendering};
+
+/// Modules whose one string is a command line, with options among its words.
+const COMMAND_LINES: [&str; 6] = ["command", "shell", "raw", "script", "win_command", "win_shell"];
+
+/// Modules whose string may hold words that are no `key=value`.
+const FREE_WORDS: [&str; 9] = [
+    "add_host",
+    "group_by",
+    "import_role",
+    "import_tasks",
+    "include_role",
+    "include_tasks",
+    "include_vars",
+    "meta",
+    "set_fact",
+];
+
+/// The argument that holds all arguments, as one template that becomes a dict.
+pub(crate) const VARIABLE_PARAMS: &str = "_variable_params";
+
+/// What a task does.
+#[derive(Clone, Debug)]
+pub(super) struct ModuleCall {
+    /// Where the module's name stands.
+    pub(super) at: Position,
+    /// As written.
+    pub(super) module: String,
+    pub(super) args: IndexMap<String, Authored>,
+    /// It was `local_action`.
+    pub(super) local: bool,
+    /// The argument `apply`, as it is written: its content is keywords.
+    pub(super) apply: Option<Node>,
+}
+
+impl ModuleCall {
+    /// The module's last name part, if it is one of ansible-core's.
+    pub(super) fn core(&self) -> Option<&str> {
+        core_name(&self.module)
+    }
+}
+
+/// Reads the module and its arguments out of a task's entries. Every other key is known to be a keyword afterwards.
+///
+/// # Errors
+/// No module, two modules, an unknown one, a key that is none of a task's, arguments of a shape that the module does not
+/// take.
+pub(super) fn read(
+    document: &Document,
+    at: Position,
+    entries: &[(Key, Node)],
+    noun: Noun,
+    catalog: &dyn ModuleCatalog,
+) -> Result<ModuleCall, PlaybookError> {
+    let (key, node, spelled) = find(document, at, entries, noun, catalog)?;
+    let mut args = IndexMap::new();
+    if let Some((_, more)) = entries.iter().find(|(key, _)| key.text == "args") {
+        args = more_args(document, more)?;
+    }
+    let call = match spelled {
+        Spelled::Name => Action { at: key.at, module: key.text.clone(), args: own_args(document, &key.text, node)? },
+        Spelled::Action | Spelled::LocalAction => action(document, key, node)?,
+    };
+    args.extend(call.args);
+    let named = |word: &str| entries.iter().find(|(key, _)| key.text == word).map(|(_, node)| node);
+    let apply = [Some(node), named("args")]
+        .into_iter()
+        .flatten()
+        .find_map(|node| node.as_map()?.iter().find(|(key, _)| key.text == "apply").map(|(_, node)| node.clone()));
+    Ok(ModuleCall { at: call.at, module: call.module, args, local: spelled == Spelled::LocalAction, apply })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Spelled {
+    /// The module's name is the key.
+    Name,
+    Action,
+    LocalAction,
+}
+
+fn find<'n>(
+    document: &Document,
+    at: Position,
+    entries: &'n [(Key, Node)],
+    noun: Noun,
+    catalog: &dyn ModuleCatalog,
+) -> Result<(&'n Key, &'n Node, Spelled), PlaybookError> {
+    let mut found: Option<(&Key, &Node, Spelled)> = None;
+    let mut others: Vec<&Key> = Vec::new();
+    for (key, node) in entries {
+        let spelled = match key.text.as_str() {
+            "action" => Spelled::Action,
+            "local_action" => Spelled::LocalAction,
+            word if noun.has(word) => continue,
+            word if is_known(word, catalog) => Spelled::Name,
+            _ => {
+                others.push(key);
+                continue;
+            }
+        };
+        if let Some((first, ..)) = found {
+            let what = format!("conflicting action statements: {}, {}", first.text, key.text);
+            return Err(document
+                .wrong(key.at, what)
+                .hint(Some("a task has one module; begin the next one with `- ` if two tasks were meant")));
+        }
+        found = Some((key, node, spelled));
+    }
+    match (found, others.first()) {
+        (Some(found), None) => Ok(found),
+        (Some(_), Some(key)) => {
+            let what = format!("'{}' is not a valid attribute for a {}", shown(&key.text), noun.title());
+            Err(document.wrong(key.at, what).hint(noun.nearest(&key.text)))
+        }
+        (None, Some(key)) => Err(unknown_module(document, key, noun, catalog)),
+        (None, None) => Err(document.wrong(at, "no module/action detected in task.")),
+    }
+}
+
+fn is_known(name: &str, catalog: &dyn ModuleCatalog) -> bool {
+    catalog.find(name).is_some() || is_builtin(name)
+}
+
+fn unknown_module(document: &Document, key: &Key, noun: Noun, catalog: &dyn ModuleCatalog) -> PlaybookError {
+    let what = format!(
+        "couldn't resolve module/action '{}'. This often indicates a misspelling, missing collection, or incorrect \
+         module path.",
+        shown(&key.text)
+    );
+    let names = catalog.names();
+    let short = core_name(&key.text).unwrap_or(&key.text);
+    let known = nearest(short, names.into_iter()).map(|name| format!("did you mean the module `{name}`?"));
+    document.wrong(key.at, what).hint(known.or_else(|| noun.nearest(&key.text)))
+}
+
+struct Action {
+    at: Position,
+    module: String,
+    args: IndexMap<String, Authored>,
+}
+
+/// `action: copy src=a dest=b`, or `action: {module: copy, src: a, dest: b}`.
+fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, PlaybookError> {
+    if let Some(text) = node.as_str() {
+        let text = text.trim_start();
+        let (module, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        return match module {
+            "" => Err(document.wrong(node.at, "no module/action detected in task.")),
+            module => {
+                Ok(Action { at: node.at, module: module.to_owned(), args: text_args(document, module, rest, node.at)? })
+            }
+        };
+    }
+    let entries = document.map(node, &format!("`{}`", key.text))?;
+    let module = entries.iter().find(|(key, _)| key.text == "module").and_then(|(_, node)| node.as_str());
+    let Some(module) = module else { return Err(document.wrong(node.at, "no module/action detected in task.")) };
+    let (module, rest) = module.split_once(char::is_whitespace).unwrap_or((module, ""));
+    let mut args = text_args(document, module, rest, node.at)?;
+    let others: Vec<_> = entries.iter().filter(|(key, _)| key.text != "module").cloned().collect();
+    args.extend(authored_entries(&others).map_err(|error| document.not_yaml(error))?);
+    Ok(Action { at: node.at, module: module.to_owned(), args })
+}
+
+/// What stands behind the module's name.
+fn own_args(document: &Document, module: &str, node: &Node) -> Result<IndexMap<String, Authored>, PlaybookError> {
+    match &node.kind {
+        Kind::Map(entries) => authored_entries(entries).map_err(|error| document.not_yaml(error)),
+        Kind::Scalar(Value::Null) => Ok(IndexMap::new()),
+        Kind::Scalar(Value::String(text)) => text_args(document, module, text, node.at),
+        Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => {
+            text_args(document, module, &number.to_json(), node.at)
+        }
+        Kind::Scalar(_) | Kind::List(_) => {
+            let what = format!("unexpected parameter type in action: {}", node.kind());
+            Err(document.wrong(node.at, what).hint(Some(format!("the arguments of {module} are a dict or a string"))))
+        }
+    }
+}
+
+fn text_args(
+    document: &Document,
+    module: &str,
+    text: &str,
+    at: Position,
+) -> Result<IndexMap<String, Authored>, PlaybookError> {
+    let short = core_name(module).unwrap_or(module);
+    let wrong = |why: String| document.wrong(at, format!("failed at splitting arguments: {why}"));
+    let authored = |args: rustle_protocol::value::Map| {
+        args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect::<IndexMap<_, _>>()
+    };
+    let raw = |text: String| ("_raw_params".to_owned(), Authored::from_value(Value::String(text)));
+    if COMMAND_LINES.contains(&short) {
+        let (line, options) = key_value::split_command(text).map_err(wrong)?;
+        let mut args = authored(options);
+        if !line.is_empty() {
+            args.extend([raw(line)]);
+        }
+        return Ok(args);
+    }
+    let (pairs, words) = key_value::split_pairs(text).map_err(wrong)?;
+    let mut args = authored(pairs);
+    let rest = words.join(" ");
+    match words[..] {
+        [] => {}
+        _ if FREE_WORDS.contains(&short) => args.extend([raw(rest)]),
+        _ if needs_rendering(&rest) => {
+            args.extend([(VARIABLE_PARAMS.to_owned(), Authored::from_value(Value::String(rest)))]);
+        }
+        _ => {
+            let what = format!(
+                "this task '{module}' has extra params, which is only allowed in the following modules: {}, {}",
+                FREE_WORDS.join(", "),
+                COMMAND_LINES.join(", ")
+            );
+            let hint = format!("`{}` is not key=value", shown(words[0]));
+            return Err(document.wrong(at, what).hint(Some(hint)));
+        }
+    }
+    Ok(args)
+}
+
+/// `args:`, which gives way to what the module's own arguments say.
+fn more_args(document: &Document, node: &Node) -> Result<IndexMap<String, Authored>, PlaybookError> {
+    match node.as_str() {
+        Some(text) if needs_rendering(text) => {
+            let all = authored(node).map_err(|error| document.not_yaml(error))?;
+            Ok(IndexMap::from_iter([(VARIABLE_PARAMS.to_owned(), all)]))
+        }
+        Some(_) => {
+            Err(document.wrong(node.at, "Complex args must be a dictionary or variable string (\"{{ var }}\")."))
+        }
+        None => authored_entries(document.map(node, "`args`")?).map_err(|error| document.not_yaml(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::check::NativeModules;
+
+    fn call(task: &str) -> Result<ModuleCall, PlaybookError> {
+        let document = Document::of_text("t.yml", task.to_owned()).unwrap();
+        let root = document.root.clone().unwrap();
+        read(&document, root.at, root.as_map().unwrap(), Noun::Task, &NativeModules)
+    }
+
+    fn shown_call(task: &str) -> String {
+        let call = call(task).unwrap();
+        let args = call.args.iter().map(|(name, value)| (name.clone(), value.source())).collect();
+        format!("{} {}", call.module, Value::Map(args))
+    }
+
+    fn refusal(task: &str) -> String {
+        call(task).unwrap_err().to_string().lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_modules_arguments_are_a_dict_or_a_string() {
+        assert_eq!(shown_call("copy: {src: a, dest: /b}"), r#"copy {"src":"a","dest":"/b"}"#);
+        assert_eq!(shown_call("copy: src=a dest=/b"), r#"copy {"src":"a","dest":"/b"}"#);
+        assert_eq!(shown_call("shell: ls | wc chdir=/tmp"), r#"shell {"chdir":"/tmp","_raw_params":"ls | wc"}"#);
+        assert_eq!(shown_call("ping:"), "ping {}");
+    }
+
+    #[test]
+    fn action_and_args_are_other_ways_to_say_it() {
+        assert_eq!(shown_call("action: copy src=a dest=/b"), r#"copy {"src":"a","dest":"/b"}"#);
+        assert_eq!(shown_call("action: {module: copy, src: a}"), r#"copy {"src":"a"}"#);
+        assert_eq!(shown_call("copy: dest=/b\nargs: {src: x, dest: /c}"), r#"copy {"src":"x","dest":"/b"}"#);
+        assert_eq!(shown_call("copy: '{{ all }}'"), r#"copy {"_variable_params":"{{ all }}"}"#);
+        assert!(call("local_action: command true").unwrap().local);
+    }
+
+    #[test]
+    fn what_is_no_task_is_told_in_ansibles_words() {
+        for (task, error) in [
+            ("name: x", "t.yml:1:1: no module/action detected in task."),
+            ("ping:\ncopy: a=b", "t.yml:2:1: conflicting action statements: ping, copy"),
+            ("ping:\ntagz: x", "t.yml:2:1: 'tagz' is not a valid attribute for a Task"),
+            (
+                "pingg:",
+                "t.yml:1:1: couldn't resolve module/action 'pingg'. This often indicates a misspelling, missing \
+                 collection, or incorrect module path.",
+            ),
+            ("ping: [a]", "t.yml:1:7: unexpected parameter type in action: list"),
+        ] {
+            assert_eq!(refusal(task), error, "{task}");
+        }
+        assert!(refusal("file: /x state=directory").contains("this task 'file' has extra params"));
+    }
+}

@@ -1,0 +1,359 @@
+//! The keywords that a play hands down to its blocks and they to their tasks, and the rules by which they do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::Value;
+
+use super::document::Document;
+use super::error::PlaybookError;
+use super::names::Noun;
+use crate::input::authored::{authored, authored_entries};
+use crate::input::source::{Place, shown};
+use crate::input::yaml::{Key, Kind, Node};
+use crate::template::Authored;
+use crate::vars::{VarMap, Variable};
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Written {
+    pub(super) place: Place,
+    pub(super) value: Authored,
+}
+
+/// What a level says itself, or what it and all around it say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keywords {
+    /// The nearest level that says something counts.
+    pub(super) plain: BTreeMap<&'static str, Written>,
+    /// All levels' conditions hold, the outermost are asked first.
+    pub(super) when: Vec<Arc<str>>,
+    /// All levels' tags, each once.
+    pub(super) tags: Vec<Written>,
+    /// All levels' variables, the outermost first: a later one wins.
+    pub(super) environment: Vec<Written>,
+    pub(super) module_defaults: Vec<Written>,
+}
+
+/// Keywords of which the nearest counts, with what their value has to be.
+const PLAIN: [(&str, Shape); 24] = [
+    ("any_errors_fatal", Shape::Bool),
+    ("become", Shape::Bool),
+    ("become_exe", Shape::Text),
+    ("become_flags", Shape::Text),
+    ("become_method", Shape::Text),
+    ("become_user", Shape::Text),
+    ("check_mode", Shape::Bool),
+    ("collections", Shape::Texts),
+    ("connection", Shape::Text),
+    ("debugger", Shape::Text),
+    ("delegate_facts", Shape::Bool),
+    ("delegate_to", Shape::Text),
+    ("diff", Shape::Bool),
+    ("ignore_errors", Shape::Bool),
+    ("ignore_unreachable", Shape::Bool),
+    ("no_log", Shape::Bool),
+    ("notify", Shape::Texts),
+    ("port", Shape::Number),
+    ("remote_user", Shape::Text),
+    ("user", Shape::Text),
+    ("run_once", Shape::Bool),
+    ("throttle", Shape::Number),
+    ("timeout", Shape::Number),
+    ("strategy", Shape::Text),
+];
+
+/// What a keyword's value may be; a template may become anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Bool,
+    Number,
+    Text,
+    Texts,
+    /// Looked at by whoever uses it.
+    Any,
+}
+
+impl Keywords {
+    /// Reads what a level says; other keywords of it are left to the caller.
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub(super) fn read(document: &Document, entries: &[(Key, Node)], noun: Noun) -> Result<Keywords, PlaybookError> {
+        let mut keywords = Keywords::default();
+        for (key, node) in entries {
+            if !noun.has(&key.text) {
+                continue;
+            }
+            match key.text.as_str() {
+                "when" => keywords.when = conditions(document, key, node)?,
+                "tags" => keywords.tags = tags(document, node)?,
+                "environment" => keywords.environment = maps(document, key, node)?,
+                "module_defaults" => keywords.module_defaults = maps(document, key, node)?,
+                word => {
+                    // An empty keyword says nothing.
+                    if let Some((name, shape)) =
+                        PLAIN.iter().find(|(name, _)| *name == word).filter(|_| !node.is_null())
+                    {
+                        keywords.plain.insert(name, written(document, key, node, *shape)?);
+                    }
+                }
+            }
+        }
+        Ok(keywords)
+    }
+
+    /// What holds for something that says `inner` inside of what says this.
+    pub(super) fn around(&self, inner: &Keywords) -> Keywords {
+        let mut all = self.clone();
+        all.plain.extend(inner.plain.iter().map(|(name, value)| (*name, value.clone())));
+        all.when.extend(inner.when.iter().filter(|condition| !self.when.contains(condition)).cloned());
+        all.tags.extend(inner.tags.iter().filter(|tag| !self.tags.iter().any(|t| t.value == tag.value)).cloned());
+        all.environment.extend(inner.environment.iter().cloned());
+        all.module_defaults.extend(inner.module_defaults.iter().cloned());
+        all
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Written> {
+        self.plain.get(name)
+    }
+}
+
+/// A keyword's value, if it fits `shape`.
+///
+/// # Errors
+/// In Ansible's words, what does not fit.
+pub(super) fn written(document: &Document, key: &Key, node: &Node, shape: Shape) -> Result<Written, PlaybookError> {
+    let value = authored(node).map_err(|error| document.not_yaml(error))?;
+    if let Authored::Data(value) = &value
+        && !shape.fits(value)
+    {
+        let what = format!(
+            "the field '{}' has an invalid value ({}), and could not be converted to {}.",
+            key.text,
+            shown(&rustle_agent::module::shown(value)),
+            shape.title()
+        );
+        return Err(document.wrong(node.at, what));
+    }
+    Ok(Written { place: document.place(node.at), value })
+}
+
+impl Shape {
+    fn fits(self, value: &Value) -> bool {
+        let is_scalar = |value: &Value| !matches!(value, Value::List(_) | Value::Map(_));
+        match self {
+            Shape::Any => true,
+            Shape::Bool => as_bool(value).is_some(),
+            Shape::Number => as_number(value).is_some(),
+            Shape::Text => is_scalar(value),
+            Shape::Texts => value.as_list().map_or_else(|| is_scalar(value), |items| items.iter().all(is_scalar)),
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Shape::Bool => "bool",
+            Shape::Number => "int",
+            Shape::Text => "string",
+            Shape::Texts => "list",
+            Shape::Any => "a value",
+        }
+    }
+}
+
+/// The bool that a value means in a playbook.
+pub(crate) fn as_bool(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Int(0) => Some(false),
+        Value::Int(1) => Some(true),
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
+            "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The number that a value means in a playbook.
+pub(crate) fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(n) => Some(*n as f64),
+        Value::UInt(n) => Some(*n as f64),
+        Value::Float(n) => Some(*n),
+        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        _ => None,
+    }
+}
+
+/// Conditions as expressions; a bool is the expression of itself.
+///
+/// # Errors
+/// A value that cannot be an expression.
+pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<Vec<Arc<str>>, PlaybookError> {
+    let one = |node: &Node| match &node.kind {
+        Kind::Scalar(Value::Bool(flag)) => Ok(flag.to_string().into()),
+        Kind::Scalar(Value::String(text)) => Ok(text.trim().into()),
+        Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => Ok(number.to_json().into()),
+        Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => {
+            let what = format!("`{}` must be a condition or a list of them, not a {}", key.text, node.kind());
+            Err(document.wrong(node.at, what).hint(Some("quote an expression that begins with `{` or `[`")))
+        }
+    };
+    let all: Vec<Arc<str>> = match &node.kind {
+        Kind::Scalar(Value::Null) => Vec::new(),
+        Kind::List(items) => items.iter().filter(|item| !item.is_null()).map(one).collect::<Result<_, _>>()?,
+        Kind::Scalar(_) | Kind::Map(_) => vec![one(node)?],
+    };
+    Ok(all.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
+    let mut tags = Vec::new();
+    let mut add = |node: &Node, value: Authored| tags.push(Written { place: document.place(node.at), value });
+    match &node.kind {
+        Kind::Scalar(Value::Null) => {}
+        Kind::List(items) => {
+            for item in items.iter().filter(|item| !item.is_null()) {
+                add(item, authored(item).map_err(|error| document.not_yaml(error))?);
+            }
+        }
+        Kind::Scalar(Value::String(text)) => {
+            // Only one text is a list written with commas; the items of a list are taken as they are.
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                add(node, Authored::from_value(Value::from(word)));
+            }
+        }
+        Kind::Scalar(number @ (Value::Int(_) | Value::Float(_) | Value::UInt(_))) => {
+            add(node, Authored::literal(number.to_json()));
+        }
+        Kind::Scalar(_) | Kind::Map(_) => {
+            return Err(document.wrong(node.at, "tags must be specified as a list"));
+        }
+    }
+    Ok(tags)
+}
+
+/// A dict, a template of one, or a list of these.
+fn maps(document: &Document, key: &Key, node: &Node) -> Result<Vec<Written>, PlaybookError> {
+    let one = |node: &Node| {
+        let value = authored(node).map_err(|error| document.not_yaml(error))?;
+        match &value {
+            Authored::Data(Value::Map(_)) | Authored::Map(_) | Authored::Template(_) => {
+                Ok(Written { place: document.place(node.at), value })
+            }
+            _ => {
+                let what = format!("`{}` must be a dict or a list of them, not a {}", key.text, node.kind());
+                Err(document.wrong(node.at, what))
+            }
+        }
+    };
+    match &node.kind {
+        Kind::Scalar(Value::Null) => Ok(Vec::new()),
+        Kind::List(items) => items.iter().filter(|item| !item.is_null()).map(one).collect(),
+        Kind::Scalar(_) | Kind::Map(_) => Ok(vec![one(node)?]),
+    }
+}
+
+/// `vars`: a dict, or a list of them.
+///
+/// # Errors
+/// Anything else, and a name that is no variable's.
+pub(super) fn vars(document: &Document, node: &Node, noun: Noun) -> Result<IndexMap<String, Authored>, PlaybookError> {
+    let mut vars = IndexMap::new();
+    let parts = match &node.kind {
+        Kind::List(items) => items.as_slice(),
+        Kind::Scalar(_) | Kind::Map(_) => std::slice::from_ref(node),
+    };
+    for part in parts.iter().filter(|part| !part.is_null()) {
+        let Some(entries) = part.as_map() else {
+            let what = format!("Vars in a {} must be specified as a dictionary.", noun.title());
+            return Err(document.wrong(part.at, what));
+        };
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
+            let what = format!(
+                "Invalid variable name in vars specified for {}: '{}' is not a valid variable name",
+                noun.title(),
+                shown(&key.text)
+            );
+            return Err(document.wrong(key.at, what));
+        }
+        vars.extend(authored_entries(entries).map_err(|error| document.not_yaml(error))?);
+    }
+    Ok(vars)
+}
+
+/// Letters, digits and underscores, not beginning with a digit, and no word of Python.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    const RESERVED: [&str; 38] = [
+        "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+        "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+        "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "true", "false", "none",
+    ];
+    let mut chars = name.chars();
+    let starts = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    starts && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&name)
+}
+
+/// Variables as a layer has them.
+pub(super) fn var_map(vars: IndexMap<String, Authored>) -> Arc<VarMap> {
+    Arc::new(vars.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value)))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Keywords {
+        let document = Document::of_text("t.yml", text.to_owned()).unwrap();
+        let root = document.root.clone().unwrap();
+        Keywords::read(&document, root.as_map().unwrap(), Noun::Task).unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        let document = Document::of_text("t.yml", text.to_owned()).unwrap();
+        let root = document.root.clone().unwrap();
+        let error = Keywords::read(&document, root.as_map().unwrap(), Noun::Task).unwrap_err().to_string();
+        error.lines().next().unwrap().to_owned()
+    }
+
+    fn texts(written: &[Written]) -> Vec<String> {
+        written.iter().map(|tag| tag.value.source().as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_nearest_keyword_counts_and_lists_are_joined() {
+        let outer = read("become: yes\nwhen: a\ntags: x, y,z\nenvironment: {A: 1}\nno_log: true");
+        let inner = read("become: no\nwhen: [b, a]\ntags: z,w\nenvironment: {B: 2}");
+        let all = outer.around(&inner);
+        assert_eq!(all.get("become").unwrap().value, Authored::literal(false));
+        assert_eq!(all.get("no_log").unwrap().value, Authored::literal(true));
+        assert_eq!(all.when.iter().map(|c| &**c).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(texts(&all.tags), ["x", "y", "z", "w"]);
+        assert_eq!(all.environment.len(), 2);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused_unless_it_is_a_template() {
+        assert_eq!(
+            refusal("become: maybe"),
+            "t.yml:1:9: the field 'become' has an invalid value (maybe), and could not be converted to bool."
+        );
+        assert_eq!(refusal("tags: {a: b}"), "t.yml:1:7: tags must be specified as a list");
+        assert_eq!(refusal("when: {a: b}"), "t.yml:1:7: `when` must be a condition or a list of them, not a dict");
+        assert!(read("become: '{{ x }}'").get("become").unwrap().value.needs_rendering());
+    }
+
+    #[test]
+    fn names_of_variables_are_those_of_python() {
+        for name in ["a", "_b1", "become"] {
+            assert!(is_variable_name(name), "{name}");
+        }
+        for name in ["", "1a", "a-b", "a.b", "class", "\u{e9}"] {
+            assert!(!is_variable_name(name), "{name}");
+        }
+    }
+}

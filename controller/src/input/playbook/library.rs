@@ -1,0 +1,177 @@
+//! The files of a playbook, each read once: task files, roles, variables.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use indexmap::IndexMap;
+
+use super::document::Document;
+use super::error::PlaybookError;
+use super::keywords::{is_variable_name, var_map};
+use super::names::Noun;
+use super::role::{Role, RoleKey};
+use super::role_path::SearchPaths;
+use super::tree::{Entry, Reader};
+use crate::input::authored::authored_entries;
+use crate::plan::check::ModuleCatalog;
+use crate::template::{Authored, Templar};
+use crate::vars::VarMap;
+use crate::vault::Vault;
+
+/// The variables in a file, for `-e @FILE`.
+///
+/// # Errors
+/// A file that cannot be read, or holds something else.
+pub fn vars_of_file(path: &Path, vault: &Vault) -> Result<VarMap, PlaybookError> {
+    vars_of(&Document::read(path, vault)?)
+}
+
+/// The variables in a text of YAML or JSON; `source` is what messages call it.
+///
+/// # Errors
+/// As [`vars_of_file`].
+pub fn vars_of_text(source: &str, text: &str, vault: &Vault) -> Result<VarMap, PlaybookError> {
+    vars_of(&Document::of_vaulted(source, text.to_owned(), vault)?)
+}
+
+fn vars_of(document: &Document) -> Result<VarMap, PlaybookError> {
+    let Some(root) = &document.root else { return Ok(VarMap::new()) };
+    let Some(entries) = root.as_map() else {
+        let what = format!("variables are names with values, not a {}", root.kind());
+        return Err(document.wrong(root.at, what));
+    };
+    let vars = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
+    Ok(Arc::unwrap_or_clone(var_map(vars)))
+}
+
+/// What is needed to understand a playbook beside the playbook itself.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Tells modules from keywords.
+    pub modules: Arc<dyn ModuleCatalog + Send + Sync>,
+    pub paths: SearchPaths,
+    /// `-e`: names of files and roles may need them.
+    pub extra: Arc<VarMap>,
+    pub templar: Templar,
+    pub vault: Vault,
+    /// Facts that are known already are not gathered again.
+    pub smart_gathering: bool,
+}
+
+/// A list of tasks in a file of its own.
+#[derive(Debug)]
+pub(super) struct TaskFile {
+    pub(super) document: Arc<Document>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Reads files, and keeps what they hold. Shared by the unfolding of a playbook and by includes while it runs.
+pub(super) struct Library {
+    pub(super) around: Surroundings,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    task_files: HashMap<(PathBuf, Noun), Arc<TaskFile>>,
+    roles: HashMap<RoleKey, Arc<Role>>,
+    warnings: Vec<String>,
+    /// Over every file that was read, in order.
+    digest: blake3::Hasher,
+}
+
+impl Library {
+    pub(super) fn new(around: Surroundings) -> Library {
+        Library { around, kept: Mutex::default() }
+    }
+
+    /// Reads a document, opens what is encrypted in it, and keeps its warnings.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub(super) fn document(&self, path: &Path) -> Result<Arc<Document>, PlaybookError> {
+        let mut document = Document::read(path, &self.around.vault)?;
+        let mut kept = self.kept();
+        kept.warnings.append(&mut document.warnings);
+        kept.digest.update(document.text.as_bytes());
+        Ok(Arc::new(document))
+    }
+
+    /// The tasks in the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong with the file or a task in it.
+    pub(super) fn tasks(&self, path: &Path, noun: Noun) -> Result<Arc<TaskFile>, PlaybookError> {
+        let key = (path.to_owned(), noun);
+        if let Some(file) = self.kept().task_files.get(&key) {
+            return Ok(Arc::clone(file));
+        }
+        let document = self.document(path)?;
+        let reader = Reader { document: &document, catalog: &*self.around.modules, noun };
+        let entries = match &document.root {
+            Some(root) if root.as_list().is_none() => {
+                let what = format!("included task files must contain a list of tasks, not a {}", root.kind());
+                return Err(document.wrong(root.at, what));
+            }
+            Some(root) => reader.entries(root)?,
+            None => Vec::new(),
+        };
+        let file = Arc::new(TaskFile { document, entries });
+        self.kept().task_files.insert(key, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The role that `key` means, with its variables and what it depends on.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub(super) fn role(&self, key: RoleKey) -> Result<Arc<Role>, PlaybookError> {
+        if let Some(role) = self.kept().roles.get(&key) {
+            return Ok(Arc::clone(role));
+        }
+        let role = Arc::new(Role::read(self, &key)?);
+        self.kept().roles.insert(key, Arc::clone(&role));
+        Ok(role)
+    }
+
+    /// The variables in the files at `paths`; a later one wins.
+    ///
+    /// # Errors
+    /// A file that holds something else.
+    pub(super) fn vars(&self, paths: &[PathBuf]) -> Result<Arc<VarMap>, PlaybookError> {
+        let mut vars: IndexMap<String, Authored> = IndexMap::new();
+        for path in paths {
+            let document = self.document(path)?;
+            let Some(root) = &document.root else { continue };
+            let Some(entries) = root.as_map() else {
+                let what = format!("a file of variables must hold a dictionary, not a {}", root.kind());
+                return Err(document.wrong(root.at, what));
+            };
+            if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
+                let name = crate::input::source::shown(&key.text);
+                self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
+            }
+            vars.extend(authored_entries(entries).map_err(|error| document.not_yaml(error))?);
+        }
+        Ok(var_map(vars))
+    }
+
+    pub(super) fn warn(&self, what: String) {
+        self.kept().warnings.push(what);
+    }
+
+    /// Odd things met so far; they are told once.
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.kept().warnings)
+    }
+
+    /// BLAKE3, hex, over what was read so far.
+    pub(super) fn digest(&self) -> String {
+        self.kept().digest.finalize().to_hex().to_string()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

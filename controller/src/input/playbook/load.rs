@@ -1,0 +1,186 @@
+//! A playbook file, and those it imports, as a plan.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::around::{Around, Known, absolute};
+use super::document::Document;
+use super::error::PlaybookError;
+use super::includes::{Contexts, Includes};
+use super::keywords::Written;
+use super::library::{Library, Surroundings};
+use super::play::{Outer, PlayMaker, magic};
+use super::play_node::{ImportNode, PlaybookEntry, read};
+use super::prompt::Ask;
+use super::unfold::{Made, looked};
+use crate::input::inventory::Inventory;
+use crate::input::source::shown;
+use crate::plan::{Fragments, Plan, Play, PlayId};
+use crate::vars::{Layer, Precedence};
+
+/// Playbooks within playbooks.
+const IMPORTS_MAX: usize = 32;
+
+/// What is to be read, and how.
+pub struct PlaybookRequest<'a> {
+    /// One after another, as if they were one.
+    pub paths: &'a [PathBuf],
+    pub surroundings: Surroundings,
+    pub inventory: &'a Inventory,
+    /// What a play that says nothing of facts does; `None`: as Ansible, it gathers them.
+    pub gather_facts: Option<bool>,
+    pub force_handlers: bool,
+    /// Asks for `vars_prompt`; without it defaults stand.
+    pub prompts: Option<&'a dyn Ask>,
+}
+
+/// A playbook as a plan, and what its includes need while it runs.
+pub struct Playbook {
+    pub plan: Plan,
+    pub fragments: Arc<dyn Fragments>,
+    /// The first play of each file that was named.
+    pub starts: Vec<usize>,
+}
+
+/// Reads playbooks.
+///
+/// # Errors
+/// What is wrong with them, with file, line and column. Nothing was contacted.
+pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
+    let library = Library::new(request.surroundings);
+    let contexts = Arc::new(Contexts::default());
+    let base = request.paths.first().map_or_else(|| PathBuf::from("."), |path| folder_of(path));
+    let mut loader = Loader {
+        library: &library,
+        inventory: request.inventory,
+        contexts: &contexts,
+        gather_facts: request.gather_facts,
+        force_handlers: request.force_handlers,
+        prompts: request.prompts,
+        base: &base,
+        plays: Vec::new(),
+        made: Made::default(),
+    };
+    let mut starts = Vec::with_capacity(request.paths.len());
+    for path in request.paths {
+        starts.push(loader.plays.len());
+        loader.file(path, &Outer::default(), 0)?;
+    }
+    let Loader { plays, made, .. } = loader;
+    let mut warnings = library.take_warnings();
+    warnings.extend(made.notices());
+    let source = request.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let plan = Plan {
+        source,
+        plays,
+        tasks: made.tasks,
+        blocks: made.blocks,
+        check_mode: false,
+        diff: false,
+        forks: None,
+        digest: library.digest(),
+        warnings,
+    };
+    let role_instances = AtomicU32::new(made.role_instances);
+    Ok(Playbook { plan, fragments: Arc::new(Includes { library, contexts, role_instances }), starts })
+}
+
+struct Loader<'a> {
+    library: &'a Library,
+    inventory: &'a Inventory,
+    contexts: &'a Contexts,
+    gather_facts: Option<bool>,
+    force_handlers: bool,
+    prompts: Option<&'a dyn Ask>,
+    /// The folder of the first playbook.
+    base: &'a Path,
+    plays: Vec<Play>,
+    made: Made,
+}
+
+impl Loader<'_> {
+    fn file(&mut self, path: &Path, outer: &Outer, depth: usize) -> Result<(), PlaybookError> {
+        if depth > IMPORTS_MAX {
+            let what =
+                format!("playbooks are imported through more than {IMPORTS_MAX} levels: does one import itself?");
+            return Err(PlaybookError::whole(path, what));
+        }
+        let document = self.library.document(path)?;
+        let folder = folder_of(path);
+        let entries = read(&document, &*self.library.around.modules)?;
+        for entry in entries {
+            match entry {
+                PlaybookEntry::Import(import) => self.import(&import, &document, &folder, outer, depth)?,
+                PlaybookEntry::Play(node) => {
+                    let maker = PlayMaker {
+                        library: self.library,
+                        inventory: self.inventory,
+                        playbook_dir: &folder,
+                        base: self.base,
+                        magic: magic(self.inventory, self.base),
+                        contexts: self.contexts,
+                        gather_facts: self.gather_facts,
+                        force_handlers: self.force_handlers,
+                        prompts: self.prompts,
+                    };
+                    let id = PlayId(u32::try_from(self.plays.len()).expect("fewer plays than u32 counts"));
+                    let play = maker.play(&node, &document, id, outer, &mut self.made)?;
+                    self.plays.push(play);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn import(
+        &mut self,
+        node: &ImportNode,
+        document: &Arc<Document>,
+        folder: &Path,
+        outer: &Outer,
+        depth: usize,
+    ) -> Result<(), PlaybookError> {
+        let mut vars = node.vars.clone();
+        vars.extend(outer.vars.clone());
+        let known = Known {
+            templar: self.library.around.templar.clone(),
+            extra: Arc::clone(&self.library.around.extra),
+            layers: vec![Layer::new(Precedence::PlayVars, super::keywords::var_map(vars.clone()))],
+            magic: magic(self.inventory, self.base),
+            collections: Arc::default(),
+        };
+        let around = Around::play(Arc::clone(document), outer.keywords.clone(), self.base);
+        let written = Written { place: document.place(node.at), value: node.file.clone() };
+        let name = rustle_agent::module::shown(&known.render(&written, &around)?);
+        let places = self.playbook_places(&name, folder);
+        let Some(path) = places.iter().find(|place| place.is_file()) else {
+            let what = format!("could not find the playbook '{}'", shown(&name));
+            return Err(document.wrong(node.at, what).hint(Some(looked(&places))));
+        };
+        let inner = Outer { keywords: outer.keywords.around(&node.keywords), vars };
+        self.file(path, &inner, depth + 1)
+    }
+
+    /// Beside the importing playbook; `ns.col.name` in a collection.
+    fn playbook_places(&self, name: &str, folder: &Path) -> Vec<PathBuf> {
+        let mut places = vec![folder.join(name)];
+        if let [namespace, collection, rest @ ..] = &name.split('.').collect::<Vec<_>>()[..]
+            && !rest.is_empty()
+            && !name.contains('/')
+        {
+            let inside = format!("ansible_collections/{namespace}/{collection}/playbooks/{}", rest.join("/"));
+            let beside = folder.join("collections");
+            let folders = std::iter::once(&beside).chain(&self.library.around.paths.collections);
+            places.extend(folders.flat_map(|folder| {
+                let path = folder.join(&inside);
+                ["yml", "yaml"].map(|ending| PathBuf::from(format!("{}.{ending}", path.display())))
+            }));
+        }
+        places
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    absolute(path).parent().map_or_else(|| PathBuf::from("/"), Path::to_owned)
+}

@@ -1,0 +1,336 @@
+//! A play of the tree, as the plan has it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, Value};
+
+use super::around::{Around, Known, absolute};
+use super::document::Document;
+use super::error::PlaybookError;
+use super::includes::Contexts;
+use super::keywords::{Keywords, Written, as_bool, as_number, var_map};
+use super::library::Library;
+use super::lower::names;
+use super::play_node::PlayNode;
+use super::prompt;
+use super::unfold::{Made, Unfold};
+use crate::input::inventory::{Inventory, PatternError, select_known};
+use crate::input::source::shown;
+use crate::plan::{Gathering, HostOrder, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves};
+use crate::template::Authored;
+use crate::vars::{Layer, Precedence, VarMap};
+
+/// What all plays of a playbook have in common.
+pub(super) struct PlayMaker<'a> {
+    pub(super) library: &'a Library,
+    pub(super) inventory: &'a Inventory,
+    /// The folder of the playbook that is being read.
+    pub(super) playbook_dir: &'a Path,
+    /// The folder of the first one.
+    pub(super) base: &'a Path,
+    pub(super) magic: Arc<VarMap>,
+    pub(super) contexts: &'a Contexts,
+    /// What a play that says nothing of facts does.
+    pub(super) gather_facts: Option<bool>,
+    pub(super) force_handlers: bool,
+    pub(super) prompts: Option<&'a dyn prompt::Ask>,
+}
+
+impl PlayMaker<'_> {
+    /// Adds the play's tasks to `made`. `outer` and `vars` come from the imports that led here.
+    ///
+    /// # Errors
+    /// What cannot be understood before any host is contacted.
+    pub(super) fn play(
+        &self,
+        node: &PlayNode,
+        document: &Arc<Document>,
+        id: PlayId,
+        outer: &Outer,
+        made: &mut Made,
+    ) -> Result<Play, PlaybookError> {
+        let keywords = outer.keywords.around(&node.keywords);
+        let around = Around::play(Arc::clone(document), keywords, self.base);
+        let mut known = Known {
+            templar: self.library.around.templar.clone(),
+            extra: Arc::clone(&self.library.around.extra),
+            layers: Vec::new(),
+            magic: Arc::clone(&self.magic),
+            collections: self.collections(),
+        };
+        let mut vars = node.vars.clone();
+        vars.extend(outer.vars.clone());
+        known.layers.push(Layer::new(Precedence::PlayVars, var_map(vars.clone())));
+        known.layers.extend(prompt::answers(&node.vars_prompt, &known, &around, self.prompts)?);
+        let vars_files = self.vars_files(node, &known, &around)?;
+        known.layers.extend(vars_files);
+
+        let mut play = self.options(node, &known, &around, id)?;
+        let mut unfold = Unfold {
+            library: self.library,
+            known: known.clone(),
+            playbook_dir: self.playbook_dir,
+            made,
+            blank: Task::new(TaskId(0), id, ""),
+            exposed: Vec::new(),
+            handlers: Vec::new(),
+            applied: HashSet::new(),
+            contexts: self.contexts,
+        };
+        self.sections(node, &around, &mut unfold, &mut play)?;
+        play.vars = vars;
+        let exposed = std::mem::take(&mut unfold.exposed);
+        play.layers = exposed.into_iter().chain(known.layers.into_iter().skip(1)).collect();
+        play.roles = roles_of(&play, unfold.made);
+        Ok(play)
+    }
+
+    fn sections(
+        &self,
+        node: &PlayNode,
+        around: &Around,
+        unfold: &mut Unfold<'_>,
+        play: &mut Play,
+    ) -> Result<(), PlaybookError> {
+        let mut order = Vec::new();
+        unfold.entries(&node.pre_tasks, around, &mut order)?;
+        if !node.pre_tasks.is_empty() {
+            unfold.flush(around, &mut order)?;
+        }
+        for role in &node.roles {
+            unfold.named_role(role, around, false, &mut order)?;
+        }
+        unfold.entries(&node.tasks, around, &mut order)?;
+        if !node.post_tasks.is_empty() {
+            unfold.flush(around, &mut order)?;
+            unfold.entries(&node.post_tasks, around, &mut order)?;
+        }
+        let mut of_play = Vec::new();
+        let mut handlers = around.clone();
+        handlers.is_handlers = true;
+        unfold.entries(&node.handlers, &handlers, &mut of_play)?;
+        play.tasks = order;
+        play.handlers = std::mem::take(&mut unfold.handlers);
+        play.handlers.append(&mut of_play);
+        Ok(())
+    }
+
+    fn options(&self, node: &PlayNode, known: &Known, around: &Around, id: PlayId) -> Result<Play, PlaybookError> {
+        let read = Options { node, known, around };
+        let pattern = names(&known.render(&node.hosts, around)?).join(",");
+        let (hosts, empty_reason) = self.hosts(&pattern, node, around)?;
+        let name = node.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| pattern.clone());
+        let mut play = Play::new(id, name, hosts);
+        play.pattern = Some(pattern);
+        play.empty_reason = empty_reason;
+        play.order = read.order()?;
+        play.hosts = ordered(std::mem::take(&mut play.hosts), play.order);
+        play.strategy = read.strategy()?;
+        play.waves = read.waves()?;
+        play.gather_facts = read.flag("gather_facts")?.or(self.gather_facts);
+        play.gathering = Gathering {
+            subset: read.get("gather_subset").map_or(Vec::new(), |written| list_of(&written.value)),
+            timeout: read
+                .get("gather_timeout")
+                .map(|w| super::lower::keyword(w, "gather_timeout", around))
+                .transpose()?,
+            smart: self.library.around.smart_gathering,
+        };
+        for written in &around.keywords.tags {
+            play.tags.extend(names(&known.render(written, around)?));
+        }
+        let environment: Vec<Authored> = around.keywords.environment.iter().map(|w| w.value.clone()).collect();
+        play.environment = (!environment.is_empty()).then_some(Authored::List(environment));
+        play.any_errors_fatal = read.keyword_flag("any_errors_fatal")?.unwrap_or(false);
+        play.max_fail_percentage = read.value("max_fail_percentage")?.as_ref().and_then(as_number);
+        play.force_handlers = read.flag("force_handlers")?.unwrap_or(self.force_handlers);
+        Ok(play)
+    }
+
+    /// The hosts that the inventory has for the pattern as things stand, or why there are none.
+    fn hosts(
+        &self,
+        pattern: &str,
+        node: &PlayNode,
+        around: &Around,
+    ) -> Result<(Vec<HostName>, Option<String>), PlaybookError> {
+        match select_known(self.inventory, pattern) {
+            Ok((hosts, unknown)) => {
+                for name in unknown {
+                    self.library.warn(format!("Could not match supplied host pattern, ignoring: {}", shown(&name)));
+                }
+                let reason = hosts.is_empty().then(|| format!("the pattern `{}` matches no host", shown(pattern)));
+                Ok((hosts, reason))
+            }
+            Err(error @ PatternError::Syntax { .. }) => {
+                Err(around.wrong_at(&node.hosts.place, error.to_string()).hint(error.hint()))
+            }
+            Err(error) => Ok((Vec::new(), Some(error.to_string()))),
+        }
+    }
+
+    /// Of each entry the first file that is there.
+    fn vars_files(&self, node: &PlayNode, known: &Known, around: &Around) -> Result<Vec<Layer>, PlaybookError> {
+        let mut layers = Vec::new();
+        for written in &node.vars_files {
+            let candidates = names(&known.render(written, around)?);
+            let places: Vec<PathBuf> = candidates.iter().flat_map(|name| self.vars_file_places(name, around)).collect();
+            let Some(found) = places.iter().find(|place| place.is_file()) else {
+                let what = format!("vars file {} was not found", shown(&candidates.join(", ")));
+                return Err(around.wrong_at(&written.place, what).hint(Some(super::unfold::looked(&places))));
+            };
+            let vars = self.library.vars(std::slice::from_ref(found))?;
+            layers.push(Layer::new(Precedence::PlayVarsFiles, vars));
+        }
+        Ok(layers)
+    }
+
+    fn vars_file_places(&self, name: &str, around: &Around) -> Vec<PathBuf> {
+        let folders = around.folders.iter().map(PathBuf::as_path).chain([self.playbook_dir]);
+        folders.flat_map(|folder| [folder.join("vars").join(name), folder.join(name)]).collect()
+    }
+
+    fn collections(&self) -> Arc<[PathBuf]> {
+        let beside = self.playbook_dir.join("collections");
+        std::iter::once(beside).chain(self.library.around.paths.collections.iter().cloned()).collect()
+    }
+}
+
+/// What the imports that led to a play hand down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outer {
+    pub(super) keywords: Keywords,
+    pub(super) vars: super::tree::Vars,
+}
+
+/// What only plays say.
+struct Options<'a> {
+    node: &'a PlayNode,
+    known: &'a Known,
+    around: &'a Around,
+}
+
+impl Options<'_> {
+    fn get(&self, name: &str) -> Option<&Written> {
+        self.node.options.get(name)
+    }
+
+    fn value(&self, name: &str) -> Result<Option<Value>, PlaybookError> {
+        self.get(name).map(|written| self.known.render(written, self.around)).transpose()
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>, PlaybookError> {
+        Ok(self.value(name)?.as_ref().and_then(as_bool))
+    }
+
+    fn keyword_flag(&self, name: &str) -> Result<Option<bool>, PlaybookError> {
+        // A template is each task's own business.
+        Ok(self.around.keywords.get(name).and_then(|written| match &written.value {
+            Authored::Data(value) => as_bool(value),
+            _ => None,
+        }))
+    }
+
+    fn wrong(&self, name: &str, what: String) -> PlaybookError {
+        match self.get(name) {
+            Some(written) => self.around.wrong_at(&written.place, what),
+            None => self.around.document.wrong(self.node.at, what),
+        }
+    }
+
+    fn order(&self) -> Result<HostOrder, PlaybookError> {
+        match self.value("order")?.as_ref().and_then(Value::as_str) {
+            None | Some("inventory") => Ok(HostOrder::Inventory),
+            Some("reverse_inventory") => Ok(HostOrder::ReverseInventory),
+            Some("sorted") => Ok(HostOrder::Sorted),
+            Some("reverse_sorted") => Ok(HostOrder::ReverseSorted),
+            Some("shuffle") => Ok(HostOrder::Shuffle),
+            Some(other) => Err(self
+                .wrong("order", format!("Invalid 'order' specified for inventory hosts: {}", shown(other)))
+                .hint(Some("there are inventory, reverse_inventory, sorted, reverse_sorted and shuffle"))),
+        }
+    }
+
+    fn strategy(&self) -> Result<Strategy, PlaybookError> {
+        let value = self.value("strategy")?;
+        let name = value.as_ref().and_then(Value::as_str).unwrap_or("linear");
+        match super::names::core_name(name).unwrap_or(name) {
+            "linear" | "debug" => Ok(Strategy::Linear),
+            "free" => Ok(Strategy::Free),
+            "host_pinned" => Ok(Strategy::HostPinned),
+            other => Err(self
+                .wrong("strategy", format!("Invalid play strategy specified: {}", shown(other)))
+                .hint(Some("linear, free and host_pinned are known"))),
+        }
+    }
+
+    fn waves(&self) -> Result<Waves, PlaybookError> {
+        let Some(value) = self.value("serial")? else { return Ok(Waves::One) };
+        let sizes = names(&value)
+            .iter()
+            .map(|size| size.parse::<SerialSize>().map_err(|error| self.wrong("serial", error.to_string())))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(if sizes.is_empty() { Waves::One } else { Waves::Serial(sizes) })
+    }
+}
+
+fn list_of(value: &Authored) -> Vec<Authored> {
+    match value {
+        Authored::List(items) => items.clone(),
+        Authored::Data(Value::List(items)) => items.iter().cloned().map(Authored::literal).collect(),
+        one => vec![one.clone()],
+    }
+}
+
+/// `shuffle` is left to the run, which has a seed.
+fn ordered(mut hosts: Vec<HostName>, order: HostOrder) -> Vec<HostName> {
+    match order {
+        HostOrder::Inventory | HostOrder::Shuffle => {}
+        HostOrder::ReverseInventory => hosts.reverse(),
+        HostOrder::Sorted => hosts.sort(),
+        HostOrder::ReverseSorted => hosts.sort_by(|a, b| b.cmp(a)),
+    }
+    hosts
+}
+
+fn roles_of(play: &Play, made: &Made) -> PlayRoles {
+    let mut roles = PlayRoles::default();
+    for id in &play.tasks {
+        let Some(role) = made.tasks.get(id.index()).and_then(|task| task.role.as_ref()) else { continue };
+        let name = role.fqcn();
+        if !roles.with_dependencies.contains(&name) {
+            roles.with_dependencies.push(name);
+        }
+    }
+    roles
+}
+
+/// What Ansible sets itself and does not depend on a host: `groups` and the folders.
+pub(super) fn magic(inventory: &Inventory, playbook_dir: &Path) -> Arc<VarMap> {
+    let groups: Map = inventory
+        .groups()
+        .map(|(id, group)| {
+            let members = inventory.members(id).into_iter().map(|host| Value::from(inventory.name(host).as_str()));
+            (group.name.to_string(), members.collect::<Value>())
+        })
+        .collect();
+    let folder = absolute(playbook_dir).to_string_lossy().into_owned();
+    let map: Map = [("groups".to_owned(), Value::Map(groups)), ("playbook_dir".to_owned(), Value::from(folder))]
+        .into_iter()
+        .collect();
+    Arc::new(crate::vars::data_map(map))
+}
+
+impl Unfold<'_> {
+    /// The flush of handlers between the sections of a play.
+    fn flush(&mut self, around: &Around, order: &mut Vec<TaskId>) -> Result<(), PlaybookError> {
+        let mut task = self.blank.clone();
+        task.module = "ansible.builtin.meta".to_owned();
+        task.args.insert("_raw_params".to_owned(), Authored::literal("flush_handlers"));
+        task.tags = vec!["always".to_owned()];
+        self.push(task, around, order)
+    }
+}

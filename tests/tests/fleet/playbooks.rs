@@ -1,0 +1,112 @@
+//! Playbooks from the command line, on this machine.
+
+use std::fs;
+use std::path::Path;
+
+use rustle_tests::Run;
+
+/// Files of a project in a temporary folder, which is also the run's home.
+struct Project {
+    home: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(files: &[(&str, &str)]) -> Project {
+        let home = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Project { home }
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn run(&self) -> Run {
+        Run::new(self.path())
+    }
+}
+
+#[test]
+fn a_playbook_with_a_role_runs_as_it_is() {
+    let project = Project::new(&[
+        (
+            "site.yml",
+            "- name: Site\n  hosts: localhost\n  gather_facts: false\n  roles: [{role: web, size: 5}]\n  tasks:\n  - name: \
+             Read\n    command: cat out.conf chdir={{ playbook_dir }}\n    register: read\n  - assert: {that: \"read.stdout \
+             == 'size 5 of web at 80'\"}\n",
+        ),
+        ("roles/web/defaults/main.yml", "port: 80\n"),
+        (
+            "roles/web/tasks/main.yml",
+            "- name: Write\n  template: {src: a.j2, dest: '{{ playbook_dir }}/out.conf'}\n  notify: told\n",
+        ),
+        ("roles/web/templates/a.j2", "size {{ size }} of web at {{ port }}\n"),
+        ("roles/web/handlers/main.yml", "- name: told\n  debug: msg=told\n"),
+    ]);
+    let ended = project.run().arg("site.yml").ends(0);
+    assert!(ended.stdout.contains("RUNNING HANDLER"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ok=4 "), "{}", ended.stdout);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_nothing_runs() {
+    let project =
+        Project::new(&[("site.yml", "- hosts: localhost\n  tasks:\n  - command: touch ran\n  - ping:\n    tagz: x\n")]);
+    let ended = project.run().arg("site.yml").ends(5);
+    assert_eq!(
+        ended.stderr,
+        "error: site.yml:5:5: 'tagz' is not a valid attribute for a Task\n  5 |     tagz: x\n    |     ^\nhint: did you mean `tags`?\n"
+    );
+    assert!(!project.path().join("ran").exists());
+}
+
+#[test]
+fn lists_are_in_ansibles_layout() {
+    let project = Project::new(&[(
+        "site.yml",
+        "- name: One\n  hosts: a,b\n  tags: p\n  tasks:\n  - name: first\n    ping:\n    tags: [x, t]\n- hosts: all:!a\n  tasks: []\n",
+    )]);
+    let ended = project.run().args(["-i", "a,b,", "--list-tasks", "--list-hosts", "site.yml"]).ends(0);
+    assert_eq!(
+        ended.stdout,
+        "\nplaybook: site.yml\n\n  play #1 (a,b): One\tTAGS: [p]\n    pattern: ['a,b']\n    hosts (2):\n      a\n      b\n    \
+         tasks:\n      first\tTAGS: [p, t, x]\n\n  play #2 (all:!a): all:!a\tTAGS: []\n    pattern: ['all:!a']\n    hosts \
+         (1):\n      b\n    tasks:\n"
+    );
+}
+
+#[test]
+fn a_vault_made_here_is_opened_by_a_run() {
+    let project = Project::new(&[
+        ("pw", "secret\n"),
+        ("vars.yml", "word: hidden\n"),
+        (
+            "site.yml",
+            "- hosts: localhost\n  gather_facts: false\n  vars_files: [vars.yml]\n  tasks:\n  - debug: {var: word}\n",
+        ),
+    ]);
+    project.run().args(["vault", "encrypt", "--vault-password-file", "pw", "vars.yml"]).ends(0);
+    let encrypted = fs::read_to_string(project.path().join("vars.yml")).unwrap();
+    assert!(encrypted.starts_with("$ANSIBLE_VAULT;1.1;AES256\n"));
+    project.run().arg("site.yml").ends(5);
+    let ended = project.run().args(["--vault-password-file", "pw", "site.yml"]).ends(0);
+    assert!(ended.stdout.contains("\"word\": \"hidden\""), "{}", ended.stdout);
+}
+
+#[test]
+fn a_configuration_that_others_may_write_is_not_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new(&[
+        ("ansible.cfg", "[defaults]\nroles_path = elsewhere\n"),
+        ("elsewhere/web/tasks/main.yml", "- ping:\n"),
+        ("site.yml", "- hosts: localhost\n  gather_facts: false\n  roles: [web]\n"),
+    ]);
+    project.run().args(["--syntax-check", "site.yml"]).ends(0);
+    fs::set_permissions(project.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = project.run().args(["--syntax-check", "site.yml"]).ends(5);
+    assert!(ended.stderr.contains("the role 'web' was not found"), "{}", ended.stderr);
+}
