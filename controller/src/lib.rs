@@ -31,6 +31,7 @@
 
 pub mod actions;
 pub mod cli;
+pub mod control;
 pub mod custom;
 pub mod dispatch;
 pub mod doc;
@@ -38,6 +39,7 @@ pub mod engine;
 pub mod event;
 pub mod exit_code;
 pub mod input;
+pub mod journal;
 pub mod lab;
 pub mod pki;
 pub mod plan;

@@ -36,6 +36,7 @@ fn main() {
     bench.row("W3: /bin/true, cold connections", hosts, || bench.adhoc("all", &true_path), spawns(hosts));
     bench.w4();
     bench.row("W5: one task on one host", 1, || bench.adhoc("h001", &true_path), spawns(1));
+    bench.journal();
     bench.memory();
     bench.stop_lab();
     bench.connect_many();
@@ -98,6 +99,7 @@ impl Bench {
     fn ours(&self) -> Command {
         let mut command = Command::new(&self.controller);
         command.arg("--config").arg(self.path("lab/config.toml")).arg("-i").arg(self.path("lab/hosts.ini"));
+        command.arg("--state-dir").arg(self.path("state"));
         command
     }
 
@@ -119,8 +121,37 @@ impl Bench {
     fn adhoc(&self, pattern: &str, line: &[&str]) -> Duration {
         let mut command = Command::new(&self.controller);
         command.args(["adhoc", pattern, "--config"]).arg(self.path("lab/config.toml"));
+        command.arg("--state-dir").arg(self.path("state"));
         command.arg("-i").arg(self.path("lab/hosts.ini")).args(["-a", &line.join(" ")]);
         self.succeed(&mut command)
+    }
+
+    /// The main job with the run written down in each way there is, turn by turn, so that all see the same weather.
+    fn journal(&self) {
+        let ways: [(&str, &[&str]); 3] = [
+            ("W1, not written down", &["--no-journal"]),
+            ("W1, safe against a dead process", &["--durability=process"]),
+            ("W1, safe against loss of power", &["--durability=power"]),
+        ];
+        let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/w1.json");
+        let mut times = ways.map(|_| Vec::new());
+        for _ in 0..self.runs {
+            for ((_, options), times) in ways.iter().zip(&mut times) {
+                let mut command = self.ours();
+                times.push(self.succeed(command.arg("--gather-facts=never").args(*options).arg(&plan)));
+            }
+        }
+        println!();
+        let median = |times: &[Duration]| {
+            let mut sorted = times.to_vec();
+            sorted.sort_unstable();
+            sorted[sorted.len() / 2].as_secs_f64()
+        };
+        let without = median(&times[0]);
+        for ((name, _), times) in ways.iter().zip(&times) {
+            let took = median(times);
+            println!("{name:<34} {took:>20.3} s {:>+8.1} %", (took / without - 1.0) * 100.0);
+        }
     }
 
     fn make_scratch(&self) {

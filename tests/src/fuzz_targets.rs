@@ -7,6 +7,7 @@ use std::path::Path;
 use rustle_exec::engine::Registry;
 use rustle_exec::input::inventory::{Inventory, Limits, limit, select};
 use rustle_exec::input::{LoadRequest, PlanSource, load, yaml};
+use rustle_exec::journal::{Past, Records};
 use rustle_exec::template::{Authored, Conditionals, Templar};
 use rustle_exec::vars::{Scope, VarMap, data_map};
 use rustle_protocol::identity::identity_of;
@@ -19,7 +20,7 @@ use rustle_protocol::{HostName, Identity, LoadedIdentity, Map, Value, codec};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its binary and its folder under `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("frame", frame),
     ("value", value),
     ("plan", plan),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("identity", identity),
     ("template", template),
     ("pattern", pattern),
+    ("journal", journal),
 ];
 
 /// Input beyond this teaches nothing that shorter input does not.
@@ -48,6 +50,18 @@ pub fn frame(data: &[u8]) {
     check::<CallRequest>(data);
     check::<CallEvent>(data);
     check::<BlobHeader>(data);
+}
+
+/// A journal: every record that is whole, and what counts of it for a run that goes on.
+pub fn journal(data: &[u8]) {
+    let path = Path::new("journal");
+    if let Ok(records) = Records::new(path, data) {
+        records.for_each(drop);
+    }
+    if let Ok(mut past) = Records::new(path, data).and_then(|records| Past::new(path, records)) {
+        past.by_ref().for_each(drop);
+        assert!(past.good_bytes() <= data.len() as u64, "more is whole than there is");
+    }
 }
 
 /// One value: off the wire, into JSON and back.

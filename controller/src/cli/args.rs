@@ -30,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one module on the hosts of a pattern
     Adhoc(AdhocArgs),
+    /// Show, steer and resume runs
+    Runs(RunsArgs),
     /// Show the inventory
     Inventory(InventoryArgs),
     /// Make and manage the fleet's certificates
@@ -74,6 +76,10 @@ pub struct PlanArgs {
     /// No tasks with one of these tags
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub skip_tags: Vec<String>,
+
+    /// Only hosts that failed or were unreachable in this earlier run
+    #[arg(long, value_name = "RUN")]
+    pub retry_failed: Option<String>,
 
     /// Begin at the task of this name
     #[arg(long, value_name = "NAME")]
@@ -192,6 +198,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "SECONDS")]
     pub retry_delay: Option<f64>,
 
+    /// Under linear, give a host up whose task takes longer than this while others wait for it [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub straggler_timeout: Option<u64>,
+
     /// Go on with later batches and plays after failures
     #[arg(long)]
     pub continue_on_error: bool,
@@ -244,6 +254,26 @@ pub struct CommonArgs {
     #[arg(long)]
     pub cleanup_on_failure: bool,
 
+    /// Folder where runs are kept [default: rustle-exec in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Do not write the run down: it ends with this process and cannot be resumed
+    #[arg(long)]
+    pub no_journal: bool,
+
+    /// What a run's journal is safe against: the death of this process, or loss of power too [default: power]
+    #[arg(long, value_name = "AGAINST")]
+    pub durability: Option<crate::journal::Durability>,
+
+    /// Go on with this run: what `runs resume` adds to the command line that began it
+    #[arg(long, hide = true)]
+    pub resume_run: Option<rustle_protocol::RunId>,
+
+    /// With `runs resume`: the plan may have changed
+    #[arg(long, hide = true)]
+    pub accept_changed_plan: bool,
+
     /// Variables above all others: `key=value ...`, JSON or YAML, or `@FILE` (repeatable)
     #[arg(short, long, value_name = "VARS")]
     pub extra_vars: Vec<String>,
@@ -281,6 +311,64 @@ pub struct AdhocArgs {
 
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// `rustle-exec runs`
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    #[command(subcommand)]
+    pub command: RunsCommand,
+
+    /// Folder where runs are kept [default: rustle-exec in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state_dir: Option<PathBuf>,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE", env = "RUSTLE_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// A run is named by its id, by as much of the id's beginning as is needed, or by `last`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// All runs, the oldest first
+    List,
+    /// What a run is and how it stands
+    Show { run: String },
+    /// Where a run that is under way stands now
+    Status { run: String },
+    /// Go on with a run that was interrupted or paused
+    Resume {
+        run: String,
+        /// The plan may have changed: what is left is done as it says now
+        #[arg(long)]
+        accept_changed_plan: bool,
+        /// More options for it, as `--report-file FILE`
+        #[arg(last = true, value_name = "OPTIONS")]
+        options: Vec<String>,
+    },
+    /// Start nothing new until `resume`; what runs goes on
+    Pause { run: String },
+    /// Stop a run, for good
+    Cancel { run: String },
+    /// Give a host up: its task is stopped and nobody waits for it
+    Drop { run: String, host: rustle_protocol::HostName },
+    /// Make the report of a run again
+    Report {
+        run: String,
+        /// Where to, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        report_file: Option<PathBuf>,
+    },
+    /// Forget runs that are over
+    Prune {
+        /// But keep this many, the newest
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        keep: usize,
+        /// Interrupted ones too
+        #[arg(long)]
+        interrupted: bool,
+    },
 }
 
 /// `rustle-exec inventory`

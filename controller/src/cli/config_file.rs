@@ -16,6 +16,7 @@ pub struct ConfigFile {
     pub modules: Modules,
     pub reporting: Reporting,
     pub performance: Performance,
+    pub journal: JournalSection,
 }
 
 /// `[executor]`
@@ -33,6 +34,8 @@ pub struct Executor {
     pub retries: Option<u32>,
     /// Seconds.
     pub retry_delay: Option<f64>,
+    /// Seconds.
+    pub straggler_timeout: Option<u64>,
     pub continue_on_error: bool,
     pub fail_fast: bool,
     pub max_fail_percentage: Option<f64>,
@@ -59,6 +62,17 @@ pub struct Reporting {
     pub log_level: Option<String>,
     pub progress: Option<ProgressMode>,
     pub verbosity: Option<u8>,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSection {
+    /// Folder where runs are kept.
+    pub state_dir: Option<PathBuf>,
+    pub durability: Option<crate::journal::Durability>,
+    /// Write runs down at all.
+    pub enabled: Option<bool>,
 }
 
 /// `[performance]`
@@ -114,9 +128,18 @@ fn standard_places() -> Vec<PathBuf> {
 
 /// `rustle-exec` in `$XDG_CONFIG_HOME`, else in `~/.config`.
 pub(super) fn user_folder() -> Option<PathBuf> {
+    folder_in("XDG_CONFIG_HOME", ".config")
+}
+
+/// `rustle-exec` in `$XDG_STATE_HOME`, else in `~/.local/state`.
+pub(super) fn state_folder() -> Option<PathBuf> {
+    folder_in("XDG_STATE_HOME", ".local/state")
+}
+
+fn folder_in(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CONFIG_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
         .map(|folder| folder.join("rustle-exec"))
 }
 

@@ -46,7 +46,7 @@ fn as_it_is_it_says_nothing() {
 fn it_has_every_key() {
     let shown = uncommented(true);
     toml::from_str::<ConfigFile>(&shown).unwrap();
-    for section in ["[executor]", "[modules]", "[reporting]", "[performance]"] {
+    for section in ["[executor]", "[modules]", "[reporting]", "[performance]", "[journal]"] {
         let with_unknown = shown.replace(section, &format!("{section}\nno_such_key = 1"));
         let error = toml::from_str::<ConfigFile>(&with_unknown).unwrap_err().to_string();
         let (_, known) = error.split_once(", expected ").unwrap();

@@ -16,6 +16,8 @@ mod modules;
 mod operator;
 mod plan;
 mod playbook;
+mod recording;
+mod runs;
 mod session;
 mod settings;
 mod vault;
@@ -66,6 +68,13 @@ impl CliError {
     }
 }
 
+/// Tells the operator something beside a run's own output: on standard error, which no layout has.
+fn notice(text: &str) {
+    let clean = crate::report::sanitize::lines(text).collect::<Vec<_>>().join("\n");
+    // There is nowhere left to say that this cannot be said.
+    let _ = writeln!(std::io::stderr().lock(), "{clean}");
+}
+
 /// An error and its causes, one a line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -80,6 +89,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         None => plan::run(cli.run),
         Some(Command::Adhoc(args)) => adhoc::run(args),
+        Some(Command::Runs(args)) => runs::run(args),
         Some(Command::Inventory(args)) => inventory::run(&args),
         Some(Command::Pki(command)) => pki(command),
         Some(Command::Lab { command }) => lab::run(command),

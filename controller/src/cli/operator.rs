@@ -17,6 +17,8 @@ pub(super) struct Operator {
     interrupt: Signal,
     terminate: Signal,
     presses: Presses,
+    /// What else may be done about what a status shows.
+    advice: Option<String>,
 }
 
 /// What a press of Ctrl-C means.
@@ -40,13 +42,14 @@ impl Presses {
 }
 
 impl Operator {
-    /// Signals are taken from here on, instead of ending the program.
-    pub(super) fn new(first_is_final: bool) -> Result<Operator, CliError> {
+    /// Signals are taken from here on, instead of ending the program. `advice` goes with each status.
+    pub(super) fn new(first_is_final: bool, advice: Option<String>) -> Result<Operator, CliError> {
         let take = |kind| signal(kind).map_err(|error| CliError::own(format!("cannot take signals: {error}")));
         Ok(Operator {
             interrupt: take(SignalKind::interrupt())?,
             terminate: take(SignalKind::terminate())?,
             presses: Presses { first_is_final, last: None },
+            advice,
         })
     }
 
@@ -62,7 +65,11 @@ impl Operator {
             // A run that has just ended needs neither; one that has too much to heed gets to it.
             let said = async {
                 match meaning {
-                    Meaning::ShowStatus => engine.show_status().await,
+                    Meaning::ShowStatus => {
+                        let shown = engine.show_status().await;
+                        self.advice.iter().for_each(|advice| super::notice(advice));
+                        shown
+                    }
                     Meaning::Cancel => engine.cancel_execution(CancelReason::Interrupted).await,
                 }
             };

@@ -49,7 +49,8 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     };
     let registry = registry(&settings)?;
     let given = given_inventory(args, &settings, None)?;
-    let loaded = load(path, args, given.as_ref(), &registry)?;
+    let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };
+    let loaded = load(path, piped.clone(), args, given.as_ref(), &registry)?;
     let Loaded { mut plan, inventory: from_plan } = loaded;
     let lab = args.common.lab.is_some();
     let inventory = inventory_of(&plan, given, from_plan, lab, settings.connection)?;
@@ -67,7 +68,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None })
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped })
 }
 
 /// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.
@@ -83,11 +84,24 @@ pub(super) fn given_inventory(
     }
 }
 
-fn load(path: &Path, args: &PlanArgs, inventory: Option<&Inventory>, registry: &Registry) -> Result<Loaded, CliError> {
-    let plan =
-        if path == Path::new("-") { PlanSource::Bytes(read_stdin()?) } else { PlanSource::Path(path.to_owned()) };
+fn load(
+    path: &Path,
+    piped: Option<Vec<u8>>,
+    args: &PlanArgs,
+    inventory: Option<&Inventory>,
+    registry: &Registry,
+) -> Result<Loaded, CliError> {
+    let plan = piped.map_or_else(|| PlanSource::Path(path.to_owned()), PlanSource::Bytes);
     let request = LoadRequest { plan, parsed: args.parsed.as_deref(), inventory, modules: registry };
     input::load(request).map_err(input_error)
+}
+
+/// A plan from a pipe; of a run that goes on, the copy that was kept of it.
+fn read_piped(settings: &Settings) -> Result<Vec<u8>, CliError> {
+    let Some(id) = settings.journal.resume else { return read_stdin() };
+    let folder = settings.journal.runs()?.find(&id.to_string()).map_err(|error| CliError::input(chain(&error)))?;
+    let copy = folder.plan_copy();
+    std::fs::read(&copy).map_err(|error| CliError::input(format!("cannot read {}: {error}", copy.display())))
 }
 
 fn read_stdin() -> Result<Vec<u8>, CliError> {
@@ -129,6 +143,14 @@ pub(super) fn adjust(
         let hosts = patterns::limit(inventory, pattern)
             .map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
         plan.limit_to(&hosts);
+    }
+    if let Some(run) = &args.retry_failed {
+        plan.limit_to(&super::runs::failed_hosts(&settings.journal.runs()?, run)?);
+        if plan.hosts().is_empty() {
+            return Err(CliError::input(format!(
+                "--retry-failed {run}: no play has a host that failed or was unreachable in it"
+            )));
+        }
     }
     if plan.hosts().is_empty() {
         return Err(nobody(plan, settings.limit.as_deref()));

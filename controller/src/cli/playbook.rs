@@ -39,7 +39,7 @@ pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, Cl
     plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     refuse_pending(&plan)?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: Some(fragments) })
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: Some(fragments), piped: None })
 }
 
 /// # Errors

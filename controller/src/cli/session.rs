@@ -10,17 +10,19 @@ use futures::future::BoxFuture;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::loaded_identity::IdentityFiles;
 use rustle_protocol::message::{ControlRequest, close};
-use rustle_protocol::{HostName, LoadedIdentity, RunId};
+use rustle_protocol::{CallKey, HostName, LoadedIdentity};
 
 use super::args::ConnectionPlugin;
 use super::operator::Operator;
+use super::recording::Recording;
 use super::settings::Settings;
 use super::{CliError, chain, extra_vars, modules};
+use crate::control::Server;
 use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, LocalLinks};
 use crate::engine::{Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, memory_peak};
-use crate::event::{CancelReason, HostState, RunEvent, RunFinished};
+use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
 use crate::input::inventory::{GroupId, Inventory};
 use crate::lab::{Lab, LabOptions};
@@ -45,6 +47,8 @@ pub(super) struct Session {
     pub(super) lab: bool,
     /// Reads what tasks of a playbook include.
     pub(super) fragments: Option<Arc<dyn Fragments>>,
+    /// The plan, if it was read from a pipe and cannot be read again.
+    pub(super) piped: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -61,36 +65,60 @@ impl Session {
         ended
     }
 
-    async fn run_with(self, lab: Option<&Lab>) -> Result<ExitCode, CliError> {
-        let reporters = Reporters::new(&self.settings.report).map_err(|error| CliError::input(chain(&error)))?;
-        let (sink, reporters) = shared(reporters);
+    /// The run on disk, and what was told of it before.
+    fn recording(&mut self, reporters: &mut Reporters) -> Result<Recording, CliError> {
+        let Some(id) = self.settings.journal.resume else { return Ok(Recording::nowhere()) };
+        Recording::take_over(&mut self.settings, &self.plan, id, |stamped| {
+            reporters.recall(stamped).map_err(|error| CliError::own(chain(&error)))
+        })
+    }
+
+    async fn run_with(mut self, lab: Option<&Lab>) -> Result<ExitCode, CliError> {
+        let mut reporters = Reporters::new(&self.settings.report).map_err(|error| CliError::input(chain(&error)))?;
+        let mut recording = self.recording(&mut reporters)?;
+        let (sink, reporters) = shared(reporters, recording.before);
         let blobs = Blobs::default();
-        let ways = self.ways(lab, blobs.clone(), sink.clone())?;
+        let ways = self.ways(lab, &recording, blobs.clone(), sink.clone())?;
         let links: Arc<dyn Links> = ways.clone();
         let vars = self.vars()?;
         let files = FileSearch::new(&self.base);
+        // A throw-away fleet goes with its run: there would be nobody to go on with.
+        if self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
+            recording.begin(&self.settings, &self.plan, self.piped.as_deref())?;
+        }
         let environment = Environment { vars, registry: self.registry, links, blobs, files, fragments: self.fragments };
         let engine = ExecutionEngine::new(environment, self.settings.run.clone());
         for message in self.plan.warnings.iter().chain(self.inventory.warnings()) {
             sink.emit(RunEvent::Warning { message: message.clone(), host: None });
         }
-        let running = engine.execute_plan(self.plan, sink.clone());
-        let outcome = Operator::new(self.settings.batch)?.watch(&engine, running).await.map_err(invalid)?;
+        let running = engine.execute_recorded(self.plan, sink.clone(), recording.recorded()?);
+        let server = recording.server();
+        let outcome = tokio::select! {
+            outcome = Operator::new(self.settings.batch, recording.advice())?.watch(&engine, running) => outcome.map_err(invalid)?,
+            () = serve(server.as_ref(), &engine, &sink) => return Err(CliError::own("the run was left alone")),
+        };
+        drop(server);
         let finished = finish(outcome.finished, &ways, self.settings.cleanup_on_failure).await;
         let code = exit_code::of(&finished, self.settings.require_all_success);
-        sink.emit(RunEvent::RunFinished(finished));
-        let complete = reporters.finish();
-        match complete {
-            Ok(()) => Ok(code),
-            Err(error) => {
-                let broken = CliError::own(chain(&error));
-                broken.tell();
-                Ok(if code == ExitCode::Interrupted { code } else { ExitCode::OwnError })
-            }
+        let last = sink.stamp(RunEvent::RunFinished(finished.clone()));
+        recording.write_end(&last);
+        sink.tell(&last);
+        let reported = reporters.finish().map_err(|error| CliError::own(chain(&error)));
+        let written = recording.close(&finished);
+        let broken: Vec<_> = reported.err().into_iter().chain(written.err()).collect();
+        for error in &broken {
+            error.tell();
         }
+        Ok(if broken.is_empty() || code == ExitCode::Interrupted { code } else { ExitCode::OwnError })
     }
 
-    fn ways(&self, lab: Option<&Lab>, blobs: Blobs, sink: EventSink) -> Result<Arc<Ways>, CliError> {
+    fn ways(
+        &self,
+        lab: Option<&Lab>,
+        recording: &Recording,
+        blobs: Blobs,
+        sink: EventSink,
+    ) -> Result<Arc<Ways>, CliError> {
         let local = LocalLinks::new(blobs.clone());
         let is_local = |name: &HostName| match self.inventory.host_id(name.as_str()) {
             Some(host) => self.inventory.connection(host) == Some("local"),
@@ -102,11 +130,17 @@ impl Session {
             local_hosts.extend(self.plan.hosts().into_iter().filter(|host| all_local || is_local(host)).cloned());
         }
         let needs_agents = self.plan.hosts().into_iter().any(|host| !local_hosts.contains(host));
-        let agents = if needs_agents { Some(self.agents(lab, blobs, sink)?) } else { None };
+        let agents = if needs_agents { Some(self.agents(lab, recording, blobs, sink)?) } else { None };
         Ok(Arc::new(Ways { agents, local, local_hosts, all_local: all_local && lab.is_none() }))
     }
 
-    fn agents(&self, lab: Option<&Lab>, blobs: Blobs, sink: EventSink) -> Result<AgentLinks, CliError> {
+    fn agents(
+        &self,
+        lab: Option<&Lab>,
+        recording: &Recording,
+        blobs: Blobs,
+        sink: EventSink,
+    ) -> Result<AgentLinks, CliError> {
         let identity = load_identity(&match lab {
             Some(lab) => lab.identity(),
             None => self.identity_folder()?,
@@ -116,7 +150,8 @@ impl Session {
         if dialer.buffers().are_small() {
             tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
         }
-        let session = SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: self.settings.on_disconnect };
+        let session =
+            SessionOptions { run: recording.id, epoch: recording.epoch, on_disconnect: self.settings.on_disconnect };
         let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
         Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
     }
@@ -228,6 +263,14 @@ async fn finish(mut finished: RunFinished, ways: &Ways, cleanup_on_failure: bool
     finished
 }
 
+/// Answers other processes, if anybody can ask.
+async fn serve(server: Option<&Server>, engine: &ExecutionEngine, sink: &EventSink) {
+    match server {
+        Some(server) => server.serve(engine, sink).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The ways to the hosts of a run: some are this machine.
 struct Ways {
     agents: Option<AgentLinks>,
@@ -247,13 +290,23 @@ impl Links for Ways {
             }
         }
     }
+
+    fn acknowledge(&self, host: &HostName, calls: &[CallKey]) {
+        if let Some(agents) = &self.agents
+            && !self.all_local
+            && !self.local_hosts.contains(host)
+        {
+            agents.acknowledge(host, calls);
+        }
+    }
 }
 
 /// Reporters behind a sink, and a hold on them for the end.
-fn shared(reporters: Reporters) -> (EventSink, SharedReporters) {
+fn shared(reporters: Reporters, before: Duration) -> (EventSink, SharedReporters) {
     let shared = SharedReporters(Arc::new(std::sync::Mutex::new(reporters)));
     let told = shared.clone();
-    let sink = EventSink::new(Box::new(move |event| told.lock().report(event).map_err(std::io::Error::other)));
+    let consumer = Box::new(move |event: &Stamped| told.lock().report(event).map_err(std::io::Error::other));
+    let sink = EventSink::resumed(consumer, before);
     (sink, shared)
 }
 

@@ -9,10 +9,12 @@ use rustle_protocol::transport::TransportOptions;
 
 use super::ansible_settings::AnsibleSettings;
 use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
-use super::config_file::{ConfigFile, user_folder};
+use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
+use super::recording::JournalSettings;
 use crate::engine::RunOptions;
 use crate::engine::links::CONNECTS_MAX;
 use crate::input::playbook::SearchPaths;
+use crate::journal::Durability;
 use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
@@ -54,6 +56,7 @@ pub struct Settings {
     pub strategy: Option<Strategy>,
     pub serial: Option<Vec<SerialSize>>,
     pub gather_facts: GatherFacts,
+    pub journal: JournalSettings,
 }
 
 /// A setting that makes no sense.
@@ -144,12 +147,25 @@ impl Settings {
             strategy: plan.and_then(|plan| plan.strategy).or(executor.strategy).map(strategy),
             serial: serial.as_deref().map(serial_sizes).transpose()?,
             gather_facts: plan.and_then(|plan| plan.gather_facts).or(executor.gather_facts).unwrap_or_default(),
+            journal: journal(common, plan.is_some(), file.journal),
         })
     }
 
     /// Where this controller's certificate is, if nobody says.
     pub fn default_identity() -> Option<PathBuf> {
         user_folder().map(|folder| folder.join("identity"))
+    }
+}
+
+/// One module on some hosts is not worth waiting for the disk, unless somebody says so.
+fn journal(common: &CommonArgs, is_plan: bool, file: JournalSection) -> JournalSettings {
+    let usual = if is_plan { Durability::Power } else { Durability::Process };
+    JournalSettings {
+        state: common.state_dir.clone().or(file.state_dir).or_else(state_folder),
+        durability: common.durability.or(file.durability).unwrap_or(usual),
+        wanted: !common.no_journal && file.enabled.unwrap_or(true),
+        resume: common.resume_run,
+        accept_changed_plan: common.accept_changed_plan,
     }
 }
 
@@ -163,6 +179,7 @@ fn limits(
     let run_budget = percent
         .map(|percent| Percent::new(percent).ok_or_else(|| wrong("--max-fail-percentage", "a percentage", percent)))
         .transpose()?;
+    let straggler = common.straggler_timeout.or(executor.straggler_timeout).filter(|seconds| *seconds > 0);
     Ok(Limits {
         forks: at_least_one(
             "--forks",
@@ -171,6 +188,7 @@ fn limits(
         fail_fast: common.fail_fast || executor.fail_fast,
         continue_on_error: common.continue_on_error || executor.continue_on_error,
         run_budget,
+        straggler: straggler.map(|given| seconds("--straggler-timeout", given)).transpose()?,
         retry: retry(common, executor, default.retry)?,
     })
 }

@@ -45,7 +45,7 @@ impl HostTable {
         &self.names
     }
 
-    fn number(&self, host: &HostName) -> Option<HostIx> {
+    pub(super) fn number(&self, host: &HostName) -> Option<HostIx> {
         self.numbers.get(host).copied()
     }
 

@@ -26,6 +26,8 @@ pub struct ExecutionContext<'a> {
     pub settings: &'a CallSettings,
     pub(super) key: CallKey,
     pub(super) links: &'a dyn Links,
+    /// An earlier controller may have made the same calls.
+    pub(super) is_repeated: bool,
     pub(super) cancel: &'a Cancel,
     pub(super) watcher: &'a (dyn CallWatcher + 'a),
 }
@@ -56,6 +58,9 @@ impl ExecutionContext<'_> {
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
         let link = self.links.link(self.target).await?;
+        if self.is_repeated && link.is_local() && !is_idempotent(module) {
+            return ended(CallOutcome::Interrupted);
+        }
         let call = call(self.key, module, args, self.settings);
         let mut listener = OneCall { watcher: self.watcher, outcome: None };
         link.run(vec![call], &mut listener, self.cancel).await?;
@@ -122,6 +127,11 @@ impl CallListener for Receiver<'_> {
     fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
         self.outcome = Some(outcome);
     }
+}
+
+/// Whether the agent's module says that a second run after a first half ends in the same state.
+pub(super) fn is_idempotent(module: &str) -> bool {
+    rustle_agent::modules::find(module).is_some_and(|module| module.is_idempotent())
 }
 
 /// The message for one call.

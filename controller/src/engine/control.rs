@@ -1,5 +1,6 @@
 //! What an operator may say to a run while it runs.
 
+use rustle_protocol::HostName;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::{CancelReason, Status};
@@ -11,6 +12,8 @@ pub(super) enum Control {
     Pause,
     Resume,
     Cancel(CancelReason),
+    /// Give a host up; answered whether the run has it.
+    Drop(HostName, oneshot::Sender<bool>),
     Status(oneshot::Sender<Status>),
     /// Tell the status to the reporters.
     ShowStatus,

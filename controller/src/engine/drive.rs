@@ -1,6 +1,6 @@
 //! The async shell around the scheduler: obeys its commands, brings it what happens, decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,12 +12,15 @@ use tokio::sync::mpsc;
 
 use super::compile::{HostTable, is_known};
 use super::control::{Control, Controls};
+use super::recorder::{Evidence, Recorder};
+use super::replay::Sending;
 use super::run::Run;
 use super::segment;
 use super::step::{Answer, Stepper};
-use super::task::TaskRun;
+use super::task::{TaskDone, TaskRun};
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
+use crate::journal::Seq;
 use crate::plan::{PlayId, Task, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
@@ -26,9 +29,14 @@ use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
 
 /// Drives one run to its end.
 pub(super) struct Drive<'a> {
-    run: &'a Run,
-    hosts: &'a HostTable,
-    scheduler: Scheduler,
+    pub(super) run: &'a Run,
+    pub(super) hosts: &'a HostTable,
+    pub(super) scheduler: Scheduler,
+    pub(super) recorder: Recorder,
+    /// What the scheduler wants and is not done yet, in order: a dispatch waits until what led to it is durable.
+    held: VecDeque<Held>,
+    /// The run is being stopped: what waits to be dispatched never is.
+    stopping: bool,
     working: FuturesUnordered<BoxFuture<'a, HostIx>>,
     /// The word to stop, for each host with work in flight.
     cancels: HashMap<HostIx, Cancel>,
@@ -39,15 +47,20 @@ pub(super) struct Drive<'a> {
     /// follows.
     lost: HashMap<HostIx, TaskResult>,
     play: PlayState,
-    stepper: Option<Stepper>,
+    pub(super) stepper: Option<Stepper>,
     concurrency_peak: usize,
 }
 
 /// What a host at work has to tell.
 struct Word {
     event: Event,
-    /// The task's result if there is no other try.
-    lost: Option<Box<TaskResult>>,
+    evidence: Evidence,
+}
+
+struct Held {
+    command: Command,
+    /// Records that must be durable before a dispatch leaves.
+    mark: Seq,
 }
 
 /// The play that runs, as templates see it.
@@ -68,6 +81,9 @@ impl<'a> Drive<'a> {
             run,
             hosts,
             scheduler,
+            recorder: Recorder::new(run.journal.clone(), run.sink.clone()),
+            held: VecDeque::new(),
+            stopping: false,
             working: FuturesUnordered::new(),
             cancels: HashMap::new(),
             done,
@@ -83,34 +99,76 @@ impl<'a> Drive<'a> {
     pub(super) async fn drive(mut self, controls: &mut Controls) -> RunFinished {
         let sink = self.run.sink.clone();
         let mut report_failed = false;
+        self.hold_commands();
         loop {
             if let Some(finished) = self.obey_all() {
                 return finished;
             }
+            self.recorder.acknowledge(&*self.run.environment.links);
             let deadline = self.scheduler.next_deadline().map(|deadline| deadline.since(self.now()));
-            let event = tokio::select! {
+            let waits_for = self.waits_for();
+            let (event, evidence) = tokio::select! {
                 biased;
-                Some(word) = self.done_events.recv() => self.hear(word),
+                Some(word) = self.done_events.recv() => (word.event, word.evidence),
+                () = self.recorder.settled(waits_for) => continue,
                 Some(host) = self.working.next(), if !self.working.is_empty() => {
                     self.cancels.remove(&host);
                     continue;
                 }
+                trouble = self.recorder.trouble_changes() => {
+                    self.recorder.take_trouble(trouble);
+                    continue;
+                }
                 control = controls.next() => match self.heed(control) {
-                    Some(event) => event,
+                    Some(event) => (event, Evidence::default()),
                     None => continue,
                 },
                 answer = Stepper::answered(&mut self.stepper) => match self.take_answer(answer) {
-                    Some(event) => event,
+                    Some(event) => (event, Evidence::default()),
                     None => continue,
                 },
                 () = sink.failed(), if !report_failed => {
                     report_failed = true;
-                    Event::Cancel(CancelReason::ReportFailed)
+                    (Event::Cancel(CancelReason::ReportFailed), Evidence::default())
                 }
-                () = expire(deadline) => Event::DeadlineReached,
+                () = expire(deadline) => (Event::DeadlineReached, Evidence::default()),
             };
-            self.scheduler.handle(event, self.now());
+            self.take(event, evidence);
         }
+    }
+
+    /// Gives the scheduler an event that is written down.
+    pub(super) fn take(&mut self, event: Event, evidence: Evidence) {
+        let now = self.now();
+        self.recorder.event(now, &event, &evidence);
+        self.stopping |= matches!(event, Event::Cancel(_));
+        let event = self.hear(event, evidence);
+        self.scheduler.handle(event, now);
+        self.hold_commands();
+    }
+
+    fn hold_commands(&mut self) {
+        while let Some(command) = self.scheduler.poll_command() {
+            self.hold(command);
+        }
+    }
+
+    pub(super) fn hold(&mut self, command: Command) {
+        self.held.push_back(Held { command, mark: self.recorder.mark() });
+    }
+
+    /// How many records must be durable before the next command may be obeyed, if they are not yet.
+    fn waits_for(&self) -> Option<Seq> {
+        let held = self.held.front().filter(|held| matches!(held.command, Command::Dispatch(_)) && !self.stopping)?;
+        Some(held.mark).filter(|mark| !self.recorder.is_durable(*mark))
+    }
+
+    /// The next command, if it may be obeyed now.
+    fn next_command(&mut self) -> Option<Command> {
+        if self.waits_for().is_some() {
+            return None;
+        }
+        self.held.pop_front().map(|held| held.command)
     }
 
     fn now(&self) -> RunTime {
@@ -120,13 +178,9 @@ impl<'a> Drive<'a> {
     /// Obeys every command there is, unless the operator is being asked something.
     fn obey_all(&mut self) -> Option<RunFinished> {
         while self.stepper.as_ref().is_none_or(|stepper| !stepper.is_asking()) {
-            match self.scheduler.poll_command()? {
+            match self.next_command()? {
                 Command::Dispatch(dispatch) => self.dispatch(dispatch),
-                Command::Abort { host } => {
-                    if let Some(cancel) = self.cancels.get(&host) {
-                        cancel.cancel();
-                    }
-                }
+                Command::Abort { host } => self.abort(host),
                 Command::Report(Notice::RunFinished(end)) => {
                     let states = self.hosts.names().iter().cloned().zip(end.hosts);
                     let mut hosts: Vec<_> = states.collect();
@@ -141,19 +195,32 @@ impl<'a> Drive<'a> {
         None
     }
 
-    fn hear(&mut self, word: Word) -> Event {
-        if let (Event::Unreachable { host, .. }, Some(result)) = (&word.event, word.lost) {
+    pub(super) fn hear(&mut self, event: Event, evidence: Evidence) -> Event {
+        if let (Event::Unreachable { host, .. }, Some(result)) = (&event, evidence.lost) {
             self.lost.insert(*host, *result);
         }
-        word.event
+        event
+    }
+
+    pub(super) fn abort(&mut self, host: HostIx) {
+        if let Some(cancel) = self.cancels.get(&host) {
+            cancel.cancel();
+        }
     }
 
     fn dispatch(&mut self, dispatch: Dispatch) {
-        let Dispatch { host, work, attempt } = dispatch;
-        if self.stepper.as_ref().is_some_and(|stepper| stepper.skips(work[0].task)) {
-            work.iter().for_each(|work| self.skip(host, *work));
-            return;
+        let first = dispatch.work[0];
+        if self.stopping {
+            return self.answer(dispatch.host, first, Verdict::Cancelled);
         }
+        if self.stepper.as_ref().is_some_and(|stepper| stepper.skips(first.task)) {
+            return dispatch.work.iter().for_each(|work| self.answer(dispatch.host, *work, Verdict::Skipped));
+        }
+        self.send_out(dispatch, Sending::First);
+    }
+
+    pub(super) fn send_out(&mut self, dispatch: Dispatch, sending: Sending) {
+        let Dispatch { host, work, attempt } = dispatch;
         let cancel = Cancel::default();
         self.cancels.insert(host, cancel.clone());
         self.concurrency_peak = self.concurrency_peak.max(self.cancels.len());
@@ -162,22 +229,30 @@ impl<'a> Drive<'a> {
             host,
             name: self.hosts.name(host),
             play: self.play.vars(),
+            sending,
             cancel,
             done: self.done.clone(),
         };
         self.working.push(Box::pin(at_work.perform(work, attempt)));
     }
 
-    /// The operator did not want this task.
-    fn skip(&self, host: HostIx, work: Work) {
-        let outcome = Outcome::of(Verdict::Skipped);
+    /// The task is not begun: the operator did not want it, or nothing is begun any more.
+    fn answer(&self, host: HostIx, work: Work, verdict: Verdict) {
+        let event = Event::Finished { host, task: work.task, outcome: Outcome::of(verdict) };
         // The receiver is `self`'s own.
-        let _ = self.done.send(Word { event: Event::Finished { host, task: work.task, outcome }, lost: None });
+        let _ = self.done.send(Word { event, evidence: Evidence::default() });
     }
 
     fn report(&mut self, notice: Notice) {
+        if let Some(event) = self.note(notice) {
+            self.recorder.notice(event);
+        }
+    }
+
+    /// Takes note of what the scheduler says; gives what is to be told of it.
+    pub(super) fn note(&mut self, notice: Notice) -> Option<RunEvent> {
         let names = |hosts: &[HostIx]| hosts.iter().map(|host| self.hosts.name(*host).clone()).collect::<Vec<_>>();
-        let event = match notice {
+        Some(match notice {
             Notice::PlayStarted { play, hosts, batches } => {
                 let name = self.run.plan.play(play).name.clone();
                 self.play = PlayState::begin(self.run, play);
@@ -203,7 +278,7 @@ impl<'a> Drive<'a> {
             }
             Notice::Unreachable { host, aborted, .. } => {
                 // None for a report that nobody at work has sent, and so for none at all.
-                let Some(mut result) = self.lost.remove(&host) else { return };
+                let mut result = self.lost.remove(&host)?;
                 if aborted {
                     result.status = TaskStatus::Cancelled;
                 }
@@ -214,7 +289,7 @@ impl<'a> Drive<'a> {
                 self.play.gone.insert(name.to_string());
                 self.play.is_stale = true;
                 tracing::debug!(host = %name, ?state, "host leaves the play");
-                return;
+                return None;
             }
             Notice::BatchFinished { play, batch } => RunEvent::BatchFinished { play, batch },
             Notice::PlayFinished { play, end } => RunEvent::PlayFinished { play, end },
@@ -222,9 +297,8 @@ impl<'a> Drive<'a> {
             Notice::Paused => RunEvent::Paused,
             Notice::Resumed => RunEvent::Resumed,
             // Taken by `obey_all`.
-            Notice::RunFinished(_) => return,
-        };
-        self.run.sink.emit(event);
+            Notice::RunFinished(_) => return None,
+        })
     }
 
     /// A task's name as all hosts share it, and its module. What only a host knows stays as it was written.
@@ -244,6 +318,12 @@ impl<'a> Drive<'a> {
         match control {
             Control::Pause => Some(Event::Pause),
             Control::Resume => Some(Event::Resume),
+            Control::Drop(host, answer) => {
+                let found = self.hosts.number(&host);
+                // Whoever asked may have gone away.
+                let _ = answer.send(found.is_some());
+                found.map(Event::DropHost)
+            }
             Control::Cancel(reason) => Some(Event::Cancel(reason)),
             Control::Status(answer) => {
                 // Whoever asked may have gone away.
@@ -333,6 +413,7 @@ struct AtWork<'a> {
     host: HostIx,
     name: &'a rustle_protocol::HostName,
     play: Arc<PlayVars>,
+    sending: Sending,
     cancel: Cancel,
     done: mpsc::UnboundedSender<Word>,
 }
@@ -350,10 +431,7 @@ impl<'a> AtWork<'a> {
         let task = self.run.plan.task(work.task);
         let task_run = self.task_run(task, work, attempt);
         match task_run.perform().await {
-            Ok(done) => {
-                self.run.sink.emit(RunEvent::HostFinished(Arc::new(done.result)));
-                self.tell(Event::Finished { host: self.host, task: work.task, outcome: done.outcome });
-            }
+            Ok(done) => self.finished(work, done),
             Err(error) => self.lost(task, work, attempt, error),
         }
     }
@@ -361,13 +439,18 @@ impl<'a> AtWork<'a> {
     async fn perform_segment(&self, work: &[Work], attempt: u32) {
         let runs: Vec<_> =
             work.iter().map(|work| self.task_run(self.run.plan.task(work.task), *work, attempt)).collect();
-        let report = |at: usize, done: super::task::TaskDone| {
-            self.run.sink.emit(RunEvent::HostFinished(Arc::new(done.result)));
-            self.tell(Event::Finished { host: self.host, task: work[at].task, outcome: done.outcome });
-        };
+        let report = |at: usize, done: TaskDone| self.finished(work[at], done);
         if let Err((at, error)) = segment::perform(&runs, report, |at| self.not_run(work[at])).await {
             self.lost(self.run.plan.task(work[at].task), work[at], attempt, error);
         }
+    }
+
+    fn finished(&self, work: Work, done: TaskDone) {
+        let TaskDone { result, outcome, lessons, calls } = done;
+        let result = Arc::new(result);
+        self.run.sink.emit(RunEvent::HostFinished(Arc::clone(&result)));
+        let event = Event::Finished { host: self.host, task: work.task, outcome };
+        self.send(Word { event, evidence: Evidence { result: Some(result), lost: None, lessons, calls } });
     }
 
     fn task_run<'b>(&'b self, task: &'b Task, work: Work, attempt: u32) -> TaskRun<'b> {
@@ -378,7 +461,9 @@ impl<'a> AtWork<'a> {
             host: self.name,
             work,
             attempt,
+            sending: self.sending,
             cancel: &self.cancel,
+            calls: Default::default(),
             started_at: Utc::now(),
             started: Instant::now(),
         }
@@ -397,7 +482,7 @@ impl<'a> AtWork<'a> {
         };
         let result = self.unreachable(task, work, attempt, &error);
         let event = Event::Unreachable { host: self.host, task: work.task, fault };
-        self.send(Word { event, lost: Some(Box::new(result)) });
+        self.send(Word { event, evidence: Evidence { lost: Some(Box::new(result)), ..Evidence::default() } });
     }
 
     fn is_repeatable(&self, task: &Task) -> bool {
@@ -439,7 +524,7 @@ impl<'a> AtWork<'a> {
     }
 
     fn tell(&self, event: Event) {
-        self.send(Word { event, lost: None });
+        self.send(Word { event, evidence: Evidence::default() });
     }
 
     fn send(&self, word: Word) {

@@ -12,6 +12,7 @@ use super::drive::Drive;
 use super::error::ExecutionError;
 use super::links::{Links, LocalLinks};
 use super::module::Registry;
+use super::recorder::Recorded;
 use super::run::{Run, RunOptions};
 use super::sink::EventSink;
 use crate::dispatch::Blobs;
@@ -102,7 +103,28 @@ impl ExecutionEngine {
             .try_lock()
             .map_err(|_| ExecutionError::StateError("a run is under way on this engine".to_owned()))?;
         controls.clear();
-        self.execute(plan, sink, &mut controls, RunId::generate()).await
+        self.execute(plan, sink, &mut controls, Recorded::nowhere()).await
+    }
+
+    /// As [`execute_plan`](Self::execute_plan), and writes everything down; or goes on with a run that an earlier
+    /// controller wrote down, whose plan this is.
+    ///
+    /// # Errors
+    /// As [`execute_plan`](Self::execute_plan), and [`ExecutionError::Journal`] for one that cannot be read to its end.
+    /// # Cancel safety
+    /// As [`execute_plan`](Self::execute_plan); a run that is written down can go on afterwards.
+    pub async fn execute_recorded(
+        &self,
+        plan: Plan,
+        sink: EventSink,
+        recorded: Recorded,
+    ) -> Result<RunOutcome, ExecutionError> {
+        let mut controls = self
+            .controls
+            .try_lock()
+            .map_err(|_| ExecutionError::StateError("a run is under way on this engine".to_owned()))?;
+        controls.clear();
+        self.execute(plan, sink, &mut controls, recorded).await
     }
 
     async fn execute(
@@ -110,19 +132,23 @@ impl ExecutionEngine {
         plan: Plan,
         sink: EventSink,
         controls: &mut Controls,
-        id: RunId,
+        mut recorded: Recorded,
     ) -> Result<RunOutcome, ExecutionError> {
         let hosts = HostTable::new(&plan);
         self.check(&plan, &hosts)?;
         let mut options = self.options.clone();
         options.check |= plan.check_mode;
         options.diff |= plan.diff;
-        let run = Run::new(id, plan, self.environment.clone(), options, sink);
+        let run = Run::new(&recorded, plan, self.environment.clone(), options, sink);
         run.load_cached_facts();
-        run.sink.emit(RunEvent::RunStarted(started(&run, &hosts)));
         let program = compile(&run.plan, &hosts, run.options.limits.clone(), &run.environment.registry, run.templar());
-        let finished = Drive::new(&run, &hosts, Scheduler::new(program)).drive(controls).await;
-        Ok(RunOutcome { run: id, finished })
+        let mut drive = Drive::new(&run, &hosts, Scheduler::new(program));
+        match &mut recorded.past {
+            Some(past) => drive.replay(past)?,
+            None => drive.recorder.told(RunEvent::RunStarted(started(&run, &hosts))),
+        }
+        let finished = drive.drive(controls).await;
+        Ok(RunOutcome { run: run.id, finished })
     }
 
     fn check(&self, plan: &Plan, hosts: &HostTable) -> Result<(), ExecutionError> {
@@ -231,6 +257,17 @@ impl ExecutionEngine {
     /// [`ExecutionError::StateError`] if nothing runs.
     pub async fn cancel_execution(&self, reason: CancelReason) -> Result<(), ExecutionError> {
         self.say(Control::Cancel(reason)).await
+    }
+
+    /// Gives a host up: its work is stopped and nobody waits for it. It does not count as failed. False if the run has no
+    /// such host.
+    ///
+    /// # Errors
+    /// [`ExecutionError::StateError`] if nothing runs.
+    pub async fn drop_host(&self, host: &HostName) -> Result<bool, ExecutionError> {
+        let (answer, answered) = oneshot::channel();
+        self.say(Control::Drop(host.clone(), answer)).await?;
+        answered.await.map_err(|_| not_running())
     }
 
     /// Where the run stands.

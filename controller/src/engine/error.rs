@@ -28,6 +28,9 @@ pub enum ExecutionError {
     StateError(String),
     #[error("connection to `{host}`: {source}")]
     ConnectionError { host: HostName, source: LinkError },
+    /// What an earlier controller wrote down of the run cannot be used.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     #[error("{resource}: {limit} is the limit; {advice}")]
     ResourceLimitExceeded { resource: &'static str, limit: usize, advice: &'static str },
 }

@@ -10,9 +10,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_agent::policy::Policy;
 use rustle_agent::runner::Runner;
-use rustle_protocol::HostName;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::message::ControlRequest;
+use rustle_protocol::{CallKey, HostName};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::sink::EventSink;
@@ -28,11 +28,18 @@ pub const CONNECTS_MAX: usize = 128;
 /// How often other tasks get their turn before the program ends: the connection's, then the socket's, and one to spare.
 const CLOSE_TURNS: usize = 3;
 
+/// Results that a host keeps before it is told that it need not: a message for each would cost as much as a small task.
+const ACKNOWLEDGE_AT: usize = 32;
+
 /// Gives the way to a host.
 pub trait Links: Send + Sync {
     /// # Errors
     /// Why the host cannot be talked to.
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>>;
+
+    /// The results of these calls are kept: the host need not keep them any more. Returns at once, and promises nothing:
+    /// a host that is not told forgets them in its own time.
+    fn acknowledge(&self, _host: &HostName, _calls: &[CallKey]) {}
 }
 
 /// Where a host's agent is, as the inventory says.
@@ -57,6 +64,8 @@ pub struct AgentLinks {
     addresses: HashMap<HostName, AgentAddress>,
     sessions: DashMap<HostName, Arc<Mutex<Option<Arc<Session>>>>>,
     connecting: Semaphore,
+    /// Results that are kept here and that the host has not been told of.
+    unacknowledged: DashMap<HostName, Vec<CallKey>>,
     blobs: Blobs,
     events: EventSink,
 }
@@ -70,7 +79,8 @@ impl AgentLinks {
         events: EventSink,
     ) -> AgentLinks {
         let connecting = Semaphore::new(options.connects_max);
-        AgentLinks { dialer, options, addresses, sessions: DashMap::new(), connecting, blobs, events }
+        let (sessions, unacknowledged) = (DashMap::new(), DashMap::new());
+        AgentLinks { dialer, options, addresses, sessions, connecting, unacknowledged, blobs, events }
     }
 
     async fn session(&self, host: &HostName) -> Result<Arc<dyn HostLink>, LinkError> {
@@ -133,8 +143,32 @@ impl AgentLinks {
         }
     }
 
+    /// The session that stands, if nobody is busy with it.
+    fn standing(&self, host: &HostName) -> Option<Arc<Session>> {
+        let slot = Arc::clone(self.sessions.get(host)?.value());
+        slot.try_lock().ok()?.clone()
+    }
+
+    /// Tells hosts what they need not keep any more.
+    async fn acknowledge_all(&self) {
+        let hosts: Vec<_> = self.unacknowledged.iter().map(|entry| entry.key().clone()).collect();
+        for host in hosts {
+            let Some((_, calls)) = self.unacknowledged.remove(&host).filter(|(_, calls)| !calls.is_empty()) else {
+                continue;
+            };
+            if let Some(session) = self.standing(&host) {
+                // A connection that is lost by now leaves it unsaid.
+                let _ = session.tell(ControlRequest::Acknowledge(calls)).await;
+            }
+        }
+    }
+
     /// Closes every connection; returns bytes sent and received over all of them.
     pub async fn close(&self, code: u32, reason: &str) -> (u64, u64) {
+        self.acknowledge_all().await;
+        for _ in 0..CLOSE_TURNS {
+            tokio::task::yield_now().await;
+        }
         let (mut sent, mut received) = (0, 0);
         let sessions: Vec<_> = self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect();
         for session in sessions {
@@ -167,6 +201,23 @@ impl AgentLinks {
 impl Links for AgentLinks {
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
         self.session(host).boxed()
+    }
+
+    fn acknowledge(&self, host: &HostName, calls: &[CallKey]) {
+        let mut waiting = self.unacknowledged.entry(host.clone()).or_default();
+        waiting.extend_from_slice(calls);
+        if waiting.len() < ACKNOWLEDGE_AT {
+            return;
+        }
+        let Some(session) = self.standing(host) else {
+            // Nobody to tell: the host forgets them by itself.
+            waiting.truncate(ACKNOWLEDGE_AT);
+            return;
+        };
+        let calls = std::mem::take(&mut *waiting);
+        tokio::spawn(async move {
+            let _ = session.tell(ControlRequest::Acknowledge(calls)).await;
+        });
     }
 }
 

@@ -8,12 +8,14 @@ use rustle_protocol::value::Map;
 
 use super::compile::is_known;
 use super::result::{Tried, of_loop};
+use super::run::Progress;
 use super::task::{TaskDone, TaskRun, explained};
 use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
+use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
 use crate::template::{Authored, TemplateError};
-use crate::vars::{Scope, TaskVars, VarMap, Variable};
+use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable};
 
 /// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
 const LOOP_ITEMS_MAX: usize = 100_000;
@@ -70,8 +72,9 @@ impl TaskRun<'_> {
             Ok(pause) => pause,
             Err(message) => return Ok(self.conclude(Tried::failed(message), Vec::new(), vars)),
         };
-        let mut done = self.run.take_progress(self.host, self.work);
-        for number in done.len()..items.len() {
+        let Progress { items: mut done, mut tries, is_over } = self.run.take_progress(self.host, self.work);
+        let rest = if is_over { 0..0 } else { done.len()..items.len() };
+        for number in rest {
             if number > 0 && !pause.is_zero() {
                 self.wait(pause).await;
             }
@@ -80,7 +83,7 @@ impl TaskRun<'_> {
             }
             let locals = Arc::new(names_of(control, &items, number, vars));
             let item_vars = TaskVars { locals: Some(Arc::clone(&locals)), ..vars.clone() };
-            let mut tried = match self.perform_item(number as u32, &item_vars).await {
+            let mut tried = match self.perform_item(number as u32, std::mem::take(&mut tries), &item_vars).await {
                 Ok(tried) => tried,
                 Err(error) => {
                     self.run.keep_progress(self.host, self.work, done);
@@ -88,7 +91,8 @@ impl TaskRun<'_> {
                 }
             };
             note_names(&mut tried.values, control, &items[number], number, &locals);
-            self.learn(&tried);
+            let lessons = self.lessons(&tried);
+            self.learn(&lessons);
             let label = self.label(control, &items[number], &item_vars);
             let shown = Arc::new(self.shown_item(label, tried.clone()));
             self.run.sink.emit(RunEvent::ItemFinished {
@@ -97,6 +101,7 @@ impl TaskRun<'_> {
                 item: Arc::clone(&shown),
             });
             let is_last = self.breaks(control, &mut tried, &item_vars);
+            self.keep_item(number as u32, &tried, &shown, lessons, is_last).await;
             done.push((tried, shown));
             if is_last {
                 break;
@@ -104,6 +109,31 @@ impl TaskRun<'_> {
         }
         let (tried, shown): (Vec<_>, Vec<_>) = done.into_iter().unzip();
         Ok(self.conclude(of_loop(&tried), shown, vars))
+    }
+
+    /// An item that is over stays so: before the next one begins it is durable, and then its host may forget it.
+    async fn keep_item(&self, item: u32, tried: &Tried, shown: &Arc<ItemResult>, lessons: Vec<Lesson>, is_last: bool) {
+        if self.run.journal.is_none() {
+            return;
+        }
+        let Tried { status, values, diff, warnings } = tried.clone();
+        let record = ItemRecord {
+            host: self.host.clone(),
+            task: self.task.id,
+            round: self.work.round,
+            item,
+            status,
+            values,
+            diff,
+            warnings,
+            shown: Arc::clone(shown),
+            lessons,
+            is_last,
+        };
+        self.run.record(Record::Item(Box::new(record))).await;
+        for (host, call) in self.take_calls() {
+            self.run.environment.links.acknowledge(&host, &[call]);
+        }
     }
 
     /// Whether `break_when` ends the loop after this item. A condition that fails is the item's failure.

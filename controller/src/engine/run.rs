@@ -10,9 +10,11 @@ use rustle_protocol::{HostName, RunId};
 
 use super::engine_api::Environment;
 use super::facts_cache::FactsCache;
+use super::recorder::Recorded;
 use super::result::Tried;
 use super::sink::EventSink;
-use crate::event::ItemResult;
+use crate::event::{ItemResult, RunEvent};
+use crate::journal::{Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
@@ -61,24 +63,43 @@ pub(super) struct Run {
     pub(super) environment: Environment,
     pub(super) options: RunOptions,
     pub(super) sink: EventSink,
+    pub(super) journal: Option<Journal>,
     task_vars: Vec<TaskVars>,
     /// By play and by name or topic.
     handlers: Vec<BTreeMap<String, Vec<TaskId>>>,
     /// Loops that a lost connection has cut in two.
-    progress: Mutex<HashMap<(HostName, TaskId, u32), Vec<ItemDone>>>,
+    progress: Mutex<HashMap<(HostName, TaskId, u32), Progress>>,
     facts_cache: Option<FactsCache>,
+}
+
+/// How far a host is in a task that is cut in two.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Items of the loop that are over, from the first.
+    pub(super) items: Vec<ItemDone>,
+    /// Tries of the item after them that did not reach what `until` waits for.
+    pub(super) tries: u32,
+    /// The loop ended with the last of these items, whatever comes after it.
+    pub(super) is_over: bool,
 }
 
 /// A loop item that is over.
 pub(super) type ItemDone = (Tried, Arc<ItemResult>);
 
 impl Run {
-    pub(super) fn new(id: RunId, plan: Plan, environment: Environment, options: RunOptions, sink: EventSink) -> Run {
+    pub(super) fn new(
+        recorded: &Recorded,
+        plan: Plan,
+        environment: Environment,
+        options: RunOptions,
+        sink: EventSink,
+    ) -> Run {
+        let (id, journal) = (recorded.id, recorded.journal.clone());
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
         let progress = Mutex::default();
-        Run { id, plan, environment, options, sink, task_vars, handlers, progress, facts_cache }
+        Run { id, plan, environment, options, sink, journal, task_vars, handlers, progress, facts_cache }
     }
 
     pub(super) fn templar(&self) -> &Templar {
@@ -96,14 +117,36 @@ impl Run {
     }
 
     pub(super) fn keep_progress(&self, host: &HostName, work: Work, done: Vec<ItemDone>) {
-        self.progress().insert((host.clone(), work.task, work.round), done);
+        self.progress().entry((host.clone(), work.task, work.round)).or_default().items = done;
     }
 
-    pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Vec<ItemDone> {
+    pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Progress {
         self.progress().remove(&(host.clone(), work.task, work.round)).unwrap_or_default()
     }
 
-    fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<(HostName, TaskId, u32), Vec<ItemDone>>> {
+    /// Changes what is kept of a task that an earlier controller began.
+    pub(super) fn recall_progress(
+        &self,
+        (host, task, round): (&HostName, TaskId, u32),
+        change: impl FnOnce(&mut Progress),
+    ) {
+        change(self.progress().entry((host.clone(), task, round)).or_default());
+    }
+
+    /// Writes down what a task that is under way must not do again, and waits until that is durable.
+    pub(super) async fn record(&self, record: Record) {
+        let Some(journal) = &self.journal else { return };
+        match journal.append(&record) {
+            Ok(number) => journal.settled(number + 1).await,
+            Err(error) => {
+                let message =
+                    format!("the journal does not hold this part of a task: {error}; a resumed run does it again");
+                self.sink.emit(RunEvent::Warning { message, host: None });
+            }
+        }
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<(HostName, TaskId, u32), Progress>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

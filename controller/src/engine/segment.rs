@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rustle_protocol::message::{Call, CallOutcome, OutputStream};
 
-use super::context::{CallWatcher, ended};
+use super::context::{CallWatcher, ended, is_idempotent};
 use super::error::Stop;
+use super::replay::Sending;
 use super::result::Tried;
 use super::task::{TaskDone, TaskRun, cancelled, timed_out};
 use crate::dispatch::{CallListener, LinkError};
@@ -28,6 +29,11 @@ pub(super) async fn perform(
     let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
         let link = first.run.environment.links.link(first.host).await.map_err(|error| (0, error))?;
+        if first.sending != Sending::First && link.is_local() && !calls.iter().all(|call| is_idempotent(&call.module)) {
+            listener.ended(0, CallOutcome::Interrupted, Duration::ZERO);
+            (1..runs.len()).for_each(not_run);
+            return Ok(());
+        }
         let sent = link.run(calls, &mut listener, first.cancel).await;
         let at = listener.at;
         if let Some(error) = listener.lost.take() {

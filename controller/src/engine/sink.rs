@@ -18,6 +18,8 @@ pub struct EventSink(Arc<Inner>);
 
 struct Inner {
     began: Instant,
+    /// How long the run had been under way by then.
+    before: Duration,
     consumer: Mutex<Consumer>,
     failed: Cancel,
 }
@@ -25,13 +27,27 @@ struct Inner {
 impl EventSink {
     /// The run's time begins now.
     pub fn new(consumer: Consumer) -> EventSink {
-        EventSink(Arc::new(Inner { began: Instant::now(), consumer: Mutex::new(consumer), failed: Cancel::default() }))
+        EventSink::resumed(consumer, Duration::ZERO)
+    }
+
+    /// For a run that goes on: its time does, from `before`. The time that nobody worked on it does not count.
+    pub fn resumed(consumer: Consumer, before: Duration) -> EventSink {
+        let (began, consumer) = (Instant::now(), Mutex::new(consumer));
+        EventSink(Arc::new(Inner { began, before, consumer, failed: Cancel::default() }))
     }
 
     pub fn emit(&self, event: RunEvent) {
-        let stamped = Stamped { at: Utc::now(), elapsed: self.elapsed(), event };
+        self.tell(&self.stamp(event));
+    }
+
+    /// The event with the time it is now.
+    pub fn stamp(&self, event: RunEvent) -> Stamped {
+        Stamped { at: Utc::now(), elapsed: self.elapsed(), event }
+    }
+
+    pub fn tell(&self, stamped: &Stamped) {
         let mut consumer = self.0.consumer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = consumer(&stamped)
+        if let Err(error) = consumer(stamped)
             && !self.0.failed.is_cancelled()
         {
             tracing::error!(%error, "an event could not be reported");
@@ -39,9 +55,9 @@ impl EventSink {
         }
     }
 
-    /// Since the run began.
+    /// Since the run began, without the time that nobody worked on it.
     pub fn elapsed(&self) -> Duration {
-        self.0.began.elapsed()
+        self.0.before + self.0.began.elapsed()
     }
 
     /// Waits until the consumer has failed.

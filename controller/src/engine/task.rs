@@ -1,6 +1,6 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -12,19 +12,24 @@ use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
 use super::module::ModuleExecutor;
+use super::replay::Sending;
 use super::result::Tried;
 use super::run::Run;
 use super::run_as::become_of;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
+use crate::journal::Record;
 use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
-use crate::vars::{PlayVars, Scope, TaskVars, Variable};
+use crate::vars::{Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
+
+/// Between the keys of work that is done anew: more than there are tries for the sake of the network.
+const REDO_STRIDE: u32 = 10_000;
 
 /// A task at work on a host.
 pub(super) struct TaskRun<'a> {
@@ -34,15 +39,22 @@ pub(super) struct TaskRun<'a> {
     pub(super) host: &'a HostName,
     pub(super) work: Work,
     pub(super) attempt: u32,
+    pub(super) sending: Sending,
     pub(super) cancel: &'a Cancel,
     pub(super) started_at: DateTime<Utc>,
     pub(super) started: Instant,
+    /// Calls made until now and not acknowledged, by the hosts that ran them.
+    pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
 }
 
-/// What came of it: the public result, and what the scheduler is told.
+/// What came of it: the public result, what the scheduler is told, and what is known now.
 pub(super) struct TaskDone {
     pub(super) result: TaskResult,
     pub(super) outcome: Outcome,
+    /// What it taught, and has been taken in.
+    pub(super) lessons: Vec<Lesson>,
+    /// The calls that it came from.
+    pub(super) calls: Vec<(HostName, CallKey)>,
 }
 
 impl TaskRun<'_> {
@@ -53,7 +65,7 @@ impl TaskRun<'_> {
     pub(super) async fn perform(&self) -> Result<TaskDone, LinkError> {
         let vars = self.run.task_vars(self.task);
         let tried = match self.items(&vars) {
-            Ok(None) => self.perform_item(0, &vars).await?,
+            Ok(None) => self.perform_item(0, self.run.take_progress(self.host, self.work).tries, &vars).await?,
             Ok(Some(items)) => return self.perform_loop(items, &vars).await,
             Err(failed) => *failed,
         };
@@ -61,8 +73,13 @@ impl TaskRun<'_> {
         Ok(ended)
     }
 
-    /// One item, with as many tries as `until` gives it.
-    pub(super) async fn perform_item(&self, item: u32, vars: &TaskVars) -> Result<Tried, LinkError> {
+    /// The calls made since this was asked last.
+    pub(super) fn take_calls(&self) -> Vec<(HostName, CallKey)> {
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One item, with as many tries as `until` gives it, less those that were made before.
+    pub(super) async fn perform_item(&self, item: u32, tries_before: u32, vars: &TaskVars) -> Result<Tried, LinkError> {
         let scope = match self.scope(vars) {
             Ok(scope) => scope,
             Err(message) => return Ok(Tried::failed(message)),
@@ -83,7 +100,7 @@ impl TaskRun<'_> {
                 Err(message) => return Ok(Tried::failed(message)),
             }
         }
-        let mut number = 1;
+        let mut number = tries_before.min(tries.saturating_sub(1)) + 1;
         loop {
             let mut tried = self.try_once(item, number, &scope).await?;
             self.judge(&mut tried, vars);
@@ -95,6 +112,7 @@ impl TaskRun<'_> {
                 _ if stopped => return Ok(tried),
                 Ok(false) if number < tries => {
                     self.report_retry(number, tries, &tried, delay);
+                    self.keep_try(item, number).await;
                     tokio::select! {
                         () = tokio::time::sleep(delay) => number += 1,
                         () = self.cancel.cancelled() => return Ok(tried),
@@ -112,6 +130,11 @@ impl TaskRun<'_> {
     /// Whether its result must not be shown: also if that is not known before it is rendered.
     pub(super) fn is_secret(&self) -> bool {
         self.task.no_log.known() != Some(&false)
+    }
+
+    async fn keep_try(&self, item: u32, number: u32) {
+        let (host, task, round) = (self.host.clone(), self.task.id, self.work.round);
+        self.run.record(Record::Tried { host, task, round, item, number }).await;
     }
 
     fn report_retry(&self, attempt: u32, attempts_max: u32, tried: &Tried, delay: Duration) {
@@ -162,6 +185,7 @@ impl TaskRun<'_> {
             return Ok(Tried::finished(ModuleResult::skipped(msg)));
         }
         let key = self.key(item, number);
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((target.clone(), key));
         let mut cx = ExecutionContext {
             target: &target,
             scope,
@@ -171,15 +195,22 @@ impl TaskRun<'_> {
             settings: &settings,
             key,
             links: &*self.run.environment.links,
+            is_repeated: self.sending != Sending::First,
             cancel: self.cancel,
             watcher: self,
         };
         self.execute(module.as_ref(), args, &mut cx).await
     }
 
-    /// Tries for the sake of `until` and tries for the sake of the network must not be taken for each other.
+    /// Tries for the sake of `until`, tries for the sake of the network and work that is done anew must not be taken for
+    /// each other.
     fn key(&self, item: u32, until_try: u32) -> CallKey {
-        let attempt = self.attempt.saturating_sub(1).saturating_mul(1000).saturating_add(until_try);
+        let anew = match self.sending {
+            Sending::First => 0,
+            Sending::Again { redo } => redo.saturating_mul(REDO_STRIDE),
+        };
+        let attempt =
+            self.attempt.saturating_sub(1).saturating_add(anew).saturating_mul(1000).saturating_add(until_try);
         let Work { task: TaskId(task), round, .. } = self.work;
         CallKey { run: self.run.id, task, round, item, attempt }
     }
@@ -196,7 +227,9 @@ impl TaskRun<'_> {
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
         let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
-        let mut call = context::call(self.key(0, 1), name, args, &settings);
+        let key = self.key(0, 1);
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((self.host.clone(), key));
+        let mut call = context::call(key, name, args, &settings);
         call.ignore_failure = is_known(&self.task.failure.ignore_errors);
         Ok(call)
     }
@@ -345,40 +378,48 @@ impl TaskRun<'_> {
         self.run.environment.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
     }
 
-    /// Keeps facts and `set_fact` values, and warns of those that are not taken.
-    pub(super) fn learn(&self, tried: &Tried) {
+    /// Facts and `set_fact` values of a result.
+    pub(super) fn lessons(&self, tried: &Tried) -> Vec<Lesson> {
         if tried.status.is_failure() {
-            return;
+            return Vec::new();
         }
+        let lesson = |what| Lesson { host: self.host.to_string(), what };
+        let mut lessons = Vec::new();
         if meta_of(self.task) == Some(Meta::ClearFacts) {
-            // The host is one of the run's.
-            let _ = self.run.environment.vars.clear_facts(self.host.as_str());
+            lessons.push(lesson(Learnt::FactsCleared));
         }
-        let Some(Value::Map(facts)) = tried.values.get("ansible_facts") else { return };
-        let host = self.host.as_str();
-        if rustle_agent::module::short_name(&self.task.module) == "set_fact" {
-            for (name, value) in facts {
-                let _ = self.run.environment.vars.set_fact(host, name, value.clone());
+        if let Some(Value::Map(facts)) = tried.values.get("ansible_facts") {
+            let is_set_fact = rustle_agent::module::short_name(&self.task.module) == "set_fact";
+            let what = if is_set_fact { Learnt::Set(facts.clone()) } else { Learnt::Facts(facts.clone()) };
+            lessons.push(lesson(what));
+        }
+        lessons
+    }
+
+    /// Takes in what the task has taught, and warns of facts that are not taken.
+    pub(super) fn learn(&self, lessons: &[Lesson]) {
+        for lesson in lessons {
+            if let Learnt::Facts(facts) = &lesson.what {
+                self.run.cache_facts(self.host, facts);
             }
-            return;
-        }
-        self.run.cache_facts(self.host, facts);
-        for name in self.run.environment.vars.set_facts(host, facts.clone()).unwrap_or_default() {
-            self.run.sink.emit(RunEvent::Warning {
-                message: format!("fact `{name}` has a reserved name and is ignored"),
-                host: Some(self.host.clone()),
-            });
+            // The host is one of the run's.
+            for name in self.run.environment.vars.learn(lesson).unwrap_or_default() {
+                self.run.sink.emit(RunEvent::Warning {
+                    message: format!("fact `{name}` has a reserved name and is ignored"),
+                    host: Some(self.host.clone()),
+                });
+            }
         }
     }
 
     /// Registers, learns, and makes of the result what others see.
     pub(super) fn conclude(&self, tried: Tried, items: Vec<Arc<ItemResult>>, vars: &TaskVars) -> TaskDone {
-        if items.is_empty() {
-            self.learn(&tried);
-        }
+        // What items taught is known already.
+        let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
         if let Some(name) = &self.task.register {
-            let _ = self.run.environment.vars.register(self.host.as_str(), name, Value::Map(tried.values.clone()));
+            lessons.push(Lesson::set(self.host.as_str(), name, Value::Map(tried.values.clone())));
         }
+        self.learn(&lessons);
         let ignored = is_known(&self.task.failure.ignore_errors)
             && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
         let changed = tried.is_changed() && !tried.status.is_failure();
@@ -415,7 +456,7 @@ impl TaskRun<'_> {
             delegated_to: self.delegated(vars),
             no_log: self.is_secret(),
         };
-        TaskDone { result, outcome }
+        TaskDone { result, outcome, lessons, calls: self.take_calls() }
     }
 
     /// Tells the `rescue` what it rescues, in Ansible's variables.

@@ -42,6 +42,11 @@ impl Reporter for Adhoc {
         self.console.write(&lines)
     }
 
+    fn recall(&mut self, event: &Stamped) -> io::Result<()> {
+        drop(self.layout.lines(event));
+        Ok(())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -59,6 +59,11 @@ impl<W: Write + Send> Reporter for LogFile<W> {
         self.to.write_all(text.as_bytes())
     }
 
+    fn recall(&mut self, event: &Stamped) -> io::Result<()> {
+        drop(self.layout.lines(event));
+        Ok(())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.to.flush()
     }

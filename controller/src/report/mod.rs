@@ -52,6 +52,14 @@ pub trait Reporter: Send {
     /// If the event could not be told. What that means is decided by [`Reporters`].
     fn report(&mut self, event: &Stamped) -> io::Result<()>;
 
+    /// The event was told before, by an earlier controller of this run: it counts, and is not shown again.
+    ///
+    /// # Errors
+    /// As [`report`](Reporter::report).
+    fn recall(&mut self, event: &Stamped) -> io::Result<()> {
+        self.report(event)
+    }
+
     /// The run is over, after its last event or because something broke.
     ///
     /// # Errors
@@ -135,6 +143,14 @@ impl Reporters {
     /// The first record that could not be written.
     pub fn report(&mut self, event: &Stamped) -> Result<(), ReportError> {
         self.each(|reporter| reporter.report(event))
+    }
+
+    /// Tells everyone what was told before, of a run that goes on.
+    ///
+    /// # Errors
+    /// The first record that could not be written.
+    pub fn recall(&mut self, event: &Stamped) -> Result<(), ReportError> {
+        self.each(|reporter| reporter.recall(event))
     }
 
     /// Ends everyone's work.

@@ -100,6 +100,14 @@ impl Reporter for Plain {
         self.console.write(&lines)
     }
 
+    fn recall(&mut self, event: &Stamped) -> io::Result<()> {
+        drop(self.layout.lines(event));
+        if let Some(progress) = &mut self.progress {
+            progress.progress.add(event);
+        }
+        Ok(())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }

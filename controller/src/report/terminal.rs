@@ -157,6 +157,12 @@ impl Reporter for Terminal {
         bar.suspend(|| console.write(&lines))
     }
 
+    fn recall(&mut self, event: &Stamped) -> io::Result<()> {
+        lock(&self.progress).add(event);
+        drop(self.text.lines(event));
+        Ok(())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.bar.finish_and_clear();
         Ok(())

@@ -116,6 +116,12 @@ impl Batch {
         }
     }
 
+    /// Somebody is through with a step that all have begun and others are not through with.
+    pub(super) fn waits_for_work(&self) -> bool {
+        let waits = |lane: &Lane| lane.doing == Doing::Resting;
+        self.play.is_linear() && self.ready.is_empty() && self.lanes.iter().any(waits)
+    }
+
     /// The next lane to begin its stop: in the order of the batch, those that hold a slot first.
     pub(super) fn next_to_begin(&self, in_flight: &InFlight) -> Option<usize> {
         let with_slot = self.ready_with_slot.first();

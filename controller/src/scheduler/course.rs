@@ -41,6 +41,11 @@ impl Course {
         self.batch.as_mut()
     }
 
+    /// The batch that runs, if hosts of it wait for others to come to the end of a step.
+    pub(super) fn waiting_batch(&self) -> Option<&Batch> {
+        self.batch.as_ref().filter(|batch| batch.waits_for_work())
+    }
+
     /// The batch that runs and the host's rank in it, if it is in it.
     pub(super) fn find(&mut self, host: HostIx) -> Option<(&mut Batch, usize)> {
         let batch = self.batch.as_mut()?;

@@ -65,6 +65,10 @@ impl InFlight {
         self.flights.insert(host, Flight { rest, progressed: false, aborted: false, since: now });
     }
 
+    pub(super) fn has(&self, host: HostIx) -> bool {
+        self.flights.contains_key(&host)
+    }
+
     pub(super) fn get_mut(&mut self, host: HostIx) -> Option<&mut Flight> {
         self.flights.get_mut(&host)
     }
@@ -96,6 +100,12 @@ impl InFlight {
     /// Marks the host's flight as aborted; tells whether there was one to abort.
     pub(super) fn abort(&mut self, host: HostIx) -> bool {
         self.flights.get_mut(&host).is_some_and(|flight| !std::mem::replace(&mut flight.aborted, true))
+    }
+
+    /// Hosts at work that were not told to stop, and since when.
+    pub(super) fn begun(&self) -> impl Iterator<Item = (HostIx, RunTime)> + '_ {
+        let going_on = self.flights.iter().filter(|(_, flight)| !flight.aborted);
+        going_on.map(|(host, flight)| (*host, flight.since))
     }
 
     /// Who has been at work longest.

@@ -1,7 +1,9 @@
 //! What goes into the scheduler and what comes out: plain data, so that any of it can be written in a test or read from
-//! a log.
+//! a log. What goes in is what a journal keeps: its fields and variants are added, never renamed or removed.
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
@@ -10,7 +12,8 @@ use super::program::HostIx;
 
 /// Something that happened. Every event may come at any time: one that means nothing any more, or never did, changes
 /// nothing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A step that was dispatched is over on this host. Steps of a segment finish one by one and in their order; one
     /// that takes the host out (failed, or with such an effect) ends the segment, and so does [`Verdict::NotRun`].
@@ -36,7 +39,7 @@ pub enum Event {
     DropHost(HostIx),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub verdict: Verdict,
     /// A failure that the play goes on after (`ignore_errors`): it counts nowhere.
@@ -54,7 +57,8 @@ impl Outcome {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Ok,
     Changed,
@@ -68,7 +72,8 @@ pub enum Verdict {
     NotRun,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     #[default]
     None,
@@ -85,7 +90,8 @@ pub enum Effect {
 }
 
 /// How a dispatch was lost on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TransportFault {
     /// The agent never took the work up, so another try repeats nothing: tried again, within [`RetryPolicy`].
     ///

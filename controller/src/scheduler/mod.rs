@@ -22,6 +22,7 @@ mod message;
 mod play;
 mod program;
 mod retry;
+mod stragglers;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -104,6 +105,7 @@ impl Scheduler {
         }
         self.now = self.now.max(now);
         self.wake_due();
+        let on_time = matches!(event, Event::DeadlineReached);
         match event {
             Event::Finished { host, task, outcome } => self.on_finished(host, task, outcome),
             Event::Unreachable { host, task, fault } => self.on_unreachable(host, task, fault),
@@ -112,6 +114,9 @@ impl Scheduler {
             Event::Pause => self.set_paused(true),
             Event::Resume => self.set_paused(false),
             Event::DropHost(host) => self.on_drop(host),
+        }
+        if on_time {
+            self.drop_stragglers();
         }
         self.carry_on();
     }
@@ -123,13 +128,22 @@ impl Scheduler {
 
     /// When to send [`Event::DeadlineReached`] if nothing else happens before. To be asked again after each event.
     pub fn next_deadline(&self) -> Option<RunTime> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.stragglers_due()).min()
     }
 
     /// Whether the run is over: nothing is in flight and no event can change anything. Its last commands may still wait
     /// to be polled.
     pub fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Whether something was dispatched to the host that has no result yet.
+    pub fn is_at_work(&self, host: HostIx) -> bool {
+        self.in_flight.has(host)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.gate.is_paused()
     }
 
     /// Where the run stands at `now`.

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::{BlockId, PlayId, TaskId, Within};
 
 /// A host's place in the run's list of host names, which the caller keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostIx(pub u32);
 
 impl HostIx {
@@ -124,7 +126,7 @@ impl FromIterator<HostIx> for HostSet {
 }
 
 /// Bounds of the whole run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Most hosts with work in flight at any time.
     pub forks: NonZeroUsize,
@@ -135,6 +137,10 @@ pub struct Limits {
     pub continue_on_error: bool,
     /// The run ends when more than this share of all its hosts failed, whichever way.
     pub run_budget: Option<Percent>,
+    /// Under linear, a host whose work takes longer than this while others wait for it is given up, as by
+    /// [`Event::DropHost`](super::Event::DropHost). `None`: waited for as long as its task may take.
+    #[serde(default)]
+    pub straggler: Option<Duration>,
     pub retry: RetryPolicy,
 }
 
@@ -146,13 +152,14 @@ impl Default for Limits {
             fail_fast: false,
             continue_on_error: false,
             run_budget: None,
+            straggler: None,
             retry: RetryPolicy::default(),
         }
     }
 }
 
 /// When work that did not get through to a host is sent again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// Tries in all, the first one included; 0 means 1.
     pub attempts_max: u32,
@@ -184,7 +191,8 @@ impl Default for RetryPolicy {
 }
 
 /// A share in hundredths: finite and not negative.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Percent(f64);
 
 impl Percent {
@@ -199,6 +207,20 @@ impl Percent {
     /// Whether `part` is more than this share of `whole`. Exact for whole percents.
     pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
         part as f64 * 100.0 > self.0 * whole as f64
+    }
+}
+
+impl TryFrom<f64> for Percent {
+    type Error = &'static str;
+
+    fn try_from(percent: f64) -> Result<Percent, &'static str> {
+        Percent::new(percent).ok_or("a percentage is finite and not negative")
+    }
+}
+
+impl From<Percent> for f64 {
+    fn from(percent: Percent) -> f64 {
+        percent.0
     }
 }
 

@@ -32,7 +32,7 @@ impl Trap {
                 "stdout": text, "list": [text, {"inner": text}], "map": {(text.clone()): text}, "msg": text,
                 "key": format!("\u{1}T{text}"), "expression": text.trim_matches(['{', '}', ' ']),
             });
-            store.register(host, "result", Value::from(hostile.clone())).unwrap();
+            store.set_fact(host, "result", Value::from(hostile.clone())).unwrap();
             let Value::Map(facts) = Value::from(json!({"ansible_bad": hostile, "ansible_text": text})) else {
                 panic!()
             };

@@ -3,6 +3,7 @@
 mod facts;
 mod hostvars;
 mod inventory;
+mod lesson;
 mod magic;
 mod precedence;
 mod scope;
@@ -11,6 +12,7 @@ mod variable;
 
 pub use facts::{CleanFacts, Facts};
 pub use inventory::{HostEntry, InventoryVars};
+pub use lesson::{Learnt, Lesson, exact};
 pub use magic::{PlayHosts, RunInfo};
 pub use precedence::{Layer, Precedence};
 pub use scope::Scope;

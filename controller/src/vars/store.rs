@@ -8,6 +8,7 @@ use rustle_protocol::value::{Map, Value};
 use super::facts::{CleanFacts, Facts};
 use super::hostvars::HostVars;
 use super::inventory::{HostEntry, InventoryVars};
+use super::lesson::{Learnt, Lesson};
 use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo};
 use super::precedence::{Layer, Precedence};
 use super::scope::{Scope, Source};
@@ -31,12 +32,12 @@ pub(super) struct StoreInner {
 
 struct HostSlot {
     entry: Arc<HostEntry>,
-    learnt: RwLock<Learnt>,
+    known: RwLock<Known>,
 }
 
 /// What a run has learnt of a host.
 #[derive(Clone, Default)]
-struct Learnt {
+struct Known {
     facts: Facts,
     /// `register` and `set_fact`: the last one of a name wins.
     set: Arc<VarMap>,
@@ -94,7 +95,7 @@ impl VarStore {
     pub fn new(inventory: InventoryVars, extra: VarMap, run: RunInfo, templar: Templar) -> VarStore {
         let groups = inventory.groups.into_iter().map(|(name, hosts)| (name, Value::from(hosts))).collect::<Map>();
         let order: Vec<Arc<str>> = inventory.hosts.iter().map(|host| Arc::from(host.name.as_str())).collect();
-        let slot = |entry| HostSlot { entry: Arc::new(entry), learnt: RwLock::default() };
+        let slot = |entry| HostSlot { entry: Arc::new(entry), known: RwLock::default() };
         let hosts = order.iter().cloned().zip(inventory.hosts.into_iter().map(slot)).collect();
         let inner = StoreInner {
             templar,
@@ -111,41 +112,55 @@ impl VarStore {
         &self.inner.templar
     }
 
-    /// Keeps a task's result under the name its `register` gives.
+    /// Takes in what a task has taught: the one way for what hosts report. Gives the names of facts that are reserved, to
+    /// warn of.
     ///
     /// # Errors
     /// [`UnknownHost`], as for everything here that names a host.
-    pub fn register(&self, host: &str, name: &str, result: Value) -> Result<(), UnknownHost> {
-        self.set_fact(host, name, result)
+    pub fn learn(&self, lesson: &Lesson) -> Result<Vec<String>, UnknownHost> {
+        match &lesson.what {
+            Learnt::Set(values) => {
+                self.know(&lesson.host, |known| {
+                    let data = |(name, value): (&String, &Value)| (name.clone(), Variable::data(value.clone()));
+                    Arc::make_mut(&mut known.set).extend(values.iter().map(data));
+                })?;
+                Ok(Vec::new())
+            }
+            Learnt::Facts(facts) => self.set_facts(&lesson.host, facts.clone()),
+            Learnt::FactsCleared => self.clear_facts(&lesson.host).map(|()| Vec::new()),
+        }
     }
 
     /// Keeps a value a task has set. It is data: rendered before, never again.
+    ///
+    /// # Errors
+    /// [`UnknownHost`].
     pub fn set_fact(&self, host: &str, name: &str, value: Value) -> Result<(), UnknownHost> {
-        self.learn(host, |learnt| {
-            Arc::make_mut(&mut learnt.set).insert(name.to_owned(), Variable::data(value));
+        self.know(host, |known| {
+            Arc::make_mut(&mut known.set).insert(name.to_owned(), Variable::data(value));
         })
     }
 
     /// Keeps variables a file gave through `include_vars`: text an author wrote.
     pub fn include_vars(&self, host: &str, vars: VarMap) -> Result<(), UnknownHost> {
-        self.learn(host, |learnt| Arc::make_mut(&mut learnt.included).extend(vars))
+        self.know(host, |known| Arc::make_mut(&mut known.included).extend(vars))
     }
 
     /// Keeps facts a module has returned, but those that would take a reserved name. Gives these names, to warn of.
     pub fn set_facts(&self, host: &str, facts: Map) -> Result<Vec<String>, UnknownHost> {
         let clean = CleanFacts::of(facts);
-        self.learn(host, |learnt| learnt.facts.merge(clean.facts))?;
+        self.know(host, |known| known.facts.merge(clean.facts))?;
         Ok(clean.refused)
     }
 
     /// The host's facts, as `ansible_facts` shows them.
     pub fn facts(&self, host: &str) -> Result<Arc<Value>, UnknownHost> {
-        Ok(Arc::clone(self.inner.slot(host)?.learnt().facts.all()))
+        Ok(Arc::clone(self.inner.slot(host)?.known().facts.all()))
     }
 
     /// Forgets facts and what was set, as `meta: clear_facts` does for the facts.
     pub fn clear_facts(&self, host: &str) -> Result<(), UnknownHost> {
-        self.learn(host, |learnt| learnt.facts = Facts::default())
+        self.know(host, |known| known.facts = Facts::default())
     }
 
     /// The variables of a host during a task.
@@ -158,9 +173,9 @@ impl VarStore {
         Ok(Scope::new(self.inner.templar.clone(), Some(magic), sources))
     }
 
-    fn learn(&self, host: &str, change: impl FnOnce(&mut Learnt)) -> Result<(), UnknownHost> {
+    fn know(&self, host: &str, change: impl FnOnce(&mut Known)) -> Result<(), UnknownHost> {
         let slot = self.inner.slot(host)?;
-        change(&mut slot.learnt.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut slot.known.write().unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 }
@@ -195,12 +210,12 @@ impl StoreInner {
         layers: impl Iterator<Item = &'a Layer>,
         locals: Option<Arc<VarMap>>,
     ) -> Vec<Source> {
-        let learnt = slot.learnt();
+        let known = slot.known();
         let given = layers.map(|layer| (layer.precedence, Source::Vars(Arc::clone(&layer.vars))));
         let mut all: Vec<(Precedence, Source)> = given.collect();
-        all.push((Precedence::Facts, Source::Facts(learnt.facts)));
-        all.push((Precedence::IncludeVars, Source::Vars(learnt.included)));
-        all.push((Precedence::SetFacts, Source::Vars(learnt.set)));
+        all.push((Precedence::Facts, Source::Facts(known.facts)));
+        all.push((Precedence::IncludeVars, Source::Vars(known.included)));
+        all.push((Precedence::SetFacts, Source::Vars(known.set)));
         all.push((Precedence::ExtraVars, Source::Vars(Arc::clone(&self.extra))));
         // Stable, then turned round: of two at one place the later one comes first.
         all.sort_by_key(|(precedence, _)| *precedence);
@@ -220,8 +235,8 @@ impl StoreInner {
 }
 
 impl HostSlot {
-    fn learnt(&self) -> Learnt {
-        self.learnt.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn known(&self) -> Known {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -289,7 +304,7 @@ mod tests {
         assert_eq!(seen(&play(&[Precedence::PlayVarsFiles]), &task, "{{ v }}"), "task");
         store.include_vars("h", authored_map(map(json!({"v": "include"})))).unwrap();
         assert_eq!(seen(&play(&[]), &task, "{{ v }}"), "include");
-        store.register("h", "v", Value::from("registered")).unwrap();
+        store.set_fact("h", "v", Value::from("registered")).unwrap();
         assert_eq!(seen(&play(&[]), &task, "{{ v }} {{ top }}"), "registered extra");
         let looped = task.with_locals(data_map(map(json!({"top": "item"}))));
         assert_eq!(seen(&play(&[]), &looped, "{{ top }}"), "item");

@@ -185,6 +185,7 @@ fn run_options() -> RunOptions {
             fail_fast: false,
             continue_on_error: true,
             run_budget: None,
+            straggler: None,
             retry: RetryPolicy {
                 attempts_max: 1,
                 initial: Duration::ZERO,

@@ -12,4 +12,5 @@ mod options;
 mod plans;
 mod playbooks;
 mod real_thing;
+mod resume;
 mod scheduling;

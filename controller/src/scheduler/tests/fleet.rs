@@ -123,7 +123,14 @@ impl Fleet {
         let forks = NonZeroUsize::new(50).unwrap();
         Fleet {
             hosts: hosts.to_vec(),
-            limits: Limits { forks, fail_fast: false, continue_on_error: false, run_budget: None, retry },
+            limits: Limits {
+                forks,
+                fail_fast: false,
+                continue_on_error: false,
+                run_budget: None,
+                straggler: None,
+                retry,
+            },
             names: Vec::new(),
             answers: BTreeMap::new(),
             seconds: BTreeMap::new(),

@@ -283,6 +283,7 @@ fn limits(hosts: u32) -> Limits {
         fail_fast: false,
         continue_on_error: false,
         run_budget: None,
+        straggler: None,
         retry: RetryPolicy {
             attempts_max: 3,
             initial: Duration::from_secs(1),

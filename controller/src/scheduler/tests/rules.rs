@@ -482,6 +482,36 @@ fn a_host_with_ignore_unreachable_stays_in_the_play() {
 }
 
 #[test]
+fn a_host_that_others_wait_for_is_given_up_when_its_time_is_over() {
+    let mut fleet = web().hanging("install", "web2").taking("install", "web3", 50);
+    fleet.limits.straggler = Some(Duration::from_secs(60));
+    tells(
+        fleet.run([Play::of(["install", "start"])]),
+        "
+        0s install: web1 web2 web3
+        60s abort: web2
+        60s start: web1 web3
+        61s play-0 ends: Completed
+        web2 Cancelled",
+    );
+}
+
+#[test]
+fn nobody_is_given_up_for_taking_long_where_nobody_waits() {
+    let mut fleet = web().taking("install", "web2", 500).taking("install", "web1", 300);
+    fleet.limits.straggler = Some(Duration::from_secs(60));
+    tells(
+        fleet.run([Play::of(["install", "start"]).strategy(Strategy::Free)]),
+        "
+        0s install: web1 web2 web3
+        1s start: web3
+        300s start: web1
+        500s start: web2
+        501s play-0 ends: Completed",
+    );
+}
+
+#[test]
 fn a_straggler_given_up_holds_nobody_up_and_counts_as_no_failure() {
     let fleet = web().hanging("install", "web2");
     let straggler = fleet.host("web2");
