@@ -1,7 +1,7 @@
 //! What plans can say and the engine does not do yet. Left out in silence, something else would run than was written;
 //! so it is told before anybody is contacted. A line goes when the engine has learnt what it is about.
 
-use super::{Keyword, LoopControl, Plan, Task};
+use super::{Keyword, Plan, Task};
 
 /// The first thing about each task that would not be done, with the task's place.
 pub fn not_done_yet(plan: &Plan) -> Vec<String> {
@@ -14,18 +14,12 @@ pub fn not_done_yet(plan: &Plan) -> Vec<String> {
 }
 
 fn pending(task: &Task) -> Option<&'static str> {
-    let control = task.looping.as_ref().map(|looping| &looping.control);
-    let is_plain = |control: &LoopControl| LoopControl { label: None, ..control.clone() } == LoopControl::default();
-    let lookup = task.looping.as_ref().and_then(|looping| looping.lookup.as_deref());
     [
-        (task.within.is_some(), "a block with `rescue` or `always`"),
         (task.include.is_some(), "a dynamic include (import_tasks and import_role can)"),
         (task.run_once != Keyword::Is(false), "`run_once`"),
         (task.throttle != Keyword::Is(0), "`throttle`"),
         (task.background.is_some(), "`async`"),
         (task.more_args.is_some(), "a template that is all arguments"),
-        (lookup.is_some(), "a `with_` loop (`loop` can)"),
-        (control.is_some_and(|control| !is_plain(control)), "`loop_control` but for `label`"),
     ]
     .into_iter()
     .find(|(found, _)| *found)

@@ -110,3 +110,28 @@ fn a_configuration_that_others_may_write_is_not_read() {
     let ended = project.run().args(["--syntax-check", "site.yml"]).ends(5);
     assert!(ended.stderr.contains("the role 'web' was not found"), "{}", ended.stderr);
 }
+
+/// The recap's `changed` of every host.
+fn changes(stdout: &str) -> Vec<u32> {
+    let recap = stdout.split("PLAY RECAP").nth(1).unwrap_or_default();
+    let number = |line: &str| line.split("changed=").nth(1)?.split_whitespace().next()?.parse().ok();
+    recap.lines().filter_map(number).collect()
+}
+
+/// Each is run twice: the first time something is done on every host of it, the second time nothing is left to do.
+#[test]
+fn the_example_playbooks_run_in_a_lab_and_are_done_the_second_time() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/playbooks").canonicalize().unwrap();
+    for (playbook, hosts) in [("web_tier.yml", 9), ("rolling_upgrade.yml", 8), ("hardening.yml", 9)] {
+        let project = Project::new(&[]);
+        let root = format!("root={}", project.path().join("demo").display());
+        let run = || {
+            let run = project.run().args(["--lab", "-e", &root, "-i"]).arg(examples.join("hosts.ini"));
+            run.arg(examples.join(playbook)).ends(0)
+        };
+        let first = changes(&run().stdout);
+        assert_eq!(first.len(), hosts, "{playbook}");
+        assert!(first.iter().all(|changed| *changed > 0), "{playbook}: {first:?}");
+        assert_eq!(changes(&run().stdout), vec![0; hosts], "{playbook}");
+    }
+}
