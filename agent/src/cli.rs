@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::blobs::BlobStore;
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::runner::Runner;
 use crate::server::{self, SOFTWARE, Shared};
 
@@ -112,9 +113,10 @@ fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
     let runner = Runner::new(config.policy.clone(), config.limits.calls);
     let blobs = BlobStore::open(config.state.join("blobs"), config.limits.blob_cache_mib * 1024 * 1024)
         .map_err(|error| format!("cannot use {}: {error}", config.state.display()))?;
+    let ledger = Ledger::open(&config.state.join("ledger"), config.ledger.options()).map_err(|error| chain(&error))?;
     let revocations = config.state.join("revocations.der");
     take_kept_revocations(&listener, &revocations)?;
-    Ok(Shared::new(listener, runner, blobs, revocations))
+    Ok(Shared::new(listener, runner, blobs, ledger, revocations))
 }
 
 /// The list that a controller brought in an earlier life.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::ledger::{Durability, LedgerOptions};
 use crate::policy::Policy;
 
 /// Where the agent listens if nobody says otherwise; UDP.
@@ -19,11 +20,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder with `cert.pem`, `key.pem`, `ca.pem` and, if there is one, `crl.pem`.
     pub identity: PathBuf,
-    /// Folder for what the agent keeps: received files. Default: `/var/lib/rustle-agent`.
+    /// Folder for what the agent keeps: received files and its ledger. Default: `/var/lib/rustle-agent`.
     #[serde(default = "default_state")]
     pub state: PathBuf,
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     #[serde(default)]
     pub policy: Policy,
 }
@@ -54,6 +57,34 @@ impl Limits {
 
     pub fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_s)
+    }
+}
+
+/// `[ledger]`: the record of calls and of results that have not been fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// What a recorded result survives. Default `process`.
+    pub durability: Durability,
+    /// Results kept until they are fetched, MiB; beyond it the oldest are cut to how their calls came out. Default 64.
+    pub results_mib: u64,
+    /// Days after which a result that nobody has fetched is forgotten. Default 7.
+    pub days: u64,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> LedgerConfig {
+        LedgerConfig { durability: Durability::default(), results_mib: 64, days: 7 }
+    }
+}
+
+impl LedgerConfig {
+    pub fn options(&self) -> LedgerOptions {
+        LedgerOptions {
+            durability: self.durability,
+            bytes_max: self.results_mib * 1024 * 1024,
+            age_max: Duration::from_secs(self.days * 24 * 3600),
+        }
     }
 }
 
@@ -93,7 +124,11 @@ impl Config {
             Limits { calls: 0, .. } => bad("limits.calls", "at least 1"),
             Limits { calls: 1025.., .. } => bad("limits.calls", "at most 1024: each is a thread"),
             Limits { idle_s: 0..2, .. } => bad("limits.idle_s", "at least 2"),
-            _ => Ok(config),
+            _ => match &config.ledger {
+                LedgerConfig { results_mib: 0 | 4097.., .. } => bad("ledger.results_mib", "from 1 to 4096"),
+                LedgerConfig { days: 0 | 367.., .. } => bad("ledger.days", "from 1 to 366"),
+                _ => Ok(config),
+            },
         }
     }
 }

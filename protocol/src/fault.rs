@@ -236,10 +236,12 @@ fn alert_of(code: quinn::TransportErrorCode) -> Option<u8> {
 fn close_reason(code: VarInt, reason: &[u8]) -> String {
     let meaning = match u32::try_from(code.into_inner()) {
         Ok(close::DONE) => "the run is over",
+        Ok(close::DROPPED) => "without a word",
         Ok(close::PROTOCOL) => "we broke the protocol",
         Ok(close::IDENTITY) => "our certificate does not allow what we asked",
         Ok(close::SHUTDOWN) => "it is shutting down",
         Ok(close::INTERRUPTED) => "its operator interrupted the run",
+        Ok(close::STALE) => "somebody else has taken the run over",
         _ => "for a reason this version does not know",
     };
     match reason {

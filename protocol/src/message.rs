@@ -56,6 +56,10 @@ pub struct Hello {
     pub extra: WireMap,
 }
 
+/// Key in [`Hello::extra`]: how long, in milliseconds, a run whose connection broke may take to come back. Without it the
+/// agent does at once what `on_disconnect` says.
+pub const DISCONNECT_GRACE_MS: &str = "disconnect_grace_ms";
+
 /// What an agent does with running calls when the controller goes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -143,6 +147,42 @@ pub enum CallRequest {
     Call(Box<Call>),
     /// Stop the running call and start none of the rest. Its outcome is still told.
     Cancel,
+    /// A call that was sent before, on a connection that broke.
+    Resume(Box<Resumed>),
+}
+
+/// What is known of a call that was sent before.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Resumed {
+    pub call: Call,
+    /// It was told as begun: an agent that knows nothing of it must not begin it again.
+    pub begun: bool,
+    /// Bytes of its output that have come.
+    pub received: Received,
+}
+
+/// Bytes of a call's output on each stream, from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Received {
+    pub stdout: u64,
+    pub stderr: u64,
+}
+
+impl Received {
+    pub fn of(&self, stream: OutputStream) -> u64 {
+        match stream {
+            OutputStream::Stdout => self.stdout,
+            OutputStream::Stderr => self.stderr,
+        }
+    }
+
+    pub fn add(&mut self, stream: OutputStream, bytes: u64) {
+        let count = match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        };
+        *count = count.saturating_add(bytes);
+    }
 }
 
 /// One module, to run once.
@@ -227,7 +267,7 @@ pub struct BlobId {
     pub size: u64,
 }
 
-/// Agent to controller on a call stream, in order, for each call: `Started`, any `Output` and `BlobWanted`, `Ended`.
+/// Agent to controller on a call stream, in order, for each call: `Started`, any `Output`, `Cut` and `BlobWanted`, `Ended`.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum CallEvent {
     /// The agent has accepted the call: from here on it may have had effects.
@@ -245,6 +285,11 @@ pub enum CallEvent {
         outcome: CallOutcome,
         /// Microseconds on the agent's clock from start to end.
         elapsed_us: u64,
+    },
+    /// These bytes of output are lost: nobody was there to take them, and there were too many to keep.
+    Cut {
+        stream: OutputStream,
+        bytes: u64,
     },
 }
 
@@ -280,8 +325,8 @@ pub struct BlobHeader {
 
 /// Application codes that close a connection or reset a stream.
 pub mod close {
-    /// The run is over.
-    pub const DONE: u32 = 0;
+    /// Let go without a word, as QUIC says for a program that just drops its connection. It is as good as lost.
+    pub const DROPPED: u32 = 0;
     /// The peer broke the protocol.
     pub const PROTOCOL: u32 = 1;
     /// The peer's certificate does not allow what it asked.
@@ -292,6 +337,10 @@ pub mod close {
     pub const CANCEL: u32 = 4;
     /// The operator interrupted the run.
     pub const INTERRUPTED: u32 = 5;
+    /// A higher epoch of the run has been seen.
+    pub const STALE: u32 = 6;
+    /// The run is over, and its controller has every result.
+    pub const DONE: u32 = 7;
 }
 
 #[cfg(test)]

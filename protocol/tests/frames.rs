@@ -5,7 +5,7 @@
 
 use rustle_protocol::message::{
     Become, BecomeMethod, BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlNotice, ControlRequest,
-    Hello, HelloReply, OnDisconnect, OutputStream, Refusal, RefusalCode, VersionRange, Welcome,
+    Hello, HelloReply, OnDisconnect, OutputStream, Received, Refusal, RefusalCode, Resumed, VersionRange, Welcome,
 };
 use rustle_protocol::result::Diff;
 use rustle_protocol::value::WireMap;
@@ -78,6 +78,12 @@ fn become_www() -> Become {
     }
 }
 
+fn resumed() -> CallRequest {
+    let CallRequest::Call(call) = call(false) else { unreachable!("it is made above") };
+    let received = Received { stdout: 300, stderr: 1 };
+    CallRequest::Resume(Box::new(Resumed { call: *call, begun: true, received }))
+}
+
 const BLOB: BlobId = BlobId { hash: [0xab; 32], size: 1 << 40 };
 
 /// Name, frame, and whether these bytes decode to this very message.
@@ -132,6 +138,8 @@ fn messages() -> Vec<Recording> {
         recording("stdout", CallEvent::Output { stream: OutputStream::Stdout, bytes: b"out".to_vec() }),
         recording("stderr", CallEvent::Output { stream: OutputStream::Stderr, bytes: vec![0xff] }),
         recording("blob_wanted", CallEvent::BlobWanted { blob: BLOB, offset: 1 }),
+        recording("resume", resumed()),
+        recording("cut", CallEvent::Cut { stream: OutputStream::Stderr, bytes: 1 << 33 }),
     ];
     let codes = [
         RefusalCode::Version,

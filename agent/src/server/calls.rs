@@ -1,52 +1,43 @@
 //! One call stream: the calls of a segment one after the other, their events back as they happen.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quinn::{ReadError, RecvStream, SendStream};
-use rustle_protocol::ModuleResult;
-use rustle_protocol::frame::{self, FrameError, FrameReader};
-use rustle_protocol::message::{
-    BlobId, Call, CallEvent, CallOutcome, CallRequest, OnDisconnect, Refusal, RefusalCode, close,
-};
-use tokio::sync::{mpsc, oneshot, watch};
+use rustle_protocol::frame::{FrameError, FrameReader};
+use rustle_protocol::message::{Call, CallEvent, CallOutcome, CallRequest, Received, Resumed};
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::connection::{Session, until_draining};
-use crate::module::{BlobSource, CancelReason, CancelToken, ModuleError};
-use crate::runner::{CallIo, EVENTS_MAX, send_unless_cancelled};
+use super::events::Events;
+use super::running::{self, Adopted, CallNote, Over, is_failure};
+use crate::ledger::Known;
+use crate::module::{CancelReason, CancelToken};
 
 /// Calls of one segment that may wait for the running one. More are not read from the stream until there is room.
 const WAITING_MAX: usize = 64;
 /// What those calls may take together, in bytes as they came.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long the word that a call has begun waits for the call's next event: most calls have ended by then, and then one
-/// packet tells both. A little longer than QUIC waits before it acknowledges the call in a packet of its own (25 ms), so
-/// that the clock need not be set for it.
-const STARTED_WAIT: Duration = Duration::from_millis(30);
-
-/// A controller that takes no byte of a task's events for so long does not listen any more.
-const SEND_STALL: Duration = Duration::from_secs(30);
-
 /// Runs the calls of one stream.
 pub(super) async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
-    let events = Events { send, buffer: Vec::new(), broken: false };
     let requests = Requests { reader: FrameReader::new(recv), waiting: VecDeque::new(), waiting_bytes: 0, open: true };
     let draining = session.shared.draining.subscribe();
+    let events = Some(Events::new(send));
     let mut stream = CallStream { session, events, requests, draining, served: false, skip_rest: false };
     if let Err(error) = stream.run().await {
         debug!(%error, "call stream");
-        let _ = stream.events.send.reset(close::PROTOCOL.into());
+        if let Some(events) = &mut stream.events {
+            events.reset();
+        }
     }
 }
 
 struct CallStream {
     session: Arc<Session>,
-    events: Events,
+    /// With the task that runs the call, while that is another stream's.
+    events: Option<Events>,
     requests: Requests,
     draining: watch::Receiver<bool>,
     /// A call has come.
@@ -59,18 +50,20 @@ impl CallStream {
     /// # Errors
     /// What came is no protocol; a call that ran has been let end.
     async fn run(&mut self) -> Result<(), FrameError> {
-        while let Some(call) = self.next_call().await? {
+        while let Some(asked) = self.next_call().await? {
             if self.skip_rest {
-                self.events.send(&CallEvent::Ended { outcome: CallOutcome::NotRun, elapsed_us: 0 }).await;
+                self.tell_end(CallOutcome::NotRun, 0).await;
             } else {
-                self.run_call(call).await?;
+                self.answer(asked).await?;
             }
         }
-        self.events.finish().await;
+        if let Some(events) = &mut self.events {
+            events.finish().await;
+        }
         Ok(())
     }
 
-    async fn next_call(&mut self) -> Result<Option<Box<Call>>, FrameError> {
+    async fn next_call(&mut self) -> Result<Option<Resumed>, FrameError> {
         loop {
             let asked = tokio::select! {
                 biased;
@@ -79,9 +72,9 @@ impl CallStream {
                 () = until_draining(&mut self.draining), if self.served => Asked::End,
             };
             match asked {
-                Asked::Call(call) => {
+                Asked::Call(asked) => {
                     self.served = true;
-                    return Ok(Some(call));
+                    return Ok(Some(*asked));
                 }
                 Asked::Cancel => self.skip_rest = true,
                 Asked::End => return Ok(None),
@@ -89,40 +82,113 @@ impl CallStream {
         }
     }
 
-    /// Runs one call, and meanwhile reads what else the controller has to say.
-    async fn run_call(&mut self, call: Box<Call>) -> Result<(), FrameError> {
-        let ignore_failure = call.ignore_failure;
-        let cancel = CancelToken::new()?;
-        let mut running = std::pin::pin!(run_one(&self.session, call, &cancel, &mut self.events));
-        let mut violation = None;
-        let failed = loop {
-            tokio::select! {
-                biased;
-                failed = &mut running => break failed,
-                read = self.requests.read_ahead() => {
-                    let stop = match read {
-                        Ok(Heard::Nothing) => false,
-                        Ok(Heard::Cancel) => true,
-                        Err(FrameError::Codec(error)) => {
-                            violation = Some(error);
-                            self.requests.forget();
-                            true
-                        }
-                        Err(error) => {
-                            debug!(%error, "call stream broke while a call ran");
-                            is_reset(&error) || self.session.on_disconnect == OnDisconnect::Cancel
-                        }
-                    };
-                    if stop {
-                        self.skip_rest = true;
-                        cancel.cancel(CancelReason::Requested);
-                        self.session.shared.blobs.wake();
-                    }
-                }
+    /// A call that was here before is listened to, or answered as the ledger has it; any other is run.
+    async fn answer(&mut self, asked: Resumed) -> Result<(), FrameError> {
+        let Resumed { call, begun, received } = asked;
+        let (key, ignore_failure) = (call.key, call.ignore_failure);
+        let Some(events) = self.events.take() else { return Ok(()) };
+        let shared = Arc::clone(&self.session.shared);
+        let events = match shared.running.adopt(&key, &self.session, events, received) {
+            Ok(adopted) => return self.listen(adopted, ignore_failure).await,
+            Err(events) => self.events.insert(events),
+        };
+        let failed = match shared.ledger.find(&key) {
+            Some(Known::Ended { outcome, elapsed_us }) => {
+                info!(%key, "call told again");
+                let failed = is_failure(&outcome);
+                events.send(&CallEvent::Started).await;
+                events.send(&CallEvent::Ended { outcome, elapsed_us }).await;
+                failed
+            }
+            None if !begun => return self.run_call(Box::new(call)).await,
+            // Begun in the life of an agent that is no more; or so it is said, and the record is lost.
+            Some(Known::Interrupted | Known::Running) | None => {
+                info!(%key, "call was interrupted");
+                events.send(&CallEvent::Started).await;
+                events.send(&CallEvent::Ended { outcome: CallOutcome::Interrupted, elapsed_us: 0 }).await;
+                true
             }
         };
         self.skip_rest |= failed && !ignore_failure;
-        violation.map_or(Ok(()), |error| Err(error.into()))
+        Ok(())
+    }
+
+    /// Waits for the end of a call that another stream began, and meanwhile reads what else the controller has to say.
+    async fn listen(&mut self, adopted: Adopted, ignore_failure: bool) -> Result<(), FrameError> {
+        let Adopted { cancel, over } = adopted;
+        let (over, heard) = self.heed(&cancel, async { over.await.ok() }).await;
+        match over {
+            Some(Over { events, failed }) => {
+                self.events = Some(events);
+                self.skip_rest |= failed && !ignore_failure;
+            }
+            // Yet another stream has taken it over.
+            None => self.skip_rest = true,
+        }
+        heard
+    }
+
+    /// Runs one call, and meanwhile reads what else the controller has to say.
+    async fn run_call(&mut self, call: Box<Call>) -> Result<(), FrameError> {
+        let (note, ignore_failure) = (CallNote::of(&call), call.ignore_failure);
+        let admitted = match self.session.admit(call) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                info!(key = %note.key, module = note.module, reason = %refusal, "call refused");
+                self.tell_end(CallOutcome::Refused(refusal), 0).await;
+                self.skip_rest |= !ignore_failure;
+                return Ok(());
+            }
+        };
+        let Some(mut events) = self.events.take() else { return Ok(()) };
+        let cancel = CancelToken::new()?;
+        let session = Arc::clone(&self.session);
+        let running = running::run(&session, &note, admitted, &cancel, &mut events);
+        let (failed, heard) = self.heed(&cancel, running).await;
+        self.skip_rest |= failed && !ignore_failure || events.is_broken();
+        self.events = Some(events);
+        heard
+    }
+
+    /// Waits for `running` and heeds what the controller says meanwhile. Calls that come are put aside.
+    ///
+    /// # Errors
+    /// Something came that is no request: then the call was told to stop.
+    async fn heed<T>(&mut self, cancel: &CancelToken, running: impl Future<Output = T>) -> (T, Result<(), FrameError>) {
+        let mut running = std::pin::pin!(running);
+        let mut heard = Ok(());
+        loop {
+            let stop = tokio::select! {
+                biased;
+                ended = &mut running => return (ended, heard),
+                read = self.requests.read_ahead() => match read {
+                    Ok(Heard::Nothing) => false,
+                    Ok(Heard::Cancel) => true,
+                    Err(FrameError::Codec(error)) => {
+                        heard = Err(error.into());
+                        self.requests.forget();
+                        true
+                    }
+                    Err(error) => {
+                        debug!(%error, "call stream broke while a call ran");
+                        // Nobody would hear of what comes after; what a lost connection means for this call is the run's.
+                        self.skip_rest = true;
+                        is_reset(&error)
+                    }
+                }
+            };
+            if stop {
+                self.skip_rest = true;
+                cancel.cancel(CancelReason::Requested);
+                self.session.shared.blobs.wake();
+            }
+        }
+    }
+
+    async fn tell_end(&mut self, outcome: CallOutcome, elapsed_us: u64) {
+        if let Some(events) = &mut self.events {
+            events.send(&CallEvent::Ended { outcome, elapsed_us }).await;
+        }
     }
 }
 
@@ -137,13 +203,13 @@ fn is_reset(error: &FrameError) -> bool {
 struct Requests {
     reader: FrameReader<RecvStream>,
     /// Calls that came while another ran.
-    waiting: VecDeque<(Box<Call>, usize)>,
+    waiting: VecDeque<(Box<Resumed>, usize)>,
     waiting_bytes: usize,
     open: bool,
 }
 
 enum Asked {
-    Call(Box<Call>),
+    Call(Box<Resumed>),
     Cancel,
     /// The stream is over: cleanly, or with the connection.
     End,
@@ -192,7 +258,10 @@ impl Requests {
 
     async fn read(&mut self) -> Result<Asked, FrameError> {
         Ok(match self.reader.next().await? {
-            Some(CallRequest::Call(call)) => Asked::Call(call),
+            Some(CallRequest::Call(call)) => {
+                Asked::Call(Box::new(Resumed { call: *call, begun: false, received: Received::default() }))
+            }
+            Some(CallRequest::Resume(resumed)) => Asked::Call(resumed),
             Some(CallRequest::Cancel) => Asked::Cancel,
             None => Asked::End,
         })
@@ -203,172 +272,4 @@ impl Requests {
         self.waiting.clear();
         self.waiting_bytes = 0;
     }
-}
-
-/// The way back to the controller.
-struct Events {
-    send: SendStream,
-    buffer: Vec<u8>,
-    /// Nobody reads any more; calls go on as `on_disconnect` says.
-    broken: bool,
-}
-
-impl Events {
-    /// Sends an event, after those held back; once that fails, nothing more is sent and nothing is said of it again.
-    async fn send(&mut self, event: &CallEvent) {
-        self.hold(event);
-        self.flush().await;
-    }
-
-    /// Holds an event back until the next one, or until [`flush`](Self::flush).
-    fn hold(&mut self, event: &CallEvent) {
-        if let Err(error) = frame::push(&mut self.buffer, event) {
-            let substitute = unsendable(event, &error);
-            if substitute.is_none_or(|event| frame::push(&mut self.buffer, &event).is_err()) {
-                debug!(%error, "an event cannot be sent");
-            }
-        }
-    }
-
-    fn holds_back(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
-    async fn flush(&mut self) {
-        if !self.broken
-            && let Err(error) = self.write().await
-        {
-            debug!(%error, "events cannot be sent");
-            self.broken = true;
-        }
-        self.buffer.clear();
-    }
-
-    async fn write(&mut self) -> Result<(), FrameError> {
-        let mut rest = &self.buffer[..];
-        while !rest.is_empty() {
-            match tokio::time::timeout(SEND_STALL, self.send.write(rest)).await {
-                Ok(written) => rest = &rest[written.map_err(std::io::Error::from)?..],
-                Err(_) => {
-                    let _ = self.send.reset(close::PROTOCOL.into());
-                    return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The connection may be closed once this stream is done, and a close drops what the peer has not got yet.
-    async fn finish(&mut self) {
-        if self.send.finish().is_ok() {
-            let _ = self.send.stopped().await;
-        }
-    }
-}
-
-/// What to say in the place of a result that is too large or too deep to be sent.
-fn unsendable(event: &CallEvent, error: &rustle_protocol::codec::CodecError) -> Option<CallEvent> {
-    let CallEvent::Ended { elapsed_us, .. } = event else { return None };
-    let message = format!("the task ended, but its result cannot be sent: {error}");
-    Some(CallEvent::Ended { outcome: CallOutcome::Finished(ModuleResult::failed(message)), elapsed_us: *elapsed_us })
-}
-
-/// Runs one call and sends its events. True if the rest of the segment must not run.
-async fn run_one(session: &Arc<Session>, call: Box<Call>, cancel: &CancelToken, events: &mut Events) -> bool {
-    let (key, module, no_log) = (call.key, call.module.clone(), call.no_log);
-    let admitted = match session.shared.admit(call) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            info!(%key, module, reason = %refusal, "call refused");
-            events.send(&CallEvent::Ended { outcome: CallOutcome::Refused(refusal), elapsed_us: 0 }).await;
-            return true;
-        }
-    };
-    events.hold(&CallEvent::Started);
-    let (sender, happened) = mpsc::channel(EVENTS_MAX);
-    let blobs = StreamBlobs { session: Arc::clone(session), cancel: cancel.clone(), events: sender.clone() };
-    let io = CallIo { events: sender, blobs: Arc::new(blobs) };
-    // Side by side: the clock of a call goes on while its controller does not read.
-    let (over, is_over) = oneshot::channel::<()>();
-    let running = async {
-        let ended = session.shared.runner.run(admitted, io, cancel).await;
-        drop(over);
-        ended
-    };
-    let ((outcome, elapsed), ()) = tokio::join!(running, forward(happened, events, is_over));
-    let failed = is_failure(&outcome);
-    if no_log {
-        info!(%key, module, failed, ?elapsed, "call ended");
-    } else {
-        info!(%key, module, failed, ?elapsed, msg = message_of(&outcome), "call ended");
-    }
-    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    events.send(&CallEvent::Ended { outcome, elapsed_us }).await;
-    failed
-}
-
-/// Sends what a call has to say until it is over and all is said. A module that was given up on says no more.
-async fn forward(mut happened: mpsc::Receiver<CallEvent>, events: &mut Events, mut is_over: oneshot::Receiver<()>) {
-    let mut over = false;
-    let mut waited = std::pin::pin!(tokio::time::sleep(STARTED_WAIT));
-    loop {
-        tokio::select! {
-            biased;
-            event = happened.recv() => match event {
-                Some(event) => events.send(&event).await,
-                None => return,
-            },
-            _ = &mut is_over, if !over => {
-                over = true;
-                happened.close();
-            }
-            () = &mut waited, if events.holds_back() => events.flush().await,
-        }
-    }
-}
-
-fn is_failure(outcome: &CallOutcome) -> bool {
-    match outcome {
-        CallOutcome::Finished(result) => result.failed,
-        CallOutcome::TimedOut(_)
-        | CallOutcome::Cancelled(_)
-        | CallOutcome::Refused(_)
-        | CallOutcome::Interrupted
-        | CallOutcome::NotRun => true,
-    }
-}
-
-fn message_of(outcome: &CallOutcome) -> &str {
-    match outcome {
-        CallOutcome::Finished(result) | CallOutcome::TimedOut(result) | CallOutcome::Cancelled(result) => result.msg(),
-        CallOutcome::Refused(Refusal { message, .. }) => message,
-        CallOutcome::Interrupted | CallOutcome::NotRun => "",
-    }
-}
-
-/// Asks the controller at the other end of this stream for files.
-struct StreamBlobs {
-    session: Arc<Session>,
-    cancel: CancelToken,
-    events: mpsc::Sender<CallEvent>,
-}
-
-impl BlobSource for StreamBlobs {
-    fn open(&self, blob: BlobId) -> Result<File, ModuleError> {
-        let connection = self.session.number();
-        self.session.shared.blobs.fetch(blob, connection, &self.cancel, |offset| {
-            self.session.connection.close_reason().is_none()
-                && send_unless_cancelled(&self.events, CallEvent::BlobWanted { blob, offset }, &self.cancel)
-        })
-    }
-
-    fn take(&self, blob: BlobId, path: &Path) -> Result<Option<File>, ModuleError> {
-        drop(self.open(blob)?);
-        Ok(self.session.shared.blobs.take(&blob, path))
-    }
-}
-
-/// The refusal for calls that come after the word to shut down.
-pub(super) fn draining() -> Refusal {
-    Refusal { code: RefusalCode::Draining, message: "this agent is shutting down".into() }
 }

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
-use rustle_protocol::HostName;
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
-    ControlNotice, ControlRequest, Hello, HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
+    Call, ControlNotice, ControlRequest, DISCONNECT_GRACE_MS, Hello, HelloReply, OnDisconnect, Refusal, RefusalCode,
+    VERSIONS, Welcome, close,
 };
+use rustle_protocol::{HostName, RunId, Value};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{Shared, calls, incoming};
+use crate::runner::Admitted;
 
 /// Program and version, as both ends tell each other.
 pub const SOFTWARE: &str = concat!("rustle-agent/", env!("CARGO_PKG_VERSION"));
@@ -26,11 +28,18 @@ pub const SOFTWARE: &str = concat!("rustle-agent/", env!("CARGO_PKG_VERSION"));
 /// How long a controller may take from the handshake to its hello. Connections are few, and a silent one takes a place.
 pub const HELLO_WAIT: Duration = Duration::from_secs(5);
 
+/// The longest grace that a controller may ask for: a day.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// A connection whose controller has been welcomed.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) connection: Connection,
+    pub(super) run: RunId,
+    pub(super) epoch: u64,
     pub(super) on_disconnect: OnDisconnect,
+    /// How long the controller may take to come back after its connection broke.
+    pub(super) grace: Duration,
     /// The blob cache is being cleared.
     clearing: AtomicBool,
 }
@@ -39,6 +48,22 @@ impl Session {
     /// The connection's number, unique in this process.
     pub(super) fn number(&self) -> u64 {
         self.connection.stable_id() as u64
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Whether this call may run here, now.
+    ///
+    /// # Errors
+    /// The refusal to send: nothing was done.
+    pub(super) fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
+        if self.shared.is_draining() {
+            return Err(draining());
+        }
+        self.shared.ledger.check_epoch(self.run, self.epoch)?;
+        self.shared.runner.admit(call)
     }
 }
 
@@ -53,12 +78,21 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
             let session = Arc::new(Session {
                 shared,
                 connection: connection.clone(),
+                run: hello.run,
+                epoch: hello.epoch,
                 on_disconnect: hello.on_disconnect,
+                grace: grace(&hello),
                 clearing: AtomicBool::new(false),
             });
+            session.shared.presence.arrive(&session);
             serve_streams(&session, control).await;
             session.shared.blobs.connection_closed(session.number());
-            info!(%controller, %peer, run = %hello.run, "controller disconnected");
+            let reason = connection.closed().await;
+            if is_goodbye(&reason) {
+                session.shared.ledger.settle_run(session.run);
+            }
+            session.shared.presence.leave(&session, &reason);
+            info!(%controller, %peer, run = %hello.run, %reason, "controller disconnected");
         }
         Err(error) => {
             warn!(%controller, %peer, %error, "connection refused");
@@ -74,7 +108,7 @@ enum GreetError {
     #[error("control stream: {0}")]
     Frame(#[from] FrameError),
     #[error("connection: {0}")]
-    Connection(#[from] quinn::ConnectionError),
+    Connection(#[from] ConnectionError),
     #[error("the controller closed the control stream without a hello")]
     Silent,
     #[error("the controller did not say hello within {} s", HELLO_WAIT.as_secs())]
@@ -124,8 +158,9 @@ fn admit(shared: &Shared, hello: &Hello, controller: &HostName) -> Result<Welcom
     }
     shared.runner.policy().admit_controller(controller)?;
     if shared.is_draining() {
-        return Err(Refusal { code: RefusalCode::Draining, message: "this agent is shutting down".into() });
+        return Err(draining());
     }
+    shared.ledger.see_run(hello.run, hello.epoch, controller)?;
     Ok(Welcome {
         version,
         software: SOFTWARE.to_owned(),
@@ -178,9 +213,13 @@ pub(super) async fn until_draining(draining: &mut watch::Receiver<bool>) {
     drop(draining.wait_for(|draining| *draining).await);
 }
 
-/// The calls under way go on, or are stopped by the stream's own watch on the connection.
+/// Lets the streams of a draining agent end. Those of a connection that is lost have calls which may be listened to by
+/// another one soon: they are left to themselves.
 async fn finish_streams(session: &Session, streams: &mut JoinSet<()>) {
     session.shared.blobs.wake();
+    if !session.is_connected() {
+        return streams.detach_all();
+    }
     while streams.join_next().await.is_some() {}
     session.connection.close(VarInt::from_u32(close::SHUTDOWN), b"the agent is done with this connection");
 }
@@ -203,9 +242,31 @@ fn obey(session: &Arc<Session>, request: ControlRequest) {
                 warn!(%error, "revocation list not taken");
             }
         }
-        // Results are not kept beyond the connection, so there is nothing to let go.
-        ControlRequest::Acknowledge(_) => {}
+        ControlRequest::Acknowledge(mut keys) => {
+            keys.retain(|key| key.run == session.run);
+            session.shared.ledger.settle(keys);
+        }
     }
+}
+
+/// How long a run whose connection broke may take to come back; nothing if its controller does not say.
+fn grace(hello: &Hello) -> Duration {
+    let millis = match hello.extra.0.get(DISCONNECT_GRACE_MS) {
+        Some(Value::Int(millis)) => u64::try_from(*millis).unwrap_or_default(),
+        Some(Value::UInt(millis)) => *millis,
+        _ => 0,
+    };
+    Duration::from_millis(millis).min(GRACE_MAX)
+}
+
+/// The run is over, and its controller has every result.
+fn is_goodbye(reason: &ConnectionError) -> bool {
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == close::DONE.into())
+}
+
+/// The refusal for what comes after the word to shut down.
+fn draining() -> Refusal {
+    Refusal { code: RefusalCode::Draining, message: "this agent is shutting down".into() }
 }
 
 /// A list that our CA signed and that is newer than ours holds from now on, also after a restart.
@@ -223,4 +284,10 @@ fn take_revocations(session: &Session, list: Vec<u8>) -> Result<(), String> {
         rustle_protocol::private_file::Existing::Replace,
     )
     .map_err(|error| format!("it holds until the agent restarts, for it cannot be kept: {error}"))
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("run", &self.run).finish_non_exhaustive()
+    }
 }

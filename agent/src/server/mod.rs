@@ -2,7 +2,10 @@
 
 mod calls;
 mod connection;
+mod events;
 mod incoming;
+mod presence;
+mod running;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,15 +13,18 @@ use std::time::Duration;
 
 use rustle_protocol::HostName;
 use rustle_protocol::endpoint::{Arrival, Listener, Peer};
-use rustle_protocol::message::{Call, Refusal, close};
+use rustle_protocol::message::close;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use connection::{HELLO_WAIT, SOFTWARE};
 
+use self::presence::Presence;
+use self::running::RunningCalls;
 use crate::blobs::BlobStore;
-use crate::runner::{Admitted, Runner, drained};
+use crate::ledger::Ledger;
+use crate::runner::{Runner, drained};
 
 /// Controllers connected at once. A fleet has a handful; more is a fault or an attack.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -39,28 +45,34 @@ pub struct Shared {
     pub boot_id: String,
     pub runner: Runner,
     pub blobs: BlobStore,
+    pub ledger: Ledger,
     pub listener: Listener,
     /// Where the newest revocation list that a controller brought is kept, so that a restart does not forget it.
     pub revocations: PathBuf,
+    running: RunningCalls,
+    presence: Presence,
     draining: watch::Sender<bool>,
 }
 
 impl Shared {
     /// `revocations`: the file for a list that a controller brings.
-    pub fn new(listener: Listener, runner: Runner, blobs: BlobStore, revocations: PathBuf) -> Shared {
-        let host = listener.identity().identity().name.clone();
-        Shared { host, boot_id: boot_id(), runner, blobs, listener, revocations, draining: watch::Sender::new(false) }
+    pub fn new(listener: Listener, runner: Runner, blobs: BlobStore, ledger: Ledger, revocations: PathBuf) -> Shared {
+        Shared {
+            host: listener.identity().identity().name.clone(),
+            boot_id: boot_id(),
+            runner,
+            blobs,
+            ledger,
+            listener,
+            revocations,
+            running: RunningCalls::default(),
+            presence: Presence::default(),
+            draining: watch::Sender::new(false),
+        }
     }
 
     fn is_draining(&self) -> bool {
         *self.draining.borrow()
-    }
-
-    fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
-        if self.is_draining() {
-            return Err(calls::draining());
-        }
-        self.runner.admit(call)
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod random;
+mod resume;
 mod support;
 
 use std::time::Duration;
@@ -216,7 +217,7 @@ async fn copy_wants(controller: &Controller, task: u32, id: BlobId) -> (CallStre
         match reader.next::<CallEvent>().await.unwrap().unwrap() {
             CallEvent::BlobWanted { blob, offset } => return ((writer, reader), blob, offset, dest),
             CallEvent::Ended { outcome, .. } => panic!("{outcome:?}"),
-            CallEvent::Started | CallEvent::Output { .. } => {}
+            CallEvent::Started | CallEvent::Output { .. } | CallEvent::Cut { .. } => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An agent in this process, and controllers that speak to it byte by byte.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, RecvStream, SendStream};
@@ -8,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustle_agent::blobs::BlobStore;
+use rustle_agent::ledger::{Durability, Ledger, LedgerOptions};
 use rustle_agent::policy::Policy;
 use rustle_agent::runner::Runner;
 use rustle_agent::server::{Shared, serve};
@@ -30,7 +32,7 @@ pub(crate) struct Fleet {
     dialer: Dialer,
     shutdown: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
-    _state: tempfile::TempDir,
+    pub(crate) state: tempfile::TempDir,
 }
 
 /// A welcomed controller.
@@ -43,7 +45,11 @@ pub(crate) struct Controller {
 
 impl Fleet {
     pub(crate) fn start(calls_max: u32) -> Fleet {
-        let state = tempfile::tempdir().unwrap();
+        Fleet::with_state(calls_max, tempfile::tempdir().unwrap())
+    }
+
+    /// An agent that finds there what an earlier one has left.
+    pub(crate) fn with_state(calls_max: u32, state: tempfile::TempDir) -> Fleet {
         let authority = Ca::new();
         let options = TransportOptions::default();
         let agent = authority.issue("rustle://demo/agent/web1", ExtendedKeyUsagePurpose::ServerAuth);
@@ -51,13 +57,15 @@ impl Fleet {
         let blobs = BlobStore::open(state.path().join("blobs"), 1 << 20).unwrap();
         let revocations = state.path().join("crl.pem");
         let address = listener.local_address().unwrap();
-        let shared = Arc::new(Shared::new(listener, Runner::new(Policy::default(), calls_max), blobs, revocations));
+        let ledger = open_ledger(&state);
+        let runner = Runner::new(Policy::default(), calls_max);
+        let shared = Arc::new(Shared::new(listener, runner, blobs, ledger, revocations));
         let (shutdown, is_shutdown) = oneshot::channel::<()>();
         let ended = async { drop(is_shutdown.await) };
         let served = tokio::spawn(serve(shared, ended, Duration::from_secs(20)));
         let controller = authority.issue("rustle://demo/controller/ops", ExtendedKeyUsagePurpose::ClientAuth);
-        let dialer = Dialer::bind(controller, &options).unwrap();
-        Fleet { address, dialer, shutdown: Some(shutdown), served, _state: state }
+        let dialer = Dialer::bind(controller, &TransportOptions::default()).unwrap();
+        Fleet { address, dialer, shutdown: Some(shutdown), served, state }
     }
 
     /// Tells the agent to drain, as SIGTERM would.
@@ -127,9 +135,27 @@ pub(crate) async fn outcome(reader: &mut FrameReader<RecvStream>) -> CallOutcome
     loop {
         match reader.next::<CallEvent>().await.unwrap().expect("the stream ended before the call") {
             CallEvent::Ended { outcome, .. } => return outcome,
-            CallEvent::Started | CallEvent::Output { .. } | CallEvent::BlobWanted { .. } => {}
+            CallEvent::Started | CallEvent::Output { .. } | CallEvent::Cut { .. } | CallEvent::BlobWanted { .. } => {}
         }
     }
+}
+
+pub(crate) fn open_ledger(state: &tempfile::TempDir) -> Ledger {
+    let options =
+        LedgerOptions { durability: Durability::Process, bytes_max: 1 << 20, age_max: Duration::from_secs(3600) };
+    Ledger::open(&state.path().join("ledger"), options).unwrap()
+}
+
+/// Each test has a thread of its own, and one run.
+fn run_id() -> RunId {
+    thread_local!(static RUN: RunId = RunId::generate());
+    RUN.with(|run| *run)
+}
+
+/// No two calls of a test are the same.
+fn next_item() -> u32 {
+    static ITEM: AtomicU32 = AtomicU32::new(0);
+    ITEM.fetch_add(1, Ordering::Relaxed)
 }
 
 pub(crate) fn hello() -> Hello {
@@ -137,7 +163,7 @@ pub(crate) fn hello() -> Hello {
         versions: VERSIONS,
         software: "test/1".into(),
         host: HOST.parse::<HostName>().unwrap(),
-        run: RunId::from_u128(1),
+        run: run_id(),
         epoch: 1,
         on_disconnect: OnDisconnect::Cancel,
         extra: WireMap::default(),
@@ -147,7 +173,7 @@ pub(crate) fn hello() -> Hello {
 pub(crate) fn call(task: u32, module: &str, args: &[(&str, Value)]) -> Call {
     let args: Map = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     Call {
-        key: CallKey { run: RunId::generate(), task, round: 0, item: 0, attempt: 1 },
+        key: CallKey { run: run_id(), task, round: 0, item: next_item(), attempt: 1 },
         module: module.into(),
         args: WireMap(args),
         check: false,

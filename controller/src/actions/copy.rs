@@ -40,6 +40,10 @@ impl ModuleExecutor for Copy {
         true
     }
 
+    fn is_idempotent(&self) -> bool {
+        agent_module("copy").is_idempotent()
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         agent_module("copy").arg_groups()
     }

@@ -53,6 +53,10 @@ impl ModuleExecutor for Fetch {
         false
     }
 
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         FetchArgs::GROUPS
     }

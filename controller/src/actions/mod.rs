@@ -86,6 +86,11 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
         false
     }
 
+    /// What the controller does by itself changes no host.
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         if A::ANY_ARGS { &[] } else { A::Args::GROUPS }
     }

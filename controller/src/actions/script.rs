@@ -28,6 +28,10 @@ impl ModuleExecutor for Script {
         false
     }
 
+    fn is_idempotent(&self) -> bool {
+        agent_module("script").is_idempotent()
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         agent_module("script").arg_groups()
     }

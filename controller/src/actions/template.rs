@@ -79,6 +79,10 @@ impl ModuleExecutor for Template {
         true
     }
 
+    fn is_idempotent(&self) -> bool {
+        agent_module("copy").is_idempotent()
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         // Its own first: `src` is required here and not in `copy`.
         static GROUPS: std::sync::LazyLock<Vec<&'static [ArgSpec]>> = std::sync::LazyLock::new(|| {

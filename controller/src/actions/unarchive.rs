@@ -28,6 +28,10 @@ impl ModuleExecutor for Unarchive {
         agent_module("unarchive").supports_diff()
     }
 
+    fn is_idempotent(&self) -> bool {
+        agent_module("unarchive").is_idempotent()
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         agent_module("unarchive").arg_groups()
     }

@@ -43,6 +43,10 @@ impl ModuleExecutor for WaitForConnection {
         false
     }
 
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         WaitForConnectionArgs::GROUPS
     }

@@ -214,6 +214,14 @@ pub struct CommonArgs {
     #[arg(long, value_name = "PERCENT")]
     pub max_fail_percentage: Option<f64>,
 
+    /// What becomes of running tasks when this controller is gone [default: finish]
+    #[arg(long, value_name = "WHAT")]
+    pub on_disconnect: Option<OnDisconnectArg>,
+
+    /// Seconds that a host whose connection broke waits for this controller before it does so [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub disconnect_grace: Option<u64>,
+
     /// One Ctrl-C is final
     #[arg(long)]
     pub batch: bool,
@@ -449,6 +457,21 @@ pub enum StrategyArg {
     HostPinned,
     /// Tasks travel in segments: one round trip for many
     Batch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnDisconnectArg {
+    Finish,
+    Cancel,
+}
+
+impl From<OnDisconnectArg> for rustle_protocol::message::OnDisconnect {
+    fn from(arg: OnDisconnectArg) -> Self {
+        match arg {
+            OnDisconnectArg::Finish => Self::Finish,
+            OnDisconnectArg::Cancel => Self::Cancel,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

@@ -44,6 +44,8 @@ pub struct Executor {
     pub facts_cache: Option<PathBuf>,
     pub cleanup_on_failure: bool,
     pub on_disconnect: Option<rustle_protocol::message::OnDisconnect>,
+    /// Seconds.
+    pub disconnect_grace: Option<u64>,
 }
 
 /// `[modules]`

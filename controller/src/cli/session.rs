@@ -150,8 +150,12 @@ impl Session {
         if dialer.buffers().are_small() {
             tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
         }
-        let session =
-            SessionOptions { run: recording.id, epoch: recording.epoch, on_disconnect: self.settings.on_disconnect };
+        let session = SessionOptions {
+            run: recording.id,
+            epoch: recording.epoch,
+            on_disconnect: self.settings.on_disconnect,
+            grace: self.settings.disconnect_grace,
+        };
         let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
         Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
     }

@@ -24,6 +24,10 @@ use crate::vault::Vault;
 /// The longest time that may be given on the command line: a year.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
+/// How long a host waits for this controller to come back, if nobody says: as long as retries take that are not told
+/// otherwise.
+const DISCONNECT_GRACE_S: u64 = 60;
+
 /// Everything that flags, environment and file say of a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -34,6 +38,7 @@ pub struct Settings {
     pub transport: TransportOptions,
     pub connects_max: usize,
     pub on_disconnect: OnDisconnect,
+    pub disconnect_grace: Duration,
     pub run: RunOptions,
     /// `None` where the plan may say.
     pub forks_given: bool,
@@ -118,7 +123,11 @@ impl Settings {
             transport: transport(&file.performance)?,
             connects_max: at_least_one("[performance] connects", file.performance.connects.unwrap_or(CONNECTS_MAX))?
                 .get(),
-            on_disconnect: executor.on_disconnect.unwrap_or_default(),
+            on_disconnect: common.on_disconnect.map(Into::into).or(executor.on_disconnect).unwrap_or_default(),
+            disconnect_grace: seconds(
+                "--disconnect-grace",
+                common.disconnect_grace.or(executor.disconnect_grace).unwrap_or(DISCONNECT_GRACE_S),
+            )?,
             run,
             forks_given: common.forks.or(executor.forks).is_some(),
             report,

@@ -102,7 +102,7 @@ impl HostLink for LocalLink {
 fn tell(at: usize, event: CallEvent, listener: &mut dyn CallListener) {
     match event {
         CallEvent::Output { stream, bytes } => listener.output(at, stream, bytes),
-        CallEvent::Started | CallEvent::BlobWanted { .. } | CallEvent::Ended { .. } => {}
+        CallEvent::Started | CallEvent::Cut { .. } | CallEvent::BlobWanted { .. } | CallEvent::Ended { .. } => {}
     }
 }
 

@@ -9,6 +9,7 @@ mod chunks;
 pub mod local;
 pub mod session;
 mod streams;
+pub mod unfinished;
 
 use std::time::Duration;
 

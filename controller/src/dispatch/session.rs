@@ -10,10 +10,11 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{self, FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
-    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, Hello, HelloReply, OnDisconnect,
-    Refusal, RefusalCode, VERSIONS, Welcome, close,
+    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, DISCONNECT_GRACE_MS, Hello,
+    HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
 };
-use rustle_protocol::{HostName, RunId};
+use rustle_protocol::value::WireMap;
+use rustle_protocol::{CallKey, HostName, RunId, Value};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use super::blobs::{BlobContent, Blobs};
 use super::chunks::Chunks;
 use super::streams::{CallStream, CallStreams};
+use super::unfinished::Unfinished;
 use super::{CallListener, Cancel, HostLink, LinkError};
 
 /// Program and version, as both ends tell each other.
@@ -54,6 +56,9 @@ pub struct SessionOptions {
     pub run: RunId,
     pub epoch: u64,
     pub on_disconnect: OnDisconnect,
+    /// How long this controller may take to come back after a connection broke, before the agent does what
+    /// `on_disconnect` says.
+    pub grace: Duration,
 }
 
 /// A welcomed connection to one agent.
@@ -61,6 +66,7 @@ pub struct Session {
     peer: Peer,
     control: Mutex<FrameWriter<SendStream>>,
     streams: CallStreams,
+    unfinished: Unfinished,
     welcome: Welcome,
     blobs: Blobs,
     checked: std::sync::Mutex<Instant>,
@@ -76,12 +82,13 @@ impl Session {
         host: &HostName,
         options: SessionOptions,
         blobs: Blobs,
+        unfinished: Unfinished,
     ) -> Result<Session, LinkError> {
         match timeout(HELLO_WAIT, hello(&peer, host, options)).await {
             Ok(Ok((control, welcome))) => {
                 let streams = CallStreams::of(peer.connection.clone());
                 let (control, checked) = (Mutex::new(control), Instant::now().into());
-                Ok(Session { peer, control, streams, welcome, blobs, checked })
+                Ok(Session { peer, control, streams, unfinished, welcome, blobs, checked })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LinkError::transient(format!(
@@ -144,19 +151,20 @@ impl Session {
     ) -> Result<(), LinkError> {
         let CallStream { writer, reader } = self.streams.take().await.map_err(|error| lost(&self.peer, &error))?;
         let count = calls.len();
-        let times = calls.iter().map(|call| call.timeout_ms).collect();
+        let sent = calls.iter().map(|call| (call.key, call.timeout_ms)).collect();
         let mut segment = Segment {
             peer: &self.peer,
             writer,
             reader,
-            times,
+            calls: sent,
             at: 0,
+            sent: false,
             begun: false,
             failed: false,
             since: Instant::now(),
             blobs: JoinSet::new(),
         };
-        segment.send_calls(calls).await?;
+        segment.send_calls(calls, &self.unfinished).await?;
         let mut cancel_sent = false;
         while segment.at < count {
             while segment.blobs.try_join_next().is_some() {}
@@ -206,12 +214,20 @@ impl Session {
             CallEvent::Started if segment.begun => return Err(out_of_order("began a task twice")),
             CallEvent::Started => {
                 segment.begun = true;
+                self.unfinished.begun(segment.key());
                 listener.started(segment.at);
             }
-            CallEvent::Output { .. } | CallEvent::BlobWanted { .. } if !segment.begun => {
+            CallEvent::Output { .. } | CallEvent::Cut { .. } | CallEvent::BlobWanted { .. } if !segment.begun => {
                 return Err(out_of_order("told of a task that it had not begun"));
             }
-            CallEvent::Output { stream, bytes } => listener.output(segment.at, stream, bytes),
+            CallEvent::Output { stream, bytes } => {
+                self.unfinished.received(segment.key(), stream, bytes.len() as u64);
+                listener.output(segment.at, stream, bytes);
+            }
+            CallEvent::Cut { stream, bytes } => {
+                self.unfinished.received(segment.key(), stream, bytes);
+                listener.output(segment.at, stream, cut_marker(bytes));
+            }
             CallEvent::BlobWanted { .. } if segment.blobs.len() >= BLOBS_MAX => {
                 return Err(out_of_order("asked for one file after the other and took none"));
             }
@@ -225,6 +241,7 @@ impl Session {
                 // The agent's clock is the finer one, but nothing there can have taken longer than it did here.
                 let elapsed = Duration::from_micros(elapsed_us).min(segment.since.elapsed());
                 segment.failed |= !matches!(&outcome, CallOutcome::Finished(result) if !result.failed);
+                self.unfinished.ended(segment.key());
                 listener.ended(segment.at, outcome, elapsed);
                 segment.at += 1;
                 segment.begun = false;
@@ -233,6 +250,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Stands in the place of output that is lost.
+fn cut_marker(bytes: u64) -> Vec<u8> {
+    format!("\n[... {bytes} bytes lost while the connection was broken ...]\n").into_bytes()
 }
 
 async fn expire(due: Option<tokio::time::Instant>) {
@@ -271,11 +293,13 @@ struct Segment<'a> {
     peer: &'a Peer,
     writer: FrameWriter<SendStream>,
     reader: FrameReader<RecvStream>,
-    /// What each call may take, in milliseconds; 0 for as long as it likes.
-    times: Vec<u64>,
+    /// The calls, and what each may take in milliseconds; 0 for as long as it likes.
+    calls: Vec<(CallKey, u64)>,
     /// The call whose events come now.
     at: usize,
-    /// The agent has taken it up.
+    /// The agent has been told of them all: from here on it may have taken one up, whether it said so or not.
+    sent: bool,
+    /// The agent has said that it took it up.
     begun: bool,
     /// A call did not succeed.
     failed: bool,
@@ -287,12 +311,13 @@ struct Segment<'a> {
 
 impl Segment<'_> {
     /// All in one write, so that a segment is one packet where it fits.
-    async fn send_calls(&mut self, calls: Vec<Call>) -> Result<(), LinkError> {
+    async fn send_calls(&mut self, calls: Vec<Call>, unfinished: &Unfinished) -> Result<(), LinkError> {
         let mut frames = Vec::new();
         for call in calls {
-            frame::push(&mut frames, &CallRequest::Call(Box::new(call)))
+            frame::push(&mut frames, &unfinished.request(call))
                 .map_err(|error| LinkError::lasting(format!("the task cannot be sent: {error}")))?;
         }
+        self.sent = true;
         self.writer
             .get_mut()
             .write_all(&frames)
@@ -302,12 +327,16 @@ impl Segment<'_> {
 
     /// When the agent should have told the end of the call long ago.
     fn due(&self) -> Option<tokio::time::Instant> {
-        let time = self.times.get(self.at).copied().filter(|time| *time > 0)?;
+        let time = self.calls.get(self.at).map(|(_, time)| *time).filter(|time| *time > 0)?;
         self.since.checked_add(Duration::from_millis(time).saturating_add(OVERDUE_WAIT)).map(Into::into)
     }
 
+    fn key(&self) -> &CallKey {
+        &self.calls[self.at].0
+    }
+
     fn fault(&self, error: LinkError) -> LinkError {
-        error.after_start(self.begun)
+        error.after_start(self.sent)
     }
 
     fn broken(&self, error: FrameError) -> LinkError {
@@ -322,6 +351,7 @@ async fn hello(
 ) -> Result<(FrameWriter<SendStream>, Welcome), LinkError> {
     let (send, recv) = peer.connection.open_bi().await.map_err(|error| lost(peer, &error))?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
+    let grace_ms = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
     let hello = Hello {
         versions: VERSIONS,
         software: SOFTWARE.to_owned(),
@@ -329,7 +359,7 @@ async fn hello(
         run: options.run,
         epoch: options.epoch,
         on_disconnect: options.on_disconnect,
-        extra: Default::default(),
+        extra: WireMap([(DISCONNECT_GRACE_MS.to_owned(), Value::UInt(grace_ms))].into_iter().collect()),
     };
     writer.send(&hello).await.map_err(|error| broken(peer, error))?;
     match reader.next::<HelloReply>().await.map_err(|error| broken(peer, error))? {

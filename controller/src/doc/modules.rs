@@ -19,8 +19,8 @@ touched, and so is a missing one or one of the wrong type.
 
 - **check**: with `--check` it changes nothing and says what it would change. A module without it is skipped then.
 - **diff**: with `--diff` it shows what changes.
-- **repeatable**: it describes a state, so it may be run again when nobody knows whether it ran. A module that is not is
-  never repeated after a lost connection unless the host had not begun it.
+- **repeatable**: it describes a state, so it is run again when nobody knows how far it came, because its agent died over
+  it. A module that is not has failed then, and the message says that its outcome is unknown.
 
 ";
 
@@ -32,7 +32,7 @@ pub fn modules_markdown(registry: &Registry) -> String {
     for (module, _) in public() {
         let name = short_name(module.name());
         let (check, diff) = (yes(module.supports_check_mode()), yes(module.supports_diff()));
-        let repeatable = yes(is_repeatable(module));
+        let repeatable = yes(module.is_idempotent());
         let summary = module.summary();
         write(&mut page, format_args!("| [{name}](#{name}) | {check} | {diff} | {repeatable} | {summary} |\n"));
     }
@@ -71,15 +71,6 @@ fn arguments(module: &dyn ModuleExecutor) -> Vec<&'static ArgSpec> {
 /// A module that no plan names.
 fn is_internal(module: &dyn ModuleExecutor) -> bool {
     module.name().starts_with("rustle.")
-}
-
-/// What the agent runs in the end decides; what the controller does by itself changes no host.
-fn is_repeatable(module: &dyn ModuleExecutor) -> bool {
-    let on_the_host = match short_name(module.name()) {
-        "template" => "copy",
-        name => name,
-    };
-    rustle_agent::modules::find(on_the_host).is_none_or(|module| module.is_idempotent())
 }
 
 fn name(spec: &ArgSpec) -> String {

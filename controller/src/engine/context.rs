@@ -6,6 +6,7 @@ use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
 use rustle_protocol::value::{Map, WireMap};
 use rustle_protocol::{CallKey, HostName, ModuleResult};
 
+use super::call_key::{CALLS_MAX, TryKey};
 use super::error::Stop;
 use super::links::Links;
 use crate::dispatch::session::{refusal_of, refused};
@@ -24,7 +25,9 @@ pub struct ExecutionContext<'a> {
     pub blobs: &'a Blobs,
     pub files: &'a FileSearch,
     pub settings: &'a CallSettings,
-    pub(super) key: CallKey,
+    pub(super) key: TryKey,
+    /// Calls made so far.
+    pub(super) calls: u32,
     pub(super) links: &'a dyn Links,
     /// An earlier controller may have made the same calls.
     pub(super) is_repeated: bool,
@@ -49,6 +52,10 @@ pub struct CallSettings {
 pub trait CallWatcher: Send + Sync {
     fn started(&self);
     fn output(&self, stream: OutputStream, bytes: Vec<u8>);
+    /// A call that broke off is not to be asked for again: the next try of the task is another run of its module.
+    fn is_not_resumed(&self);
+    /// The result of a call has come from `host`.
+    fn told(&self, host: &HostName, key: CallKey);
 }
 
 impl ExecutionContext<'_> {
@@ -57,16 +64,25 @@ impl ExecutionContext<'_> {
     /// # Errors
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
+        let key = self.next_key()?;
         let link = self.links.link(self.target).await?;
         if self.is_repeated && link.is_local() && !is_idempotent(module) {
-            return ended(CallOutcome::Interrupted);
+            return ended(CallOutcome::Interrupted, false);
         }
-        let call = call(self.key, module, args, self.settings);
+        let call = call(key, module, args, self.settings);
         let mut listener = OneCall { watcher: self.watcher, outcome: None };
         link.run(vec![call], &mut listener, self.cancel).await?;
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
-        ended(outcome)
+        self.watcher.told(self.target, key);
+        let repeatable = rustle_agent::modules::find(module).is_some_and(|module| module.is_idempotent());
+        ended(outcome, repeatable)
+    }
+
+    fn next_key(&mut self) -> Result<CallKey, LinkError> {
+        let key = self.key.call(self.calls).ok_or_else(too_many_calls)?;
+        self.calls += 1;
+        Ok(key)
     }
 
     /// Waits for `time`.
@@ -100,14 +116,18 @@ impl ExecutionContext<'_> {
         take: &mut (dyn FnMut(Vec<u8>) + Send),
     ) -> Result<ModuleResult, Stop> {
         let link = self.links.link(self.target).await?;
-        let mut call = call(self.key, module, args, self.settings);
+        let key = self.next_key()?;
+        let mut call = call(key, module, args, self.settings);
         call.live_output = true;
         self.watcher.started();
         let mut listener = Receiver { take, outcome: None };
-        link.run(vec![call], &mut listener, self.cancel).await?;
+        let ran = link.run(vec![call], &mut listener, self.cancel).await;
+        // The next try begins with an empty file, and must not be told the rest.
+        ran.inspect_err(|_| self.watcher.is_not_resumed())?;
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
-        ended(outcome)
+        self.watcher.told(self.target, key);
+        ended(outcome, true)
     }
 }
 
@@ -153,9 +173,15 @@ pub(super) fn call(key: CallKey, module: &str, args: Map, settings: &CallSetting
     }
 }
 
+fn too_many_calls() -> LinkError {
+    LinkError::lasting(format!("the task makes more than {CALLS_MAX} calls on the host"))
+}
+
+/// `repeatable`: the module may be run again when nobody knows how far it came.
+///
 /// # Errors
 /// Every outcome but the module's own end.
-pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
+pub(super) fn ended(outcome: CallOutcome, repeatable: bool) -> Result<ModuleResult, Stop> {
     if let Some(refused) = refusal_of(&outcome) {
         return Err(refused.into());
     }
@@ -165,8 +191,11 @@ pub(super) fn ended(outcome: CallOutcome) -> Result<ModuleResult, Stop> {
         CallOutcome::Cancelled(result) => Err(Stop::Cancelled(Box::new(result))),
         CallOutcome::NotRun => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
         CallOutcome::Refused(refusal) => Ok(ModuleResult::failed(refused(&refusal).message)),
+        CallOutcome::Interrupted if repeatable => Err(Stop::Interrupted),
         CallOutcome::Interrupted => Ok(ModuleResult::failed(
-            "the agent died while the task ran: what the task did is unknown; look at the host before running it again",
+            "the agent died while the task ran, or the host did: whether the task ran to its end, half or hardly at all is \
+             unknown. It was not run again, for it may do harm twice. Look at what it was to change, and whether a \
+             process of it is still there, before running it again",
         )),
     }
 }

@@ -459,6 +459,7 @@ impl<'a> AtWork<'a> {
             play: &self.play,
             task,
             host: self.name,
+            ix: self.host,
             work,
             attempt,
             sending: self.sending,
@@ -477,7 +478,8 @@ impl<'a> AtWork<'a> {
     fn lost(&self, task: &Task, work: Work, attempt: u32, error: LinkError) {
         let fault = match &error {
             LinkError { transient: false, .. } => TransportFault::Permanent,
-            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: self.is_repeatable(task) },
+            // Asked again, the agent tells what became of the call and does not run it twice.
+            LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: true },
             LinkError { .. } => TransportFault::NotAccepted,
         };
         let result = self.unreachable(task, work, attempt, &error);
@@ -485,14 +487,12 @@ impl<'a> AtWork<'a> {
         self.send(Word { event, evidence: Evidence { lost: Some(Box::new(result)), ..Evidence::default() } });
     }
 
-    fn is_repeatable(&self, task: &Task) -> bool {
-        rustle_agent::modules::find(&task.module).is_some_and(|module| module.is_idempotent())
-    }
-
     fn unreachable(&self, task: &Task, work: Work, attempt: u32, error: &LinkError) -> TaskResult {
         let mut msg = error.message.clone();
         if error.accepted {
-            msg.push_str("; the task had begun, so what it did is unknown: look at the host before running it again");
+            msg.push_str(
+                "; the task may have begun, so what it did is unknown: look at the host before running it again",
+            );
         }
         if let Some(hint) = &error.hint {
             msg = format!("{msg}; hint: {hint}");

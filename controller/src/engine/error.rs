@@ -44,6 +44,8 @@ pub enum Stop {
     TimedOut(Box<ModuleResult>),
     /// The run is being stopped.
     Cancelled(Box<ModuleResult>),
+    /// The agent died over it, and it may be run again.
+    Interrupted,
 }
 
 impl From<LinkError> for Stop {

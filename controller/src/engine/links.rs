@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::sink::EventSink;
 use crate::dispatch::local::LocalLink;
 use crate::dispatch::session::{Session, SessionOptions};
+use crate::dispatch::unfinished::Unfinished;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::event::RunEvent;
 
@@ -63,6 +64,8 @@ pub struct AgentLinks {
     options: AgentLinksOptions,
     addresses: HashMap<HostName, AgentAddress>,
     sessions: DashMap<HostName, Arc<Mutex<Option<Arc<Session>>>>>,
+    /// What each host was asked and has not answered: it outlives a connection.
+    unfinished: DashMap<HostName, Unfinished>,
     connecting: Semaphore,
     /// Results that are kept here and that the host has not been told of.
     unacknowledged: DashMap<HostName, Vec<CallKey>>,
@@ -79,8 +82,8 @@ impl AgentLinks {
         events: EventSink,
     ) -> AgentLinks {
         let connecting = Semaphore::new(options.connects_max);
-        let (sessions, unacknowledged) = (DashMap::new(), DashMap::new());
-        AgentLinks { dialer, options, addresses, sessions, connecting, unacknowledged, blobs, events }
+        let (sessions, unfinished, unacknowledged) = Default::default();
+        AgentLinks { dialer, options, addresses, sessions, unfinished, connecting, unacknowledged, blobs, events }
     }
 
     async fn session(&self, host: &HostName) -> Result<Arc<dyn HostLink>, LinkError> {
@@ -104,7 +107,8 @@ impl AgentLinks {
             Ok(peer) => peer,
             Err(fault) => return Err(at(LinkError::from_fault(&fault), address)),
         };
-        let session = Session::greet(peer, host, self.options.session, self.blobs.clone())
+        let unfinished = self.unfinished.entry(host.clone()).or_default().clone();
+        let session = Session::greet(peer, host, self.options.session, self.blobs.clone(), unfinished)
             .await
             .map_err(|error| at(error, address))?;
         self.tell_revocations(&session).await;

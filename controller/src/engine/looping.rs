@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
+use super::call_key::LOOP_ITEMS_MAX;
 use super::compile::is_known;
 use super::result::{Tried, of_loop};
 use super::run::Progress;
@@ -16,9 +17,6 @@ use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
 use crate::template::{Authored, TemplateError};
 use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable};
-
-/// Items in one loop. A list longer than this is a mistake, and its results would not fit anywhere.
-const LOOP_ITEMS_MAX: usize = 100_000;
 
 /// The names under which a lookup of `with_…` finds its name and its terms. No author can write them.
 const LOOKUP: &str = "__with_lookup";

@@ -3,6 +3,7 @@
 //! The scheduler decides, the drive obeys, tasks are prepared here and sent over links. Everything that happens is an
 //! event into one sink.
 
+mod call_key;
 mod compile;
 mod context;
 mod control;

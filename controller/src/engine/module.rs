@@ -30,6 +30,12 @@ pub trait ModuleExecutor: Send + Sync {
     /// Whether it can show what it changes.
     fn supports_diff(&self) -> bool;
 
+    /// Whether a second run after a whole or half first one ends in the same state: then it is run again when nobody knows
+    /// whether it ran.
+    fn is_idempotent(&self) -> bool {
+        false
+    }
+
     /// Names and types of the arguments, for checks before anything runs; empty for "anything goes".
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         &[]
@@ -76,6 +82,10 @@ impl ModuleExecutor for AgentModule {
 
     fn supports_diff(&self) -> bool {
         self.0.supports_diff()
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.0.is_idempotent()
     }
 
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {

@@ -69,6 +69,8 @@ pub(super) struct Run {
     handlers: Vec<BTreeMap<String, Vec<TaskId>>>,
     /// Loops that a lost connection has cut in two.
     progress: Mutex<HashMap<(HostName, TaskId, u32), Progress>>,
+    /// How often the agent's death has cut a task off.
+    cut_off: Mutex<HashMap<(HostName, TaskId, u32), u32>>,
     facts_cache: Option<FactsCache>,
 }
 
@@ -98,8 +100,8 @@ impl Run {
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
-        let progress = Mutex::default();
-        Run { id, plan, environment, options, sink, journal, task_vars, handlers, progress, facts_cache }
+        let (progress, cut_off) = Default::default();
+        Run { id, plan, environment, options, sink, journal, task_vars, handlers, progress, cut_off, facts_cache }
     }
 
     pub(super) fn templar(&self) -> &Templar {
@@ -122,6 +124,20 @@ impl Run {
 
     pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Progress {
         self.progress().remove(&(host.clone(), work.task, work.round)).unwrap_or_default()
+    }
+
+    /// How often the agent's death has cut this off. Not kept beyond this process: the agent remembers, and says so again.
+    pub(super) fn cut_off(&self, host: &HostName, work: Work) -> u32 {
+        let all = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.is_empty() {
+            return 0;
+        }
+        all.get(&(host.clone(), work.task, work.round)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn note_cut_off(&self, host: &HostName, work: Work) {
+        let mut all = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry((host.clone(), work.task, work.round)).or_default() += 1;
     }
 
     /// Changes what is kept of a task that an earlier controller began.

@@ -95,12 +95,16 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         }
         let run = &self.runs[call];
         let seconds = run.run.options.timeout.as_secs();
-        let tried = match ended(outcome) {
+        let tried = match ended(outcome, run.is_repeatable()) {
             Ok(result) => Tried::finished(result),
             Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
             Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {
                 self.lost = Some(error);
+                return;
+            }
+            Err(Stop::Interrupted) => {
+                self.lost = Some(run.interrupted());
                 return;
             }
         };

@@ -8,6 +8,7 @@ use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 
+use super::call_key::TryKey;
 use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
@@ -21,15 +22,12 @@ use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::journal::Record;
 use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
-use crate::scheduler::{Effect, Outcome, Verdict, Work};
+use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
 use crate::vars::{Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
-
-/// Between the keys of work that is done anew: more than there are tries for the sake of the network.
-const REDO_STRIDE: u32 = 10_000;
 
 /// A task at work on a host.
 pub(super) struct TaskRun<'a> {
@@ -37,6 +35,7 @@ pub(super) struct TaskRun<'a> {
     pub(super) play: &'a PlayVars,
     pub(super) task: &'a Task,
     pub(super) host: &'a HostName,
+    pub(super) ix: HostIx,
     pub(super) work: Work,
     pub(super) attempt: u32,
     pub(super) sending: Sending,
@@ -184,8 +183,7 @@ impl TaskRun<'_> {
             let msg = format!("remote module ({}) does not support check mode", self.task.module);
             return Ok(Tried::finished(ModuleResult::skipped(msg)));
         }
-        let key = self.key(item, number);
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((target.clone(), key));
+        let key = self.key(item, number, &target);
         let mut cx = ExecutionContext {
             target: &target,
             scope,
@@ -194,6 +192,7 @@ impl TaskRun<'_> {
             files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
             settings: &settings,
             key,
+            calls: 0,
             links: &*self.run.environment.links,
             is_repeated: self.sending != Sending::First,
             cancel: self.cancel,
@@ -202,17 +201,14 @@ impl TaskRun<'_> {
         self.execute(module.as_ref(), args, &mut cx).await
     }
 
-    /// Tries for the sake of `until`, tries for the sake of the network and work that is done anew must not be taken for
-    /// each other.
-    fn key(&self, item: u32, until_try: u32) -> CallKey {
+    fn key(&self, item: u32, until_try: u32, target: &HostName) -> TryKey {
+        let delegated_by = (target != self.host).then_some(self.ix);
         let anew = match self.sending {
             Sending::First => 0,
-            Sending::Again { redo } => redo.saturating_mul(REDO_STRIDE),
+            Sending::Again { redo } => redo,
         };
-        let attempt =
-            self.attempt.saturating_sub(1).saturating_add(anew).saturating_mul(1000).saturating_add(until_try);
-        let Work { task: TaskId(task), round, .. } = self.work;
-        CallKey { run: self.run.id, task, round, item, attempt }
+        let cut_off = self.run.cut_off(self.host, self.work).saturating_add(anew);
+        TryKey { run: self.run.id, work: self.work, item, until_try, cut_off, delegated_by }
     }
 
     /// The call that is all this task is, for a segment.
@@ -227,8 +223,8 @@ impl TaskRun<'_> {
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
         let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
-        let key = self.key(0, 1);
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((self.host.clone(), key));
+        let key = self.key(0, 1, self.host).call(0).expect("0 is the first");
+        self.told(self.host, key);
         let mut call = context::call(key, name, args, &settings);
         call.ignore_failure = is_known(&self.task.failure.ignore_errors);
         Ok(call)
@@ -246,6 +242,7 @@ impl TaskRun<'_> {
         match tokio::time::timeout(limit, module.execute(args, cx)).await {
             Ok(Ok(result)) => Ok(Tried::finished(result)),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
+            Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
             Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut)),
             Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(*result), TaskStatus::Cancelled)),
             Err(_) => {
@@ -256,6 +253,17 @@ impl TaskRun<'_> {
                 Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut))
             }
         }
+    }
+
+    /// The agent died while the task ran, and it may be run again: what was done until then is done again.
+    pub(super) fn interrupted(&self) -> LinkError {
+        self.run.note_cut_off(self.host, self.work);
+        LinkError::transient("the agent died while the task ran").after_start(true)
+    }
+
+    /// Whether a second run after a whole or half first one ends in the same state.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.run.environment.registry.find(&self.task.module).is_some_and(|module| module.is_idempotent())
     }
 
     /// Arguments, target and settings for this host, or the sentence that says why they cannot be had.
@@ -521,6 +529,14 @@ impl TaskRun<'_> {
 }
 
 impl CallWatcher for TaskRun<'_> {
+    fn is_not_resumed(&self) {
+        self.run.note_cut_off(self.host, self.work);
+    }
+
+    fn told(&self, host: &HostName, key: CallKey) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((host.clone(), key));
+    }
+
     fn started(&self) {
         self.run.sink.emit(RunEvent::HostStarted {
             task: self.task.id,

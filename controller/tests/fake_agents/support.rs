@@ -123,7 +123,8 @@ pub(crate) async fn run_plan_and(
     }
     let controller = authority.issue(Role::Controller, &["ops".parse().unwrap()], 30).unwrap().remove(0);
     let dialer = Dialer::bind(authority.load(&controller).unwrap(), &TransportOptions::default()).unwrap();
-    let session = SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: OnDisconnect::Cancel };
+    let session =
+        SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: OnDisconnect::Cancel, grace: Duration::ZERO };
     let told = Arc::new(Mutex::new((Vec::new(), 0_u64)));
     let sink = EventSink::new(Box::new({
         let told = Arc::clone(&told);
