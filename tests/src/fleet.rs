@@ -25,6 +25,7 @@ pub struct Fleet {
     dir: TempDir,
     authority: Authority,
     agents: Vec<Agent>,
+    ready: UnixDatagram,
 }
 
 /// What a fleet is to be like.
@@ -68,11 +69,11 @@ impl FleetBuilder {
         let dir = tempfile::tempdir().expect("there is room for temporary files");
         let authority =
             Authority::create(&dir.path().join("pki"), "tests".parse().expect("a fleet name"), DAYS).expect("a new CA");
-        let mut fleet = Fleet { dir, authority, agents: Vec::new() };
-        fleet.identity(Role::Controller, "operator", &fleet.path().join("controller"));
-        let ready = fleet.path().join("ready.sock");
+        let ready = dir.path().join("ready.sock");
         let socket = UnixDatagram::bind(&ready).expect("a socket in a folder of our own");
         socket.set_nonblocking(true).expect("a socket can be");
+        let mut fleet = Fleet { dir, authority, agents: Vec::new(), ready: socket };
+        fleet.identity(Role::Controller, "operator", &fleet.path().join("controller"));
         let names: Vec<HostName> = hosts.iter().map(|host| host.parse().expect("a host name")).collect();
         for issued in fleet.authority.issue(Role::Agent, &names, DAYS).expect("certificates of new names") {
             let home = fleet.home(issued.identity().name.as_str());
@@ -82,7 +83,7 @@ impl FleetBuilder {
         let mut processes: Vec<_> =
             hosts.iter().map(|host| ((*host).to_owned(), self.spawn(&fleet.home(host), host, &ready))).collect();
         while !processes.is_empty() {
-            let (name, address) = eventually("all agents are ready", || next_ready(&socket));
+            let (name, address) = eventually("all agents are ready", || next_ready(&fleet.ready));
             let at = processes.iter().position(|(host, _)| *host == name).expect("an agent of this fleet");
             let (name, process) = processes.swap_remove(at);
             fleet.agents.push(Agent { name, process, address });
@@ -100,6 +101,10 @@ impl FleetBuilder {
             self.config,
         );
         fs::write(home.join("agent.toml"), config).expect("a folder of our own");
+        self.command(home, host, ready)
+    }
+
+    fn command(&self, home: &Path, host: &str, ready: &Path) -> Child {
         let mut command = if self.overlay {
             let mut command = Command::new(exec_program());
             command.args(["lab-agent", "--hostname", host, "--overlay"]).arg(home.join("overlay"));
@@ -107,7 +112,7 @@ impl FleetBuilder {
         } else {
             Command::new(agent_program())
         };
-        let log = File::create(home.join("agent.log")).expect("a folder of our own");
+        let log = File::options().create(true).append(true).open(home.join("agent.log")).expect("a folder of our own");
         command.arg("--until-stdin-closes").arg("--config").arg(home.join("agent.toml"));
         // Whatever downloads ends here: tests have no network but loopback. The discard port takes nothing.
         command.envs(["http_proxy", "https_proxy"].map(|name| (name, "http://127.0.0.1:9")));
@@ -162,6 +167,21 @@ impl Fleet {
     pub fn signal(&self, host: &str, signal: Signal) {
         let pid = Pid::from_raw(self.pid(host).cast_signed()).expect("a process has an id");
         kill_process(pid, signal).expect("it is our child, and not yet waited for");
+    }
+
+    /// Kills an agent at once, as a crash does, and starts it again at the same address with what the first has left.
+    pub fn kill_and_restart(&mut self, host: &str) {
+        self.signal(host, Signal::KILL);
+        self.wait_for_end(host);
+        let home = self.home(host);
+        let config = fs::read_to_string(home.join("agent.toml")).expect("it was written at the start");
+        let config = config.replace("127.0.0.1:0", &self.address(host).to_string());
+        fs::write(home.join("agent.toml"), config).expect("a folder of our own");
+        let process = FleetBuilder::default().command(&home, host, &self.path().join("ready.sock"));
+        let (name, address) = eventually("the agent is ready again", || next_ready(&self.ready));
+        let agent = self.agents.iter_mut().find(|agent| agent.name == host).expect("an agent of this fleet");
+        assert_eq!((&*name, address), (host, agent.address));
+        agent.process = process;
     }
 
     /// Waits for an agent's end; whether it ended well.

@@ -20,7 +20,7 @@ use rustle_protocol::{HostName, Identity, LoadedIdentity, Map, Value, codec};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its binary and its folder under `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("frame", frame),
     ("value", value),
     ("plan", plan),
@@ -29,11 +29,22 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("identity", identity),
     ("template", template),
     ("pattern", pattern),
+    ("ledger", ledger),
     ("journal", journal),
 ];
 
 /// Input beyond this teaches nothing that shorter input does not.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// An agent's ledger as a crash or a bad disk may have left it, with and without its first line.
+pub fn ledger(data: &[u8]) {
+    if data.len() > INPUT_BYTES_MAX {
+        return;
+    }
+    let whole = [rustle_agent::ledger::record::HEADER, data].concat();
+    assert!(rustle_agent::ledger::calls_in(&whole) <= data.len());
+    let _ = rustle_agent::ledger::calls_in(data);
+}
 
 /// The body of a frame, taken for each message in turn. What decodes must encode to something that decodes to the same.
 pub fn frame(data: &[u8]) {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod become_user;
+mod crashes;
 mod engine_api;
 mod faults;
 mod first_command;
