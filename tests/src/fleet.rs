@@ -190,6 +190,22 @@ impl Fleet {
         agent.process.wait().expect("it is our child").success()
     }
 
+    /// Ends an agent as a power cut would and starts it again at its address, after `while_down`.
+    pub fn restart(&mut self, host: &str, while_down: impl FnOnce()) {
+        self.signal(host, Signal::KILL);
+        self.wait_for_end(host);
+        while_down();
+        let (home, address) = (self.home(host), self.address(host));
+        let config = fs::read_to_string(home.join("agent.toml")).expect("it was started with one");
+        let config = config.replacen("127.0.0.1:0", &address.to_string(), 1);
+        fs::write(home.join("agent.toml"), config).expect("a folder of our own");
+        let mut command = Command::new(agent_program());
+        command.arg("--until-stdin-closes").arg("--config").arg(home.join("agent.toml"));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("rustle-agent starts");
+        self.agents.iter_mut().find(|agent| agent.name == host).expect("an agent of this fleet").process = process;
+    }
+
     /// Writes an identity of this fleet into `folder`.
     pub fn identity(&self, role: Role, name: &str, folder: &Path) {
         let name = name.parse().expect("a name");

@@ -9,6 +9,7 @@ mod engine_api;
 mod faults;
 mod first_command;
 mod identity;
+mod modules;
 mod options;
 mod plans;
 mod playbooks;

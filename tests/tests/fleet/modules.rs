@@ -1,0 +1,111 @@
+//! Modules and actions that take more than one end: files that come back, hosts that restart, modules in files.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rustle_tests::{Fleet, eventually, named, play, task};
+use serde_json::json;
+
+fn put(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn fetched_files_lie_below_their_hosts_names_and_come_once() {
+    let fleet = Fleet::start(&["web1", "web2"]);
+    let source = fleet.path().join("source");
+    fs::write(&source, vec![b'x'; 300_000]).unwrap();
+    let plan = play([
+        task("fetch", json!({ "src": &source, "dest": "got" })),
+        named("none", task("fetch", json!({ "src": "/no/such/file", "dest": "got", "fail_on_missing": false }))),
+    ]);
+    let ended = fleet.run(&plan).ends(0);
+    assert_eq!(ended.results(), ["changed: [web1]", "changed: [web2]", "ok: [web1]", "ok: [web2]"]);
+    for host in ["web1", "web2"] {
+        let got = fleet.path().join("got").join(host).join(source.strip_prefix("/").unwrap());
+        assert_eq!(fs::read(got).unwrap(), fs::read(&source).unwrap());
+    }
+    assert_eq!(fleet.run(&plan).ends(0).results()[0], "ok: [web1]", "what is here already is not sent again");
+    let traversal = play([task("fetch", json!({ "src": "/etc/../../../x", "dest": "got" }))]);
+    assert!(fleet.run(&traversal).ends(2).stdout.contains("directory traversal"));
+}
+
+#[test]
+fn a_host_that_restarts_is_waited_for_until_it_has() {
+    let mut fleet = Fleet::start(&["web1"]);
+    let (boot, down) = (fleet.path().join("boot"), fleet.path().join("down"));
+    fs::write(&boot, "first").unwrap();
+    let reboot = json!({
+        "reboot_command": format!("touch {}", down.display()),
+        "boot_time_command": format!("cat {}", boot.display()),
+        "test_command": "true",
+    });
+    let running = fleet.run(&play([task("reboot", reboot), task("ping", json!({}))])).start();
+    eventually("the command has run", || down.exists().then_some(()));
+    fleet.restart("web1", || fs::write(&boot, "second").unwrap());
+    let ended = running.finish().expect_code(0);
+    assert_eq!(ended.results(), ["changed: [web1]", "ok: [web1]"]);
+}
+
+#[test]
+fn the_controller_is_not_restarted_by_a_task_for_a_host() {
+    let fleet = Fleet::start(&["web1"]);
+    let plan = play([task("reboot", json!({ "reboot_command": "false" }))]);
+    let ended = fleet.run(&plan).args(["--connection-plugin", "local"]).ends(2);
+    assert!(ended.stdout.contains("would reboot the control node"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_connection_is_waited_for_as_long_as_was_said() {
+    let mut fleet = Fleet::start(&["web1"]);
+    let plan = play([task("wait_for_connection", json!({ "timeout": 60, "connect_timeout": 2 }))]);
+    assert_eq!(fleet.run(&plan).ends(0).results(), ["ok: [web1]"]);
+    fleet.signal("web1", rustix::process::Signal::KILL);
+    fleet.wait_for_end("web1");
+    let plan = play([task("wait_for_connection", json!({ "timeout": 1, "connect_timeout": 1 }))]);
+    let ended = fleet.run(&plan).ends(2);
+    assert!(ended.stdout.contains("timed out waiting for ping module test"), "{}", ended.stdout);
+}
+
+/// Something like `ansible.module_utils.basic`, which is all that this program knows of Ansible's.
+const BASIC: &str = "
+import json
+from ansible.module_utils.more import MORE
+_ANSIBLE_ARGS = None
+def run(function):
+    print(json.dumps(function(json.loads(_ANSIBLE_ARGS.decode())['ANSIBLE_MODULE_ARGS'], MORE)))
+";
+
+#[test]
+fn a_python_module_travels_with_what_it_imports() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("NOT TESTED: there is no python3 here");
+        return;
+    }
+    let fleet = Fleet::start(&["web1"]);
+    let root = fleet.path();
+    put(root, "lib/ansible/module_utils/basic.py", BASIC);
+    put(root, "lib/ansible/module_utils/more.py", "MORE = 'from the library'\n");
+    put(
+        root,
+        "library/greet.py",
+        "from ansible.module_utils.basic import run\n\
+         from ansible.module_utils.mine import WORD\n\
+         run(lambda args, more: {'changed': True, 'msg': ' '.join([WORD, args['name'], more, str(args['_ansible_check_mode'])])})\n",
+    );
+    put(root, "utils/mine.py", "WORD = 'hello'\n");
+    put(root, "library/lost.py", "from ansible.module_utils.basic import run\nraise ValueError('on purpose')\n");
+    let run = |module: &str| {
+        let run = fleet.run(&play([task(module, json!({ "name": "bob's \"friend\"" }))])).arg("-v");
+        let run = run.args(["-M", "library"]).env("ANSIBLE_CORE_LIB", root.join("lib"));
+        run.env("ANSIBLE_MODULE_UTILS", root.join("utils"))
+    };
+    let ended = run("greet").ends(0);
+    assert!(ended.stdout.contains(r#"hello bob's \"friend\" from the library False"#), "{}", ended.stdout);
+    assert!(run("greet").arg("--check").ends(0).stdout.contains("from the library True"));
+    let ended = run("lost").ends(2);
+    assert!(ended.stdout.contains("Module failed: on purpose"), "{}", ended.stdout);
+}
