@@ -183,6 +183,10 @@ impl ModuleCatalog for Registry {
         Registry::names(self).collect()
     }
 
+    fn add_project(&self, folder: &std::path::Path) {
+        self.files.add_project(folder);
+    }
+
     fn validate(&self, name: &str, args: &Map) -> Result<(), ArgError> {
         Registry::find(self, name).map_or(Ok(()), |module| module.validate_args(args))
     }

@@ -1,6 +1,7 @@
 //! What can be known to be wrong with a plan's modules and arguments before any host is contacted.
 
 use std::fmt;
+use std::path::Path;
 
 use rustle_agent::module::args::{nearest, unknown_args, value_error};
 use rustle_agent::module::{ArgError, ArgKind, ArgSpec};
@@ -18,6 +19,9 @@ pub trait ModuleCatalog {
 
     /// Every name, for suggestions.
     fn names(&self) -> Vec<&str>;
+
+    /// The folder of a playbook or a role has been read: modules in it are found from now on.
+    fn add_project(&self, _folder: &Path) {}
 
     /// # Errors
     /// What is wrong with these arguments, which hold no template, beyond what each argument's own spec says: two that

@@ -130,6 +130,7 @@ impl Library {
         if let Some(role) = self.kept().roles.get(&key) {
             return Ok(Arc::clone(role));
         }
+        self.around.modules.add_project(&key.path);
         let role = Arc::new(Role::read(self, &key)?);
         self.kept().roles.insert(key, Arc::clone(&role));
         Ok(role)

@@ -108,6 +108,7 @@ impl Loader<'_> {
         }
         let document = self.library.document(path)?;
         let folder = folder_of(path);
+        self.library.around.modules.add_project(&folder);
         let entries = read(&document, &*self.library.around.modules)?;
         for entry in entries {
             match entry {
