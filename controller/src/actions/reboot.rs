@@ -89,8 +89,9 @@ async fn reboot(args: &RebootArgs, cx: &mut ExecutionContext<'_>) -> Result<Modu
         return Ok(ModuleResult::changed(true).with("elapsed", 0).with("rebooted", true));
     }
     let before = match run(&args.boot_time_command, cx).await? {
-        Ran { rc: 0, stdout, .. } => stdout,
+        Ran { rc: Some(0), stdout, .. } => stdout,
         Ran { rc, stdout, stderr } => {
+            let rc = rc.unwrap_or(-1);
             let said = [stdout, stderr].join(", ");
             return Ok(ModuleResult::failed(format!(
                 "{}: failed to get host boot time info, rc: {rc}, {said}",
@@ -100,8 +101,8 @@ async fn reboot(args: &RebootArgs, cx: &mut ExecutionContext<'_>) -> Result<Modu
     };
     let started = Instant::now();
     match run(&command(args), cx).await {
-        // It went down before it could answer.
-        Ok(Ran { rc: 0, .. }) | Err(Stop::Unreachable(_)) => {}
+        // It went down before it could answer, or before the command had ended.
+        Ok(Ran { rc: Some(0) | None, .. }) | Err(Stop::Unreachable(_) | Stop::Interrupted) => {}
         Ok(Ran { stdout, stderr, .. }) => {
             let msg = format!("Reboot command failed. Error was: '{stdout}, {stderr}'");
             return Ok(ModuleResult::failed(msg).with("rebooted", false));
@@ -109,9 +110,9 @@ async fn reboot(args: &RebootArgs, cx: &mut ExecutionContext<'_>) -> Result<Modu
         Err(stopped) => return Err(stopped),
     }
     cx.pause(Duration::from_secs(args.post_reboot_delay)).await?;
-    let is_new = |ran: &Ran| ran.rc == 0 && ran.stdout != before;
+    let is_new = |ran: &Ran| ran.rc == Some(0) && ran.stdout != before;
     let back = until(&args.boot_time_command, args.reboot_timeout, is_new, cx).await?;
-    let works = back && until(&args.test_command, args.reboot_timeout, |ran| ran.rc == 0, cx).await?;
+    let works = back && until(&args.test_command, args.reboot_timeout, |ran| ran.rc == Some(0), cx).await?;
     let mut result = ModuleResult::changed(true).with("rebooted", true).with("elapsed", started.elapsed().as_secs());
     if !works {
         let what = if back { "post-reboot test command" } else { "last boot time check" };
@@ -141,7 +142,7 @@ async fn until(
     loop {
         match run(command, cx).await {
             Ok(ran) if is_it(&ran) => return Ok(true),
-            Ok(_) | Err(Stop::Unreachable(_)) => {}
+            Ok(_) | Err(Stop::Unreachable(_) | Stop::Interrupted) => {}
             Err(stopped) => return Err(stopped),
         }
         if started.elapsed().as_secs() >= seconds {
@@ -154,7 +155,8 @@ async fn until(
 
 /// How a command on the host ended.
 struct Ran {
-    rc: i64,
+    /// `None` if it did not come to its end, and nobody knows how far it came.
+    rc: Option<i64>,
     stdout: String,
     stderr: String,
 }
@@ -165,7 +167,7 @@ async fn run(command: &str, cx: &mut ExecutionContext<'_>) -> Result<Ran, Stop> 
     let text = |name: &str| result.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
     // A refusal has no return code and tells why.
     let stderr = if result.get("rc").is_none() { result.msg().to_owned() } else { text("stderr") };
-    Ok(Ran { rc: result.get("rc").and_then(Value::as_i64).unwrap_or(-1), stdout: text("stdout"), stderr })
+    Ok(Ran { rc: result.get("rc").and_then(Value::as_i64), stdout: text("stdout"), stderr })
 }
 
 #[cfg(test)]
