@@ -140,6 +140,18 @@ impl Arrival {
         self.incoming.remote_address()
     }
 
+    /// Whether the peer has shown that it hears what is sent there.
+    pub fn is_address_proved(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Has the peer call again and show that its address is its own. One that has is turned away.
+    pub fn ask_for_proof(self) {
+        if let Err(proved) = self.incoming.retry() {
+            proved.into_incoming().refuse();
+        }
+    }
+
     /// Turns the connection away without any work: the peer sees [`ConnectionFault::Busy`].
     pub fn refuse(self) {
         self.incoming.refuse();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connection;
+mod door;
 mod events;
 mod incoming;
 mod presence;
@@ -20,13 +21,15 @@ use tracing::{info, warn};
 
 pub use connection::{HELLO_WAIT, SOFTWARE};
 
+use self::door::{Answer, Door};
 use self::presence::Presence;
 use self::running::RunningCalls;
 use crate::blobs::BlobStore;
 use crate::ledger::Ledger;
 use crate::runner::{Runner, drained};
 
-/// Controllers connected at once. A fleet has a handful; more is a fault or an attack.
+/// Controllers connected at once, besides those whose handshake was under way when the last place was taken. A fleet has a
+/// handful; more is a fault.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// How often an open connection's certificate is judged again: a revoked or expired one is cut off within a minute.
@@ -83,15 +86,26 @@ fn boot_id() -> String {
 
 /// Serves until `shutdown` ends, then drains: no new calls, running ones get `drain` to end and are stopped after that.
 pub async fn serve(shared: Arc<Shared>, shutdown: impl Future<Output = ()>, drain: Duration) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut handshakes, mut door) = (JoinSet::new(), JoinSet::new(), Door::default());
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             arrival = shared.listener.accept() => match arrival {
                 Some(arrival) if connections.len() >= CONNECTIONS_MAX => arrival.refuse(),
-                Some(arrival) => drop(connections.spawn(take_in(Arc::clone(&shared), arrival))),
+                Some(arrival) => match door.knock(&arrival) {
+                    Answer::Begin(place) => drop(handshakes.spawn(async move { (place, greet(arrival).await) })),
+                    Answer::AskForProof => arrival.ask_for_proof(),
+                    Answer::Refuse => arrival.refuse(),
+                },
                 None => break,
             },
+            Some(Ok((place, peer))) = handshakes.join_next() => {
+                door.leave(place);
+                if let Some(peer) = peer {
+                    let shared = Arc::clone(&shared);
+                    connections.spawn(async move { watch_peer(&peer, connection::serve(shared, peer.clone())).await });
+                }
+            }
             Some(_) = connections.join_next() => {}
             () = tokio::time::sleep(REAP_EVERY) => {
                 let reaped = crate::process::reap_orphans();
@@ -115,12 +129,10 @@ pub async fn serve(shared: Arc<Shared>, shutdown: impl Future<Output = ()>, drai
     shared.listener.close(close::SHUTDOWN, "the agent is shutting down", LAST_WORDS).await;
 }
 
-async fn take_in(shared: Arc<Shared>, arrival: Arrival) {
+async fn greet(arrival: Arrival) -> Option<Peer> {
     let address = arrival.address();
-    match arrival.handshake().await {
-        Ok(peer) => watch_peer(&peer, connection::serve(shared, peer.clone())).await,
-        Err(fault) => warn!(%address, %fault, "controller refused"),
-    }
+    let peer = arrival.handshake().await;
+    peer.inspect_err(|fault| warn!(%address, %fault, "controller refused")).ok()
 }
 
 /// Serves `peer` and looks every now and then whether it may still be served.

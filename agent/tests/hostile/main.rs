@@ -340,3 +340,15 @@ async fn a_draining_agent_ends_the_stream_on_which_it_has_nothing_to_do() {
     assert_eq!(soon(reader.next::<CallEvent>()).await.unwrap(), None);
     soon(fleet.ended()).await;
 }
+
+#[tokio::test]
+async fn handshakes_that_never_end_keep_no_controller_out() {
+    let fleet = Fleet::start(4);
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for packet in fleet.first_packets(300).await {
+        stranger.send_to(&packet, fleet.address()).await.unwrap();
+    }
+    // The agent is busy with as many of them as it takes; one of the fleet comes in all the same.
+    let controller = fleet.controller().await;
+    assert_eq!(controller.welcome.calls_max, 4);
+}

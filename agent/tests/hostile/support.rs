@@ -77,6 +77,29 @@ impl Fleet {
         self.served.await.unwrap();
     }
 
+    /// The first packets of that many handshakes that never went on.
+    pub(crate) async fn first_packets(&self, count: usize) -> Vec<Vec<u8>> {
+        let nobody = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = nobody.local_addr().unwrap();
+        let (host, mut packets) = (HOST.parse().unwrap(), Vec::new());
+        let mut buffer = [0; 2048];
+        for _ in 0..count {
+            let calling = self.dialer.connect(&host, address);
+            let len = tokio::select! {
+                received = nobody.recv(&mut buffer) => received.unwrap(),
+                _ = calling => panic!("nobody answers"),
+            };
+            packets.push(buffer[..len].to_vec());
+            // What else this attempt has sent is not the first packet of the next one.
+            while nobody.try_recv(&mut buffer).is_ok() {}
+        }
+        packets
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     pub(crate) async fn connect(&self) -> Peer {
         self.dialer.connect(&HOST.parse().unwrap(), self.address).await.unwrap()
     }
