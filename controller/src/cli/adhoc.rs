@@ -18,14 +18,15 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let settings = Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
     init_logging(settings.log_level.as_deref())?;
     let registry = registry(&settings)?;
-    let (inventory, is_lab) = match args.common.lab {
-        Some(count) => (lab_inventory(count.max(1))?, true),
+    let lab = super::lab::wanted(&args.common);
+    let inventory = match args.common.lab {
+        Some(count) => lab_inventory(count.max(1))?,
         None if settings.inventory.is_empty() => {
             return Err(
                 CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet"))
             );
         }
-        None => (inventory::load(&settings.inventory, &settings.vault, None)?, false),
+        None => inventory::load(&settings.inventory, &settings.vault, None)?,
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
     if registry.find(&args.module).is_none() {
@@ -37,18 +38,8 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let plan = plan(&args.module, task_args, hosts);
     super::plan::check_modules(&plan, &registry)?;
     let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
-    Session {
-        settings,
-        inventory,
-        plan,
-        templar: Templar::new(),
-        registry,
-        base,
-        lab: is_lab,
-        fragments: None,
-        piped: None,
-    }
-    .run()
+    Session { settings, inventory, plan, templar: Templar::new(), registry, base, lab, fragments: None, piped: None }
+        .run()
 }
 
 /// lab1 to labN, in `all`.

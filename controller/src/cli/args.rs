@@ -170,6 +170,11 @@ pub struct CommonArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0", require_equals = true)]
     pub lab: Option<u32>,
 
+    /// Give each host of the lab an overlay of this machine's files and a name of its own, so that nothing here is changed
+    /// [default: if possible, which takes root]
+    #[arg(long, value_name = "WHETHER", requires = "lab")]
+    pub lab_overlay: Option<LabOverlay>,
+
     /// Change nothing; say what would change
     #[arg(short = 'c', visible_short_alias = 'C', long)]
     pub check: bool,
@@ -413,6 +418,13 @@ pub struct InventoryArgs {
     /// Only hosts of this pattern
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+}
+
+/// `--lab-overlay`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LabOverlay {
+    Yes,
+    No,
 }
 
 /// `rustle-exec lab`

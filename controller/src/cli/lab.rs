@@ -1,9 +1,10 @@
 //! `rustle-exec lab up | down`, and the agents of labs.
 
-use super::args::LabCommand;
+use super::args::{CommonArgs, LabCommand, LabOverlay};
 use super::{CliError, chain, print};
 use crate::exit_code::ExitCode;
 use crate::lab;
+use crate::lab::Overlay;
 use crate::lab::overlay::{self, OverlayArgs};
 
 pub(super) fn run(command: LabCommand) -> Result<ExitCode, CliError> {
@@ -25,7 +26,7 @@ pub(super) fn run(command: LabCommand) -> Result<ExitCode, CliError> {
     }
 }
 
-fn error_of(error: &lab::LabError) -> CliError {
+pub(super) fn error_of(error: &lab::LabError) -> CliError {
     let message = chain(error);
     match error {
         lab::LabError::NotEmpty(_) | lab::LabError::NotALab { .. } | lab::LabError::NotRoot => CliError::input(message),
@@ -34,6 +35,16 @@ fn error_of(error: &lab::LabError) -> CliError {
         | lab::LabError::AgentDied { .. }
         | lab::LabError::NotReady { .. } => CliError::own(message),
     }
+}
+
+/// What `--lab` and `--lab-overlay` want.
+pub(super) fn wanted(common: &CommonArgs) -> Option<Overlay> {
+    common.lab?;
+    Some(match common.lab_overlay {
+        None => Overlay::IfPossible,
+        Some(LabOverlay::Yes) => Overlay::Yes,
+        Some(LabOverlay::No) => Overlay::No,
+    })
 }
 
 /// The agent of one lab host, in its own root if it has one.

@@ -112,6 +112,13 @@ fn schema(what: Schema) -> Result<ExitCode, CliError> {
     print(&format!("{schema:#}\n"))
 }
 
+/// Says something that is worth knowing and keeps nobody from anything.
+fn note(text: &str) {
+    let text = crate::report::sanitize::lines(text).collect::<Vec<_>>().join("\n");
+    // There is nowhere left to say that this cannot be said.
+    let _ = writeln!(std::io::stderr().lock(), "note: {text}");
+}
+
 /// Writes an answer to standard output. A reader that has gone away is no error.
 fn print(text: &str) -> Result<ExitCode, CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {

@@ -52,8 +52,8 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };
     let loaded = load(path, piped.clone(), args, given.as_ref(), &registry)?;
     let Loaded { mut plan, inventory: from_plan } = loaded;
-    let lab = args.common.lab.is_some();
-    let inventory = inventory_of(&plan, given, from_plan, lab, settings.connection)?;
+    let lab = super::lab::wanted(&args.common);
+    let inventory = inventory_of(&plan, given, from_plan, lab.is_some(), settings.connection)?;
     let templar = Templar::new();
     adjust(&mut plan, args, &settings, &inventory, &templar)?;
     check_modules(&plan, &registry)?;

@@ -35,7 +35,7 @@ fn begins_a_list(text: &str) -> bool {
 pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
     let Read { mut plan, fragments, inventory, mut registry, templar, base, .. } = read(args, &settings)?;
     stand_in(&mut registry, &mut plan);
-    let lab = args.common.lab.is_some();
+    let lab = super::lab::wanted(&args.common);
     plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     refuse_pending(&plan)?;

@@ -25,7 +25,7 @@ use crate::engine::{Environment, EventSink, ExecutionEngine, ExecutionError, Fil
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
 use crate::input::inventory::{GroupId, Inventory};
-use crate::lab::{Lab, LabOptions};
+use crate::lab::{Lab, LabOptions, Overlay};
 use crate::plan::{Fragments, Plan};
 use crate::report::Reporters;
 use crate::template::Templar;
@@ -44,7 +44,7 @@ pub(super) struct Session {
     /// Files are looked for in here.
     pub(super) base: PathBuf,
     /// Run on agents of our own, thrown away afterwards.
-    pub(super) lab: bool,
+    pub(super) lab: Option<Overlay>,
     /// Reads what tasks of a playbook include.
     pub(super) fragments: Option<Arc<dyn Fragments>>,
     /// The plan, if it was read from a pipe and cannot be read again.
@@ -58,7 +58,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|error| CliError::own(format!("cannot start: {error}")))?;
-        let lab = if self.lab { Some(ThrowAway::start(&self.plan)?) } else { None };
+        let lab = self.lab.map(|overlay| ThrowAway::start(&self.plan, overlay)).transpose()?;
         let ended = runtime.block_on(self.run_with(lab.as_ref().map(|lab| &lab.lab)));
         // A task that was given up on may still sit on its thread; the run's end does not wait for it.
         runtime.shutdown_background();
@@ -339,14 +339,19 @@ struct ThrowAway {
 }
 
 impl ThrowAway {
-    fn start(plan: &Plan) -> Result<ThrowAway, CliError> {
+    fn start(plan: &Plan, overlay: Overlay) -> Result<ThrowAway, CliError> {
         let dir = tempfile::Builder::new()
             .prefix("rustle-lab-")
             .tempdir()
             .map_err(|error| CliError::own(format!("cannot make a folder for the lab: {error}")))?;
         let hosts: Vec<HostName> = plan.hosts().into_iter().cloned().collect();
-        let lab =
-            Lab::start(dir.path(), &hosts, &LabOptions::default()).map_err(|error| CliError::own(chain(&error)))?;
+        let options = LabOptions { overlay, detached: false };
+        let lab = Lab::start(dir.path(), &hosts, &options).map_err(|error| super::lab::error_of(&error))?;
+        if let Some(why) = lab.shares_files() {
+            super::note(&format!(
+                "tasks of this lab change this machine, since its hosts cannot have files of their own: {why}"
+            ));
+        }
         Ok(ThrowAway { lab, _dir: dir })
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustle_protocol::{HostName, Role};
 
-use super::{Doing, LabError};
+use super::{Doing, LabError, overlay};
 use crate::pki::Authority;
 
 /// How long all agents together may take to be ready.
@@ -30,10 +30,21 @@ const CERTIFICATE_DAYS: u32 = 30;
 /// The longest readiness message.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
+/// Whether each host has its own overlay of this machine's root file system, and a host name of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlay {
+    /// Tasks change this machine.
+    #[default]
+    No,
+    /// As `Yes` if it can be had; [`Lab::shares_files`] says why not.
+    IfPossible,
+    /// An error if it cannot be had: for root only.
+    Yes,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct LabOptions {
-    /// Each host has its own overlay of this machine's root file system, and a host name of its own.
-    pub overlay: bool,
+    pub overlay: Overlay,
     /// The agents live on when this process ends.
     pub detached: bool,
 }
@@ -44,6 +55,7 @@ pub struct Lab {
     dir: PathBuf,
     agents: Vec<Agent>,
     addresses: BTreeMap<HostName, SocketAddr>,
+    shares_files: Option<String>,
     detached: bool,
 }
 
@@ -60,20 +72,49 @@ impl Lab {
     /// # Errors
     /// Anything that keeps an agent from starting, with the end of its log.
     pub fn start(dir: &Path, hosts: &[HostName], options: &LabOptions) -> Result<Lab, LabError> {
-        if options.overlay && !rustix::process::geteuid().is_root() {
+        let is_root = rustix::process::geteuid().is_root();
+        if options.overlay == Overlay::Yes && !is_root {
             return Err(LabError::NotRoot);
         }
         make_identities(dir, hosts)?;
+        if options.overlay == Overlay::No || !is_root {
+            let why = (options.overlay == Overlay::IfPossible).then(|| "only root can".to_owned());
+            return Lab::start_agents(dir, hosts, false, why, options.detached);
+        }
+        match Lab::start_agents(dir, hosts, true, None, options.detached) {
+            // In a container, say, where root may not mount. The agents tried so are gone when this is known.
+            Err(LabError::AgentDied { log, .. })
+                if options.overlay == Overlay::IfPossible && log.contains(overlay::CANNOT) =>
+            {
+                Lab::start_agents(dir, hosts, false, Some(log), options.detached)
+            }
+            started => started,
+        }
+    }
+
+    fn start_agents(
+        dir: &Path,
+        hosts: &[HostName],
+        overlay: bool,
+        shares_files: Option<String>,
+        detached: bool,
+    ) -> Result<Lab, LabError> {
         let socket_path = dir.join("ready.sock");
+        let _ = fs::remove_file(&socket_path);
         let socket = UnixDatagram::bind(&socket_path).doing(|| format!("listen on {}", socket_path.display()))?;
-        let mut lab =
-            Lab { dir: dir.to_owned(), agents: Vec::new(), addresses: BTreeMap::new(), detached: options.detached };
+        let (agents, addresses) = (Vec::new(), BTreeMap::new());
+        let mut lab = Lab { dir: dir.to_owned(), agents, addresses, shares_files, detached };
         for host in hosts {
-            lab.agents.push(spawn(dir, host, &socket_path, options)?);
+            lab.agents.push(spawn(dir, host, &socket_path, overlay, detached)?);
         }
         lab.wait_ready(&socket)?;
         fs::remove_file(&socket_path).doing(|| format!("remove {}", socket_path.display()))?;
         Ok(lab)
+    }
+
+    /// Why the hosts have no files of their own though they should if possible: what tasks do, they do to this machine.
+    pub fn shares_files(&self) -> Option<&str> {
+        self.shares_files.as_deref()
     }
 
     /// Where each agent listens.
@@ -181,7 +222,7 @@ pub(super) fn agent_config_path(dir: &Path, host: &HostName) -> PathBuf {
     host_dir(dir, host).join("agent.toml")
 }
 
-fn spawn(dir: &Path, host: &HostName, ready: &Path, options: &LabOptions) -> Result<Agent, LabError> {
+fn spawn(dir: &Path, host: &HostName, ready: &Path, overlay: bool, detached: bool) -> Result<Agent, LabError> {
     let home = host_dir(dir, host);
     let config = agent_config_path(dir, host);
     fs::write(&config, agent_config(&home)).doing(|| format!("write {}", config.display()))?;
@@ -191,10 +232,10 @@ fn spawn(dir: &Path, host: &HostName, ready: &Path, options: &LabOptions) -> Res
     let mut command = Command::new(program);
     command.arg("lab-agent").arg("--config").arg(&config);
     command.env("NOTIFY_SOCKET", ready).stdout(Stdio::null()).stderr(log_file).process_group(0);
-    if options.overlay {
+    if overlay {
         command.arg("--overlay").arg(home.join("overlay")).arg("--hostname").arg(host.as_str());
     }
-    if options.detached {
+    if detached {
         command.stdin(Stdio::null());
     } else {
         command.arg("--until-stdin-closes").stdin(Stdio::piped());

@@ -9,7 +9,7 @@ use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
 use super::fleet::{agent_config_path, controller_identity};
-use super::{Doing, Lab, LabError, LabOptions};
+use super::{Doing, Lab, LabError, LabOptions, Overlay};
 
 const STATE_FILE: &str = "lab.json";
 
@@ -37,6 +37,7 @@ pub fn up(dir: &Path, hosts: &[HostName], overlay: bool) -> Result<Lab, LabError
         return Err(LabError::NotEmpty(dir.to_owned()));
     }
     let dir = &fs::canonicalize(dir).doing(|| format!("find {}", dir.display()))?;
+    let overlay = if overlay { Overlay::Yes } else { Overlay::No };
     let lab = Lab::start(dir, hosts, &LabOptions { overlay, detached: true })?;
     let agents = lab.processes().map(|(host, pid)| AgentState { host: host.clone(), pid }).collect();
     let state = serde_json::to_string_pretty(&State { agents }).map_err(std::io::Error::other);

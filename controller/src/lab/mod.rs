@@ -9,7 +9,7 @@ pub mod overlay;
 
 use std::path::PathBuf;
 
-pub use fleet::{Lab, LabOptions};
+pub use fleet::{Lab, LabOptions, Overlay};
 pub use kept::{down, host_names, up};
 
 #[derive(Debug, thiserror::Error)]

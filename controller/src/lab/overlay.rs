@@ -14,6 +14,9 @@ use rustix::mount::{
 use rustix::process::{chdir, pivot_root};
 use rustix::thread::UnshareFlags;
 
+/// How the error begins that says that there can be no overlay.
+pub(super) const CANNOT: &str = "cannot make the lab host's own root";
+
 /// What `rustle-exec lab-agent` takes besides the agent's own options.
 #[derive(Clone, Debug, Default, Args)]
 pub struct OverlayArgs {
@@ -31,8 +34,7 @@ pub struct OverlayArgs {
 /// The step that failed.
 pub fn enter(args: &OverlayArgs) -> Result<(), String> {
     let Some(dir) = &args.overlay else { return Ok(()) };
-    enter_root(dir, args.hostname.as_deref())
-        .map_err(|(step, error)| format!("cannot make the lab host's own root: {step}: {error}"))
+    enter_root(dir, args.hostname.as_deref()).map_err(|(step, error)| format!("{CANNOT}: {step}: {error}"))
 }
 
 type Step = (&'static str, io::Error);

@@ -1,6 +1,8 @@
 //! The first command of the README.
 
-use rustle_tests::{Run, processes_with};
+use std::os::unix::fs::PermissionsExt;
+
+use rustle_tests::{Run, is_root, not_tested, processes_with};
 
 fn rollout() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rollout.json")
@@ -50,4 +52,44 @@ fn a_lab_that_is_kept_takes_runs_until_it_is_told_to_go() {
     assert!(down.stdout.starts_with("2 agents stopped"), "{}", down.stdout);
     assert!(!home.path().join("fleet").exists());
     assert_eq!(processes_with(&home.path().to_string_lossy()), Vec::<u32>::new(), "processes left behind");
+}
+
+/// A shell command of a lab, and what it printed.
+fn in_lab(home: &std::path::Path, options: &[&str], command: &str) -> rustle_tests::Ended {
+    Run::new(home).args(["adhoc", "all", "--lab=2", "-v", "-m", "shell", "-a", command]).args(options).ends(0)
+}
+
+#[test]
+fn as_root_a_labs_hosts_have_files_and_names_of_their_own_unless_told_otherwise() {
+    if !is_root() && !not_tested("files of their own need root") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let touched = std::path::Path::new("/etc").join(format!("rustle-lab-test-{}", std::process::id()));
+    let touch = format!("hostname; touch {}", touched.display());
+    let ended = in_lab(home.path(), &[], &touch);
+    assert!(
+        ended.stdout.contains("\"stdout\": \"lab1\"") && ended.stdout.contains("\"stdout\": \"lab2\""),
+        "{ended:?}"
+    );
+    assert!(!touched.exists(), "a task of a lab has changed this machine");
+    in_lab(home.path(), &["--lab-overlay", "no"], &touch);
+    assert!(touched.exists());
+    std::fs::remove_file(touched).unwrap();
+}
+
+#[test]
+fn a_lab_that_shares_this_machines_files_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let run = Run::new(home.path()).args(["adhoc", "all", "--lab=1", "-m", "ping"]);
+    let run = if is_root() { run.as_user(65534) } else { run };
+    let note =
+        "note: tasks of this lab change this machine, since its hosts cannot have files of their own: only root can";
+    let ended = run.ends(0);
+    assert!(ended.stderr.contains(note), "{}", ended.stderr);
+    let forced = Run::new(home.path()).args(["adhoc", "all", "--lab=1", "--lab-overlay=yes", "-m", "ping"]);
+    if !is_root() {
+        assert!(forced.ends(5).stderr.contains("a lab with overlays needs root"));
+    }
 }
