@@ -5,6 +5,7 @@
 mod bad_input;
 mod become_user;
 mod crashes;
+mod documented;
 mod engine_api;
 mod faults;
 mod first_command;
