@@ -55,7 +55,13 @@ impl Recorder {
 
     /// Writes down an event that the scheduler is about to be given.
     pub(super) fn event(&mut self, at: RunTime, event: &Event, evidence: &Evidence) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = &self.journal else {
+            // Nobody will ask for them again.
+            if !evidence.calls.is_empty() {
+                self.to_acknowledge.push_back((0, evidence.calls.clone()));
+            }
+            return;
+        };
         let record = |with: bool| {
             let result = evidence.result.as_ref().filter(|_| with);
             Record::Event(Box::new(EventRecord {
@@ -156,7 +162,7 @@ impl Recorder {
         if self.to_acknowledge.is_empty() {
             return;
         }
-        let durable = self.journal.as_ref().map_or(0, Journal::durable);
+        let durable = self.journal.as_ref().map_or(Seq::MAX, Journal::durable);
         while self.to_acknowledge.front().is_some_and(|(mark, _)| *mark <= durable) {
             for (host, call) in self.to_acknowledge.pop_front().into_iter().flat_map(|(_, calls)| calls) {
                 links.acknowledge(&host, &[call]);

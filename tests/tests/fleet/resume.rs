@@ -236,14 +236,15 @@ fn states(fleet: &Fleet) -> BTreeMap<String, String> {
     HOSTS.iter().map(|host| ((*host).to_owned(), read(host))).collect()
 }
 
-/// Five batches of one host; tasks that describe a state, and a loop.
+/// Five batches of one host: a task that describes a state and notifies, a loop, and tasks that must not run twice.
 fn rollout(fleet: &Fleet) -> Value {
     let state = format!("{}/state-{{{{ inventory_hostname }}}}", fleet.path().display());
     let line = |text: &str| task("lineinfile", json!({ "path": state, "line": text, "create": true }));
-    let first = named("first", line("first {{ inventory_hostname }}"));
+    let first = with(json!({ "notify": "handled" }), named("first", line("first {{ inventory_hostname }}")));
     let looped = with(json!({ "loop": [1, 2, 3] }), named("loop", line("item {{ item }}")));
-    let tasks = [first, looped, named("third", line("third")), named("fourth", line("fourth"))];
-    plays([json!({ "name": "Rollout", "hosts": "all", "serial": 1, "tasks": tasks })])
+    let tasks = [first, looped, witness(fleet, "third"), witness(fleet, "fourth")];
+    let handlers = [witness(fleet, "handled")];
+    plays([json!({ "name": "Rollout", "hosts": "all", "serial": 1, "tasks": tasks, "handlers": handlers })])
 }
 
 /// Resumes until the run is over; a controller may die again on the way.
@@ -263,9 +264,11 @@ fn a_rollout_whose_controller_is_killed_at_any_point_ends_as_an_undisturbed_one(
     fleet.exec().arg(&plan).ends(0);
     let whole = began.elapsed();
     let undisturbed = states(&fleet);
-    assert!(undisturbed["h3"].contains("first h3") && undisturbed["h5"].contains("fourth"), "{undisturbed:?}");
+    assert!(undisturbed["h3"].contains("first h3") && undisturbed["h5"].contains("item 3"), "{undisturbed:?}");
     for round in 0..rounds {
-        HOSTS.iter().for_each(|host| drop(fs::remove_file(fleet.path().join(format!("state-{host}")))));
+        for (kind, host) in HOSTS.iter().flat_map(|host| [("state", host), ("witness", host)]) {
+            drop(fs::remove_file(fleet.path().join(format!("{kind}-{host}"))));
+        }
         let running = fleet.exec().arg(&plan).start();
         // The moment is what is tried here: nothing is waited for.
         let share = (seed.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1 << 24);
@@ -281,8 +284,12 @@ fn a_rollout_whose_controller_is_killed_at_any_point_ends_as_an_undisturbed_one(
             continue;
         }
         assert_eq!(states(&fleet), undisturbed, "RESUME_SEED={seed} round {round}: {told}");
+        for host in HOSTS {
+            let ran = witnessed(&fleet, host);
+            assert_eq!(ran, ["third", "fourth", "handled"], "{host} RESUME_SEED={seed} round {round}: {told}");
+        }
         let report = report(&fleet);
-        assert_eq!(report["task_results"].as_array().unwrap().len(), 5 * 4, "RESUME_SEED={seed} round {round}");
+        assert_eq!(report["task_results"].as_array().unwrap().len(), 5 * 5, "RESUME_SEED={seed} round {round}");
     }
 }
 
