@@ -20,6 +20,10 @@ impl Object for Omit {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<<Omit>>")
+    }
 }
 
 pub(crate) fn is_omit(value: &Jinja) -> bool {

@@ -136,11 +136,26 @@ fn read_text(path: &Path) -> Result<String, Error> {
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("{}: {error}", path.display())))
 }
 
-/// What a template has printed so far: how many values, and the first.
+/// What a template has printed so far.
 #[derive(Default)]
 pub(super) struct Printed {
+    /// Values other than `None`, which is nothing beside another value.
     pub(super) count: usize,
-    pub(super) first: Jinja,
+    /// The first of these, or `None` where nothing else was printed.
+    pub(super) first: Option<Jinja>,
+}
+
+impl Printed {
+    fn add(&mut self, value: &Jinja) {
+        if value.is_none() {
+            self.first.get_or_insert_with(|| value.clone());
+            return;
+        }
+        self.count += 1;
+        if self.count == 1 {
+            self.first = Some(value.clone());
+        }
+    }
 }
 
 fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Result<(), Error> {
@@ -150,11 +165,7 @@ fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Resul
     }
     let mode = Mode::split(state.name()).map(|(mode, _)| mode);
     if matches!(mode, Some(Mode::Text | Mode::Expression | Mode::Condition)) {
-        let printed = state.get_or_insert_extension_with(Printed::default);
-        printed.count += 1;
-        if printed.count == 1 {
-            printed.first = value.clone();
-        }
+        state.get_or_insert_extension_with(Printed::default).add(value);
     }
     if matches!(mode, Some(Mode::Expression | Mode::Condition)) || value.is_none() || is_omit(value) {
         return Ok(());

@@ -12,22 +12,39 @@ pub enum TemplateError {
         message: String,
     },
     /// The text is not a template. Line and column count from 1, in the text as its author wrote it.
-    #[error("syntax error in template at line {line}, column {column}: {message}")]
-    Syntax { line: usize, column: usize, message: String },
+    #[error("Syntax error in {what}: {message} (line {line}, column {column})")]
+    Syntax { what: Syntactic, line: usize, column: usize, message: String },
     /// A variable needs itself to be rendered.
     #[error("recursive loop detected in template: {}", chain.join(" -> "))]
     Recursive { chain: Vec<String> },
     /// The template was `omit` where a value was needed.
-    #[error("the template gave `omit`, which only leaves out an argument or an entry of a list or dict")]
+    #[error("A template was resolved to an Omit scalar.")]
     Omitted,
     /// A condition whose result is not a boolean, under [`super::Conditionals::Strict`].
     #[error(
-        "conditional result ({truth}) was derived from value of type '{kind}'; conditionals must have a boolean result"
+        "Conditional result ({truth}) was derived from value of type '{kind}'. Conditionals must have a boolean result."
     )]
     NotBoolean { truth: &'static str, kind: &'static str },
     /// A filter, test, lookup or operator refused what it was given.
     #[error("{message}")]
     Failed { message: String },
+}
+
+/// What was to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntactic {
+    Template,
+    /// A condition, or another bare expression.
+    Expression,
+}
+
+impl std::fmt::Display for Syntactic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Syntactic::Template => "template",
+            Syntactic::Expression => "expression",
+        })
+    }
 }
 
 impl TemplateError {
@@ -37,6 +54,9 @@ impl TemplateError {
             TemplateError::Undefined { name, .. } => Some(format!(
                 "define `{name}` in the play's vars, the inventory or with -e, or use `{name} | default(...)`"
             )),
+            TemplateError::Omitted => {
+                Some("`omit` only leaves out an argument or an entry of a list or dict".to_owned())
+            }
             TemplateError::Recursive { .. } => Some("give one of these variables another name".to_owned()),
             TemplateError::NotBoolean { .. } => {
                 Some("compare explicitly, as in `name | bool` or `name | length > 0`".to_owned())
@@ -47,6 +67,16 @@ impl TemplateError {
 
     pub(crate) fn failed(message: impl Into<String>) -> TemplateError {
         TemplateError::Failed { message: message.into() }
+    }
+
+    /// As Ansible says it of a condition.
+    pub(crate) fn in_conditional(self) -> TemplateError {
+        match self {
+            TemplateError::Undefined { name, message } => {
+                TemplateError::Undefined { name, message: format!("Error while evaluating conditional: {message}") }
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn undefined(name: &str) -> TemplateError {

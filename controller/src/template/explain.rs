@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind};
 
 use super::convert::cause_of;
 use super::engine::{self, CONDITION_PREFIX, Mode, key_source};
-use super::error::TemplateError;
+use super::error::{Syntactic, TemplateError};
 use super::filters;
 use super::rewrite::{Delimiters, FILTER, rewrite};
 use crate::vars::Scope;
@@ -28,10 +28,14 @@ pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> Templat
     match error.kind() {
         ErrorKind::UndefinedError => walked(&error, key, scope),
         ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
-        ErrorKind::UnknownFilter => TemplateError::failed(format!("no {} is known", name_last(detail))),
-        ErrorKind::UnknownTest => TemplateError::failed(format!("no {} is known", name_last(detail))),
-        _ if detail.is_empty() => TemplateError::failed(format!("{}{}", error.kind(), place(&error, key))),
-        _ => TemplateError::failed(format!("{detail}{}", place(&error, key))),
+        ErrorKind::UnknownMethod => unknown_method(detail),
+        ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
+            TemplateError::failed(format!("Syntax error in template: No {}.", name_last(detail)))
+        }
+        _ => {
+            let reason = if detail.is_empty() { error.kind().to_string() } else { in_python(detail) };
+            TemplateError::failed(format!("Error rendering template: {reason}{}", place(&error, key)))
+        }
     }
 }
 
@@ -45,6 +49,28 @@ fn inner(error: &Error) -> Option<TemplateError> {
         source = cause.source();
     }
     None
+}
+
+/// `string has no method named x` as Ansible says it.
+fn unknown_method(detail: &str) -> TemplateError {
+    let (kind, method) = detail.split_once(" has no method named ").unwrap_or(("object", detail));
+    let kind = match kind {
+        "string" => "str",
+        "sequence" => "list",
+        "map" => "dict",
+        "number" => "int",
+        "none" => "NoneType",
+        other => other,
+    };
+    missing(method, kind, method)
+}
+
+/// The engine's words for what Python has a sentence of its own for.
+fn in_python(detail: &str) -> String {
+    if detail.starts_with("unable to calculate") && detail.ends_with(['/', '%', ' ', '0']) {
+        return "division by zero".to_owned();
+    }
+    detail.to_owned()
 }
 
 /// `filter x is unknown` as `filter named 'x'`.
@@ -70,20 +96,40 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     if let Some((source, range)) = original_range(error, key)
         && source[..range.start].trim_end().ends_with('|')
     {
-        let message = format!("the filter '{}' gave no value: it was given nothing to choose from", &source[range]);
+        let item = match &source[range] {
+            name @ ("first" | "last") => name,
+            "random" => "random",
+            _ => "aggregated",
+        };
+        let message = format!("No {item} item, sequence was empty.");
         return TemplateError::Undefined { name: text, message };
     }
     let end = text.find(|c: char| !(c.is_alphanumeric() || "_.[]'\"".contains(c))).unwrap_or(text.len());
     let path = &text[..end];
+    if let Some(hint) = text.strip_prefix("undef(") {
+        let quoted = hint.split(['\'', '"']).nth(1);
+        let message = quoted.unwrap_or("Mandatory variable has not been overridden").to_owned();
+        return TemplateError::Undefined { name: "undef".to_owned(), message };
+    }
     if text.contains(" if ") && !text.contains(" else ") {
         let message = "an inline `if` without `else` gave no value".to_owned();
         return TemplateError::Undefined { name: text, message };
     }
     if !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        if let Some(error) = scope.and_then(|scope| first_undefined(key, scope)) {
+            return error;
+        }
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
     undefined(path, scope, Origin::Guessed)
+}
+
+/// What nobody defined of the variables that a template mentions.
+fn first_undefined(key: &str, scope: &Scope) -> Option<TemplateError> {
+    let names = scope.templar().undeclared_in(key);
+    let name = names.into_iter().find(|name| scope.lookup(name).is_none_or(|value| value.is_undefined()))?;
+    Some(scope.cause(&name).unwrap_or_else(|| TemplateError::undefined(&name)))
 }
 
 /// Whether an expression is known to be the first step that was undefined, or any step before it may have been.
@@ -122,7 +168,10 @@ fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> Templat
 }
 
 fn missing(base: &str, kind: &str, attribute: &str) -> TemplateError {
-    let message = format!("object of type '{kind}' has no attribute '{attribute}'");
+    // A list is asked for a number, everything else for a name.
+    let is_index = kind == "list" && attribute.parse::<u64>().is_ok();
+    let quote = if is_index { "" } else { "'" };
+    let message = format!("object of type '{kind}' has no attribute {quote}{attribute}{quote}");
     TemplateError::Undefined { name: base.to_owned(), message }
 }
 
@@ -164,7 +213,11 @@ fn syntax(error: &Error, key: &str) -> TemplateError {
     if line == 1 && matches!(Mode::split(key), Some((Mode::Condition, _))) {
         column = column.saturating_sub(CONDITION_PREFIX.len()).max(1);
     }
-    TemplateError::Syntax { line, column, message }
+    let what = match Mode::split(key) {
+        Some((Mode::Condition, _)) => Syntactic::Expression,
+        _ => Syntactic::Template,
+    };
+    TemplateError::Syntax { what, line, column, message }
 }
 
 fn position(source: &str, offset: usize) -> (usize, usize) {

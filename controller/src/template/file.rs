@@ -54,7 +54,8 @@ impl Default for TemplateFileOptions {
 pub(super) type FileEngines = HashMap<TemplateFileOptions, Arc<Environment<'static>>>;
 
 impl Templar {
-    /// Renders a template file's text; `name` is what messages call it. Each text is compiled once per set of options.
+    /// Renders a template file's text; `name` is what messages call it. A first line `#jinja2: trim_blocks: False, ...`
+    /// changes the options and is no part of the text. Each text is compiled once per set of options.
     ///
     /// # Errors
     /// See [`TemplateError`]; [`TemplateError::Failed`] also for delimiters that cannot be told apart and for a file to
@@ -66,7 +67,8 @@ impl Templar {
         options: &TemplateFileOptions,
         scope: &Scope,
     ) -> Result<String, TemplateError> {
-        let engine = self.file_engine(options)?;
+        let (options, source) = with_header(source, options)?;
+        let engine = self.file_engine(&options)?;
         let key = file_key(name, &with_newlines(source, &options.newline_sequence));
         engine
             .get_template(&key)
@@ -90,6 +92,47 @@ impl Templar {
         engines.insert(options.clone(), Arc::clone(&engine));
         Ok(engine)
     }
+}
+
+const HEADER: &str = "#jinja2:";
+
+/// The options that a template's own first line makes of the given ones, and the text after it.
+fn with_header<'s>(
+    source: &'s str,
+    options: &TemplateFileOptions,
+) -> Result<(TemplateFileOptions, &'s str), TemplateError> {
+    let mut options = options.clone();
+    let Some(rest) = source.strip_prefix(HEADER) else { return Ok((options, source)) };
+    let (header, text) = rest.split_once('\n').unwrap_or((rest, ""));
+    for pair in header.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let wrong = || {
+            TemplateError::failed(format!("`{}` in the template's `#jinja2:` line is no `option: value`", pair.trim()))
+        };
+        let (name, value) = pair.split_once(':').ok_or_else(wrong)?;
+        let value = value.trim();
+        let text = || value.trim_matches(['\'', '"']).replace("\\n", "\n").replace("\\r", "\r");
+        let flag = || match value {
+            "True" | "true" => Ok(true),
+            "False" | "false" => Ok(false),
+            _ => Err(wrong()),
+        };
+        match name.trim() {
+            "trim_blocks" => options.trim_blocks = flag()?,
+            "lstrip_blocks" => options.lstrip_blocks = flag()?,
+            "newline_sequence" => options.newline_sequence = text(),
+            "block_start_string" => options.block_start_string = text(),
+            "block_end_string" => options.block_end_string = text(),
+            "variable_start_string" => options.variable_start_string = text(),
+            "variable_end_string" => options.variable_end_string = text(),
+            "comment_start_string" => options.comment_start_string = text(),
+            "comment_end_string" => options.comment_end_string = text(),
+            other => {
+                let message = format!("the template's `#jinja2:` line has an unknown option `{other}`");
+                return Err(TemplateError::failed(message));
+            }
+        }
+    }
+    Ok((options, text))
 }
 
 fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> {

@@ -18,7 +18,7 @@ mod rewrite;
 mod templar;
 
 pub use authored::{Authored, Template, needs_rendering};
-pub use error::TemplateError;
+pub use error::{Syntactic, TemplateError};
 pub use file::TemplateFileOptions;
 pub use templar::{Conditionals, Templar};
 

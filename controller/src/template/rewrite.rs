@@ -5,12 +5,22 @@
 //! undefined values, every operand of `.name` and `[key]` is wrapped in a filter that makes an undefined one walkable;
 //! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
 //!
+//! Lists and dicts that a template makes and changes (`x.append(1)`) are made such that they can change, and `%` with a
+//! text on its left and the difference of dates become filters.
+//!
 //! Backslashes in the string literals of a play's `{{ }}` stand for themselves: they are doubled.
 
 use std::borrow::Cow;
 
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
+
+/// Makes a list or dict one that can change.
+pub(super) const CHANGEABLE: &str = "_changeable";
+
+/// Python's `%` and `-` of what is no number.
+pub(super) const PERCENT: &str = "_percent";
+pub(super) const MINUS: &str = "_minus";
 
 /// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
 const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
@@ -57,16 +67,35 @@ impl Rewritten<'_> {
     }
 }
 
-type Marks = Vec<(usize, String)>;
+/// What is put into a text: where, and instead of how many bytes there.
+struct Mark {
+    at: usize,
+    text: String,
+    instead_of: usize,
+}
+
+type Marks = Vec<Mark>;
+
+fn insert(marks: &mut Marks, at: usize, text: impl Into<String>) {
+    marks.push(Mark { at, text: text.into(), instead_of: 0 });
+}
 
 pub(super) fn rewrite<'a>(source: &'a str, delimiters: &Delimiters, literals: Literals) -> Rewritten<'a> {
     let walkable = mentions_tolerant(source);
     let raw = literals == Literals::Raw && source.contains('\\');
     let mut marks = Marks::new();
-    if walkable || raw {
+    let changed = mentions_change(source);
+    let python = source.contains('%') || source.contains("to_datetime");
+    if walkable || raw || changed || python {
         for (kind, region) in regions(source, delimiters) {
             if walkable {
                 operands(source, region.clone(), &mut marks);
+            }
+            if changed {
+                changeable(source, region.clone(), &mut marks);
+            }
+            if python {
+                operators(source, region.clone(), &mut marks);
             }
             if raw && kind == Kind::Variable {
                 double_backslashes(source, region, &mut marks);
@@ -77,15 +106,15 @@ pub(super) fn rewrite<'a>(source: &'a str, delimiters: &Delimiters, literals: Li
         return Rewritten { text: Cow::Borrowed(source), insertions: Vec::new() };
     }
     // Stable: at one place, what closes an inner operand stands before what opens the next.
-    marks.sort_by_key(|&(at, _)| at);
+    marks.sort_by_key(|mark| mark.at);
     let mut text = String::with_capacity(source.len() + marks.len() * 6);
     let mut last = 0;
     let mut insertions = Vec::with_capacity(marks.len());
-    for (at, mark) in marks {
-        text.push_str(&source[last..at]);
-        text.push_str(&mark);
-        insertions.push((at, mark.len()));
-        last = at;
+    for mark in marks {
+        text.push_str(&source[last..mark.at]);
+        text.push_str(&mark.text);
+        insertions.push((mark.at, mark.text.len() - mark.instead_of));
+        last = mark.at + mark.instead_of;
     }
     text.push_str(&source[last..]);
     Rewritten { text: Cow::Owned(text), insertions }
@@ -103,15 +132,111 @@ fn double_backslashes(source: &str, region: std::ops::Range<usize>, marks: &mut 
         while at < bytes.len() {
             let escaped = bytes[at] == b'\\';
             if escaped {
-                marks.push((begin + at, "\\".to_owned()));
+                insert(marks, begin + at, "\\");
                 // What follows is text, too: a backslash, or a quote that ends nothing.
                 if bytes.get(at + 1).is_some_and(|next| *next == b'\\' || *next == bytes[0]) {
-                    marks.push((begin + at + 1, "\\".to_owned()));
+                    insert(marks, begin + at + 1, "\\");
                 }
             }
             at += 1 + usize::from(escaped);
         }
     }
+}
+
+/// Methods that change the list or dict they are called on.
+const CHANGES: &[&str] = &[
+    ".append(",
+    ".extend(",
+    ".insert(",
+    ".pop(",
+    ".remove(",
+    ".update(",
+    ".setdefault(",
+    ".sort(",
+    ".reverse(",
+    ".clear(",
+];
+
+fn mentions_change(source: &str) -> bool {
+    CHANGES.iter().any(|method| source.contains(method))
+}
+
+/// The engine's own lists and dicts cannot change, so those that the template makes are made of others.
+fn changeable(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
+    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
+    let mut open: Vec<bool> = Vec::new();
+    let mut previous = Token::Other(' ');
+    while let Some((begin, token)) = tokens.next() {
+        match token {
+            Token::Open(bracket) => {
+                let indexes = match previous {
+                    Token::Name(name) => !KEYWORDS.contains(&name),
+                    Token::Literal | Token::Close => true,
+                    _ => false,
+                };
+                let made = bracket == '{' || (bracket == '[' && !indexes);
+                if made {
+                    insert(marks, begin, "(");
+                }
+                open.push(made);
+            }
+            Token::Close if open.pop() == Some(true) => insert(marks, tokens.at, format!("|{CHANGEABLE})")),
+            _ => {}
+        }
+        previous = token;
+    }
+}
+
+/// Python's `'text' % values`, and one date minus another: the engine's operators know only numbers.
+fn operators(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
+    let dates = source[region.clone()].contains("to_datetime");
+    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
+    let mut previous = Token::Other(' ');
+    while let Some((begin, token)) = tokens.next() {
+        let filter = match (previous, token) {
+            (Token::Literal, Token::Other('%')) if source[..begin].trim_end().ends_with(['\'', '"']) => Some(PERCENT),
+            (Token::Close, Token::Other('-')) if dates && source[tokens.at..].trim_start().starts_with('(') => {
+                Some(MINUS)
+            }
+            _ => None,
+        };
+        if let Some(filter) = filter {
+            marks.push(Mark { at: begin, text: format!("|{filter}("), instead_of: 1 });
+            insert(marks, operand_end(source, tokens.at, region.end), ")");
+        }
+        previous = token;
+    }
+}
+
+/// Where the operand that begins at `at` ends: a name, literal or bracket, with what is asked of it.
+fn operand_end(source: &str, at: usize, end: usize) -> usize {
+    let mut tokens = Tokens { source, at, end, after_dot: false };
+    let mut depth = 0usize;
+    let mut last = at;
+    let mut previous = Token::Other(' ');
+    while let Some((_, token)) = tokens.next() {
+        let goes_on = match token {
+            _ if depth > 0 => true,
+            Token::Open(bracket) => {
+                matches!(previous, Token::Other(' '))
+                    || (bracket != '{' && matches!(previous, Token::Name(_) | Token::Close))
+            }
+            Token::Dot | Token::Other('|') => !matches!(previous, Token::Other(_)),
+            Token::Name(_) | Token::Literal => matches!(previous, Token::Other(_) | Token::Dot),
+            Token::Close | Token::Other(_) => false,
+        };
+        if !goes_on {
+            break;
+        }
+        match token {
+            Token::Open(_) => depth += 1,
+            Token::Close => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        last = tokens.at;
+        previous = token;
+    }
+    last
 }
 
 fn mentions_tolerant(source: &str) -> bool {
@@ -284,8 +409,8 @@ fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
         let operand = *levels.last().expect("the outermost level stays");
         let wrap = |start: usize, marks: &mut Marks| {
             if !assigns {
-                marks.push((start, "(".to_owned()));
-                marks.push((begin, format!("|{FILTER})")));
+                insert(marks, start, "(");
+                insert(marks, begin, format!("|{FILTER})"));
             }
         };
         let after_filter_mark = matches!(previous, Token::Other('|') | Token::Name("is"));
@@ -360,6 +485,32 @@ mod tests {
             ("{% set n.x = a.b | default(1) %}", "{% set n.x = (a|w).b | default(1) %}"),
             ("{% raw %}{{ a.b | default }}{% endraw %}", "{% raw %}{{ a.b | default }}{% endraw %}"),
             ("a.b default {# c.d #}", "a.b default {# c.d #}"),
+        ] {
+            assert_eq!(rewritten(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn python_operators_become_filters() {
+        for (source, expected) in [
+            ("{{ '%s-%d' % ('a', 3) }}", "{{ '%s-%d' |_percent( ('a', 3)) }}"),
+            ("{{ '%s' % a.b[0] ~ 'x' }}", "{{ '%s' |_percent( a.b[0]) ~ 'x' }}"),
+            ("{{ '%s' % a | upper }}", "{{ '%s' |_percent( a | upper) }}"),
+            ("{{ 7 % 3 }}", "{{ 7 % 3 }}"),
+            ("{{ ((a | to_datetime) - (b)).days }}", "{{ ((a | to_datetime) |_minus( (b))).days }}"),
+        ] {
+            assert_eq!(rewritten(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn only_literals_of_templates_that_change_something_can_change() {
+        for (source, expected) in [
+            ("{% set x = [] %}", "{% set x = [] %}"),
+            (
+                "{% set x = [a[0]] %}{{ x.append({'a': 1}) }}",
+                "{% set x = ([a[0]]|_changeable) %}{{ x.append(({'a': 1}|_changeable)) }}",
+            ),
         ] {
             assert_eq!(rewritten(source), expected, "{source}");
         }

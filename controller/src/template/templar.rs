@@ -100,7 +100,8 @@ impl Templar {
     /// # Errors
     /// See [`TemplateError`]; an undefined variable is an error, not `false`.
     pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
-        let value = self.evaluate_key(&template_key(Mode::Condition, source), scope)?;
+        let value =
+            self.evaluate_key(&template_key(Mode::Condition, source), scope).map_err(TemplateError::in_conditional)?;
         if value.kind() != ValueKind::Bool && rule == Conditionals::Strict {
             let truth = if value.is_true() { "True" } else { "False" };
             return Err(TemplateError::NotBoolean { truth, kind: filters::python_type(&value) });
@@ -169,9 +170,9 @@ impl Templar {
             .with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take))
             .unwrap_or_default();
         let output = captured.into_output();
-        Ok(match Mode::split(key) {
-            Some((Mode::Expression | Mode::Condition, _)) => printed.first,
-            _ if printed.count == 1 && is_alone(&printed.first, &output) => printed.first,
+        Ok(match (Mode::split(key), printed.first) {
+            (Some((Mode::Expression | Mode::Condition, _)), first) => first.unwrap_or_default(),
+            (_, Some(first)) if printed.count <= 1 && is_alone(&first, &output) => first,
             _ => Jinja::from(output),
         })
     }
@@ -180,7 +181,7 @@ impl Templar {
         self.inner.strings.get_template(key).map(drop).map_err(|error| explain::explain(error, key, None))
     }
 
-    fn undeclared_in(&self, key: &str) -> BTreeSet<String> {
+    pub(super) fn undeclared_in(&self, key: &str) -> BTreeSet<String> {
         let Ok(template) = self.inner.strings.get_template(key) else { return BTreeSet::new() };
         let is_global = |name: &str| self.inner.strings.globals().any(|(global, _)| global == name);
         template.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect()

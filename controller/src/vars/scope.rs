@@ -27,13 +27,14 @@ pub struct Scope {
 
 struct Inner {
     templar: Templar,
-    magic: Option<Magic>,
+    magic: Option<Arc<Magic>>,
     /// Strongest first.
     sources: Vec<Source>,
     rendered: Mutex<HashMap<String, Rendered>>,
     this: Weak<Inner>,
 }
 
+#[derive(Clone)]
 pub(super) enum Source {
     Vars(Arc<VarMap>),
     Facts(Facts),
@@ -49,10 +50,17 @@ enum Rendered {
 
 impl Scope {
     /// `sources` strongest first.
-    pub(super) fn new(templar: Templar, magic: Option<Magic>, sources: Vec<Source>) -> Scope {
+    pub(super) fn new(templar: Templar, magic: Option<Arc<Magic>>, sources: Vec<Source>) -> Scope {
         let inner =
             Arc::new_cyclic(|this| Inner { templar, magic, sources, rendered: Mutex::default(), this: this.clone() });
         Scope { inner }
+    }
+
+    /// The same variables with some above them, and nothing rendered yet.
+    #[must_use]
+    pub fn with(&self, vars: VarMap) -> Scope {
+        let sources = [Source::Vars(Arc::new(vars))].into_iter().chain(self.inner.sources.iter().cloned()).collect();
+        Scope::new(self.inner.templar.clone(), self.inner.magic.clone(), sources)
     }
 
     /// A scope of some variables and nothing else, strongest layer first: for what is rendered outside any play.

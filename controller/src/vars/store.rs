@@ -170,7 +170,7 @@ impl VarStore {
         let sources = self.inner.sources(slot, layers, task.locals.clone());
         let hostvars = HostVars::new(Arc::clone(&self.inner));
         let magic = self.inner.magic(slot, Some(Arc::clone(&play.magic)), hostvars);
-        Ok(Scope::new(self.inner.templar.clone(), Some(magic), sources))
+        Ok(Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
     fn know(&self, host: &str, change: impl FnOnce(&mut Known)) -> Result<(), UnknownHost> {
@@ -192,7 +192,7 @@ impl StoreInner {
         let slot = self.slot(host).ok()?;
         let sources = self.sources(slot, slot.entry.layers.iter(), None);
         let magic = self.magic(slot, None, hostvars);
-        Some(Scope::new(self.templar.clone(), Some(magic), sources))
+        Some(Scope::new(self.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
     pub(super) fn host_names(&self) -> impl Iterator<Item = &str> {

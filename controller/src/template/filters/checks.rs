@@ -24,12 +24,57 @@ pub(super) fn register(env: &mut Environment<'static>) {
     for name in ["undefined", "ansible.builtin.undefined"] {
         env.add_test(name, |value: &Value| value.is_undefined());
     }
+    add_tests(env, TYPES);
+    add_tests(env, TEXTS);
     add_tests(env, RESULTS);
     add_tests(env, FILES);
     add_tests(env, SETS);
     for name in ["version", "version_compare"] {
         add_tests(env, &[Test(name, &["version", "operator", "strict", "version_type"], version)]);
     }
+}
+
+/// Those of the engine would take an undefined value for one of some type.
+const TYPES: &[Test] = &[
+    Test("none", &[], |value, _| Ok(value.is_none())),
+    Test("string", &[], |value, _| Ok(value.kind() == ValueKind::String)),
+    Test("mapping", &[], |value, _| Ok(value.kind() == ValueKind::Map)),
+    Test("boolean", &[], |value, _| Ok(value.kind() == ValueKind::Bool)),
+    Test("true", &[], |value, _| Ok(value.kind() == ValueKind::Bool && value.is_true())),
+    Test("false", &[], |value, _| Ok(value.kind() == ValueKind::Bool && !value.is_true())),
+    Test("iterable", &[], |value, _| Ok(value.try_iter().is_ok())),
+    Test("callable", &[], |value, _| Ok(value.kind() == ValueKind::Plain && value.as_object().is_some())),
+];
+
+const TEXTS: &[Test] = &[
+    Test("uri", &["schemes"], |value, params| has_scheme(value, params, |_| true)),
+    Test("url", &["schemes"], |value, params| {
+        has_scheme(value, params, |rest| rest.starts_with("//") && rest.len() > 2)
+    }),
+    Test("urn", &[], |value, _| Ok(python::text(value).to_lowercase().starts_with("urn:"))),
+    Test("vault_encrypted", &[], |value, _| Ok(python::text(value).starts_with(VAULT_MARK))),
+    Test("vaulted_file", &[], |value, _| {
+        let path = python::text(value);
+        let mut start = Vec::new();
+        let read = std::fs::File::open(&path).and_then(|file| {
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, VAULT_MARK.len() as u64), &mut start)
+        });
+        read.map_err(|error| failed(format!("Cannot test if the file '{path}' is a vault: {error}")))?;
+        Ok(start == VAULT_MARK.as_bytes())
+    }),
+];
+
+/// What encrypted text begins with.
+const VAULT_MARK: &str = "$ANSIBLE_VAULT";
+
+fn has_scheme(value: &Value, params: &Params, rest_fits: fn(&str) -> bool) -> Result<bool, Error> {
+    let text = python::text(value);
+    let Some((scheme, rest)) = text.split_once(':') else { return Ok(false) };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let wanted = params.get("schemes").filter(|schemes| schemes.is_true()).map(items).transpose()?;
+    let fits = |schemes: &Vec<Value>| schemes.iter().any(|known| known.as_str() == Some(&scheme.to_lowercase()));
+    Ok(is_scheme && !rest.is_empty() && rest_fits(rest) && wanted.as_ref().is_none_or(fits))
 }
 
 const RESULTS: &[Test] = &[
@@ -52,7 +97,7 @@ const RESULTS: &[Test] = &[
 fn result<'v>(value: &'v Value, test: &str) -> Result<&'v Value, Error> {
     match value.kind() {
         ValueKind::Map => Ok(value),
-        _ => Err(failed(format!("the '{test}' test expects a dictionary"))),
+        _ => Err(failed(format!("The '{test}' test expects a dictionary"))),
     }
 }
 
@@ -144,9 +189,16 @@ fn is_truthy(value: &Value, params: &Params) -> bool {
 fn version(value: &Value, params: &Params) -> Result<bool, Error> {
     let (ours, theirs) = (python::text(value), python::text(params.need("version")?));
     if ours.is_empty() || theirs.is_empty() {
-        return Err(failed("a version must not be empty"));
+        return Err(failed(if ours.is_empty() {
+            "Input version value cannot be empty"
+        } else {
+            "Version parameter to compare against cannot be empty"
+        }));
     }
     let strict = params.flag("strict", false);
+    if strict && params.get("version_type").is_some() {
+        return Err(failed("Cannot specify both 'strict' and 'version_type'"));
+    }
     let kind = params.text("version_type", if strict { "strict" } else { "loose" });
     let order = match kind.as_str() {
         "loose" => loose(&ours, &theirs)?,
@@ -169,7 +221,8 @@ fn version(value: &Value, params: &Params) -> Result<bool, Error> {
         "!=" | "<>" | "ne" => order != Ordering::Equal,
         other => {
             return Err(failed(format!(
-                "invalid operator type ({other}); must be one of ==, =, eq, <, lt, <=, le, >, gt, >=, ge, !=, <>, ne"
+                "Invalid operator type ({other}). Must be one of '==', '=', 'eq', '<', 'lt', '<=', 'le', '>', 'gt', \
+                 '>=', 'ge', '!=', '<>', 'ne'"
             )));
         }
     })

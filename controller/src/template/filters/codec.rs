@@ -149,7 +149,7 @@ fn urlsplit(value: &Value, params: &Params) -> Result<Value, Error> {
             .into_iter()
             .find(|(part, _)| *part == name)
             .map(|(_, value)| value)
-            .ok_or_else(|| failed(format!("unknown URL component: {name}"))),
+            .ok_or_else(|| failed(format!("urlsplit: unknown URL component: {name}"))),
     }
 }
 

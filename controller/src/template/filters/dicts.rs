@@ -5,6 +5,7 @@ use minijinja::{Environment, Error};
 
 use super::params::{Filter, Params, REST, add_filters, entries, items};
 use crate::template::convert::failed;
+use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(
@@ -13,6 +14,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("combine", &["recursive", "list_merge", REST], combine),
             Filter("dict2items", &["key_name", "value_name"], dict2items),
             Filter("items2dict", &["key_name", "value_name"], items2dict),
+            Filter("rekey_on_member", &["key", "duplicates"], rekey_on_member),
+            Filter("dictsort", &["case_sensitive", "by", "reverse"], dictsort),
         ],
     );
 }
@@ -37,7 +40,8 @@ fn combine(value: &Value, params: &Params) -> Result<Value, Error> {
         "prepend_rp" => ListMerge::PrependDistinct,
         other => {
             return Err(failed(format!(
-                "'{other}' is no list_merge; choose replace, keep, append, prepend, append_rp or prepend_rp"
+                "merge_hash: 'list_merge' argument can only be equal to 'replace', 'keep', 'append', 'prepend', \
+                 'append_rp' or 'prepend_rp', not '{other}'"
             )));
         }
     };
@@ -99,6 +103,61 @@ fn dict2items(value: &Value, params: &Params) -> Result<Value, Error> {
     let (key_name, value_name) = (params.text("key_name", "key"), params.text("value_name", "value"));
     let item = |(key, value)| Value::from_pairs([(key_name.clone(), key), (value_name.clone(), value)]);
     Ok(entries(value)?.into_iter().map(item).collect())
+}
+
+/// A dict of dicts by a member of each.
+fn rekey_on_member(value: &Value, params: &Params) -> Result<Value, Error> {
+    let key = params.need("key")?;
+    let overwrite = match params.text("duplicates", "error").as_str() {
+        "error" => false,
+        "overwrite" => true,
+        other => return Err(failed(format!("duplicates parameter to rekey_on_member has unknown value: {other}"))),
+    };
+    let elements = match value.kind() {
+        ValueKind::Map => entries(value)?.into_iter().map(|(_, item)| item).collect(),
+        _ => items(value)?,
+    };
+    let mut out: Entries = Vec::new();
+    for element in elements {
+        if element.kind() != ValueKind::Map {
+            return Err(failed("List item is not a valid dict"));
+        }
+        let found = element.get_item(key)?;
+        if found.is_undefined() {
+            return Err(failed(format!("Key {} was not found.", python::repr(key))));
+        }
+        match out.iter_mut().find(|(known, _)| *known == found) {
+            Some(_) if !overwrite => {
+                return Err(failed(format!("Key {} is not unique, cannot convert to dict.", python::repr(&found))));
+            }
+            Some((_, old)) => *old = element,
+            None => out.push((found, element)),
+        }
+    }
+    Ok(Value::from_pairs(out))
+}
+
+/// Pairs of key and value, sorted by one of them.
+fn dictsort(value: &Value, params: &Params) -> Result<Value, Error> {
+    let by_value = match params.text("by", "key").as_str() {
+        "key" => false,
+        "value" => true,
+        _ => return Err(failed("You can only sort by either \"key\" or \"value\"")),
+    };
+    let case_sensitive = params.flag("case_sensitive", false);
+    let sort_key = |(key, value): &(Value, Value)| {
+        let by = if by_value { value } else { key };
+        match by.as_str() {
+            Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
+            _ => by.clone(),
+        }
+    };
+    let mut pairs = entries(value)?;
+    pairs.sort_by_cached_key(sort_key);
+    if params.flag("reverse", false) {
+        pairs.reverse();
+    }
+    Ok(pairs.into_iter().map(|(key, value)| Value::from(vec![key, value])).collect())
 }
 
 fn items2dict(value: &Value, params: &Params) -> Result<Value, Error> {

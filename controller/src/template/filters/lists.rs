@@ -31,7 +31,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("sum", &["attribute", "start"], sum),
             Filter("length", &[], length),
             Filter("count", &[], length),
-            Filter("random", &["end", "start", "step", "seed"], random_item),
+            Filter("random", &["start", "step", "seed"], random_item),
             Filter("shuffle", &["seed"], |value, params| {
                 let mut list = items(value)?;
                 random::generator(params.get("seed")).shuffle(&mut list);
@@ -224,7 +224,13 @@ fn subelements(value: &Value, params: &Params) -> Result<Value, Error> {
         let list = match found {
             Ok(list) if !list.is_undefined() => list,
             _ if params.flag("skip_missing", false) => continue,
-            _ => return Err(failed(format!("could not find '{}' key in iterated item", path.join(".")))),
+            _ => {
+                return Err(failed(format!(
+                    "could not find '{}' key in iterated item {}",
+                    path.join("."),
+                    python::repr(&element)
+                )));
+            }
         };
         if list.kind() != ValueKind::Seq {
             let key = path.last().map_or("", String::as_str);
@@ -309,8 +315,7 @@ fn random_item(value: &Value, params: &Params) -> Result<Value, Error> {
         return Ok(list[generator.below(list.len() as u64) as usize].clone());
     }
     let end = int(value, "end")?;
-    // The filter's first argument is where to begin; the number before the bar is where to end.
-    let start = params.get("start").or(params.get("end")).map_or(Ok(0), |start| int(start, "start"))?;
+    let start = params.get("start").filter(|start| !start.is_none()).map_or(Ok(0), |start| int(start, "start"))?;
     let step = params.int("step", 1)?;
     let width = end.saturating_sub(start);
     let count = match step.cmp(&0) {

@@ -3,17 +3,24 @@
 //! Only authored text is evaluated, so only an author's text gets here; and what a lookup gives is data like any
 //! other result, whatever it looks like.
 
+mod password;
+mod sequence;
+mod tables;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, State};
 
-use super::params::{Params, REST, entries, int, items, named};
+use self::password::password;
+use self::sequence::sequence;
+use self::tables::{csvfile, ini};
+use super::params::{Params, REST, entries, items, named};
 use super::random;
 use crate::template::convert::{failed, undefined};
 use crate::template::{TemplateError, TemplateFileOptions, python};
-use crate::vars::Scope;
+use crate::vars::{Scope, VarMap, Variable};
 
 /// How the results are given.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,16 +41,39 @@ type Run = fn(&Call<'_>) -> Result<Vec<Value>, Error>;
 
 /// Name, names of options (the last three are everybody's), and what it does.
 const LOOKUPS: &[(&str, &[&str], Run)] = &[
+    ("config", &["on_missing", "plugin_type", "plugin_name", "show_origin", "wantlist", "errors", REST], config),
+    ("csvfile", &["col", "keycol", "default", "delimiter", "file", "encoding", "wantlist", "errors", REST], csvfile),
     ("dict", &["wantlist", "errors", REST], dict),
     ("env", &["default", "wantlist", "errors", REST], env),
     ("file", &["lstrip", "rstrip", "wantlist", "errors", REST], file),
     ("fileglob", &["wantlist", "errors", REST], fileglob),
     ("first_found", &["files", "paths", "skip", "wantlist", "errors", REST], first_found),
     ("indexed_items", &["wantlist", "errors", REST], indexed_items),
+    (
+        "ini",
+        &[
+            "section",
+            "file",
+            "type",
+            "re",
+            "default",
+            "encoding",
+            "case_sensitive",
+            "allow_no_value",
+            "allow_none",
+            "interpolation",
+            "wantlist",
+            "errors",
+            REST,
+        ],
+        ini,
+    ),
+    ("inventory_hostnames", &["wantlist", "errors", REST], inventory_hostnames),
     ("items", &["wantlist", "errors", REST], flat_items),
     ("lines", &["wantlist", "errors", REST], lines),
     ("list", &["wantlist", "errors", REST], |call| Ok(call.terms.clone())),
     ("nested", &["wantlist", "errors", REST], nested),
+    ("password", &["length", "chars", "encrypt", "ident", "seed", "wantlist", "errors", REST], password),
     ("pipe", &["wantlist", "errors", REST], pipe),
     ("random_choice", &["wantlist", "errors", REST], random_choice),
     ("sequence", &["start", "end", "count", "stride", "format", "wantlist", "errors", REST], sequence),
@@ -56,7 +86,10 @@ const LOOKUPS: &[(&str, &[&str], Run)] = &[
             "variable_end_string",
             "trim_blocks",
             "lstrip_blocks",
+            "comment_start_string",
+            "comment_end_string",
             "convert_data",
+            "jinja2_native",
             "wantlist",
             "errors",
             REST,
@@ -64,6 +97,7 @@ const LOOKUPS: &[(&str, &[&str], Run)] = &[
         template,
     ),
     ("together", &["wantlist", "errors", REST], together),
+    ("unvault", &["wantlist", "errors", REST], unvault),
     ("varnames", &["wantlist", "errors", REST], varnames),
     ("vars", &["default", "wantlist", "errors", REST], vars),
 ];
@@ -73,22 +107,20 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
     let name = python::text(name);
     let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(&name);
     let known = LOOKUPS.iter().find(|(known, ..)| *known == short);
-    let &(short, names, run) =
-        known.ok_or_else(|| failed(format!("the lookup '{name}' is not known; known are {}", all_names())))?;
+    let &(short, names, run) = known.ok_or_else(|| failed(format!("The lookup plugin '{name}' was not found.")))?;
     let params = Params::bind(short, names, args)?;
     let call = Call { terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
     let form = if params.flag("wantlist", false) { Form::List } else { form };
     match run(&call).map_err(|error| named("lookup", short, error)) {
         Ok(results) => Ok(give(results, form)),
-        Err(_) if params.text("errors", "strict") == "ignore" => {
+        Err(error) if matches!(params.text("errors", "strict").as_str(), "ignore" | "warn") => {
+            if params.text("errors", "") == "warn" {
+                tracing::warn!("An error occurred while running the lookup plugin '{short}': {error}");
+            }
             Ok(if form == Form::List { Value::from(Vec::<Value>::new()) } else { Value::from(()) })
         }
         Err(error) => Err(error),
     }
-}
-
-fn all_names() -> String {
-    LOOKUPS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
 }
 
 fn give(results: Vec<Value>, form: Form) -> Value {
@@ -160,9 +192,9 @@ fn read_file(path: &Path) -> Result<String, Error> {
 
 fn file(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     let read = |name: String| {
-        let path = call
-            .find(&name, "files")
-            .ok_or_else(|| failed(format!("unable to access the file '{name}': file not found")))?;
+        let path = call.find(&name, "files").ok_or_else(|| {
+            failed(format!("Unable to access the file '{name}': File not found. Use -vvvvv to see paths searched."))
+        })?;
         let mut text = read_file(&path)?;
         if call.params.flag("rstrip", true) {
             text.truncate(text.trim_end().len());
@@ -247,7 +279,7 @@ fn first_found(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     match found {
         Some(path) => Ok(vec![Value::from(path.to_string_lossy().into_owned())]),
         None if skip => Ok(Vec::new()),
-        None => Err(failed("no file was found when using first_found")),
+        None => Err(failed("No file was found when using first_found.")),
     }
 }
 
@@ -268,6 +300,9 @@ fn indexed_items(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn nested(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    if call.terms.is_empty() {
+        return Err(failed("with_nested requires at least one element in the nested list"));
+    }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for term in &call.terms {
         let list = if term.kind() == ValueKind::Seq { items(term)? } else { vec![term.clone()] };
@@ -280,6 +315,9 @@ fn nested(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn together(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    if call.terms.is_empty() {
+        return Err(failed("with_together requires at least one element in each list"));
+    }
     let lists: Vec<Vec<Value>> = call.terms.iter().map(items).collect::<Result<_, _>>()?;
     let rows = lists.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |list: &Vec<Value>, row: usize| list.get(row).cloned().unwrap_or_else(|| Value::from(()));
@@ -287,7 +325,9 @@ fn together(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let [elements, key, flags @ ..] = &call.terms[..] else { return Err(failed("a list and a key are needed")) };
+    let [elements, key, flags @ ..] = &call.terms[..] else {
+        return Err(failed("subelements lookup expects a list of two or three items,"));
+    };
     let skip = flags.first().and_then(|flags| flags.get_attr("skip_missing").ok()).is_some_and(|flag| flag.is_true());
     let elements = match elements.kind() {
         ValueKind::Map => entries(elements)?.into_iter().map(|(_, item)| item).collect(),
@@ -301,7 +341,8 @@ fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             if skip {
                 continue;
             }
-            return Err(failed(format!("could not find '{key}' key in iterated item")));
+            let item = python::repr(&element);
+            return Err(failed(format!("could not find '{key}' key in iterated item '{item}'")));
         }
         let rest = entries(&element)?.into_iter().filter(|(name, _)| name.as_str() != Some(&key));
         let rest = Value::from_pairs(rest);
@@ -310,24 +351,24 @@ fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     Ok(out)
 }
 
-fn run_shell(command: &str) -> Result<String, Error> {
+fn run_shell(lookup: &str, command: &str) -> Result<String, Error> {
     let output = Command::new("/bin/sh").arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| failed(format!("{command}: {error}")))?;
     if !output.status.success() {
         let code = output.status.code().map_or_else(|| "no code".to_owned(), |code| code.to_string());
-        return Err(failed(format!("{command} returned {code}")));
+        return Err(failed(format!("lookup_plugin.{lookup}({command}) returned {code}")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn pipe(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    call.texts().iter().map(|command| Ok(Value::from(run_shell(command)?.trim_end()))).collect()
+    call.texts().iter().map(|command| Ok(Value::from(run_shell("pipe", command)?.trim_end()))).collect()
 }
 
 fn lines(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     let mut out = Vec::new();
     for command in call.texts() {
-        out.extend(run_shell(&command)?.lines().map(|line| Value::from(line.trim_end())));
+        out.extend(run_shell("lines", &command)?.lines().map(|line| Value::from(line.trim_end())));
     }
     Ok(out)
 }
@@ -341,7 +382,12 @@ fn random_choice(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn template(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let scope = call.scope()?;
+    let given = call.params.get("template_vars").map(entries).transpose()?.unwrap_or_default();
+    let mut vars = VarMap::new();
+    for (name, value) in given {
+        vars.insert(python::text(&name), Variable::data(super::json::data(&value)?));
+    }
+    let scope = &call.scope()?.with(vars);
     let defaults = TemplateFileOptions::default();
     let render = |name: String| {
         let path = call
@@ -352,16 +398,134 @@ fn template(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             variable_end_string: call.params.text("variable_end_string", &defaults.variable_end_string),
             trim_blocks: call.params.flag("trim_blocks", true),
             lstrip_blocks: call.params.flag("lstrip_blocks", false),
+            comment_start_string: call.params.text("comment_start_string", &defaults.comment_start_string),
+            comment_end_string: call.params.text("comment_end_string", &defaults.comment_end_string),
             search_directories: path.parent().map(Path::to_path_buf).into_iter().collect(),
             ..defaults.clone()
         };
         let text = scope.templar().render_file(&read_file(&path)?, &name, &options, scope)?;
         Ok(Value::from(text))
     };
-    if call.params.get("template_vars").is_some_and(Value::is_true) {
-        return Err(failed("template_vars is not supported; set the variables with the task's vars"));
-    }
     call.texts().into_iter().map(render).collect()
+}
+
+/// A file as it is. Encrypted ones are refused until there is somebody who has their secret.
+fn unvault(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    let read = |name: String| {
+        let path =
+            call.find(&name, "files").ok_or_else(|| failed(format!("Unable to find file matching \"{name}\" ")))?;
+        let text = read_file(&path)?;
+        if text.starts_with("$ANSIBLE_VAULT") {
+            return Err(failed(format!(
+                "{} is encrypted, and the vault cannot be read by lookups yet",
+                path.display()
+            )));
+        }
+        Ok(Value::from(text))
+    };
+    call.texts().into_iter().map(read).collect()
+}
+
+/// Hosts of patterns over the play's `groups`: `web:&eu:!old`, names and groups with wildcards.
+fn inventory_hostnames(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    let groups = call.scope()?.lookup("groups").ok_or_else(|| failed("there is no inventory here"))?;
+    let all = groups.get_attr("all").and_then(|all| items(&all))?;
+    let members = |pattern: &str| -> Result<Vec<Value>, Error> {
+        let glob = globset::Glob::new(pattern).map_err(|error| failed(error.to_string()))?.compile_matcher();
+        let mut found: Vec<Value> = Vec::new();
+        for (group, hosts) in entries(&groups)? {
+            if glob.is_match(python::text(&group)) {
+                found.extend(items(&hosts)?);
+            }
+        }
+        found.extend(all.iter().filter(|host| glob.is_match(python::text(host))).cloned());
+        Ok(found)
+    };
+    let mut chosen: Vec<Value> = Vec::new();
+    // As in a play's `hosts`: what is added comes first, then what must hold too, then what is taken away.
+    let texts = call.texts();
+    let mut patterns: Vec<&str> = texts.iter().flat_map(|text| text.split([':', ','])).map(str::trim).collect();
+    patterns.sort_by_key(|pattern| match pattern.chars().next() {
+        Some('&') => 1,
+        Some('!') => 2,
+        _ => 0,
+    });
+    for pattern in patterns.into_iter().filter(|pattern| !pattern.is_empty()) {
+        match pattern.chars().next() {
+            Some('&') => {
+                let kept = members(&pattern[1..])?;
+                chosen.retain(|host| kept.contains(host));
+            }
+            Some('!') => {
+                let gone = members(&pattern[1..])?;
+                chosen.retain(|host| !gone.contains(host));
+            }
+            _ => {
+                for host in members(pattern)? {
+                    if !chosen.contains(&host) {
+                        chosen.push(host);
+                    }
+                }
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Ansible's settings that playbooks ask for: name, variable of the environment, default, and what it is.
+const SETTINGS: &[(&str, &str, &str, Setting)] = &[
+    ("DEFAULT_BECOME", "ANSIBLE_BECOME", "False", Setting::Flag),
+    ("DEFAULT_BECOME_METHOD", "ANSIBLE_BECOME_METHOD", "sudo", Setting::Text),
+    ("DEFAULT_BECOME_USER", "ANSIBLE_BECOME_USER", "root", Setting::Text),
+    ("DEFAULT_FORKS", "ANSIBLE_FORKS", "5", Setting::Number),
+    ("DEFAULT_GATHERING", "ANSIBLE_GATHERING", "implicit", Setting::Text),
+    ("DEFAULT_HASH_BEHAVIOUR", "ANSIBLE_HASH_BEHAVIOUR", "replace", Setting::Text),
+    (
+        "DEFAULT_ROLES_PATH",
+        "ANSIBLE_ROLES_PATH",
+        "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles",
+        Setting::Paths,
+    ),
+    (
+        "COLLECTIONS_PATHS",
+        "ANSIBLE_COLLECTIONS_PATH",
+        "~/.ansible/collections:/usr/share/ansible/collections",
+        Setting::Paths,
+    ),
+    ("DEFAULT_STRATEGY", "ANSIBLE_STRATEGY", "linear", Setting::Text),
+    ("DEFAULT_TIMEOUT", "ANSIBLE_TIMEOUT", "10", Setting::Number),
+];
+
+#[derive(Clone, Copy)]
+enum Setting {
+    Flag,
+    Number,
+    Paths,
+    Text,
+}
+
+fn config(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    let mut out = Vec::new();
+    for name in call.texts() {
+        let Some((_, variable, default, kind)) = SETTINGS.iter().find(|(known, ..)| *known == name) else {
+            match call.params.text("on_missing", "error").as_str() {
+                "skip" => {}
+                "warn" => tracing::warn!("No config definition exists for '{name}'."),
+                _ => return Err(failed(format!("No config definition exists for '{name}'."))),
+            }
+            continue;
+        };
+        let text = std::env::var(variable).unwrap_or_else(|_| (*default).to_owned());
+        out.push(match kind {
+            Setting::Flag => Value::from(super::values::truth(&Value::from(text)).unwrap_or(false)),
+            Setting::Number => {
+                Value::from(text.parse::<i64>().map_err(|_| failed(format!("{variable} is no number")))?)
+            }
+            Setting::Paths => text.split(':').map(super::paths::expand_user).map(Value::from).collect(),
+            Setting::Text => Value::from(text),
+        });
+    }
+    Ok(out)
 }
 
 fn varnames(call: &Call<'_>) -> Result<Vec<Value>, Error> {
@@ -385,104 +549,4 @@ fn vars(call: &Call<'_>) -> Result<Vec<Value>, Error> {
         }),
     };
     call.texts().into_iter().map(read).collect()
-}
-
-/// Numbers one sequence may give.
-const SEQUENCE_MAX: i64 = 1_000_000;
-
-fn sequence(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let mut out = Vec::new();
-    if call.terms.is_empty() {
-        out.extend(Sequence::from_options(call.params)?.numbers()?);
-    }
-    for term in call.texts() {
-        out.extend(Sequence::parse(&term)?.numbers()?);
-    }
-    Ok(out)
-}
-
-#[derive(Default)]
-struct Sequence {
-    start: Option<i64>,
-    end: Option<i64>,
-    count: Option<i64>,
-    stride: Option<i64>,
-    format: Option<String>,
-}
-
-impl Sequence {
-    fn from_options(params: &Params) -> Result<Sequence, Error> {
-        let number = |name: &str| params.get(name).map(|value| int(value, name)).transpose();
-        Ok(Sequence {
-            start: number("start")?,
-            end: number("end")?,
-            count: number("count")?,
-            stride: number("stride")?,
-            format: params.get("format").map(python::text),
-        })
-    }
-
-    /// `start=1 end=5 format=x%02d`, or the short `[start-]end[/stride][:format]`.
-    fn parse(term: &str) -> Result<Sequence, Error> {
-        let number = |text: &str| -> Result<i64, Error> {
-            let text = text.trim();
-            let hex = text.strip_prefix("0x").map(|digits| i64::from_str_radix(digits, 16));
-            hex.unwrap_or_else(|| text.parse())
-                .map_err(|_| failed(format!("'{text}' in the sequence '{term}' is no whole number")))
-        };
-        let mut sequence = Sequence::default();
-        if !term.contains('=') {
-            let (numbers, format) =
-                term.split_once(':').map_or((term, None), |(numbers, format)| (numbers, Some(format)));
-            let (range, stride) =
-                numbers.split_once('/').map_or((numbers, None), |(range, stride)| (range, Some(stride)));
-            let (start, end) = range.split_once('-').map_or((None, range), |(start, end)| (Some(start), end));
-            sequence.start = start.map(number).transpose()?;
-            sequence.end = Some(number(end)?);
-            sequence.stride = stride.map(number).transpose()?;
-            sequence.format = format.map(str::to_owned);
-            return Ok(sequence);
-        }
-        for word in term.split_whitespace() {
-            let (key, value) = word.split_once('=').ok_or_else(|| failed(format!("'{word}' is no key=value")))?;
-            match key {
-                "start" => sequence.start = Some(number(value)?),
-                "end" => sequence.end = Some(number(value)?),
-                "count" => sequence.count = Some(number(value)?),
-                "stride" => sequence.stride = Some(number(value)?),
-                "format" => sequence.format = Some(value.to_owned()),
-                other => return Err(failed(format!("a sequence has no '{other}'"))),
-            }
-        }
-        Ok(sequence)
-    }
-
-    fn numbers(self) -> Result<Vec<Value>, Error> {
-        let start = self.start.unwrap_or(1);
-        let stride = self.stride.unwrap_or(1);
-        let end = match (self.count, self.end) {
-            (Some(0), _) => return Ok(Vec::new()),
-            (Some(count), None) => start.saturating_add(count.saturating_sub(1).saturating_mul(stride)),
-            (None, Some(end)) => end,
-            (Some(_), Some(_)) => return Err(failed("a sequence has either count or end, not both")),
-            (None, None) => return Err(failed("a sequence needs count or end")),
-        };
-        if stride == 0 {
-            return Ok(Vec::new());
-        }
-        if (stride > 0 && end < start) || (stride < 0 && end > start) {
-            return Err(failed(format!("from {start} to {end}, a stride of {stride} leads away")));
-        }
-        let count = (end - start) / stride + 1;
-        if count > SEQUENCE_MAX {
-            return Err(failed(format!("a sequence of {count} numbers is longer than {SEQUENCE_MAX}")));
-        }
-        let format = self.format.unwrap_or_else(|| "%d".to_owned());
-        let text = |index: i64| {
-            let number = Value::from(start + index * stride);
-            minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, &format, &[number])
-                .map(Value::from)
-        };
-        (0..count).map(text).collect()
-    }
 }

@@ -6,6 +6,7 @@ use minijinja::{Error, ErrorKind, State};
 use super::params::items;
 use super::text::{center, split_text};
 use crate::template::convert::failed;
+use crate::template::python;
 
 pub(crate) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match value.kind() {
@@ -51,7 +52,9 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         "index" | "rindex" => {
             let (part,): (&str,) = from_args(args)?;
             let found = if method == "index" { text.find(part) } else { text.rfind(part) };
-            found.map(|at| Value::from(text[..at].chars().count())).ok_or_else(|| failed("substring not found"))
+            found
+                .map(|at| Value::from(text[..at].chars().count()))
+                .ok_or_else(|| failed("Error rendering template: substring not found"))
         }
         "zfill" => {
             let (width,): (usize,) = from_args(args)?;
@@ -93,7 +96,9 @@ fn list(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
         "index" => {
             let (wanted,): (&Value,) = from_args(args)?;
             let found = items(value)?.iter().position(|item| item == wanted);
-            found.map(Value::from).ok_or_else(|| failed(format!("{wanted:?} is not in list")))
+            found
+                .map(Value::from)
+                .ok_or_else(|| failed(format!("Error rendering template: {} is not in list", python::repr(wanted))))
         }
         "copy" => Ok(value.clone()),
         "append" | "extend" | "insert" | "remove" | "pop" | "sort" | "reverse" | "clear" => immutable(method),

@@ -68,7 +68,9 @@ pub(super) fn named(kind: &str, name: &str, error: Error) -> Error {
         return error;
     }
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    failed(format!("the {kind} '{name}' failed: {reason}"))
+    // Ansible gives its own filters and tests by their full names, and lookups as the author does.
+    let collection = if kind == "lookup" { "" } else { "ansible.builtin." };
+    failed(format!("The {kind} plugin '{collection}{name}' failed: {reason}"))
 }
 
 /// Arguments put in their places.

@@ -200,7 +200,7 @@ fn search(value: &Value, params: &Params) -> Result<Value, Error> {
     let wanted = groups.iter().map(|reference| {
         let reference = python::text(reference);
         let name = reference.strip_prefix("\\g<").and_then(|rest| rest.strip_suffix('>'));
-        let name = name.or_else(|| reference.strip_prefix('\\')).ok_or_else(|| failed("unknown argument"))?;
+        let name = name.or_else(|| reference.strip_prefix('\\')).ok_or_else(|| failed("Unknown argument"))?;
         group(&captures, name).map(Value::from)
     });
     wanted.collect::<Result<Vec<_>, _>>().map(Value::from)
@@ -226,7 +226,7 @@ fn escape(value: &Value, params: &Params) -> Result<Value, Error> {
     let special = match params.text("re_type", "python").as_str() {
         "python" => "()[]{}?*+-|^$\\.&~# \t\n\r\x0b\x0c",
         "posix_basic" => "].[^$*\\",
-        other => return Err(failed(format!("invalid regex type ({other})"))),
+        other => return Err(failed(format!("Invalid regex type ({other})"))),
     };
     let mut out = String::new();
     for c in python::text(value).chars() {

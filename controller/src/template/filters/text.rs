@@ -3,9 +3,9 @@
 use minijinja::value::Value;
 use minijinja::{Environment, Error};
 
-use super::params::{Filter, Params, add_filters};
+use super::params::{Args, Filter, Params, add_filters, entries, items, plain};
 use crate::template::convert::failed;
-use crate::template::python;
+use crate::template::{python, rewrite};
 
 pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(
@@ -54,9 +54,16 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("escape", &[], |value, _| Ok(Value::from(escape_html(&python::text(value))))),
             Filter("e", &[], |value, _| Ok(Value::from(escape_html(&python::text(value))))),
             Filter("forceescape", &[], |value, _| Ok(Value::from(escape_html(&python::text(value))))),
-            Filter("format", &["*"], |value, params| percent_format(&python::text(value), &params.rest)),
+            Filter("xmlattr", &["autospace"], xml_attributes),
         ],
     );
+    for name in ["format", "ansible.builtin.format"] {
+        env.add_filter(name, |value: &Value, args: Args| percent_format(&python::text(value), &plain(args)));
+    }
+    env.add_filter(rewrite::PERCENT, |value: &Value, right: Value| {
+        let args = if right.is_tuple() { items(&right)? } else { vec![right] };
+        percent_format(&python::text(value), &args)
+    });
 }
 
 fn shell_quote(text: &str) -> String {
@@ -74,7 +81,7 @@ fn comment(value: &Value, params: &Params) -> Result<Value, Error> {
         "c" => ("", "// ", ""),
         "cblock" => ("/*", " * ", " */"),
         "xml" => ("<!--", " - ", "-->"),
-        other => return Err(failed(format!("invalid style '{other}'; choose plain, erlang, c, cblock or xml"))),
+        other => return Err(failed(format!("Invalid style '{other}'."))),
     };
     let newline = params.text("newline", "\n");
     let decoration = params.text("decoration", decoration);
@@ -233,6 +240,16 @@ fn strip_tags(text: &str) -> String {
 
 fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
+}
+
+/// A dict as attributes of an element; what is `None` is left out.
+fn xml_attributes(value: &Value, params: &Params) -> Result<Value, Error> {
+    let given = entries(value)?.into_iter().filter(|(_, value)| !value.is_none());
+    let attributes: Vec<String> = given
+        .map(|(key, value)| format!("{}=\"{}\"", escape_html(&python::text(&key)), escape_html(&python::text(&value))))
+        .collect();
+    let space = if params.flag("autospace", true) && !attributes.is_empty() { " " } else { "" };
+    Ok(Value::from(format!("{space}{}", attributes.join(" "))))
 }
 
 /// `%` formatting, with the engine's own rules.

@@ -10,10 +10,80 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::numbers::format_time;
 use super::params::{Filter, Params, add_filters};
 use crate::template::convert::failed;
-use crate::template::python;
+use crate::template::{python, rewrite};
 
 pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(env, &[Filter("to_datetime", &["format"], to_datetime)]);
+    env.add_filter(rewrite::MINUS, minus);
+}
+
+/// A date minus a date is a span; numbers stay numbers.
+fn minus(left: &Value, right: &Value) -> Result<Value, Error> {
+    if let (Some(left), Some(right)) = (left.downcast_object_ref::<DateTime>(), right.downcast_object_ref::<DateTime>())
+    {
+        return Ok(Value::from_object(Span(left.0 - right.0)));
+    }
+    match (left.as_i64(), right.as_i64()) {
+        (Some(left), Some(right)) => left.checked_sub(right).map(Value::from),
+        _ => match (f64::try_from(left.clone()), f64::try_from(right.clone())) {
+            (Ok(left), Ok(right)) => Some(Value::from(left - right)),
+            _ => None,
+        },
+    }
+    .ok_or_else(|| {
+        let kinds = (super::python_type(left), super::python_type(right));
+        failed(format!("Error rendering template: unsupported operand type(s) for -: '{}' and '{}'", kinds.0, kinds.1))
+    })
+}
+
+/// The time between two dates: days, and the seconds and microseconds beyond them, which are never negative.
+#[derive(Debug)]
+struct Span(chrono::TimeDelta);
+
+impl Span {
+    /// Whole days, seconds of the last, and microseconds of that.
+    fn parts(&self) -> (i64, i64, i64) {
+        let micros = self.0.num_microseconds().unwrap_or(i64::MAX);
+        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        (seconds.div_euclid(86_400), seconds.rem_euclid(86_400), micros)
+    }
+}
+
+impl Object for Span {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let (days, seconds, micros) = self.parts();
+        Some(Value::from(match key.as_str()? {
+            "days" => days,
+            "seconds" => seconds,
+            "microseconds" => micros,
+            _ => return None,
+        }))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, _: &[Value]) -> Result<Value, Error> {
+        match method {
+            "total_seconds" => Ok(Value::from(self.0.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6)),
+            _ => Err(Error::from(ErrorKind::UnknownMethod)),
+        }
+    }
+
+    /// As Python's `str`: `1 day, 2:03:04.000005`.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, seconds, micros) = self.parts();
+        if days != 0 {
+            write!(f, "{days} day{}, ", if days.abs() == 1 { "" } else { "s" })?;
+        }
+        write!(f, "{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+        if micros == 0 { Ok(()) } else { write!(f, ".{micros:06}") }
+    }
 }
 
 /// A date and time without a zone.

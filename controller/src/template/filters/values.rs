@@ -3,7 +3,7 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 
-use super::params::{Args, Filter, Params, add_filters, defined, plain};
+use super::params::{Args, Filter, Params, add_filters, defined, named, plain};
 use super::python_type;
 use crate::template::convert::{failed, is_omit};
 use crate::template::{TemplateError, python};
@@ -53,11 +53,12 @@ fn split_kwargs(args: &[Value]) -> (&[Value], Option<&Value>) {
 fn mandatory(value: &Value, message: Option<String>) -> Result<Value, Error> {
     match (value.is_undefined(), message) {
         (false, _) => Ok(value.clone()),
-        (true, Some(message)) => Err(failed(message)),
+        (true, Some(message)) => Err(named("filter", "mandatory", failed(message))),
         (true, None) => {
             let cause = defined(value).err().and_then(|error| error.detail().map(str::to_owned));
-            let message = cause.unwrap_or_else(|| "a mandatory variable is not defined".to_owned());
-            Err(TemplateError::Undefined { name: String::new(), message }.into())
+            let name = cause.as_deref().and_then(|cause| cause.split('`').nth(1)).unwrap_or_default();
+            let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
+            Err(named("filter", "mandatory", failed(format!("Mandatory variable {name}not defined."))))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! YAML as PyYAML writes it: `to_yaml` and `to_nice_yaml`.
+//! YAML as PyYAML writes it, `to_yaml` and `to_nice_yaml`, and as Ansible reads it, `from_yaml`.
 
 use std::sync::LazyLock;
 
@@ -9,6 +9,8 @@ use rustle_protocol::value::Value;
 
 use super::json::data;
 use super::params::{Filter, Params, add_filters};
+use crate::input::yaml;
+use crate::template::convert::{failed, from_data};
 use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
@@ -18,8 +20,34 @@ pub(super) fn register(env: &mut Environment<'static>) {
         &[
             Filter("to_yaml", NAMES, |value, params| dump(value, params, 2, Flow::Leaves)),
             Filter("to_nice_yaml", NAMES, |value, params| dump(value, params, 4, Flow::Never)),
+            Filter("from_yaml", &[], |value, _| parsed(&python::text(value)).map(from_data)),
+            Filter("from_yaml_all", &[], |value, _| {
+                let text = python::text(value);
+                let data: Result<Vec<_>, _> = documents(&text).iter().map(|document| parsed(document)).collect();
+                Ok(Jinja::from(data?.into_iter().map(from_data).collect::<Vec<_>>()))
+            }),
         ],
     );
+}
+
+/// The data of one document; what is not there is `None`.
+fn parsed(text: &str) -> Result<Value, Error> {
+    let document = yaml::compose(text).map_err(|error| failed(error.to_string()))?;
+    document.root.map_or(Ok(Value::Null), |root| root.to_value()).map_err(|error| failed(error.to_string()))
+}
+
+/// The documents of a stream: they begin at lines of `---`.
+fn documents(text: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        let begins =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\n', '\r']));
+        if begins && documents.iter().any(|document| !document.trim().is_empty()) {
+            documents.push(String::new());
+        }
+        documents.last_mut().expect("there is always one").push_str(line);
+    }
+    documents
 }
 
 /// Which lists and dicts are written in brackets. Empty ones always are.
