@@ -178,7 +178,7 @@ fn run_options() -> RunOptions {
         check: false,
         diff: false,
         verbosity: 0,
-        timeout: Duration::from_secs(30),
+        timeout: SOON * 9 / 10,
         live_output: true,
         run_as: None,
         limits: Limits {
