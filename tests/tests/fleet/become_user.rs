@@ -319,7 +319,7 @@ fn somebody_without_the_right_is_told_so_by_sudo() {
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("hosts.ini"), "localhost\n").unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let run = Run::new(dir.path()).args(["adhoc", "all", "-i", "hosts.ini", "--connection-plugin", "local"]);
     let ended = run.args(["-m", "command", "-a", "id -un", "-b"]).as_user(65534).ends(2);
     let said = format!("{}{}", ended.stdout, ended.stderr);
