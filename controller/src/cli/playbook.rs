@@ -120,7 +120,7 @@ fn folder_of(path: &Path) -> Result<PathBuf, CliError> {
 /// no host of this run meets. That is told before the run.
 fn stand_in(registry: &mut Registry, plan: &mut Plan) {
     let mut missing: Vec<(String, String)> = Vec::new();
-    for task in &plan.tasks {
+    for task in plan.tasks.iter().filter(|task| task.include.is_none()) {
         let known = missing.iter().any(|(module, _)| *module == task.module);
         if !known && ModuleCatalog::find(registry, &task.module).is_none() {
             let place = task.position.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -21,12 +21,14 @@ use crate::control::Server;
 use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, LocalLinks};
-use crate::engine::{Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, memory_peak};
+use crate::engine::{
+    Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, RunOptions, memory_peak,
+};
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
 use crate::input::inventory::{GroupId, Inventory};
 use crate::lab::{Lab, LabOptions, Overlay};
-use crate::plan::{Fragments, Plan};
+use crate::plan::{Fragments, Plan, TagFilter};
 use crate::report::Reporters;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarMap, VarStore, Variable, authored_map};
@@ -82,12 +84,15 @@ impl Session {
         let links: Arc<dyn Links> = ways.clone();
         let vars = self.vars()?;
         let files = FileSearch::new(&self.base);
-        // A throw-away fleet goes with its run: there would be nobody to go on with.
-        if self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
+        // A throw-away fleet goes with its run: there would be nobody to go on with. What joined a plan on the way is not in
+        // the journal yet, so a run that includes tasks could not go on either.
+        let is_whole = self.plan.tasks.iter().all(|task| task.include.is_none());
+        if is_whole && self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
             recording.begin(&self.settings, &self.plan, self.piped.as_deref())?;
         }
         let environment = Environment { vars, registry: self.registry, links, blobs, files, fragments: self.fragments };
-        let engine = ExecutionEngine::new(environment, self.settings.run.clone());
+        let tags = TagFilter::new(&self.settings.run_tags, &self.settings.skip_tags);
+        let engine = ExecutionEngine::new(environment, RunOptions { tags, ..self.settings.run.clone() });
         for message in self.plan.warnings.iter().chain(self.inventory.warnings()) {
             sink.emit(RunEvent::Warning { message: message.clone(), host: None });
         }

@@ -15,7 +15,7 @@ use crate::engine::RunOptions;
 use crate::engine::links::CONNECTS_MAX;
 use crate::input::playbook::SearchPaths;
 use crate::journal::Durability;
-use crate::plan::{RunAs, SerialSize, Strategy, serial_sizes};
+use crate::plan::{RunAs, SerialSize, Strategy, TagFilter, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
 use crate::template::Authored;
@@ -109,6 +109,7 @@ impl Settings {
             run_as: run_as(common, &ansible),
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
+            tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
         };
         Ok(Settings {

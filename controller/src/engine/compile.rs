@@ -74,20 +74,12 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
             vec![false; tasks.len()]
         }
     };
-    let on_failure = |task: &Task| OnFailure {
-        any_errors_fatal: play.any_errors_fatal || is_known(&task.failure.any_errors_fatal),
-        ignore_unreachable: is_known(&task.failure.ignore_unreachable),
-    };
     let steps = tasks.iter().zip(joins).map(|(task, joins_segment)| Step {
-        task: task.id,
-        kind: if meta_of(task) == Some(Meta::FlushHandlers) { StepKind::FlushHandlers } else { StepKind::Task },
         hosts: task.hosts.as_ref().map(|only| hosts.numbers(only).into_iter().collect()),
         joins_segment,
-        within: task.within,
-        on_failure: on_failure(task),
+        ..step(play, task)
     });
-    let handlers =
-        play.handlers.iter().map(|id| HandlerStep { task: *id, on_failure: on_failure(plan.task(*id)) }).collect();
+    let handlers = play.handlers.iter().map(|id| handler(play, plan.task(*id))).collect();
     PlayProgram {
         play: play.id,
         batches: play.waves.cut(&play.hosts).iter().map(|batch| hosts.numbers(batch)).collect(),
@@ -98,6 +90,30 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
         handlers,
         max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
         force_handlers: play.force_handlers,
+    }
+}
+
+/// A task as a step for all hosts.
+pub(super) fn step(play: &Play, task: &Task) -> Step {
+    Step {
+        task: task.id,
+        kind: if meta_of(task) == Some(Meta::FlushHandlers) { StepKind::FlushHandlers } else { StepKind::Task },
+        hosts: None,
+        joins_segment: false,
+        within: task.within,
+        on_failure: on_failure(play, task),
+        depth: 0,
+    }
+}
+
+pub(super) fn handler(play: &Play, task: &Task) -> HandlerStep {
+    HandlerStep { task: task.id, on_failure: on_failure(play, task) }
+}
+
+fn on_failure(play: &Play, task: &Task) -> OnFailure {
+    OnFailure {
+        any_errors_fatal: play.any_errors_fatal || is_known(&task.failure.any_errors_fatal),
+        ignore_unreachable: is_known(&task.failure.ignore_unreachable),
     }
 }
 

@@ -301,17 +301,18 @@ impl<'a> Drive<'a> {
         })
     }
 
-    /// A task's name as all hosts share it, and its module. What only a host knows stays as it was written.
+    /// A task's name as all hosts share it, with its role before it, and its module. What only a host knows stays as it was
+    /// written.
     fn banner(&self, task: TaskId) -> (String, String) {
-        let task = self.run.plan.task(task);
+        let task = self.run.task(task);
         let title = task.title();
-        if !crate::template::needs_rendering(title) {
-            return (title.to_owned(), task.module.clone());
-        }
         let layers = self.play.vars.layers.iter().map(|layer| Arc::clone(&layer.vars));
         let scope = crate::vars::Scope::of(self.run.templar(), layers);
         let name = self.run.templar().render_text(title, &scope).unwrap_or_else(|_| title.to_owned());
-        (name, task.module.clone())
+        match &task.role {
+            Some(role) => (format!("{} : {name}", role.fqcn()), task.module.clone()),
+            None => (name, task.module.clone()),
+        }
     }
 
     fn heed(&mut self, control: Control) -> Option<Event> {
@@ -339,7 +340,7 @@ impl<'a> Drive<'a> {
 
     fn status(&self) -> Status {
         let snapshot = self.scheduler.status(self.now());
-        let title = |task: TaskId| self.run.plan.task(task).title().to_owned();
+        let title = |task: TaskId| self.run.task(task).title().to_owned();
         Status {
             play: snapshot.play.map(|play| self.run.plan.play(play).name.clone()),
             task: snapshot.task.map(title),
@@ -428,20 +429,20 @@ impl<'a> AtWork<'a> {
     }
 
     async fn perform_one(&self, work: Work, attempt: u32) {
-        let task = self.run.plan.task(work.task);
-        let task_run = self.task_run(task, work, attempt);
+        let task = self.run.task(work.task);
+        let task_run = self.task_run(&task, work, attempt);
         match task_run.perform().await {
             Ok(done) => self.finished(work, done),
-            Err(error) => self.lost(task, work, attempt, error),
+            Err(error) => self.lost(&task, work, attempt, error),
         }
     }
 
     async fn perform_segment(&self, work: &[Work], attempt: u32) {
-        let runs: Vec<_> =
-            work.iter().map(|work| self.task_run(self.run.plan.task(work.task), *work, attempt)).collect();
+        let tasks: Vec<_> = work.iter().map(|work| self.run.task(work.task)).collect();
+        let runs: Vec<_> = tasks.iter().zip(work).map(|(task, work)| self.task_run(task, *work, attempt)).collect();
         let report = |at: usize, done: TaskDone| self.finished(work[at], done);
         if let Err((at, error)) = segment::perform(&runs, report, |at| self.not_run(work[at])).await {
-            self.lost(self.run.plan.task(work[at].task), work[at], attempt, error);
+            self.lost(&tasks[at], work[at], attempt, error);
         }
     }
 

@@ -163,7 +163,7 @@ impl ExecutionEngine {
                 advice,
             });
         }
-        for task in &plan.tasks {
+        for task in plan.tasks.iter().filter(|task| task.include.is_none()) {
             if self.environment.registry.find(&task.module).is_none() {
                 let nearest = rustle_agent::module::args::nearest(&task.module, self.environment.registry.names());
                 let (name, nearest) = (task.module.clone(), nearest.map(str::to_owned));

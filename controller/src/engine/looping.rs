@@ -64,7 +64,7 @@ impl TaskRun<'_> {
 
     pub(super) async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
         let default = LoopControl::default();
-        let control = self.task.looping.as_ref().map_or(&default, |looping| &looping.control);
+        let control = self.control(&default);
         let pause = self.scope(vars).and_then(|scope| self.rendered(&control.pause, "pause", &scope));
         let pause = match pause {
             Ok(pause) => pause,
@@ -79,8 +79,7 @@ impl TaskRun<'_> {
             if self.cancel.is_cancelled() {
                 break;
             }
-            let locals = Arc::new(names_of(control, &items, number, vars));
-            let item_vars = TaskVars { locals: Some(Arc::clone(&locals)), ..vars.clone() };
+            let item_vars = self.item_vars(&items, number, vars);
             let mut tried = match self.perform_item(number as u32, std::mem::take(&mut tries), &item_vars).await {
                 Ok(tried) => tried,
                 Err(error) => {
@@ -88,7 +87,7 @@ impl TaskRun<'_> {
                     return Err(error);
                 }
             };
-            note_names(&mut tried.values, control, &items[number], number, &locals);
+            note_names(&mut tried.values, control, &items[number], number, &item_vars);
             let lessons = self.lessons(&tried);
             self.learn(&lessons);
             let label = self.label(control, &items[number], &item_vars);
@@ -132,6 +131,17 @@ impl TaskRun<'_> {
         for (host, call) in self.take_calls() {
             self.run.environment.links.acknowledge(&host, &[call]);
         }
+    }
+
+    fn control<'c>(&'c self, default: &'c LoopControl) -> &'c LoopControl {
+        self.task.looping.as_ref().map_or(default, |looping| &looping.control)
+    }
+
+    /// The task's variables with those that the loop gives the item at place `number`.
+    pub(super) fn item_vars(&self, items: &[Value], number: usize, vars: &TaskVars) -> TaskVars {
+        let default = LoopControl::default();
+        let names = names_of(self.control(&default), items, number, vars);
+        TaskVars { locals: Some(Arc::new(names)), ..vars.clone() }
     }
 
     /// Whether `break_when` ends the loop after this item. A condition that fails is the item's failure.
@@ -224,14 +234,14 @@ fn extended(items: &[Value], number: usize, with_all: bool) -> Map {
 }
 
 /// What an item's result says of its place in the loop.
-fn note_names(values: &mut Map, control: &LoopControl, item: &Value, number: usize, locals: &VarMap) {
+fn note_names(values: &mut Map, control: &LoopControl, item: &Value, number: usize, vars: &TaskVars) {
     values.insert(control.loop_var.clone(), item.clone());
     values.insert("ansible_loop_var".to_owned(), control.loop_var.as_str().into());
     if let Some(index) = &control.index_var {
         values.insert(index.clone(), Value::Int(number as i64));
         values.insert("ansible_index_var".to_owned(), index.as_str().into());
     }
-    if let Some(extended) = locals.get("ansible_loop") {
+    if let Some(extended) = vars.locals.as_ref().and_then(|locals| locals.get("ansible_loop")) {
         values.insert("ansible_loop".to_owned(), extended.source());
     }
 }

@@ -11,6 +11,7 @@ mod drive;
 mod engine_api;
 mod error;
 mod facts_cache;
+mod include;
 pub mod links;
 mod looping;
 mod module;

@@ -10,12 +10,13 @@ use rustle_protocol::{HostName, RunId};
 
 use super::engine_api::Environment;
 use super::facts_cache::FactsCache;
+use super::include::{Additions, TaskRef};
 use super::recorder::Recorded;
 use super::result::Tried;
 use super::sink::EventSink;
 use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Journal, Record};
-use crate::plan::{Plan, PlayId, RunAs, Task, TaskId};
+use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
 use crate::vars::{Layer, Precedence, TaskVars, VarMap, Variable};
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// Where facts are kept between runs.
     pub facts_cache: Option<PathBuf>,
+    /// Which of the tasks that others include take part.
+    pub tags: TagFilter,
     /// Ask before each task.
     pub step: bool,
 }
@@ -52,6 +55,7 @@ impl Default for RunOptions {
             run_as: None,
             limits: Limits::default(),
             facts_cache: None,
+            tags: TagFilter::default(),
             step: false,
         }
     }
@@ -72,6 +76,7 @@ pub(super) struct Run {
     /// How often the agent's death has cut a task off.
     cut_off: Mutex<HashMap<(HostName, TaskId, u32), u32>>,
     facts_cache: Option<FactsCache>,
+    pub(super) additions: Additions,
 }
 
 /// How far a host is in a task that is cut in two.
@@ -101,7 +106,21 @@ impl Run {
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
         let (progress, cut_off) = Default::default();
-        Run { id, plan, environment, options, sink, journal, task_vars, handlers, progress, cut_off, facts_cache }
+        let additions = Additions::default();
+        Run {
+            id,
+            plan,
+            environment,
+            options,
+            sink,
+            journal,
+            task_vars,
+            handlers,
+            progress,
+            cut_off,
+            facts_cache,
+            additions,
+        }
     }
 
     pub(super) fn templar(&self) -> &Templar {
@@ -110,12 +129,31 @@ impl Run {
 
     /// The task's own variables, shared by all hosts.
     pub(super) fn task_vars(&self, task: &Task) -> TaskVars {
-        self.task_vars[task.id.index()].clone()
+        let place = task.id.index();
+        let mut vars = match self.task_vars.get(place) {
+            Some(vars) => vars.clone(),
+            None => self.additions.vars(place - self.task_vars.len()),
+        };
+        vars.layers.extend(self.additions.exposed(task.play));
+        vars
+    }
+
+    /// A task of the plan, or one that joined it.
+    ///
+    /// # Panics
+    /// With an id of another run.
+    pub(super) fn task(&self, id: TaskId) -> TaskRef<'_> {
+        match self.plan.tasks.get(id.index()) {
+            Some(task) => TaskRef::Planned(task),
+            None => TaskRef::Added(self.additions.task(id.index() - self.plan.tasks.len())),
+        }
     }
 
     /// The handlers of a play that answer to `name`.
-    pub(super) fn handlers(&self, play: PlayId, name: &str) -> &[TaskId] {
-        self.handlers[play.index()].get(name).map_or(&[], Vec::as_slice)
+    pub(super) fn handlers(&self, play: PlayId, name: &str) -> Vec<TaskId> {
+        let planned = self.handlers[play.index()].get(name).map_or(&[][..], Vec::as_slice);
+        let added = self.additions.handlers(self.plan.tasks.len(), play, name);
+        planned.iter().copied().chain(added).collect()
     }
 
     pub(super) fn keep_progress(&self, host: &HostName, work: Work, done: Vec<ItemDone>) {
@@ -187,7 +225,7 @@ impl Run {
     }
 }
 
-fn task_vars(task: &Task) -> TaskVars {
+pub(super) fn task_vars(task: &Task) -> TaskVars {
     let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
     let own = (!task.vars.is_empty()).then(|| Layer::new(Precedence::TaskVars, vars.collect::<VarMap>()));
     TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None }

@@ -62,6 +62,9 @@ impl TaskRun<'_> {
     /// # Errors
     /// The host could not be talked to. Items of a loop that are done stay done for the next try.
     pub(super) async fn perform(&self) -> Result<TaskDone, LinkError> {
+        if self.task.include.is_some() {
+            return Ok(self.perform_include());
+        }
         let vars = self.run.task_vars(self.task);
         let tried = match self.items(&vars) {
             Ok(None) => self.perform_item(0, self.run.take_progress(self.host, self.work).tries, &vars).await?,
@@ -436,6 +439,7 @@ impl TaskRun<'_> {
             ignored,
             notified: if changed { self.notified() } else { Vec::new() },
             effect: self.effect(tried.status),
+            included: Vec::new(),
         };
         let rescued =
             self.work.rescued && !ignored && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
@@ -502,14 +506,12 @@ impl TaskRun<'_> {
     fn notified(&self) -> Vec<TaskId> {
         let mut handlers = Vec::new();
         for name in &self.task.notify {
-            match self.run.handlers(self.task.play, name) {
-                [] => self.run.sink.emit(RunEvent::UnknownHandler {
-                    task: self.task.id,
-                    host: self.host.clone(),
-                    name: name.clone(),
-                }),
-                found => handlers.extend_from_slice(found),
+            let found = self.run.handlers(self.task.play, name);
+            if found.is_empty() {
+                let (task, host, name) = (self.task.id, self.host.clone(), name.clone());
+                self.run.sink.emit(RunEvent::UnknownHandler { task, host, name });
             }
+            handlers.extend(found);
         }
         handlers
     }

@@ -67,6 +67,7 @@ fn program(chance: &mut Chance) -> Program {
             hosts: None,
             joins_segment: joins && step > 0,
             within: None,
+            depth: 0,
             on_failure,
         });
         let steps = steps.collect();

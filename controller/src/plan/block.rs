@@ -1,6 +1,8 @@
 //! Blocks that have a `rescue` or an `always`. A play's list of tasks is flat; what belongs to which block stands at the
 //! tasks. A block without either only hands down its keywords, and is gone when the plan is made.
 
+use serde::{Deserialize, Serialize};
+
 use super::BlockId;
 
 /// A block with a `rescue` or an `always`, or both. In the play's list its tasks stand together: first those of the
@@ -14,13 +16,13 @@ pub struct Block {
 }
 
 /// A place inside a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Within {
     pub block: BlockId,
     pub section: Section,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Section {
     Tasks,
     /// Run by a host on which one of the block's tasks failed.

@@ -21,7 +21,7 @@ pub use digest::digest;
 pub use fragment::{Fragment, Fragments, Inclusion};
 pub use ids::{BlockId, IncludeId, PlayId, TaskId};
 pub use keyword::{Keyword, KeywordValue};
-pub use pending::not_done_yet;
+pub use pending::{not_done_yet, task_not_done_yet};
 pub use play::{Gathering, HostOrder, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};
 pub use role::RoleInfo;
 pub use run_as::RunAs;

@@ -4,20 +4,32 @@
 use rustle_protocol::HostName;
 
 use super::{Keyword, Plan, Task};
+use crate::event::TaskKind;
 
 /// The first thing about each task that would not be done, with the task's place.
 pub fn not_done_yet(plan: &Plan) -> Vec<String> {
     let told = |task: &Task| {
         let what = pending(task).or_else(|| local_elsewhere(plan, task))?;
-        let place = task.position.as_ref().map(ToString::to_string).unwrap_or_else(|| task.title().to_owned());
-        Some(format!("{place}: {what} cannot be run yet"))
+        Some(refusal(task, what))
     };
     plan.tasks.iter().filter_map(told).collect()
 }
 
+fn refusal(task: &Task, what: &str) -> String {
+    let place = task.position.as_ref().map(ToString::to_string).unwrap_or_else(|| task.title().to_owned());
+    format!("{place}: {what} cannot be run yet")
+}
+
+/// As [`not_done_yet`], of a task that joins a plan.
+pub fn task_not_done_yet(task: &Task) -> Option<String> {
+    pending(task).map(|what| refusal(task, what))
+}
+
 fn pending(task: &Task) -> Option<&'static str> {
+    let is_handler = task.kind == TaskKind::Handler;
     [
-        (task.include.is_some(), "a dynamic include (import_tasks and import_role can)"),
+        (is_handler && task.within.is_some(), "a handler in a block with `rescue` or `always`"),
+        (is_handler && task.include.is_some(), "a handler that includes tasks"),
         (task.run_once != Keyword::Is(false), "`run_once`"),
         (task.throttle != Keyword::Is(0), "`throttle`"),
         (task.background.is_some(), "`async`"),

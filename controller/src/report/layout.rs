@@ -36,8 +36,13 @@ pub struct Layout {
     /// The task whose banner was printed last, and how many of its hosts are still to come.
     under: Option<(TaskId, usize)>,
     warned: BTreeSet<String>,
+    /// What was included and for which item, and the hosts it is to be told for.
+    included: Vec<(Included, Vec<HostName>)>,
     tally: Tally,
 }
+
+/// A file or role, and what stands behind it for the item of a loop.
+type Included = (String, String);
 
 struct TaskBanner {
     text: String,
@@ -65,6 +70,7 @@ impl Layout {
             tasks: BTreeMap::new(),
             under: None,
             warned: BTreeSet::new(),
+            included: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -76,7 +82,9 @@ impl Layout {
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
             RunEvent::BatchStarted { .. } => self.banner(&play_banner(&self.play)),
             RunEvent::TaskStarted { task, name, module, kind, hosts, .. } => {
-                self.task_started(*task, TaskBanner::new(name, module, *kind, *hosts))
+                let mut lines = self.take_included();
+                lines.extend(self.task_started(*task, TaskBanner::new(name, module, *kind, *hosts)));
+                lines
             }
             RunEvent::ItemFinished { task, host, item } => self.item_finished(*task, host, item),
             RunEvent::Retrying { task, host, attempt, attempts_max, .. } => {
@@ -87,7 +95,7 @@ impl Layout {
                 &format!("a task notified '{name}', but no handler of the play has or listens to that name"),
                 None,
             ),
-            RunEvent::PlayFinished { end, .. } => play_end(end).into_iter().collect(),
+            RunEvent::PlayFinished { end, .. } => self.take_included().into_iter().chain(play_end(end)).collect(),
             RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::BrightRed).to_err()],
             RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],
             RunEvent::Resumed => vec![Line::new("RESUMED").to_err()],
@@ -179,6 +187,12 @@ impl Layout {
         if result.items.is_empty() {
             lines.extend(diffs(result.status == TaskStatus::Changed, &result.diff));
         }
+        if self.note_included(result) {
+            if self.tasks.get(&result.task).is_none_or(|of_task| of_task.hosts == 0) {
+                lines.extend(self.take_included());
+            }
+            return lines;
+        }
         if has_own_line(result) {
             lines.extend(Outcome::of(result).lines(self.verbosity));
         }
@@ -186,6 +200,31 @@ impl Layout {
             lines.push(Line::coloured("...ignoring", Colour::Cyan));
         }
         lines
+    }
+
+    /// Remembers what an include brought for a host: it is told once for all hosts that include the same.
+    fn note_included(&mut self, result: &TaskResult) -> bool {
+        let Some(Value::List(included)) = result.values.get("included").filter(|_| !result.status.is_failure()) else {
+            return false;
+        };
+        for label in included {
+            let Value::List(label) = label else { continue };
+            let [Value::String(what), Value::String(item)] = label.as_slice() else { continue };
+            let key = (what.clone(), item.clone());
+            match self.included.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, hosts)) => hosts.push(result.host.clone()),
+                None => self.included.push((key, vec![result.host.clone()])),
+            }
+        }
+        !included.is_empty()
+    }
+
+    fn take_included(&mut self) -> Vec<Line> {
+        let told = std::mem::take(&mut self.included).into_iter().map(|((what, item), hosts)| {
+            let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+            Line::coloured(&format!("included: {what} for {}{item}", hosts.join(", ")), Colour::Cyan)
+        });
+        told.collect()
     }
 
     /// Takes note of a result without a line for it.

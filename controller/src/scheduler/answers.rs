@@ -26,6 +26,9 @@ impl Scheduler {
             self.end_flight(host);
         }
         let Some((batch, rank)) = self.course.find(host) else { return };
+        if is_good(outcome.verdict) && !goes_on {
+            batch.splice(rank, &outcome.included, &mut self.in_flight);
+        }
         match outcome.verdict {
             Verdict::NotRun if !first => batch.send_again(rank),
             _ if fails(&outcome) => self.fail(host, outcome.verdict),

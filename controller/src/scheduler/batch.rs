@@ -23,7 +23,7 @@ pub(super) struct Batch {
     pub(super) place: usize,
     pub(super) play: Arc<Play>,
     pub(super) tally: Tally,
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Where each host is in `lanes`.
     ranks: BTreeMap<HostIx, usize>,
     /// Lanes that wait for a slot, by rank; and those that have one already (`host_pinned`).
@@ -33,8 +33,8 @@ pub(super) struct Batch {
     busy: usize,
     open: usize,
     ending: Option<Ending>,
-    announced: BTreeSet<Stop>,
-    announced_last: Option<Stop>,
+    pub(super) announced: BTreeSet<Stop>,
+    pub(super) announced_last: Option<Stop>,
     /// Hosts that went out and nobody took note of yet.
     left: Vec<HostIx>,
 }

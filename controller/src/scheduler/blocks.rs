@@ -9,7 +9,7 @@ use crate::plan::{BlockId, Section, Within};
 use super::program::{PlayProgram, Step};
 
 /// The blocks of a play.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
     parents: BTreeMap<BlockId, Option<Within>>,
     sections: BTreeMap<Within, Range<usize>>,

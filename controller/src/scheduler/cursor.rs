@@ -24,6 +24,11 @@ impl Stop {
     pub(super) fn at_task(step: usize) -> Stop {
         Stop { step, pass: 0, handler: None }
     }
+
+    /// The same stop once `count` steps have joined the play at `place`.
+    pub(super) fn with_room(self, place: usize, count: usize) -> Stop {
+        Stop { step: if self.step >= place { self.step + count } else { self.step }, ..self }
+    }
 }
 
 /// Moves through a play, for one host.
@@ -89,6 +94,13 @@ impl Cursor {
             self.move_to(play.steps().len() + 1);
         }
         stop
+    }
+
+    /// `count` steps have joined the play at `place`.
+    pub(super) fn make_room(&mut self, place: usize, count: usize) {
+        if self.step >= place {
+            self.step += count;
+        }
     }
 
     /// Leaves `stop` behind.

@@ -108,6 +108,13 @@ impl InFlight {
         going_on.map(|(host, flight)| (*host, flight.since))
     }
 
+    /// `count` steps have joined the play at `place`.
+    pub(super) fn make_room(&mut self, place: usize, count: usize) {
+        for (stop, _) in self.flights.values_mut().flat_map(|flight| &mut flight.rest) {
+            *stop = stop.with_room(place, count);
+        }
+    }
+
     /// Who has been at work longest.
     pub(super) fn longest(&self, now: RunTime) -> Vec<Waiting> {
         let mut flights: Vec<_> = self.flights.iter().collect();

@@ -77,6 +77,12 @@ impl Lane {
         lane
     }
 
+    /// `count` steps have joined the play at `place`.
+    pub(super) fn make_room(&mut self, place: usize, count: usize) {
+        self.cursor.make_room(place, count);
+        self.stop = self.stop.map(|stop| stop.with_room(place, count));
+    }
+
     /// Leaves the stop it stands at behind, whatever came of it, and goes to the next.
     pub(super) fn pass(&mut self, play: &Play, notified: &[TaskId]) {
         if let Some(stop) = self.stop {

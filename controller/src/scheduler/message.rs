@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
 
-use super::program::HostIx;
+use super::program::{HostIx, Splice};
 
 /// Something that happened. Every event may come at any time: one that means nothing any more, or never did, changes
 /// nothing.
@@ -48,12 +48,15 @@ pub struct Outcome {
     pub notified: Vec<TaskId>,
     /// What a `meta` task asked for. Not heeded with a failure.
     pub effect: Effect,
+    /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure, for a handler
+    /// or in a segment.
+    pub included: Vec<Splice>,
 }
 
 impl Outcome {
     /// This verdict, and nothing else to it.
     pub fn of(verdict: Verdict) -> Outcome {
-        Outcome { verdict, ignored: false, notified: Vec::new(), effect: Effect::None }
+        Outcome { verdict, ignored: false, notified: Vec::new(), effect: Effect::None, included: Vec::new() }
     }
 }
 

@@ -22,6 +22,7 @@ mod message;
 mod play;
 mod program;
 mod retry;
+mod splice;
 mod stragglers;
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,8 @@ pub use message::{
 };
 pub use play::SEGMENT_STEPS_MAX;
 pub use program::{
-    HandlerStep, HostIx, HostSet, Limits, OnFailure, Percent, PlayProgram, Program, RetryPolicy, Step, StepKind,
-    Strategy,
+    HandlerStep, HostIx, HostSet, Limits, OnFailure, Percent, PlayProgram, Program, RetryPolicy, Splice, Step,
+    StepKind, Strategy,
 };
 pub use time::RunTime;
 

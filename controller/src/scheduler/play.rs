@@ -13,10 +13,10 @@ use super::program::{HostIx, OnFailure, PlayProgram, Step, StepKind, Strategy};
 /// is lost with a connection grows without bound.
 pub const SEGMENT_STEPS_MAX: usize = 256;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Play {
     pub(super) program: PlayProgram,
-    handlers: BTreeMap<TaskId, usize>,
+    pub(super) handlers: BTreeMap<TaskId, usize>,
     pub(super) blocks: Blocks,
 }
 

@@ -63,7 +63,7 @@ pub enum Strategy {
 }
 
 /// One entry of a play's list of tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub task: TaskId,
     pub kind: StepKind,
@@ -75,23 +75,36 @@ pub struct Step {
     /// The innermost block it stands in. The sections of a block stand together and in their order.
     pub within: Option<Within>,
     pub on_failure: OnFailure,
+    /// How many includes led to it; 0 for what the play has from the start.
+    pub depth: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepKind {
     Task,
     /// `meta: flush_handlers`. Never dispatched: the host runs the handlers it has been notified of.
     FlushHandlers,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HandlerStep {
     pub task: TaskId,
     pub on_failure: OnFailure,
 }
 
+/// Steps that join a play while it runs: what a host includes. Two hosts that include the same bring equal splices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Splice {
+    /// In order, with neither hosts nor depth. Never empty.
+    pub steps: Vec<Step>,
+    /// Blocks among them, as in [`PlayProgram::blocks`].
+    pub blocks: BTreeMap<BlockId, Option<Within>>,
+    /// Come after the play's own.
+    pub handlers: Vec<HandlerStep>,
+}
+
 /// What a failure at a step means beyond this host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnFailure {
     /// A failure that is not ignored ends the play and the run, once the step has finished everywhere.
     pub any_errors_fatal: bool,
@@ -100,7 +113,7 @@ pub struct OnFailure {
 }
 
 /// Some of the run's hosts. Asking it takes the same time for any number of hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSet {
     words: Vec<u64>,
 }
@@ -111,17 +124,21 @@ impl HostSet {
     }
 }
 
+impl HostSet {
+    pub fn insert(&mut self, host: HostIx) {
+        let word = host.index() / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (host.index() % 64);
+    }
+}
+
 impl FromIterator<HostIx> for HostSet {
     fn from_iter<I: IntoIterator<Item = HostIx>>(hosts: I) -> HostSet {
-        let mut words = Vec::new();
-        for host in hosts {
-            let word = host.index() / 64;
-            if words.len() <= word {
-                words.resize(word + 1, 0);
-            }
-            words[word] |= 1 << (host.index() % 64);
-        }
-        HostSet { words }
+        let mut set = HostSet::default();
+        hosts.into_iter().for_each(|host| set.insert(host));
+        set
     }
 }
 

@@ -197,6 +197,7 @@ fn run_options() -> RunOptions {
             },
         },
         facts_cache: None,
+        tags: Default::default(),
         step: false,
     }
 }

@@ -12,7 +12,7 @@ use crate::event::{HostState, TaskKind};
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Outcome, Percent, PlayProgram,
-    Program, RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Verdict,
+    Program, RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy, TransportFault, Verdict,
 };
 
 /// A step of this name is `meta: flush_handlers`.
@@ -173,6 +173,29 @@ impl Fleet {
         self.with(task, host, Outcome { effect, ..Outcome::of(Verdict::Ok) })
     }
 
+    /// The host includes other tasks with this one.
+    pub(super) fn including(mut self, task: &'static str, host: &'static str, fragments: &[&[&'static str]]) -> Fleet {
+        let mut splice = |tasks: &&[&'static str]| Splice {
+            steps: tasks.iter().map(|name| self.included_step(name)).collect(),
+            blocks: BTreeMap::new(),
+            handlers: Vec::new(),
+        };
+        let included = fragments.iter().map(&mut splice).collect();
+        self.with(task, host, Outcome { included, ..Outcome::of(Verdict::Ok) })
+    }
+
+    fn included_step(&mut self, name: &'static str) -> Step {
+        Step {
+            task: self.task(name),
+            kind: StepKind::Task,
+            hosts: None,
+            joins_segment: false,
+            within: None,
+            on_failure: OnFailure::default(),
+            depth: 0,
+        }
+    }
+
     /// The next answer of the host to the task.
     pub(super) fn with(mut self, task: &'static str, host: &str, outcome: Outcome) -> Fleet {
         self.answer(task, host, Answer::Outcome(outcome));
@@ -247,6 +270,7 @@ impl Fleet {
             joins_segment: play.segments,
             within: play.within.get(name).copied(),
             on_failure,
+            depth: 0,
         });
         let steps = steps.collect();
         let handlers = play.handlers.iter().map(|name| HandlerStep { task: self.task(name), on_failure });

@@ -297,7 +297,7 @@ fn limits(hosts: u32) -> Limits {
 
 fn step(task: TaskId) -> Step {
     let on_failure = OnFailure::default();
-    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure }
+    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure, depth: 0 }
 }
 
 fn one_step_play(hosts: u32) -> PlayProgram {
@@ -410,6 +410,7 @@ fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
         joins_segment,
         within: None,
         on_failure,
+        depth: 0,
     })
 }
 

@@ -750,6 +750,7 @@ fn the_world_is_told_in_the_order_things_happen() {
             joins_segment: false,
             within: None,
             on_failure: OnFailure::default(),
+            depth: 0,
         }],
         blocks: Default::default(),
         handlers: Vec::new(),
@@ -991,5 +992,74 @@ fn forced_handlers_run_after_a_block_that_failed() {
         4s handler restart: web1
         5s play-0 ends: NoHostsLeft
         web1 Failed",
+    );
+}
+
+#[test]
+fn what_hosts_include_comes_behind_the_task_and_equal_includes_are_gone_through_together() {
+    let fleet = web()
+        .including("include", "web1", &[&["setup", "tune"]])
+        .including("include", "web2", &[&["other"]])
+        .including("include", "web3", &[&["setup", "tune"]]);
+    tells(
+        fleet.run([Play::of(["include", "next"])]),
+        "
+        0s include: web1 web2 web3
+        1s setup: web1 web3
+        2s tune: web1 web3
+        3s other: web2
+        4s next: web1 web2 web3
+        5s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn an_include_may_bring_several_fragments_and_these_may_include_again() {
+    let fleet = Fleet::of(["web1", "web2"])
+        .including("include", "web1", &[&["a"], &["b"]])
+        .including("a", "web1", &[&["inner"]])
+        .including("include", "web2", &[&["b"]]);
+    tells(
+        fleet.run([Play::of(["include", "next"])]),
+        "
+        0s include: web1 web2
+        1s a: web1
+        2s inner: web1
+        3s b: web1 web2
+        4s next: web1 web2
+        5s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn under_free_an_include_holds_nobody_up() {
+    let fleet = Fleet::of(["web1", "web2"])
+        .taking("include", "web2", 5)
+        .including("include", "web1", &[&["setup"]])
+        .including("include", "web2", &[&["setup"]]);
+    tells(
+        fleet.run([Play::of(["include", "next"]).strategy(Strategy::Free)]),
+        "
+        0s include: web1 web2
+        1s setup: web1
+        2s next: web1
+        5s setup: web2
+        6s next: web2
+        7s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn each_batch_includes_for_itself() {
+    let fleet = Fleet::of(["web1", "web2"]).including("include", "web2", &[&["setup"]]);
+    tells(
+        fleet.run([Play::of(["include", "next"]).serial(1)]),
+        "
+        0s include: web1
+        1s next: web1
+        2s include: web2
+        3s setup: web2
+        4s next: web2
+        5s play-0 ends: Completed",
     );
 }

@@ -7,7 +7,7 @@ use crate::event::{HostState, PlayEnd, TaskKind};
 use crate::plan::{BlockId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
-    Snapshot, StepKind, Strategy, TransportFault, Verdict, Work,
+    Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
 };
 
 #[derive(Debug)]
@@ -116,6 +116,9 @@ impl World {
             return;
         }
         self.through(host, work);
+        if good && !outcome.included.is_empty() {
+            self.join(host, task, &outcome.included);
+        }
         if outcome.verdict == Verdict::Changed {
             let handlers: Vec<usize> = outcome.notified.iter().filter_map(|task| self.handler(*task)).collect();
             self.batch.get_mut(&host).unwrap().pending.extend(handlers);
@@ -195,9 +198,39 @@ impl World {
     }
 
     /// Whether the host comes to what stands here: not to a `rescue` without a failure.
-    fn comes_to(&self, host: HostIx, step: &crate::scheduler::Step) -> bool {
+    fn comes_to(&self, host: HostIx, step: &Step) -> bool {
         let closed = |at: &Within| at.section == Section::Rescue && !self.batch[&host].rescuing.contains(&at.block);
         step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)) && !self.around(step.within).iter().any(closed)
+    }
+
+    /// The host goes through what it included next, and nobody else who does not include it as well.
+    fn join(&mut self, host: HostIx, task: TaskId, included: &[Splice]) {
+        let (play, step) = (self.play.unwrap(), self.step(task).unwrap());
+        let depth = self.play().steps[step].depth;
+        let behind = self.play().steps[step + 1..].iter().take_while(|other| other.depth > depth).count();
+        let mut place = step + 1 + behind;
+        for splice in included {
+            let known = self.step(splice.steps[0].task);
+            for (number, joining) in splice.steps.iter().enumerate() {
+                let steps = &mut self.program.plays[play].steps;
+                match known {
+                    Some(known) => steps[known + number].hosts.get_or_insert_default().insert(host),
+                    None => {
+                        let only = Some([host].into_iter().collect());
+                        steps.insert(place, Step { hosts: only, depth: depth + 1, ..joining.clone() });
+                        self.move_on(place);
+                    }
+                }
+                place += usize::from(known.is_none());
+            }
+        }
+    }
+
+    fn move_on(&mut self, place: usize) {
+        let moved = |step: usize| if step >= place { step + 1 } else { step };
+        for seen in self.batch.values_mut() {
+            seen.finished = std::mem::take(&mut seen.finished).into_iter().map(moved).collect();
+        }
     }
 
     fn hear_effect(&mut self, host: HostIx, effect: Effect) {
@@ -439,7 +472,7 @@ impl World {
 
     /// How many flushes there are between the host's last task and its next one, and whether the last is the batch's.
     fn flushes_here(&self, host: HostIx, seen: &Seen) -> (usize, bool) {
-        let concerns = |step: &crate::scheduler::Step| self.comes_to(host, step);
+        let concerns = |step: &Step| self.comes_to(host, step);
         let from = seen.finished.last().map_or(0, |last| last + 1);
         let mut flushes = 0;
         let mut at_end = true;

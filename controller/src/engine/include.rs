@@ -1,0 +1,217 @@
+//! `include_tasks` and `include_role`: what a host wants to include becomes tasks of the plan, and steps for the scheduler.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
+use super::compile;
+use super::result::{Tried, of_loop};
+use super::run::{Run, task_vars};
+use super::task::{TaskDone, TaskRun, explained};
+use crate::event::RunEvent;
+use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within, task_not_done_yet};
+use crate::scheduler::Splice;
+use crate::vars::{Layer, TaskVars};
+
+/// Tasks that includes may add to one run. More than this is a file that includes itself.
+const ADDED_TASKS_MAX: usize = 200_000;
+
+/// A task of the plan, or one that joined it.
+pub(super) enum TaskRef<'a> {
+    Planned(&'a Task),
+    Added(Arc<Added>),
+}
+
+/// A task that joined the plan, and its own variables.
+pub(super) struct Added {
+    task: Task,
+    vars: TaskVars,
+}
+
+impl Deref for TaskRef<'_> {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        match self {
+            TaskRef::Planned(task) => task,
+            TaskRef::Added(added) => &added.task,
+        }
+    }
+}
+
+/// What includes have added to the plan so far.
+#[derive(Default)]
+pub(super) struct Additions(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    tasks: Vec<Arc<Added>>,
+    blocks: u32,
+    /// By including task: each wish, how many equal ones of the same host came before it, and what it brought.
+    known: HashMap<TaskId, Vec<(Inclusion, usize, Arc<Included>)>>,
+    handlers: HashMap<PlayId, Vec<TaskId>>,
+    exposed: HashMap<PlayId, Vec<Layer>>,
+}
+
+/// What one wish brought.
+struct Included {
+    label: String,
+    splice: Splice,
+}
+
+impl Additions {
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn task(&self, place: usize) -> Arc<Added> {
+        Arc::clone(&self.inner().tasks[place])
+    }
+
+    pub(super) fn vars(&self, place: usize) -> TaskVars {
+        self.inner().tasks[place].vars.clone()
+    }
+
+    /// Variables of roles that were included for all of the play to see.
+    pub(super) fn exposed(&self, play: PlayId) -> Vec<Layer> {
+        self.inner().exposed.get(&play).cloned().unwrap_or_default()
+    }
+
+    /// Handlers that roles brought, with this name or topic.
+    pub(super) fn handlers(&self, first: usize, play: PlayId, name: &str) -> Vec<TaskId> {
+        let inner = self.inner();
+        let ids = inner.handlers.get(&play).map_or(&[][..], Vec::as_slice);
+        let task = |id: &TaskId| &inner.tasks[id.index() - first].task;
+        let named = ids.iter().rev().find(|id| task(id).name.as_deref() == Some(name));
+        let listening = ids.iter().filter(|id| task(id).listen.iter().any(|topic| topic == name));
+        let mut found: Vec<TaskId> = named.into_iter().chain(listening).copied().collect();
+        found.dedup();
+        found
+    }
+}
+
+impl Run {
+    /// What `including` brings with this wish, which its host has had `before` times already.
+    fn include(&self, including: &Task, wish: &Inclusion, before: usize) -> Result<Arc<Included>, String> {
+        let fragments = self.environment.fragments.as_ref().ok_or("nothing can be included in this plan")?;
+        let mut inner = self.additions.inner();
+        let known = inner.known.entry(including.id).or_default();
+        if let Some((.., included)) = known.iter().find(|(other, times, _)| (other, *times) == (wish, before)) {
+            return Ok(Arc::clone(included));
+        }
+        let play = self.plan.play(including.play);
+        let fragment = fragments.fragment(play, including, wish)?;
+        if let Some(why) = fragment.tasks.iter().find_map(task_not_done_yet) {
+            return Err(why);
+        }
+        if inner.tasks.len() + fragment.tasks.len() > ADDED_TASKS_MAX {
+            return Err(format!("includes have added {ADDED_TASKS_MAX} tasks to the plan, which is the most"));
+        }
+        for message in &fragment.warnings {
+            self.sink.emit(RunEvent::Warning { message: message.clone(), host: None });
+        }
+        let included = Arc::new(self.adopt(&mut inner, play, including, fragment));
+        inner.known.entry(including.id).or_default().push((wish.clone(), before, Arc::clone(&included)));
+        Ok(included)
+    }
+
+    /// Makes the fragment's tasks tasks of the plan.
+    fn adopt(&self, inner: &mut Inner, play: &Play, including: &Task, fragment: Fragment) -> Included {
+        let Fragment { label, tasks, blocks, steps, handlers, exposed, .. } = fragment;
+        let first = (self.plan.tasks.len() + inner.tasks.len()) as u32;
+        let first_block = self.plan.blocks.len() as u32 + inner.blocks;
+        inner.blocks += blocks.len() as u32;
+        let moved = |within: Option<Within>| match within {
+            Some(Within { block, section }) => Some(Within { block: BlockId(first_block + block.0), section }),
+            None => including.within,
+        };
+        let id = |id: TaskId| TaskId(first + id.0);
+        let tasks: Vec<Arc<Added>> = (0..)
+            .zip(tasks)
+            .map(|(number, task)| {
+                let within = moved(task.within);
+                let task = Task { id: id(TaskId(number)), play: play.id, within, ..task };
+                Arc::new(Added { vars: task_vars(&task), task })
+            })
+            .collect();
+        let task = |id: &TaskId| &tasks[id.index()].task;
+        let is_wanted = |id: &&TaskId| self.options.tags.keeps(&task(id).tags);
+        let splice = Splice {
+            steps: steps.iter().filter(is_wanted).map(|id| compile::step(play, task(id))).collect(),
+            blocks: (first_block..).map(BlockId).zip(blocks.iter().map(|block| moved(block.parent))).collect(),
+            handlers: handlers.iter().map(|id| compile::handler(play, task(id))).collect(),
+        };
+        inner.handlers.entry(play.id).or_default().extend(handlers.iter().map(|handler| id(*handler)));
+        inner.exposed.entry(play.id).or_default().extend(exposed);
+        inner.tasks.extend(tasks.iter().cloned());
+        Included { label, splice }
+    }
+}
+
+/// An item's result, and what it included.
+type Wished = (Tried, Option<Arc<Included>>);
+
+impl TaskRun<'_> {
+    /// Runs a task that includes others. It touches no host, so it cannot be lost on the way.
+    pub(super) fn perform_include(&self) -> TaskDone {
+        let vars = self.run.task_vars(self.task);
+        let mut wished = Vec::new();
+        let wishes: Vec<Wished> = match self.items(&vars) {
+            Err(failed) => return self.conclude(*failed, Vec::new(), &vars),
+            Ok(None) => vec![self.include_item(&vars, None, &mut wished)],
+            Ok(Some(items)) => {
+                let item_vars = |number| self.item_vars(&items, number, &vars);
+                let include = |number| self.include_item(&item_vars(number), Some(&items[number]), &mut wished);
+                (0..items.len()).map(include).collect()
+            }
+        };
+        let (tried, included): (Vec<Tried>, Vec<_>) = wishes.into_iter().unzip();
+        let mut whole = if self.task.looping.is_some() { of_loop(&tried) } else { tried[0].clone() };
+        let labels: Vec<Value> = tried.iter().filter_map(|tried| tried.values.get("included").cloned()).collect();
+        whole.values.insert("included".to_owned(), Value::List(labels));
+        let mut done = self.conclude(whole, Vec::new(), &vars);
+        done.outcome.included = included.into_iter().flatten().map(|included| included.splice.clone()).collect();
+        done
+    }
+
+    fn include_item(&self, vars: &TaskVars, item: Option<&Value>, wished: &mut Vec<Inclusion>) -> Wished {
+        let wish = match self.wish(vars) {
+            Ok(wish) => wish,
+            Err(tried) => return (*tried, None),
+        };
+        let before = wished.iter().filter(|earlier| **earlier == wish).count();
+        wished.push(wish.clone());
+        match self.run.include(self.task, &wish, before) {
+            Ok(included) => {
+                let label = match item {
+                    Some(item) => format!(" => (item={})", crate::template::python_text(item)),
+                    None => String::new(),
+                };
+                let shown: Value = [included.label.as_str(), &label].into_iter().map(Value::from).collect();
+                let result = rustle_protocol::ModuleResult::ok().with("included", shown);
+                (Tried::finished(result), Some(included))
+            }
+            Err(reason) => {
+                let mut tried = Tried::failed(reason.as_str());
+                tried.values.insert("reason".to_owned(), reason.into());
+                (tried, None)
+            }
+        }
+    }
+
+    /// What the task wants to include, if its conditions hold.
+    fn wish(&self, vars: &TaskVars) -> Result<Inclusion, Box<Tried>> {
+        let failed = |message: String| Box::new(Tried::failed(message));
+        let scope = self.scope(vars).map_err(failed)?;
+        if let Some(condition) = self.unmet_condition(&scope)? {
+            return Err(Box::new(Tried::skipped(condition)));
+        }
+        let args = self.task.args.iter().filter(|(name, _)| *name != "apply");
+        let args = args.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let args: Map = self.run.templar().render_args(&args, &scope).map_err(|error| failed(explained(&error)))?;
+        Ok(Inclusion { args, locals: vars.locals.clone().unwrap_or_default() })
+    }
+}
