@@ -60,6 +60,9 @@ pub struct Hello {
 /// agent does at once what `on_disconnect` says.
 pub const DISCONNECT_GRACE_MS: &str = "disconnect_grace_ms";
 
+/// Key in [`Hello::extra`]: `true` if the run wants this host for itself, beside no other run that does.
+pub const HOLD_HOST: &str = "hold_host";
+
 /// What an agent does with running calls when the controller goes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,8 +11,8 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
-    Call, ControlNotice, ControlRequest, DISCONNECT_GRACE_MS, Hello, HelloReply, OnDisconnect, Refusal, RefusalCode,
-    VERSIONS, Welcome, close,
+    Call, ControlNotice, ControlRequest, DISCONNECT_GRACE_MS, HOLD_HOST, Hello, HelloReply, OnDisconnect, Refusal,
+    RefusalCode, VERSIONS, Welcome, close,
 };
 use rustle_protocol::{HostName, RunId, Value};
 use tokio::sync::watch;
@@ -35,9 +35,12 @@ const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) connection: Connection,
+    pub(super) controller: HostName,
     pub(super) run: RunId,
     pub(super) epoch: u64,
     pub(super) on_disconnect: OnDisconnect,
+    /// The run wants the host for itself.
+    pub(super) holds: bool,
     /// How long the controller may take to come back after its connection broke.
     pub(super) grace: Duration,
     /// The blob cache is being cleared.
@@ -78,13 +81,18 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
             let session = Arc::new(Session {
                 shared,
                 connection: connection.clone(),
+                controller: controller.clone(),
                 run: hello.run,
                 epoch: hello.epoch,
                 on_disconnect: hello.on_disconnect,
+                holds: holds(&hello),
                 grace: grace(&hello),
                 clearing: AtomicBool::new(false),
             });
-            session.shared.presence.arrive(&session);
+            if let Err(held) = session.shared.presence.arrive(&session) {
+                connection.close(close::DROPPED.into(), held.message.as_bytes());
+                return;
+            }
             serve_streams(&session, control).await;
             session.shared.blobs.connection_closed(session.number());
             let reason = connection.closed().await;
@@ -160,6 +168,7 @@ fn admit(shared: &Shared, hello: &Hello, controller: &HostName) -> Result<Welcom
     if shared.is_draining() {
         return Err(draining());
     }
+    shared.presence.check_hold(hello.run, holds(hello))?;
     shared.ledger.see_run(hello.run, hello.epoch, controller)?;
     Ok(Welcome {
         version,
@@ -247,6 +256,11 @@ fn obey(session: &Arc<Session>, request: ControlRequest) {
             session.shared.ledger.settle(keys);
         }
     }
+}
+
+/// Whether the run wants the host for itself.
+fn holds(hello: &Hello) -> bool {
+    hello.extra.0.get(HOLD_HOST) == Some(&Value::Bool(true))
 }
 
 /// How long a run whose connection broke may take to come back; nothing if its controller does not say.

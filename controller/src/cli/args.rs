@@ -227,6 +227,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "SECONDS")]
     pub disconnect_grace: Option<u64>,
 
+    /// Hosts that another run holds: share them; or hold hosts too, and wait or go without them [default: share]
+    #[arg(long, value_name = "WHAT")]
+    pub on_busy_host: Option<crate::dispatch::session::OnBusyHost>,
+
     /// One Ctrl-C is final
     #[arg(long)]
     pub batch: bool,

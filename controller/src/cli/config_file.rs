@@ -46,6 +46,7 @@ pub struct Executor {
     pub on_disconnect: Option<rustle_protocol::message::OnDisconnect>,
     /// Seconds.
     pub disconnect_grace: Option<u64>,
+    pub on_busy_host: Option<crate::dispatch::session::OnBusyHost>,
 }
 
 /// `[modules]`

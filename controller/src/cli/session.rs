@@ -160,6 +160,7 @@ impl Session {
             epoch: recording.epoch,
             on_disconnect: self.settings.on_disconnect,
             grace: self.settings.disconnect_grace,
+            on_busy_host: self.settings.on_busy_host,
         };
         let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
         Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))

@@ -11,6 +11,7 @@ use super::ansible_settings::AnsibleSettings;
 use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
 use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
 use super::recording::JournalSettings;
+use crate::dispatch::session::OnBusyHost;
 use crate::engine::RunOptions;
 use crate::engine::links::CONNECTS_MAX;
 use crate::input::playbook::SearchPaths;
@@ -39,6 +40,7 @@ pub struct Settings {
     pub connects_max: usize,
     pub on_disconnect: OnDisconnect,
     pub disconnect_grace: Duration,
+    pub on_busy_host: OnBusyHost,
     pub run: RunOptions,
     /// `None` where the plan may say.
     pub forks_given: bool,
@@ -125,6 +127,7 @@ impl Settings {
             connects_max: at_least_one("[performance] connects", file.performance.connects.unwrap_or(CONNECTS_MAX))?
                 .get(),
             on_disconnect: common.on_disconnect.map(Into::into).or(executor.on_disconnect).unwrap_or_default(),
+            on_busy_host: common.on_busy_host.or(executor.on_busy_host).unwrap_or_default(),
             disconnect_grace: seconds(
                 "--disconnect-grace",
                 common.disconnect_grace.or(executor.disconnect_grace).unwrap_or(DISCONNECT_GRACE_S),

@@ -61,12 +61,14 @@ pub struct LinkError {
     pub accepted: bool,
     /// Trying again may help: false for a wrong certificate, true for silence.
     pub transient: bool,
+    /// Another run holds the host.
+    pub held: bool,
 }
 
 impl LinkError {
     /// An error that trying again may mend.
     pub fn transient(message: impl Into<String>) -> LinkError {
-        LinkError { message: message.into(), hint: None, accepted: false, transient: true }
+        LinkError { message: message.into(), hint: None, accepted: false, transient: true, held: false }
     }
 
     /// An error that stays until somebody mends its cause.
@@ -77,7 +79,7 @@ impl LinkError {
     /// From a connection that could not be made or did not last.
     pub fn from_fault(fault: &ConnectionFault) -> LinkError {
         let hint = Some(fault.hint()).filter(|hint| !hint.is_empty()).map(str::to_owned);
-        LinkError { message: fault.to_string(), hint, accepted: false, transient: fault.is_transient() }
+        LinkError { message: fault.to_string(), hint, accepted: false, transient: fault.is_transient(), held: false }
     }
 
     #[must_use]

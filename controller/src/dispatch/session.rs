@@ -10,8 +10,8 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustle_protocol::endpoint::Peer;
 use rustle_protocol::frame::{self, FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
-    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, DISCONNECT_GRACE_MS, Hello,
-    HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
+    BlobHeader, BlobId, Call, CallEvent, CallOutcome, CallRequest, ControlRequest, DISCONNECT_GRACE_MS, HOLD_HOST,
+    Hello, HelloReply, OnDisconnect, Refusal, RefusalCode, VERSIONS, Welcome, close,
 };
 use rustle_protocol::value::WireMap;
 use rustle_protocol::{CallKey, HostName, RunId, Value};
@@ -50,6 +50,19 @@ const SOFTWARE_BYTES_MAX: usize = 200;
 /// Of the sentence by which an agent refuses. More is cut.
 const REFUSAL_BYTES_MAX: usize = 4 * 1024;
 
+/// What is done about a host that another run holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBusyHost {
+    /// Nothing: work beside it, and hold the host from nobody.
+    #[default]
+    Share,
+    /// Hold the host, and wait until the other run is done with it.
+    Wait,
+    /// Hold the host, or take it for unreachable.
+    Refuse,
+}
+
 /// What a session needs to know of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
@@ -59,6 +72,7 @@ pub struct SessionOptions {
     /// How long this controller may take to come back after a connection broke, before the agent does what
     /// `on_disconnect` says.
     pub grace: Duration,
+    pub on_busy_host: OnBusyHost,
 }
 
 /// A welcomed connection to one agent.
@@ -352,6 +366,8 @@ async fn hello(
     let (send, recv) = peer.connection.open_bi().await.map_err(|error| lost(peer, &error))?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
     let grace_ms = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
+    let holds = options.on_busy_host != OnBusyHost::Share;
+    let extra = [(DISCONNECT_GRACE_MS, Value::UInt(grace_ms)), (HOLD_HOST, Value::Bool(holds))];
     let hello = Hello {
         versions: VERSIONS,
         software: SOFTWARE.to_owned(),
@@ -359,7 +375,7 @@ async fn hello(
         run: options.run,
         epoch: options.epoch,
         on_disconnect: options.on_disconnect,
-        extra: WireMap([(DISCONNECT_GRACE_MS.to_owned(), Value::UInt(grace_ms))].into_iter().collect()),
+        extra: WireMap(extra.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
     };
     writer.send(&hello).await.map_err(|error| broken(peer, error))?;
     match reader.next::<HelloReply>().await.map_err(|error| broken(peer, error))? {
@@ -373,7 +389,13 @@ async fn hello(
             cut(&mut welcome.software, SOFTWARE_BYTES_MAX);
             Ok((writer, welcome))
         }
-        Some(HelloReply::Refused(refusal)) => Err(refused(&refusal)),
+        Some(HelloReply::Refused(refusal)) => {
+            // A hello is busy for one reason alone.
+            let held = refusal.code == RefusalCode::Busy;
+            let error = refused(&refusal);
+            let transient = error.transient && !(held && options.on_busy_host == OnBusyHost::Refuse);
+            Err(LinkError { held, transient, ..error })
+        }
         None => Err(LinkError::transient("the agent closed the connection without a word")),
     }
 }

@@ -65,7 +65,11 @@ impl ExecutionContext<'_> {
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
         let key = self.next_key()?;
-        let link = self.links.link(self.target).await?;
+        // A host that another run holds may be waited for.
+        let link = tokio::select! {
+            link = self.links.link(self.target) => link?,
+            () = self.cancel.cancelled() => return Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
+        };
         if self.is_repeated && link.is_local() && !is_idempotent(module) {
             return ended(CallOutcome::Interrupted, false);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use futures::FutureExt;
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::sink::EventSink;
 use crate::dispatch::local::LocalLink;
-use crate::dispatch::session::{Session, SessionOptions};
+use crate::dispatch::session::{OnBusyHost, Session, SessionOptions};
 use crate::dispatch::unfinished::Unfinished;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::event::RunEvent;
@@ -25,6 +25,12 @@ use crate::event::RunEvent;
 /// Connections being opened at once. Measured: 1,000 at once with a small socket buffer lose so many packets that they
 /// take a minute; 128 never queue for long.
 pub const CONNECTS_MAX: usize = 128;
+
+/// How long a run waits for a host that another run holds. Bounded, since two runs may wait for each other's hosts.
+pub const BUSY_HOST_WAIT: Duration = Duration::from_secs(600);
+
+/// How often it looks whether the host is free: each look is a handshake.
+const BUSY_HOST_LOOK: Duration = Duration::from_secs(1);
 
 /// How often other tasks get their turn before the program ends: the connection's, then the socket's, and one to spare.
 const CLOSE_TURNS: usize = 3;
@@ -94,9 +100,29 @@ impl AgentLinks {
             session.recheck()?;
             return Ok(Arc::clone(session) as Arc<dyn HostLink>);
         }
-        let session = Arc::new(self.connect(host).await?);
+        let session = Arc::new(self.connect_when_free(host).await?);
         *slot = Some(Arc::clone(&session));
         Ok(session)
+    }
+
+    /// Waits for a host that another run holds, if that is what the operator wants. Nobody else waits for it meanwhile.
+    async fn connect_when_free(&self, host: &HostName) -> Result<Session, LinkError> {
+        let until = Instant::now() + BUSY_HOST_WAIT;
+        let mut told = false;
+        loop {
+            let error = match self.connect(host).await {
+                Err(error) if error.held && self.options.session.on_busy_host == OnBusyHost::Wait => error,
+                connected => return connected,
+            };
+            if Instant::now() >= until {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut told, true) {
+                let message = format!("waiting for the host: {}", error.message);
+                self.events.emit(RunEvent::Warning { message, host: Some(host.clone()) });
+            }
+            tokio::time::sleep(BUSY_HOST_LOOK).await;
+        }
     }
 
     async fn connect(&self, host: &HostName) -> Result<Session, LinkError> {

@@ -123,8 +123,13 @@ pub(crate) async fn run_plan_and(
     }
     let controller = authority.issue(Role::Controller, &["ops".parse().unwrap()], 30).unwrap().remove(0);
     let dialer = Dialer::bind(authority.load(&controller).unwrap(), &TransportOptions::default()).unwrap();
-    let session =
-        SessionOptions { run: RunId::generate(), epoch: 1, on_disconnect: OnDisconnect::Cancel, grace: Duration::ZERO };
+    let session = SessionOptions {
+        run: RunId::generate(),
+        epoch: 1,
+        on_disconnect: OnDisconnect::Cancel,
+        grace: Duration::ZERO,
+        on_busy_host: Default::default(),
+    };
     let told = Arc::new(Mutex::new((Vec::new(), 0_u64)));
     let sink = EventSink::new(Box::new({
         let told = Arc::clone(&told);

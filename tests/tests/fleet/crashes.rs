@@ -141,3 +141,21 @@ fn a_connection_that_breaks_under_a_call_costs_nothing() {
     assert!(ended.stdout.contains("changed: [web1]"), "{}", ended.stdout);
     assert_eq!(scene.lines(), 1);
 }
+
+#[test]
+fn of_two_runs_that_hold_a_host_the_second_waits_or_is_refused() {
+    let scene = Scene::new();
+    let first = scene.fleet.run(&play([scene.witness()])).args(["--on-busy-host", "wait"]).start();
+    scene.until("begun");
+    let touch = || play([shell(&format!("touch {}", scene.file("second").display()))]);
+    let refused = scene.fleet.run(&touch()).args(["--on-busy-host", "refuse"]).ends(4);
+    assert!(refused.stdout.contains("controller `operator` holds this host for its run"), "{}", refused.stdout);
+    let second = scene.fleet.run(&touch()).args(["--on-busy-host", "wait"]).start();
+    second.wait_for("waiting for the host");
+    assert!(!scene.file("second").exists());
+    assert_eq!(scene.fleet.adhoc("ping", "").ends(0).results(), ["ok: [web1]"], "who holds nothing shares");
+    scene.go();
+    expect(first, 0);
+    expect(second, 0);
+    assert!(scene.file("second").exists());
+}
