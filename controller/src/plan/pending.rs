@@ -27,6 +27,7 @@ pub fn task_not_done_yet(task: &Task) -> Option<String> {
 
 fn pending(task: &Task) -> Option<&'static str> {
     let is_handler = task.kind == TaskKind::Handler;
+    let failure = &task.failure;
     [
         (is_handler && task.within.is_some(), "a handler in a block with `rescue` or `always`"),
         (is_handler && task.include.is_some(), "a handler that includes tasks"),
@@ -34,6 +35,9 @@ fn pending(task: &Task) -> Option<&'static str> {
         (task.throttle != Keyword::Is(0), "`throttle`"),
         (task.background.is_some(), "`async`"),
         (task.more_args.is_some(), "a template that is all arguments"),
+        (failure.ignore_errors.known().is_none(), "`ignore_errors` with a template"),
+        (failure.ignore_unreachable.known().is_none(), "`ignore_unreachable` with a template"),
+        (failure.any_errors_fatal.known().is_none(), "`any_errors_fatal` with a template"),
     ]
     .into_iter()
     .find(|(found, _)| *found)
@@ -55,12 +59,18 @@ fn local_elsewhere(plan: &Plan, task: &Task) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::plan::{PlayId, TaskId};
+    use crate::template::Authored;
 
     #[test]
     fn what_would_not_be_done_is_told() {
         let task = || Task::new(TaskId(0), PlayId(0), "ping");
         assert_eq!(pending(&task()), None);
         assert_eq!(pending(&Task { run_once: Keyword::Is(true), ..task() }), Some("`run_once`"));
+        let mut ignoring = task();
+        ignoring.failure.ignore_errors = Keyword::Is(true);
+        assert_eq!(pending(&ignoring), None);
+        ignoring.failure.ignore_errors = Keyword::Template(Authored::from_value("{{ careless }}".into()));
+        assert_eq!(pending(&ignoring), Some("`ignore_errors` with a template"));
     }
 
     #[test]
