@@ -114,12 +114,14 @@ fn a_python_module_travels_with_what_it_imports() {
 fn modules_beside_a_playbook_and_in_its_roles_are_found() {
     let fleet = Fleet::start(&["web1"]);
     let root = fleet.path().join("play");
-    let module = |word: &str| format!("#!/bin/sh\necho '{{\"changed\": true, \"msg\": \"{word} '\"$(cat $1)\"'\"}}'\n");
+    let module = |word: &str| {
+        format!("#!/bin/sh\necho '{{\"changed\": true, \"msg\": \"{word} '\"$(cut -d' ' -f1 $1)\"'\"}}'\n")
+    };
     put(&root, "library/beside", &module("beside"));
     put(&root, "roles/app/library/within.sh", &module("within"));
     put(&root, "roles/app/tasks/main.yml", "- within:\n    word: x\n");
     put(&root, "site.yml", "- hosts: all\n  gather_facts: false\n  roles: [app]\n  tasks:\n    - beside: word=y\n");
     let ended = fleet.exec().arg(root.join("site.yml")).arg("-v").ends(0);
     assert_eq!(ended.results().len(), 2, "{}", ended.stdout);
-    assert!(ended.stdout.contains("within word=x ") && ended.stdout.contains("beside word=y "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("within word=x") && ended.stdout.contains("beside word=y"), "{}", ended.stdout);
 }
