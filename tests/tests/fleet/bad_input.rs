@@ -179,7 +179,11 @@ fn options_that_make_no_sense_are_told() {
     let of = |args: &[&str]| fleet.of_plan(&plan, args);
     insta::assert_snapshot!(of(&["--forks", "0"]), @"error: --forks must be at least 1, not 0");
     insta::assert_snapshot!(of(&["--serial", "few"]), @"error: --serial: `few` is not a batch size: give a number such as 10 or a percentage such as 25%");
-    insta::assert_snapshot!(of(&["-e", "[1]"]), @"error: --extra-vars: variables are names with values, not a list");
+    insta::assert_snapshot!(of(&["-e", "[1]"]), @r"
+    error: --extra-vars:1:1: variables are names with values, not a list
+      1 | [1]
+        | ^
+    ");
     insta::assert_snapshot!(of(&["-e", "@nowhere"]), @"error: --extra-vars: cannot read nowhere: No such file or directory (os error 2)");
     insta::assert_snapshot!(of(&["--start-at-task", "pin"]), @r"
     error: no task is called `pin`, so the run cannot start there
