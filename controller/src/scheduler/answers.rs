@@ -60,6 +60,7 @@ impl Scheduler {
         } else {
             self.give_up(host, task, stop);
         }
+        self.note_fall(host);
         self.note_left();
     }
 

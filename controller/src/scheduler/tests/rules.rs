@@ -913,6 +913,21 @@ fn a_block_without_a_rescue_fails_after_its_always() {
 }
 
 #[test]
+fn a_host_that_is_lost_over_its_always_and_may_be_still_fails_at_the_blocks_end() {
+    let mut play = Play::of(["install", "log", "next"]).block(None, &["install"], &[], &["log"]);
+    play.ignore_unreachable = true;
+    tells(
+        web().failing("install", ["web1"]).unreachable("log", "web1", TransportFault::Permanent).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s next: web2 web3
+        3s play-0 ends: Completed
+        web1 Failed",
+    );
+}
+
+#[test]
 fn a_failure_that_an_inner_block_does_not_rescue_is_the_outer_ones() {
     let outer = Within { block: BlockId(0), section: Section::Tasks };
     let play = Play::of(["install", "start", "log", "check", "fix", "next"])
