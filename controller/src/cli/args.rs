@@ -113,10 +113,6 @@ pub struct PlanArgs {
     #[arg(long)]
     pub force_handlers: bool,
 
-    /// Forget the facts that were kept
-    #[arg(long)]
-    pub flush_cache: bool,
-
     /// Hosts at once in a batch: a number, a percentage, or a comma-separated list of both
     #[arg(long, value_name = "SIZES")]
     pub serial: Option<String>,

@@ -3,16 +3,29 @@
 
 use rustle_protocol::HostName;
 
-use super::{Keyword, Plan, Task};
+use super::{HostOrder, Keyword, Plan, Play, Task};
 use crate::event::TaskKind;
 
-/// The first thing about each task that would not be done, with the task's place.
+/// The first thing about each play and task that would not be done, with the task's place.
 pub fn not_done_yet(plan: &Plan) -> Vec<String> {
     let told = |task: &Task| {
         let what = pending(task).or_else(|| local_elsewhere(plan, task))?;
         Some(refusal(task, what))
     };
-    plan.tasks.iter().filter_map(told).collect()
+    let of_play =
+        |play: &Play| pending_in_play(play).map(|what| format!("play `{}`: {what} cannot be run yet", play.name));
+    plan.plays.iter().filter_map(of_play).chain(plan.tasks.iter().filter_map(told)).collect()
+}
+
+fn pending_in_play(play: &Play) -> Option<&'static str> {
+    [
+        (play.order == HostOrder::Shuffle, "`order: shuffle`"),
+        (!play.gathering.subset.is_empty(), "`gather_subset` (a task of `setup` can)"),
+        (play.gathering.timeout.is_some(), "`gather_timeout` (a task of `setup` can)"),
+    ]
+    .into_iter()
+    .find(|(found, _)| *found)
+    .map(|(_, what)| what)
 }
 
 fn refusal(task: &Task, what: &str) -> String {
@@ -71,6 +84,14 @@ mod tests {
         assert_eq!(pending(&ignoring), None);
         ignoring.failure.ignore_errors = Keyword::Template(Authored::from_value("{{ careless }}".into()));
         assert_eq!(pending(&ignoring), Some("`ignore_errors` with a template"));
+    }
+
+    #[test]
+    fn what_a_play_would_not_do_is_told() {
+        let mut plan = Plan::of_task(Task::new(TaskId(0), PlayId(0), "ping"), vec!["web1".parse().unwrap()]);
+        assert_eq!(not_done_yet(&plan), [""; 0]);
+        plan.plays[0].order = HostOrder::Shuffle;
+        assert_eq!(not_done_yet(&plan), ["play `ping`: `order: shuffle` cannot be run yet"]);
     }
 
     #[test]
