@@ -106,7 +106,7 @@ impl<'a> Drive<'a> {
             }
             self.recorder.acknowledge(&*self.run.environment.links);
             let deadline = self.scheduler.next_deadline().map(|deadline| deadline.since(self.now()));
-            let waits_for = self.waits_for();
+            let waits_for = self.waits_for().filter(|_| !self.is_asking());
             let (event, evidence) = tokio::select! {
                 biased;
                 Some(word) = self.done_events.recv() => (word.event, word.evidence),
@@ -157,15 +157,16 @@ impl<'a> Drive<'a> {
         self.held.push_back(Held { command, mark: self.recorder.mark() });
     }
 
-    /// How many records must be durable before the next command may be obeyed, if they are not yet.
+    /// How many records must be durable before the next command may be obeyed. They may be by now: the journal's thread
+    /// does not wait for this one.
     fn waits_for(&self) -> Option<Seq> {
         let held = self.held.front().filter(|held| matches!(held.command, Command::Dispatch(_)) && !self.stopping)?;
-        Some(held.mark).filter(|mark| !self.recorder.is_durable(*mark))
+        Some(held.mark)
     }
 
     /// The next command, if it may be obeyed now.
     fn next_command(&mut self) -> Option<Command> {
-        if self.waits_for().is_some() {
+        if self.waits_for().is_some_and(|mark| !self.recorder.is_durable(mark)) {
             return None;
         }
         self.held.pop_front().map(|held| held.command)
@@ -175,9 +176,13 @@ impl<'a> Drive<'a> {
         RunTime(self.run.sink.elapsed())
     }
 
+    fn is_asking(&self) -> bool {
+        self.stepper.as_ref().is_some_and(Stepper::is_asking)
+    }
+
     /// Obeys every command there is, unless the operator is being asked something.
     fn obey_all(&mut self) -> Option<RunFinished> {
-        while self.stepper.as_ref().is_none_or(|stepper| !stepper.is_asking()) {
+        while !self.is_asking() {
             match self.next_command()? {
                 Command::Dispatch(dispatch) => self.dispatch(dispatch),
                 Command::Abort { host } => self.abort(host),
