@@ -184,7 +184,11 @@ fn options_that_make_no_sense_are_told() {
       1 | [1]
         | ^
     ");
-    insta::assert_snapshot!(of(&["-e", "@nowhere"]), @"error: --extra-vars: cannot read nowhere: No such file or directory (os error 2)");
+    insta::assert_snapshot!(of(&["-e", "@nowhere"]), @r"
+    error: nowhere: cannot be read
+      caused by: No such file or directory (os error 2)
+    hint: check the path and that you may read it
+    ");
     insta::assert_snapshot!(of(&["--start-at-task", "pin"]), @r"
     error: no task is called `pin`, so the run cannot start there
     hint: did you mean `ping`?
