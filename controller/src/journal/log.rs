@@ -263,6 +263,7 @@ impl Writer {
     /// Waits a while; false if the end has come meanwhile and its patience is over.
     fn may_try_again(&mut self) -> bool {
         loop {
+            // A disk tells nobody that it has room again.
             std::thread::sleep(TRY_AGAIN);
             if lock(&self.shared.line).closing.is_some_and(|until| Instant::now() >= until) {
                 return false;
