@@ -107,7 +107,7 @@ pub(super) fn step(play: &Play, task: &Task) -> Step {
 }
 
 pub(super) fn handler(play: &Play, task: &Task) -> HandlerStep {
-    HandlerStep { task: task.id, on_failure: on_failure(play, task) }
+    HandlerStep { task: task.id, on_failure: on_failure(play, task), depth: 0 }
 }
 
 fn on_failure(play: &Play, task: &Task) -> OnFailure {

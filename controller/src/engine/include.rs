@@ -11,7 +11,7 @@ use super::compile;
 use super::result::{Tried, of_loop};
 use super::run::{Run, task_vars};
 use super::task::{TaskDone, TaskRun, explained};
-use crate::event::RunEvent;
+use crate::event::{RunEvent, TaskKind};
 use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within, task_not_done_yet};
 use crate::scheduler::Splice;
 use crate::vars::{Layer, TaskVars};
@@ -138,7 +138,9 @@ impl Run {
             })
             .collect();
         let task = |id: &TaskId| &tasks[id.index()].task;
-        let is_wanted = |id: &&TaskId| self.options.tags.keeps(&task(id).tags);
+        // A handler runs if it is notified, whatever tags are wanted.
+        let is_handler = including.kind == TaskKind::Handler;
+        let is_wanted = |id: &&TaskId| is_handler || self.options.tags.keeps(&task(id).tags);
         let splice = Splice {
             steps: steps.iter().filter(is_wanted).map(|id| compile::step(play, task(id))).collect(),
             blocks: (first_block..).map(BlockId).zip(blocks.iter().map(|block| moved(block.parent))).collect(),

@@ -71,8 +71,11 @@ fn program(chance: &mut Chance) -> Program {
             on_failure,
         });
         let steps = steps.collect();
-        let handlers =
-            (0..chance.below(3) as u32).map(|n| HandlerStep { task: TaskId(play * 100 + 50 + n), on_failure });
+        let handlers = (0..chance.below(3) as u32).map(|n| HandlerStep {
+            task: TaskId(play * 100 + 50 + n),
+            on_failure,
+            depth: 0,
+        });
         PlayProgram {
             play: PlayId(play),
             batches: all.chunks(size).map(<[HostIx]>::to_vec).collect(),

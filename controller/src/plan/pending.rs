@@ -4,7 +4,6 @@
 use rustle_protocol::HostName;
 
 use super::{HostOrder, Keyword, Plan, Play, Task};
-use crate::event::TaskKind;
 
 /// The first thing about each play and task that would not be done, with the task's place.
 pub fn not_done_yet(plan: &Plan) -> Vec<String> {
@@ -39,11 +38,8 @@ pub fn task_not_done_yet(task: &Task) -> Option<String> {
 }
 
 fn pending(task: &Task) -> Option<&'static str> {
-    let is_handler = task.kind == TaskKind::Handler;
     let failure = &task.failure;
     [
-        (is_handler && task.within.is_some(), "a handler in a block with `rescue` or `always`"),
-        (is_handler && task.include.is_some(), "a handler that includes tasks"),
         (task.run_once != Keyword::Is(false), "`run_once`"),
         (task.throttle != Keyword::Is(0), "`throttle`"),
         (task.background.is_some(), "`async`"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rustle_protocol::HostName;
+use rustle_protocol::{HostName, Value};
 
 use crate::event::{TaskResult, TaskStatus};
 use crate::plan::TaskId;
@@ -62,7 +62,7 @@ impl HostTally {
             return self.add_forgiven(result);
         }
         match result.status {
-            TaskStatus::Ok => self.ok += 1,
+            TaskStatus::Ok => self.ok += included(result).max(1),
             TaskStatus::Changed => {
                 self.ok += 1;
                 self.changed += 1;
@@ -87,6 +87,14 @@ impl HostTally {
     /// Whether the recap of a large run may leave the host out.
     pub fn is_all_well(&self) -> bool {
         self.failed == 0 && self.unreachable == 0 && self.cancelled == 0
+    }
+}
+
+/// What a task that includes has brought: Ansible's recap counts each as a task of its own.
+fn included(result: &TaskResult) -> usize {
+    match result.values.get("included") {
+        Some(Value::List(included)) => included.len(),
+        _ => 0,
     }
 }
 
@@ -148,6 +156,17 @@ impl StatusTally {
 mod tests {
     use super::super::script::Script;
     use super::*;
+
+    #[test]
+    fn each_thing_that_a_task_includes_counts() {
+        let mut script = Script::new(["web1"]);
+        let task = script.task("t", "include_tasks");
+        let file = |item: &str| ["a.yml", item].into_iter().map(Value::from).collect::<Value>();
+        script.finish_with(task, "web1", TaskStatus::Ok, |r| {
+            r.values.insert("included".to_owned(), [file("1"), file("2")].into_iter().collect());
+        });
+        assert_eq!(script.tally().hosts[&HostName::new("web1").unwrap()].ok, 2);
+    }
 
     #[test]
     fn a_host_is_counted_as_ansible_counts_it() {

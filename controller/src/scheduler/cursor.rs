@@ -7,6 +7,7 @@ use super::blocks::Trouble;
 use super::handlers::Notified;
 use super::play::Play;
 use super::program::{HostIx, StepKind};
+use super::splice::Room;
 
 /// A place where a host has something to do. Ordered as a play is run, so the hosts furthest behind are those with the
 /// least stop.
@@ -25,9 +26,9 @@ impl Stop {
         Stop { step, pass: 0, handler: None }
     }
 
-    /// The same stop once `count` steps have joined the play at `place`.
-    pub(super) fn with_room(self, place: usize, count: usize) -> Stop {
-        Stop { step: if self.step >= place { self.step + count } else { self.step }, ..self }
+    /// The same stop once `room` was made.
+    pub(super) fn moved(self, room: Room) -> Stop {
+        Stop { step: room.step(self.step), handler: self.handler.map(|handler| room.handler(handler)), ..self }
     }
 }
 
@@ -96,11 +97,10 @@ impl Cursor {
         stop
     }
 
-    /// `count` steps have joined the play at `place`.
-    pub(super) fn make_room(&mut self, place: usize, count: usize) {
-        if self.step >= place {
-            self.step += count;
-        }
+    pub(super) fn make_room(&mut self, room: Room) {
+        self.step = room.step(self.step);
+        self.flush.next_handler = room.handler(self.flush.next_handler);
+        self.flush.ran = std::mem::take(&mut self.flush.ran).into_iter().map(|handler| room.handler(handler)).collect();
     }
 
     /// Leaves `stop` behind.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::splice::Room;
+
 /// Handlers by their place in the play's list, which is the order they run in.
 #[derive(Debug, Default)]
 pub(super) struct Notified {
@@ -19,6 +21,12 @@ impl Notified {
     pub(super) fn ran(&mut self, handler: usize) {
         self.pending.remove(&handler);
         *self.runs.entry(handler).or_default() += 1;
+    }
+
+    pub(super) fn make_room(&mut self, room: Room) {
+        self.pending = std::mem::take(&mut self.pending).into_iter().map(|handler| room.handler(handler)).collect();
+        let runs = std::mem::take(&mut self.runs).into_iter();
+        self.runs = runs.map(|(handler, runs)| (room.handler(handler), runs)).collect();
     }
 
     /// How often `handler` ran on this host in this play.

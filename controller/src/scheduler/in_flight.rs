@@ -10,6 +10,7 @@ use crate::plan::TaskId;
 use super::cursor::Stop;
 use super::message::Waiting;
 use super::program::HostIx;
+use super::splice::Room;
 use super::time::RunTime;
 
 /// What one host was given.
@@ -108,10 +109,9 @@ impl InFlight {
         going_on.map(|(host, flight)| (*host, flight.since))
     }
 
-    /// `count` steps have joined the play at `place`.
-    pub(super) fn make_room(&mut self, place: usize, count: usize) {
+    pub(super) fn make_room(&mut self, room: Room) {
         for (stop, _) in self.flights.values_mut().flat_map(|flight| &mut flight.rest) {
-            *stop = stop.with_room(place, count);
+            *stop = stop.moved(room);
         }
     }
 

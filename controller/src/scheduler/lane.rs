@@ -8,6 +8,7 @@ use super::handlers::Notified;
 use super::message::Work;
 use super::play::Play;
 use super::program::HostIx;
+use super::splice::Room;
 
 /// What a host in a batch is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +78,15 @@ impl Lane {
         lane
     }
 
-    /// `count` steps have joined the play at `place`.
-    pub(super) fn make_room(&mut self, place: usize, count: usize) {
-        self.cursor.make_room(place, count);
-        self.stop = self.stop.map(|stop| stop.with_room(place, count));
+    pub(super) fn make_room(&mut self, room: Room) {
+        self.cursor.make_room(room);
+        self.notified.make_room(room);
+        self.stop = self.stop.map(|stop| stop.moved(room));
+    }
+
+    /// The handler at place `handler` is to run at the next flush, or later in this one.
+    pub(super) fn notify(&mut self, handler: usize) {
+        self.notified.notify(handler);
     }
 
     /// Leaves the stop it stands at behind, whatever came of it, and goes to the next.

@@ -48,8 +48,7 @@ pub struct Outcome {
     pub notified: Vec<TaskId>,
     /// What a `meta` task asked for. Not heeded with a failure.
     pub effect: Effect,
-    /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure, for a handler
-    /// or in a segment.
+    /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure or in a segment.
     pub included: Vec<Splice>,
 }
 

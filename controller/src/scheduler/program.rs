@@ -90,12 +90,16 @@ pub enum StepKind {
 pub struct HandlerStep {
     pub task: TaskId,
     pub on_failure: OnFailure,
+    /// How many includes led to it; 0 for what can be notified.
+    #[serde(default)]
+    pub depth: u32,
 }
 
 /// Steps that join a play while it runs: what a host includes. Two hosts that include the same bring equal splices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Splice {
-    /// In order, with neither hosts nor depth. Never empty.
+    /// In order, with neither hosts nor depth. Never empty. A handler's become handlers: they stand behind it, and the host
+    /// runs them in the same flush.
     pub steps: Vec<Step>,
     /// Blocks among them, as in [`PlayProgram::blocks`].
     pub blocks: BTreeMap<BlockId, Option<Within>>,

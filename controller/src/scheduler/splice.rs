@@ -1,9 +1,9 @@
-//! What hosts include: steps that join the batch's list behind the step that includes them, for these hosts only.
+//! What hosts include: steps that join the batch's list behind the step that includes them, for these hosts only; handlers,
+//! behind the handler that includes them.
 //!
-//! Equal splices behind one step are one, so hosts that include the same go through it together. Others stand one behind
+//! Equal splices behind one place are one, so hosts that include the same go through it together. Others stand one behind
 //! the other, in the order in which hosts came with them. Places behind move on by as much.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::batch::Batch;
@@ -11,33 +11,78 @@ use super::blocks::Blocks;
 use super::cursor::Stop;
 use super::in_flight::InFlight;
 use super::play::Play;
-use super::program::{HostIx, Splice, Step};
+use super::program::{HandlerStep, HostIx, Splice, Step};
+
+/// Room that was made in one of a play's lists: whatever stood at its place or behind stands further back now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    list: List,
+    place: usize,
+    count: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    Steps,
+    Handlers,
+}
+
+impl Room {
+    /// Where the step is now that was at `place`.
+    pub(super) fn step(self, place: usize) -> usize {
+        self.moved(List::Steps, place)
+    }
+
+    /// Where the handler is now that was at `place`.
+    pub(super) fn handler(self, place: usize) -> usize {
+        self.moved(List::Handlers, place)
+    }
+
+    fn moved(self, list: List, place: usize) -> usize {
+        if list == self.list && place >= self.place { place + self.count } else { place }
+    }
+}
 
 impl Batch {
     /// Puts what the host at `rank` includes behind its stop, before it passes that.
     pub(super) fn splice(&mut self, rank: usize, included: &[Splice], in_flight: &mut InFlight) {
-        let (host, Some(stop)) = (self.lanes[rank].host, self.lanes[rank].stop) else { return };
-        if stop.handler.is_some() {
-            return;
-        }
+        let Some(stop) = self.lanes[rank].stop else { return };
         for splice in included.iter().filter(|splice| !splice.steps.is_empty()) {
-            let play = Arc::make_mut(&mut self.play);
-            if let Some(place) = play.find_splice(stop.step, splice) {
-                play.admit(host, place..place + splice.steps.len());
-                continue;
+            match stop.handler {
+                None => self.splice_steps(rank, stop.step, splice, in_flight),
+                Some(handler) => self.splice_handlers(rank, handler, splice, in_flight),
             }
-            let place = play.end_of_splices(stop.step);
-            play.join(place, splice, host, stop.step);
-            self.make_room(place, splice.steps.len());
-            in_flight.make_room(place, splice.steps.len());
         }
     }
 
-    fn make_room(&mut self, place: usize, count: usize) {
-        self.lanes.iter_mut().for_each(|lane| lane.make_room(place, count));
-        let moved = |stop: Stop| stop.with_room(place, count);
-        self.announced = std::mem::take(&mut self.announced).into_iter().map(moved).collect::<BTreeSet<_>>();
-        self.announced_last = self.announced_last.map(moved);
+    fn splice_steps(&mut self, rank: usize, including: usize, splice: &Splice, in_flight: &mut InFlight) {
+        let host = self.lanes[rank].host;
+        let play = Arc::make_mut(&mut self.play);
+        if let Some(place) = play.find_splice(including, splice) {
+            return play.admit(host, place..place + splice.steps.len());
+        }
+        let place = play.end_of_splices(including);
+        play.join(place, splice, host, including);
+        self.make_room(Room { list: List::Steps, place, count: splice.steps.len() }, in_flight);
+    }
+
+    /// The host is notified of what it includes: that is how it runs it, and nobody else does.
+    fn splice_handlers(&mut self, rank: usize, including: usize, splice: &Splice, in_flight: &mut InFlight) {
+        let play = Arc::make_mut(&mut self.play);
+        if !play.handlers.contains_key(&splice.steps[0].task) {
+            let place = play.end_of_handler_splices(including);
+            play.join_handlers(place, splice, including);
+            self.make_room(Room { list: List::Handlers, place, count: splice.steps.len() }, in_flight);
+        }
+        let handlers: Vec<usize> = splice.steps.iter().filter_map(|step| self.play.handler(step.task)).collect();
+        handlers.into_iter().for_each(|handler| self.lanes[rank].notify(handler));
+    }
+
+    fn make_room(&mut self, room: Room, in_flight: &mut InFlight) {
+        self.lanes.iter_mut().for_each(|lane| lane.make_room(room));
+        in_flight.make_room(room);
+        self.announced = std::mem::take(&mut self.announced).into_iter().map(|stop| stop.moved(room)).collect();
+        self.announced_last = self.announced_last.map(|stop: Stop| stop.moved(room));
     }
 }
 
@@ -54,6 +99,13 @@ impl Play {
         let depth = self.program.steps[step].depth;
         let behind = self.program.steps[step + 1..].iter().take_while(|other| other.depth > depth);
         step + 1 + behind.count()
+    }
+
+    /// The same among the handlers.
+    fn end_of_handler_splices(&self, handler: usize) -> usize {
+        let depth = self.program.handlers[handler].depth;
+        let behind = self.program.handlers[handler + 1..].iter().take_while(|other| other.depth > depth);
+        handler + 1 + behind.count()
     }
 
     /// Steps that other steps have joined in between stay theirs.
@@ -78,5 +130,14 @@ impl Play {
                 self.program.handlers.push(*handler);
             }
         }
+    }
+
+    fn join_handlers(&mut self, place: usize, splice: &Splice, including: usize) {
+        let depth = self.program.handlers[including].depth + 1;
+        let joining = |step: &Step| HandlerStep { task: step.task, on_failure: step.on_failure, depth };
+        self.program.handlers.splice(place..place, splice.steps.iter().map(joining));
+        let room = Room { list: List::Handlers, place, count: splice.steps.len() };
+        self.handlers.values_mut().for_each(|handler| *handler = room.handler(*handler));
+        self.handlers.extend(splice.steps.iter().map(|step| step.task).zip(place..));
     }
 }

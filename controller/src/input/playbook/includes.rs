@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustle_protocol::value::Map;
 
 use super::apply_role::RoleUse;
-use super::around::{Around, Known};
+use super::around::{Around, Known, absolute};
 use super::error::PlaybookError;
 use super::import::{RoleFrom, flag};
 use super::keywords::{Keywords, var_map};
@@ -133,7 +133,7 @@ fn include_tasks(
     let file = unfold.library.tasks(&path, noun(around))?;
     let inner = around.in_file(place, &path, &file.document)?;
     unfold.entries(&file.entries, &inner, steps)?;
-    Ok(path.display().to_string())
+    Ok(absolute(&path).display().to_string())
 }
 
 fn include_role(

@@ -146,6 +146,22 @@ fn a_role_brings_its_dependencies_once_and_knows_their_variables() {
 }
 
 #[test]
+fn blocks_roles_and_flushes_cannot_be_handlers() {
+    let refusal = |handler: &str| {
+        let text = format!("- hosts: all\n  handlers:\n    - {handler}\n");
+        Project::new(&[("site.yml", &text), ("roles/base/tasks/main.yml", "[]\n")]).refusal()
+    };
+    let begins = |handler: &str, what: &str| {
+        let told = refusal(handler);
+        assert!(told.starts_with(&format!("site.yml:3:7: {what}")), "{told}");
+    };
+    begins("block: [{ping: }]", "Using a block as a handler is not supported.");
+    begins("include_role: {name: base}", "Using 'include_role' as a handler is not supported.");
+    begins("import_role: {name: base}", "Using 'import_role' as a handler is not supported.");
+    begins("meta: flush_handlers", "flush_handlers cannot be used as a handler");
+}
+
+#[test]
 fn only_blocks_with_rescue_or_always_are_in_the_plan() {
     let project = Project::new(&[(
         "site.yml",

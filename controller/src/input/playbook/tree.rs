@@ -96,6 +96,10 @@ impl Reader<'_> {
         };
         let has = |word: &str| entries.iter().any(|(key, _)| key.text == word);
         if ["block", "rescue", "always"].into_iter().any(has) {
+            if self.noun == Noun::Handler {
+                let what = "Using a block as a handler is not supported.";
+                return Err(self.document.wrong(node.at, what).hint(Some("list its tasks as handlers of their own")));
+            }
             return self.block(entries).map(|block| Entry::Block(Box::new(block)));
         }
         self.task(node, entries).map(|task| Entry::Task(Box::new(task)))

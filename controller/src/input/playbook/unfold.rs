@@ -100,6 +100,13 @@ impl Unfold<'_> {
 
     fn task(&mut self, node: &TaskNode, around: &Around, order: &mut Vec<TaskId>) -> Result<(), PlaybookError> {
         match node.call.core() {
+            Some(module @ ("import_role" | "include_role")) if around.is_handlers => {
+                let what = format!("Using '{module}' as a handler is not supported.");
+                Err(around.document.wrong(node.at, what))
+            }
+            Some("meta") if around.is_handlers && is_flush(node) => {
+                Err(around.document.wrong(node.at, "flush_handlers cannot be used as a handler"))
+            }
             Some("import_tasks") => self.import_tasks(node, around, order),
             Some("import_role") => self.import_role(node, around, order),
             Some("import_playbook") => Err(around
@@ -211,6 +218,11 @@ impl Unfold<'_> {
             None => Err(places.iter().map(|place| absolute(place)).collect()),
         }
     }
+}
+
+fn is_flush(node: &TaskNode) -> bool {
+    let word = node.call.args.get("_raw_params").or_else(|| node.call.args.get("free_form"));
+    word.is_some_and(|word| word.source().as_str() == Some("flush_handlers"))
 }
 
 pub(super) fn noun(around: &Around) -> Noun {

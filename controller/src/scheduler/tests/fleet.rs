@@ -273,7 +273,7 @@ impl Fleet {
             depth: 0,
         });
         let steps = steps.collect();
-        let handlers = play.handlers.iter().map(|name| HandlerStep { task: self.task(name), on_failure });
+        let handlers = play.handlers.iter().map(|name| HandlerStep { task: self.task(name), on_failure, depth: 0 });
         PlayProgram {
             play: PlayId(place as u32),
             batches: hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect(),
@@ -411,4 +411,15 @@ impl Telling {
         }
         lines.join("\n")
     }
+}
+
+/// Compares a story with the lines expected.
+#[track_caller]
+pub(super) fn tells(story: String, expected: &str) {
+    let expected: Vec<&str> = expected.trim().lines().map(str::trim).collect();
+    assert_eq!(story, expected.join("\n"), "the story was\n{story}\n");
+}
+
+pub(super) fn web() -> Fleet {
+    Fleet::of(["web1", "web2", "web3"])
 }

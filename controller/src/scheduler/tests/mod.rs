@@ -1,7 +1,9 @@
-//! The scheduler's specification. `rules` tells each rule as a table, `properties` holds it against random fleets and
+//! The scheduler's specification. `rules`, `blocks` and `includes` tell each rule as a run, `properties` holds it against random fleets and
 //! random orders of events, `world` is what both check after every command, `fleet` is hosts that answer from a script.
 
+mod blocks;
 mod fleet;
+mod includes;
 mod properties;
 mod purity;
 mod rules;

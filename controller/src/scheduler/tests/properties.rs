@@ -15,7 +15,7 @@ use crate::event::CancelReason;
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Outcome, Percent, PlayProgram, Program,
-    RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy as Pace, TransportFault, Verdict,
+    RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy as Pace, TransportFault, Verdict,
 };
 
 /// More events than any generated run can need.
@@ -155,7 +155,13 @@ impl Recording {
         }
         let host = at_work[choices.next() as usize % at_work.len()];
         let sent = &self.world.sent[&host];
-        choices.answer(host, sent.work[0].task, sent.aborted, &self.world.play_handlers())
+        let mut event = choices.answer(host, sent.work[0].task, sent.aborted, &self.world.play_handlers());
+        if let Event::Finished { task, outcome, .. } = &mut event
+            && choices.next() > 200
+        {
+            outcome.included = self.world.fragment(*task, choices.next()).into_iter().collect();
+        }
+        event
     }
 }
 
@@ -163,6 +169,21 @@ impl World {
     /// Handlers of the play that runs; none once a cancel ended it.
     fn play_handlers(&self) -> Vec<TaskId> {
         self.current_play().map(|play| play.handlers.iter().map(|handler| handler.task).collect()).unwrap_or_default()
+    }
+}
+
+/// Where what tasks include is numbered from. What is included includes nothing.
+const INCLUDED: u32 = 10_000;
+
+impl World {
+    /// One of the two things that a task may include: one step, or two others.
+    fn fragment(&self, including: TaskId, choice: u8) -> Option<Splice> {
+        let which = u32::from(choice % 2);
+        let first = INCLUDED + (including.0 * 2 + which) * 2;
+        let within = self.current_play()?.steps.iter().find(|step| step.task == including).and_then(|step| step.within);
+        let steps = (first..=first + which).map(|number| Step { within, ..step(TaskId(number)) });
+        let included = Splice { steps: steps.collect(), blocks: BTreeMap::new(), handlers: Vec::new() };
+        (including.0 < INCLUDED).then_some(included)
     }
 }
 
@@ -363,7 +384,10 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                 rolling: rolling && strategy == Pace::Linear,
                 steps,
                 blocks: BTreeMap::new(),
-                handlers: handlers.into_iter().map(|on_failure| HandlerStep { task: TaskId(0), on_failure }).collect(),
+                handlers: handlers
+                    .into_iter()
+                    .map(|on_failure| HandlerStep { task: TaskId(0), on_failure, depth: 0 })
+                    .collect(),
                 max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
                 force_handlers,
             });

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::event::{HostState, PlayEnd, TaskKind};
 use crate::plan::{BlockId, Section, TaskId, Within};
 use crate::scheduler::{
-    Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
-    Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
+    Command, Dispatch, Effect, Event, HandlerStep, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program,
+    RunEnd, Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
 };
 
 #[derive(Debug)]
@@ -38,7 +38,9 @@ struct Seen {
 
 #[derive(Debug)]
 pub(super) struct World {
+    /// With what hosts of the batch that runs have included.
     program: Program,
+    plays: Vec<PlayProgram>,
     pub(super) sent: BTreeMap<HostIx, Sent>,
     play: Option<usize>,
     batch: BTreeMap<HostIx, Seen>,
@@ -62,6 +64,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(program: Program) -> World {
         World {
+            plays: program.plays.clone(),
             program,
             sent: BTreeMap::new(),
             play: None,
@@ -109,14 +112,15 @@ impl World {
         let work = sent.work.pop_front().unwrap();
         sent.attempt = 1;
         let aborted = sent.aborted;
-        if sent.work.is_empty() || !(good || ignored) || leaves {
+        let is_last = sent.work.is_empty() || !(good || ignored) || leaves;
+        if is_last {
             self.sent.remove(&host);
         }
         if aborted || again {
             return;
         }
         self.through(host, work);
-        if good && !outcome.included.is_empty() {
+        if good && is_last && !outcome.included.is_empty() {
             self.join(host, task, &outcome.included);
         }
         if outcome.verdict == Verdict::Changed {
@@ -205,7 +209,8 @@ impl World {
 
     /// The host goes through what it included next, and nobody else who does not include it as well.
     fn join(&mut self, host: HostIx, task: TaskId, included: &[Splice]) {
-        let (play, step) = (self.play.unwrap(), self.step(task).unwrap());
+        let Some(step) = self.step(task) else { return self.join_handlers(host, task, included) };
+        let play = self.play.unwrap();
         let depth = self.play().steps[step].depth;
         let behind = self.play().steps[step + 1..].iter().take_while(|other| other.depth > depth).count();
         let mut place = step + 1 + behind;
@@ -223,6 +228,27 @@ impl World {
                 }
                 place += usize::from(known.is_none());
             }
+        }
+    }
+
+    /// The host is notified of what its handler included.
+    fn join_handlers(&mut self, host: HostIx, task: TaskId, included: &[Splice]) {
+        let (play, including) = (self.play.unwrap(), self.handler(task).unwrap());
+        let depth = self.play().handlers[including].depth + 1;
+        for joining in included.iter().flat_map(|splice| &splice.steps) {
+            if self.handler(joining.task).is_none() {
+                let behind = self.play().handlers[including + 1..].iter().take_while(|other| other.depth >= depth);
+                let place = including + 1 + behind.count();
+                let handler = HandlerStep { task: joining.task, on_failure: joining.on_failure, depth };
+                self.program.plays[play].handlers.insert(place, handler);
+                let moved = |handler: usize| if handler >= place { handler + 1 } else { handler };
+                for seen in self.batch.values_mut() {
+                    seen.pending = std::mem::take(&mut seen.pending).into_iter().map(moved).collect();
+                    seen.flushed = std::mem::take(&mut seen.flushed).into_iter().map(moved).collect();
+                }
+            }
+            let handler = self.handler(joining.task).unwrap();
+            self.batch.get_mut(&host).unwrap().pending.insert(handler);
         }
     }
 
@@ -330,6 +356,8 @@ impl World {
                 assert!(self.batch.is_empty(), "two batches at once");
                 assert!(hosts.iter().all(|host| !self.lost.contains_key(host)), "a lost host in a batch");
                 self.batch = hosts.iter().map(|host| (*host, Seen::default())).collect();
+                let play = self.play.unwrap();
+                self.program.plays[play] = self.plays[play].clone();
                 self.batch_size = hosts.len();
                 self.failed_in_batch.clear();
                 (self.last_task, self.fatal_at) = (None, None);

@@ -1,0 +1,165 @@
+//! The rules of blocks, told as runs: see `rules`.
+
+use super::fleet::{Fleet, Play, tells, web};
+use crate::plan::{BlockId, Section, Within};
+use crate::scheduler::{Strategy, TransportFault};
+
+/// A block of `tasks` with `fix` to rescue it and `log` in any case, and `next` behind it.
+fn guarded() -> Play {
+    Play::of(["install", "start", "fix", "log", "next"]).block(None, &["install", "start"], &["fix"], &["log"])
+}
+
+#[test]
+fn a_block_that_goes_well_passes_its_rescue_by() {
+    tells(
+        web().run([guarded()]),
+        "
+        0s install: web1 web2 web3
+        1s start: web1 web2 web3
+        2s log: web1 web2 web3
+        3s next: web1 web2 web3
+        4s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_host_that_fails_in_a_block_goes_on_with_the_rescue_and_stays_in_the_play() {
+    tells(
+        web().failing("install", ["web2"]).run([guarded()]),
+        "
+        0s install: web1 web2 web3
+        1s start: web1 web3
+        2s fix: web2
+        3s log: web1 web2 web3
+        4s next: web1 web2 web3
+        5s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_host_that_fails_in_the_rescue_too_runs_the_always_and_fails_then() {
+    tells(
+        web().failing("start", ["web2"]).failing("fix", ["web2"]).run([guarded()]),
+        "
+        0s install: web1 web2 web3
+        1s start: web1 web2 web3
+        2s fix: web2
+        3s log: web1 web2 web3
+        4s next: web1 web3
+        5s play-0 ends: Completed
+        web2 Failed",
+    );
+}
+
+#[test]
+fn a_block_without_a_rescue_fails_after_its_always() {
+    let play = Play::of(["install", "start", "log", "next"]).block(None, &["install", "start"], &[], &["log"]);
+    tells(
+        web().failing("install", ["web1"]).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s start: web2 web3
+        2s log: web1 web2 web3
+        3s next: web2 web3
+        4s play-0 ends: Completed
+        web1 Failed",
+    );
+}
+
+#[test]
+fn a_host_that_is_lost_over_its_always_and_may_be_still_fails_at_the_blocks_end() {
+    let mut play = Play::of(["install", "log", "next"]).block(None, &["install"], &[], &["log"]);
+    play.ignore_unreachable = true;
+    tells(
+        web().failing("install", ["web1"]).unreachable("log", "web1", TransportFault::Permanent).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s next: web2 web3
+        3s play-0 ends: Completed
+        web1 Failed",
+    );
+}
+
+#[test]
+fn a_failure_that_an_inner_block_does_not_rescue_is_the_outer_ones() {
+    let outer = Within { block: BlockId(0), section: Section::Tasks };
+    let play = Play::of(["install", "start", "log", "check", "fix", "next"])
+        .block(None, &["check"], &["fix"], &[])
+        .block(Some(outer), &["install", "start"], &[], &["log"]);
+    tells(
+        web().failing("install", ["web1"]).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s start: web2 web3
+        2s log: web1 web2 web3
+        3s check: web2 web3
+        4s fix: web1
+        5s next: web1 web2 web3
+        6s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn an_unreachable_host_is_not_rescued() {
+    tells(
+        web().unreachable("install", "web1", TransportFault::Permanent).run([guarded()]),
+        "
+        0s install: web1 web2 web3
+        1s start: web2 web3
+        2s log: web2 web3
+        3s next: web2 web3
+        4s play-0 ends: Completed
+        web1 Unreachable",
+    );
+}
+
+#[test]
+fn a_rescued_failure_counts_nowhere() {
+    let play = Play { any_errors_fatal: true, ..guarded().max_fail_percentage(0.0) };
+    let mut fleet = web().failing("install", ["web1", "web2", "web3"]);
+    fleet.limits.fail_fast = true;
+    tells(
+        fleet.run([play]),
+        "
+        0s install: web1 web2 web3
+        1s fix: web1 web2 web3
+        2s log: web1 web2 web3
+        3s next: web1 web2 web3
+        4s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn under_free_each_host_goes_through_its_own_rescue() {
+    tells(
+        web().failing("install", ["web2"]).taking("install", "web3", 9).run([guarded().strategy(Strategy::Free)]),
+        "
+        0s install: web1 web2 web3
+        1s start: web1
+        1s fix: web2
+        2s log: web1 web2
+        3s next: web1 web2
+        9s start: web3
+        10s log: web3
+        11s next: web3
+        12s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn forced_handlers_run_after_a_block_that_failed() {
+    let play = Play { force_handlers: true, ..guarded().handlers(["restart"]) };
+    let fleet = Fleet::of(["web1"]).notifying("install", &["web1"], ["restart"]);
+    tells(
+        fleet.failing("start", ["web1"]).failing("fix", ["web1"]).run([play]),
+        "
+        0s install: web1
+        1s start: web1
+        2s fix: web1
+        3s log: web1
+        4s handler restart: web1
+        5s play-0 ends: NoHostsLeft
+        web1 Failed",
+    );
+}
