@@ -178,7 +178,7 @@ pub(crate) fn run_caught(module: &dyn AnyModule, args: Map, cx: &ModuleContext<'
 fn panicked(panic: &(dyn std::any::Any + Send)) -> ModuleResult {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     ModuleResult::failed(format!(
-        "the module panicked, which is a bug in it: {}; what it had done until then stays done",
+        "Task failed: Module failed: {}; this is a bug in the module, and what it had done until then stays done",
         said.unwrap_or("it did not say why"),
     ))
 }

@@ -26,6 +26,13 @@ pub struct ArgSpec {
     pub check: fn(&Value) -> Result<(), String>,
 }
 
+impl ArgSpec {
+    /// For the controller to give, not for a task.
+    pub fn is_inner(&self) -> bool {
+        self.name.starts_with('_')
+    }
+}
+
 /// What an argument is, in Ansible's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgKind {
@@ -57,9 +64,9 @@ impl ArgKind {
 /// Why a module does not take the arguments it was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgError {
-    #[error("Unsupported parameters for ({module}) module: {}.{} Supported parameters include: {}.",
-        .unknown.join(", "), hint(.nearest), .supported.join(", "))]
-    Unknown { module: String, unknown: Vec<String>, nearest: Option<String>, supported: Vec<String> },
+    #[error("Unsupported parameters for ({module}) module: {}. Supported parameters include: {supported}.{}",
+        .unknown.join(", "), hint(.nearest))]
+    Unknown { module: String, unknown: Vec<String>, nearest: Option<String>, supported: String },
     #[error("missing required arguments: {}", .0.join(", "))]
     Missing(Vec<String>),
     /// The sentence names the argument.
@@ -80,7 +87,7 @@ pub trait FromArg: Sized {
     const CHOICES: &'static [&'static str] = &[];
 
     /// # Errors
-    /// Why the value will not do, to follow "argument 'x' ": `is of type dict and cannot be converted to str`.
+    /// Why the value will not do, to follow "argument 'x' ": `is of type dict and we were unable to convert to str: …`.
     fn from_arg(value: Value) -> Result<Self, String>;
 
     /// What the argument is when it is not there; `None` if it must be.
@@ -135,15 +142,23 @@ pub fn unknown_args(module: &str, unknown: Vec<String>, groups: &[&[ArgSpec]]) -
     ArgError::Unknown {
         module: super::short_name(module).to_owned(),
         nearest: nearest.map(str::to_owned),
-        supported: specs().filter(|spec| !spec.name.starts_with('_')).map(supported).collect(),
+        supported: supported(specs().filter(|spec| !spec.is_inner())),
         unknown,
     }
 }
 
-fn supported(spec: &ArgSpec) -> String {
-    match spec.aliases {
-        [] => spec.name.to_owned(),
-        aliases => format!("{} ({})", spec.name, aliases.join(", ")),
+/// As Ansible lists them: names, then in brackets the other names, each sorted.
+fn supported<'s>(specs: impl Iterator<Item = &'s ArgSpec>) -> String {
+    let (mut names, mut aliases) = (Vec::<&str>::new(), Vec::<&str>::new());
+    for spec in specs {
+        names.push(spec.name);
+        aliases.extend(spec.aliases);
+    }
+    names.sort_unstable();
+    aliases.sort_unstable();
+    match aliases.as_slice() {
+        [] => names.join(", "),
+        aliases => format!("{} ({})", names.join(", "), aliases.join(", ")),
     }
 }
 
@@ -360,7 +375,29 @@ pub fn first_fn<T>(default: &[fn() -> T]) -> Option<fn() -> T> {
 // --- types ----------------------------------------------------------------------------------------------------------
 
 fn not<T>(value: &Value, wanted: &str) -> Result<T, String> {
-    Err(format!("is of type {} and cannot be converted to {wanted}", value.kind()))
+    unable(value, wanted, format_args!("<class '{}'> cannot be converted to a {wanted}", python_type(value)))
+}
+
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::String(_) => "str",
+        other => other.kind(),
+    }
+}
+
+/// Ansible's words, with the reason in ours.
+fn unable<T>(value: &Value, wanted: &str, why: impl std::fmt::Display) -> Result<T, String> {
+    Err(format!("is of type {} and we were unable to convert to {wanted}: {why}", python_type(value)))
+}
+
+/// A text or another value that is no number of this kind.
+fn no_number<T>(value: &Value, wanted: &str) -> Result<T, String> {
+    let shown = match value {
+        Value::String(text) => format!("'{text}'"),
+        other => other.to_json(),
+    };
+    unable(value, wanted, format_args!("\"{shown}\" cannot be converted to an {wanted}"))
 }
 
 impl FromArg for String {
@@ -396,7 +433,7 @@ impl FromArg for bool {
             Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Ok(true),
                 "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Ok(false),
-                _ => Err(format!("is `{text}`, which is not a bool: use yes or no")),
+                _ => unable(&value, "bool", format_args!("The value '{text}' is not a valid boolean: use yes or no")),
             },
             other => not(other, "bool"),
         }
@@ -414,8 +451,8 @@ impl FromArg for i64 {
         match &value {
             Value::Int(n) => Ok(*n),
             Value::Float(n) if n.fract() == 0.0 && n.abs() < 9e15 => Ok(*n as i64),
-            Value::String(text) => text.trim().parse().map_err(|_| format!("is `{text}`, which is not an int")),
-            other => not(other, "int"),
+            Value::String(text) => text.trim().parse().or_else(|_| no_number(&value, "int")),
+            other => no_number(other, "int"),
         }
     }
 
@@ -450,8 +487,8 @@ impl FromArg for f64 {
         match &value {
             Value::Float(n) => Ok(*n),
             Value::Int(n) => Ok(*n as f64),
-            Value::String(text) => text.trim().parse().map_err(|_| format!("is `{text}`, which is not a float")),
-            other => not(other, "float"),
+            Value::String(text) => text.trim().parse().or_else(|_| no_number(&value, "float")),
+            other => no_number(other, "float"),
         }
     }
 
@@ -714,8 +751,8 @@ mod tests {
     fn an_unknown_argument_is_named_with_the_nearest() {
         assert_eq!(
             parse(r#"{"path": "/x", "colour": "red"}"#).unwrap_err().to_string(),
-            "Unsupported parameters for (test) module: colour. Did you mean `color`? Supported parameters include: \
-             path (dest), color, count, names, type, owner.",
+            "Unsupported parameters for (test) module: colour. Supported parameters include: color, count, names, owner, \
+             path, type (dest). Did you mean `color`?",
         );
     }
 

@@ -28,7 +28,7 @@ arguments! {
         /// Decrypt a vaulted script: the controller's business.
         decrypt: bool = true,
         /// The script itself.
-        _blob: BlobRef,
+        _blob: Option<BlobRef>,
         /// Its name on the controller.
         _original_basename: String = "script".into(),
     }
@@ -61,11 +61,12 @@ impl Module for Script {
         if cx.check {
             return Ok(ModuleResult::skipped("Check mode is not supported for this task."));
         }
+        let blob = args._blob.ok_or_else(|| ModuleError::new("the controller did not send the script"))?;
         // The script comes in clear text: vaults are opened where their passwords are.
         let _ = args.decrypt;
         let dir = workdir::private()?;
         let path = dir.path().join(safe_name(&args._original_basename));
-        store(&args._blob, &path, cx)?;
+        store(&blob, &path, cx)?;
         let line = args._raw_params.or(args.cmd).unwrap_or_default();
         let (_, arguments) = words::split_first(&line).doing(|| format!("read the command line `{line}`"))?;
         let program =

@@ -15,6 +15,8 @@ arguments! {
         _raw_params | "free_form": Option<String>,
         /// The command line.
         cmd: Option<String>,
+        /// Of `command` only: a shell expands them anyway, and an error says so.
+        expand_argument_vars: Option<Value>,
         /// The shell.
         executable: PathBuf = "/bin/sh".into(),
         ; flatten common: ExecutionArgs
@@ -31,6 +33,9 @@ impl Module for Shell {
     const IDEMPOTENT: bool = false;
 
     fn check_args(args: &ShellArgs) -> Result<(), ArgError> {
+        if args.expand_argument_vars.is_some() {
+            return Err(ArgError::Rule("Unsupported parameters for (shell) module: expand_argument_vars".into()));
+        }
         match (&args._raw_params, &args.cmd) {
             (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd".into())),
             (Some(_), Some(_)) => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd".into())),

@@ -10,7 +10,7 @@ use rustle_agent::module::{ArgError, ArgSpec, BlobRef, FromArg};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-use super::agent_module;
+use super::{agent_module, is_given};
 use crate::dispatch::Blobs;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 
@@ -49,6 +49,14 @@ impl ModuleExecutor for Copy {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
+        let has_content = args.get("content").is_some_and(|content| !content.is_null());
+        match (is_given(args, "src"), has_content) {
+            (false, false) => return rule("src (or content) is required"),
+            _ if !is_given(args, "dest") => return rule("dest is required"),
+            (true, true) => return rule("src and content are mutually exclusive"),
+            (true, false) | (false, true) => {}
+        }
         agent_module("copy").validate(args.clone())
     }
 
@@ -67,9 +75,6 @@ impl ModuleExecutor for Copy {
 async fn with_content(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, String> {
     let is_remote = args.get("remote_src").is_some_and(|value| bool::from_arg(value.clone()) == Ok(true));
     let Some(Value::String(src)) = args.get("src").filter(|_| !is_remote).cloned() else { return Ok(args) };
-    if args.get("content").is_some_and(|content| !content.is_null()) {
-        return Err("src and content are mutually exclusive".to_owned());
-    }
     args.shift_remove("src");
     let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
     if path.is_dir() {

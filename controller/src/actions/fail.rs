@@ -1,7 +1,7 @@
 //! `fail`: fails, with a message.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
@@ -22,6 +22,10 @@ impl LocalAction for Fail {
 
     const NAME: &'static str = "ansible.builtin.fail";
     const SUMMARY: &'static str = "Fails, with the message given.";
+
+    fn worded(error: ArgError) -> ArgError {
+        super::invalid_options(error)
+    }
 
     fn run(&self, args: FailArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         Err(ModuleError::new(args.msg))

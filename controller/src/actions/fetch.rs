@@ -62,6 +62,7 @@ impl ModuleExecutor for Fetch {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        super::src_and_dest(args)?;
         args::parse::<FetchArgs>("fetch", args.clone()).map(drop)
     }
 

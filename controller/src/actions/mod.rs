@@ -54,6 +54,11 @@ trait LocalAction: Send + Sync {
     /// See [`ModuleExecutor::unrendered_args`].
     const UNRENDERED: &'static [&'static str] = &[];
 
+    /// Ansible's sentence for what is wrong with the arguments, where it is not the common one.
+    fn worded(error: ArgError) -> ArgError {
+        error
+    }
+
     /// # Errors
     /// The failed task's result.
     fn run(&self, args: Self::Args, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError>;
@@ -65,7 +70,7 @@ struct Here<A>(A);
 impl<A: LocalAction> Here<A> {
     fn parse(args: Map) -> Result<A::Args, ArgError> {
         // An action that takes any name parses none of them.
-        args::parse(A::NAME, if A::ANY_ARGS { Map::new() } else { args })
+        args::parse(A::NAME, if A::ANY_ARGS { Map::new() } else { args }).map_err(A::worded)
     }
 }
 
@@ -109,6 +114,29 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
             Err(error) => ModuleResult::failed(error.to_string()),
         };
         Box::pin(std::future::ready(Ok(result)))
+    }
+}
+
+/// Whether an argument is given and not empty.
+fn is_given(args: &Map, name: &str) -> bool {
+    args.get(name).is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
+/// What Ansible's actions say that look for `src` and `dest` before anything else.
+fn src_and_dest(args: &Map) -> Result<(), ArgError> {
+    if is_given(args, "src") && is_given(args, "dest") {
+        return Ok(());
+    }
+    Err(ArgError::Rule("src and dest are required".to_owned()))
+}
+
+/// The words of Ansible's actions that know their arguments by a list of names.
+fn invalid_options(error: ArgError) -> ArgError {
+    match error {
+        ArgError::Unknown { module, unknown, .. } => {
+            ArgError::Rule(format!("Invalid options for {module}: {}", unknown.join(", ")))
+        }
+        other => other,
     }
 }
 

@@ -66,7 +66,7 @@ impl ModuleExecutor for Reboot {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
-        args::parse::<RebootArgs>("reboot", args.clone()).map(drop)
+        args::parse::<RebootArgs>("reboot", args.clone()).map(drop).map_err(super::invalid_options)
     }
 
     fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {

@@ -93,6 +93,7 @@ impl ModuleExecutor for Template {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        super::src_and_dest(args)?;
         split(args.clone()).map(drop)
     }
 

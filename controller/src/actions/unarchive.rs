@@ -37,6 +37,9 @@ impl ModuleExecutor for Unarchive {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        if !super::is_given(args, "src") || !super::is_given(args, "dest") {
+            return Err(ArgError::Rule("src (or content) and dest are required".to_owned()));
+        }
         agent_module("unarchive").validate(args.clone())
     }
 

@@ -52,7 +52,9 @@ impl ModuleExecutor for WaitForConnection {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
-        args::parse::<WaitForConnectionArgs>("wait_for_connection", args.clone()).map(drop)
+        args::parse::<WaitForConnectionArgs>("wait_for_connection", args.clone())
+            .map(drop)
+            .map_err(super::invalid_options)
     }
 
     fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {

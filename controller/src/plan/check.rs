@@ -1,5 +1,6 @@
 //! What can be known to be wrong with a plan's modules and arguments before any host is contacted.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use rustle_agent::modules;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
-use super::{Plan, Task, TaskId};
+use super::{BlockId, Keyword, Plan, Section, Task, TaskId, Within};
 use crate::template::Authored;
 
 /// The modules that a run can use: the agents' own, the controller's, those in files.
@@ -93,22 +94,43 @@ impl fmt::Display for Problem {
 
 /// Checks every task and handler: the module exists, its arguments are known, complete and, where they hold no
 /// template, of the right type and in agreement. Problems come in the plan's order, at most one for each argument.
+///
+/// Arguments are left alone where the play itself deals with a failure of the task ([`is_expected`]): they may be wrong on
+/// purpose, and are the task's failure when it runs.
 pub fn check_modules(plan: &Plan, catalog: &dyn ModuleCatalog) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let rescued = rescued_blocks(plan);
     for play in &plan.plays {
         for id in play.tasks.iter().chain(&play.handlers) {
             let task = plan.task(*id);
             let place = format!("play `{}`, task `{}`", play.name, task.title());
             let problem = |(what, hint)| Problem { task: *id, place: place.clone(), what, hint };
-            problems.extend(check_task(task, catalog).into_iter().map(problem));
+            problems.extend(check_task(task, catalog, is_expected(plan, task, &rescued)).into_iter().map(problem));
         }
     }
     problems
 }
 
+/// Whether the play itself says what a failure of the task means: it is ignored, judged by `failed_when`, or rescued.
+fn is_expected(plan: &Plan, task: &Task, rescued: &HashSet<BlockId>) -> bool {
+    task.failure.ignore_errors != Keyword::Is(false)
+        || !task.failed_when.is_empty()
+        || around(plan, task).any(|within| within.section == Section::Tasks && rescued.contains(&within.block))
+}
+
+fn rescued_blocks(plan: &Plan) -> HashSet<BlockId> {
+    let places = plan.tasks.iter().flat_map(|task| around(plan, task));
+    places.filter(|within| within.section == Section::Rescue).map(|within| within.block).collect()
+}
+
+/// The places in blocks where the task stands, the innermost first.
+fn around<'p>(plan: &'p Plan, task: &Task) -> impl Iterator<Item = Within> + 'p {
+    std::iter::successors(task.within, |within| plan.blocks[within.block.index()].parent)
+}
+
 type Finding = (String, Option<String>);
 
-fn check_task(task: &Task, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
+fn check_task(task: &Task, catalog: &dyn ModuleCatalog, may_fail: bool) -> Vec<Finding> {
     if let Some(name) = task.args.keys().find(|name| name.starts_with('_') && *name != "_raw_params") {
         let what = format!("argument `{name}` begins with `_`, which is reserved");
         return vec![(what, None)];
@@ -117,12 +139,19 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
         // Whoever reads what it includes knows its arguments.
         return Vec::new();
     }
-    let Some(module) = catalog.find(&task.module) else {
-        let names = catalog.names();
-        let short = rustle_agent::module::short_name(&task.module);
-        let hint = nearest(short, names.into_iter()).map(|name| format!("did you mean `{name}`?"));
-        return vec![(format!("there is no module `{}`", task.module), hint)];
-    };
+    match catalog.find(&task.module) {
+        Some(_) if may_fail => Vec::new(),
+        Some(module) => check_args(task, module, catalog),
+        None => {
+            let names = catalog.names();
+            let short = rustle_agent::module::short_name(&task.module);
+            let hint = nearest(short, names.into_iter()).map(|name| format!("did you mean `{name}`?"));
+            vec![(format!("there is no module `{}`", task.module), hint)]
+        }
+    }
+}
+
+fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
     if module.any_arguments {
         return combination(task, catalog).into_iter().collect();
     }
@@ -179,7 +208,7 @@ mod tests {
     use rustle_agent::module::ModuleArgs;
 
     use super::*;
-    use crate::plan::PlayId;
+    use crate::plan::{Block, Failure, PlayId};
 
     arguments! {
         struct CopyArgs {
@@ -214,7 +243,7 @@ mod tests {
         let mut task = Task::new(TaskId(0), PlayId(0), module);
         let args: Map = serde_json::from_str(args).unwrap();
         task.args = args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect();
-        check_task(&task, &Catalog)
+        check_task(&task, &Catalog, false)
     }
 
     fn first(module: &str, args: &str) -> String {
@@ -244,9 +273,53 @@ mod tests {
         assert_eq!(first("copy", r#"{"dest": null}"#), "missing required arguments: dest");
         assert_eq!(
             first("copy", r#"{"dest": "/x", "backup": "maybe"}"#),
-            "argument 'backup' is `maybe`, which is not a bool: use yes or no"
+            "argument 'backup' is of type str and we were unable to convert to bool: The value 'maybe' is not a valid \
+             boolean: use yes or no"
         );
         assert_eq!(findings("copy", r#"{"bogus": 1, "backup": "maybe"}"#).len(), 3);
+    }
+
+    fn told(task: Task, blocks: Vec<Block>, more: Vec<Task>) -> usize {
+        let mut plan = Plan::of_task(task, vec!["web1".parse().unwrap()]);
+        plan.blocks = blocks;
+        for task in more {
+            let id = TaskId(plan.tasks.len() as u32);
+            plan.tasks.push(Task { id, ..task });
+            plan.plays[0].tasks.push(id);
+        }
+        check_modules(&plan, &Catalog).len()
+    }
+
+    #[test]
+    fn arguments_are_left_to_the_run_where_the_play_deals_with_the_failure() {
+        let task = |module: &str| Task::new(TaskId(0), PlayId(0), module);
+        let copy = || task("copy");
+        assert_eq!(told(copy(), Vec::new(), Vec::new()), 1);
+        let ignore_errors = |ignore_errors| Failure { ignore_errors, ..Failure::default() };
+        let ignoring = |keyword| Task { failure: ignore_errors(keyword), ..copy() };
+        assert_eq!(told(ignoring(Keyword::Is(true)), Vec::new(), Vec::new()), 0);
+        let template = Keyword::Template(Authored::from_value("{{ careless }}".into()));
+        assert_eq!(told(ignoring(template), Vec::new(), Vec::new()), 0);
+        let judged = Task { failed_when: vec!["false".to_owned()], ..copy() };
+        assert_eq!(told(judged, Vec::new(), Vec::new()), 0);
+        let unknown = Task { failure: ignore_errors(Keyword::Is(true)), ..task("coppy") };
+        assert_eq!(told(unknown, Vec::new(), Vec::new()), 1, "a module that nobody has is no argument");
+    }
+
+    #[test]
+    fn a_rescue_deals_with_failures_of_its_block_and_of_blocks_in_it_and_not_with_its_own() {
+        let within = |block, section| Some(Within { block: BlockId(block), section });
+        let copy = |within| Task { within, ..Task::new(TaskId(0), PlayId(0), "copy") };
+        let rescue =
+            || vec![Task { within: within(0, Section::Rescue), ..Task::new(TaskId(0), PlayId(0), "set_fact") }];
+        let outer = Block::default();
+        let inner = Block { parent: within(0, Section::Tasks), ..Block::default() };
+        let blocks = vec![outer, inner];
+        assert_eq!(told(copy(within(0, Section::Tasks)), blocks.clone(), rescue()), 0);
+        assert_eq!(told(copy(within(1, Section::Tasks)), blocks.clone(), rescue()), 0);
+        assert_eq!(told(copy(within(0, Section::Tasks)), blocks.clone(), Vec::new()), 1, "an always rescues nothing");
+        assert_eq!(told(copy(within(0, Section::Rescue)), blocks.clone(), Vec::new()), 1);
+        assert_eq!(told(copy(within(0, Section::Always)), blocks, rescue()), 1);
     }
 
     #[test]

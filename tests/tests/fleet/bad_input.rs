@@ -153,12 +153,13 @@ fn unknown_missing_and_ill_typed_arguments_are_told() {
     let fleet = Untouched::new();
     let said = fleet.of_task("file", json!({ "path": "/x", "stat": "touch" }));
     assert!(
-        said.contains("task `file`: Unsupported parameters for (file) module: stat. Did you mean `state`?"),
+        said.contains("task `file`: Unsupported parameters for (file) module: stat. Supported parameters include: ")
+            && said.contains("Did you mean `state`?"),
         "{said}"
     );
     insta::assert_snapshot!(fleet.of_task("file", json!({ "state": "touch" })), @"error: plan.json: play `Play`, task `file`: missing required arguments: path");
     insta::assert_snapshot!(fleet.of_task("copy", json!({ "dest": "/x" })), @"error: plan.json: play `Play`, task `copy`: src (or content) is required");
-    insta::assert_snapshot!(fleet.of_task("wait_for", json!({ "port": "many" })), @"error: plan.json: play `Play`, task `wait_for`: argument 'port' is `many`, which is not an int");
+    insta::assert_snapshot!(fleet.of_task("wait_for", json!({ "port": "many" })), @"error: plan.json: play `Play`, task `wait_for`: argument 'port' is of type str and we were unable to convert to int: \"'many'\" cannot be converted to an int");
     insta::assert_snapshot!(fleet.of_task("file", json!({ "path": "/x", "state": "tuch" })), @"error: plan.json: play `Play`, task `file`: value of state must be one of: absent, directory, file, hard, link, touch, got: tuch");
 }
 
