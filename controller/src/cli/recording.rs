@@ -108,18 +108,12 @@ impl Recording {
         let mut before = Duration::ZERO;
         let mut results = 0;
         for step in past.by_ref() {
-            let stamped = match step.map_err(unusable)? {
-                PastStep::Told(stamped) | PastStep::Noticed(stamped) => Some(stamped),
-                PastStep::Event(record) => {
-                    before = before.max(record.at.0);
-                    record.result
-                }
-                PastStep::Item(_) | PastStep::Tried { .. } | PastStep::Redo { .. } => None,
-            };
-            if let Some(stamped) = stamped {
+            let PastStep::Record(record) = step.map_err(unusable)? else { continue };
+            before = before.max(record.elapsed().unwrap_or_default());
+            if let Some(stamped) = record.told() {
                 before = before.max(stamped.elapsed);
                 results += usize::from(matches!(stamped.event, RunEvent::HostFinished(_)));
-                told(&stamped)?;
+                told(stamped)?;
             }
         }
         if past.is_over() {

@@ -17,7 +17,7 @@ use crate::control::{AskError, Reply, Request, ask};
 use crate::event::{HostState, RunEvent, RunFinished, Stamped, Status};
 use crate::exit_code::ExitCode;
 use crate::journal::{
-    Header, Holder, JournalError, Lease, LeaseError, Past, PastStep, Record, Records, RunFolder, Runs, last_record,
+    Header, Holder, JournalError, Lease, LeaseError, Past, Record, Records, RunFolder, Runs, last_record,
     repair,
 };
 use crate::report::file::ReportFile;
@@ -125,16 +125,11 @@ fn show(folder: &RunFolder) -> Result<ExitCode, CliError> {
     let mut results: BTreeMap<HostName, usize> = BTreeMap::new();
     let mut last = None;
     for step in past.by_ref() {
-        let told = match step.map_err(|error| CliError::input(chain(&error)))? {
-            PastStep::Told(stamped) | PastStep::Noticed(stamped) => Some(stamped),
-            PastStep::Event(record) => record.result,
-            PastStep::Item(_) | PastStep::Tried { .. } | PastStep::Redo { .. } => None,
-        };
-        if let Some(Stamped { at, event, .. }) = told {
-            if let RunEvent::HostFinished(result) = &event {
+        if let Some(Stamped { at, event, .. }) = step.map_err(|error| CliError::input(chain(&error)))?.told() {
+            if let RunEvent::HostFinished(result) = event {
                 *results.entry(result.host.clone()).or_default() += 1;
             }
-            last = Some(at);
+            last = Some(*at);
         }
     }
     let mut text = String::new();
@@ -292,21 +287,17 @@ fn report(folder: &RunFolder, to: Option<&Path>) -> Result<ExitCode, CliError> {
         past.header().hosts.iter().map(|host| (host.clone(), HostState::NotStarted)).collect();
     let mut last = None;
     for step in past.by_ref() {
-        let told = match step.map_err(|error| CliError::input(chain(&error)))? {
-            PastStep::Told(stamped) | PastStep::Noticed(stamped) => Some(stamped),
-            PastStep::Event(record) => record.result,
-            PastStep::Item(_) | PastStep::Tried { .. } | PastStep::Redo { .. } => None,
-        };
-        let Some(stamped) = told else { continue };
+        let step = step.map_err(|error| CliError::input(chain(&error)))?;
+        let Some(stamped) = step.told() else { continue };
         if let RunEvent::HostFinished(result) = &stamped.event {
             let state = hosts.entry(result.host.clone()).or_insert(HostState::Cancelled);
             *state = state_after(*state, result);
         }
-        report.report(&stamped).map_err(own)?;
-        last = Some(stamped);
+        report.report(stamped).map_err(own)?;
+        last = Some((stamped.at, stamped.elapsed));
     }
     if !past.is_over()
-        && let Some(Stamped { at, elapsed, .. }) = last
+        && let Some((at, elapsed)) = last
     {
         // Whoever began and is not through was interrupted: never counted as ok.
         let finished = RunFinished {
@@ -333,27 +324,17 @@ pub(super) fn failed_hosts(runs: &Runs, run: &str) -> Result<Vec<HostName>, CliE
     let unusable = |error: JournalError| CliError::input(chain(&error));
     let mut hosts = BTreeMap::new();
     for step in Past::open(&folder.journal()).map_err(unusable)? {
-        match step.map_err(unusable)? {
-            PastStep::Told(Stamped { event: RunEvent::RunFinished(finished), .. }) => {
-                hosts = finished.hosts.into_iter().collect();
+        match step.map_err(unusable)?.told().map(|stamped| &stamped.event) {
+            Some(RunEvent::RunFinished(finished)) => hosts = finished.hosts.iter().cloned().collect(),
+            Some(RunEvent::HostFinished(result)) => {
+                let state = hosts.entry(result.host.clone()).or_insert(HostState::NotStarted);
+                *state = state_after(*state, result);
             }
-            step => note_result(&mut hosts, step),
+            _ => {}
         }
     }
     let failed = |state: &HostState| matches!(state, HostState::Failed | HostState::Unreachable);
     Ok(hosts.into_iter().filter(|(_, state)| failed(state)).map(|(host, _)| host).collect())
-}
-
-fn note_result(hosts: &mut BTreeMap<HostName, HostState>, step: PastStep) {
-    let told = match step {
-        PastStep::Told(stamped) | PastStep::Noticed(stamped) => Some(stamped.event),
-        PastStep::Event(record) => record.result.map(|stamped| stamped.event),
-        PastStep::Item(_) | PastStep::Tried { .. } | PastStep::Redo { .. } => None,
-    };
-    if let Some(RunEvent::HostFinished(result)) = told {
-        let state = hosts.entry(result.host.clone()).or_insert(HostState::NotStarted);
-        *state = state_after(*state, &result);
-    }
 }
 
 /// How a host stands after one more result, if nothing came after it.

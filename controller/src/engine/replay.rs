@@ -9,7 +9,7 @@ use super::recorder::Evidence;
 use super::result::Tried;
 use super::under_way::UnderWay;
 use crate::event::RunEvent;
-use crate::journal::{EventRecord, ItemRecord, JournalError, Past, PastStep};
+use crate::journal::{EventRecord, ItemRecord, JournalError, Past, PastStep, Record};
 use crate::scheduler::{Command, Event, Notice, RunEnd};
 
 #[derive(Default)]
@@ -31,23 +31,29 @@ impl Drive<'_> {
         self.take_commands(&mut replay);
         for step in past {
             match step? {
-                PastStep::Event(record) => self.replay_event(*record, &mut replay),
-                PastStep::Item(item) => self.recall_item(*item),
-                PastStep::Tried { host, task, round, item, number } => {
-                    self.run.recall_progress((&host, task, round), |progress| {
-                        if progress.items.len() == item as usize {
-                            progress.tries = number;
-                        }
-                    });
-                }
-                PastStep::Noticed(_) => drop(replay.untold.pop_front()),
+                PastStep::Record(record) => self.replay_record(record, &mut replay),
                 PastStep::Redo { host } => replay.under_way.redo(host),
-                PastStep::Told(_) => {}
             }
         }
         self.stepper = stepper;
         self.go_on(replay);
         Ok(())
+    }
+
+    fn replay_record(&mut self, record: Record, replay: &mut Replay) {
+        match record {
+            Record::Event(record) => self.replay_event(*record, replay),
+            Record::Item(item) => self.recall_item(*item),
+            Record::Tried { host, task, round, item, number } => {
+                self.run.recall_progress((&host, task, round), |progress| {
+                    if progress.items.len() == item as usize {
+                        progress.tries = number;
+                    }
+                });
+            }
+            Record::Noticed(_) => drop(replay.untold.pop_front()),
+            Record::Told(_) | Record::Begun(_) | Record::TakenOver { .. } | Record::GivenUp { .. } => {}
+        }
     }
 
     fn replay_event(&mut self, record: EventRecord, replay: &mut Replay) {

@@ -8,32 +8,29 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use rustle_protocol::HostName;
-
 use super::reader::{Damage, JournalError, Records};
-use super::record::{EventRecord, Header, ItemRecord, Record, Seq};
+use super::record::{EventRecord, Header, Record, Seq};
 use crate::event::{CancelReason, RunEvent, RunFinished, Stamped};
-use crate::plan::TaskId;
 use crate::scheduler::{Event, HostIx, Verdict};
 
 /// One thing that counts.
 #[derive(Debug)]
 pub enum PastStep {
-    Told(Stamped),
-    Noticed(Stamped),
-    Event(Box<EventRecord>),
-    Item(Box<ItemRecord>),
-    Tried {
-        host: HostName,
-        task: TaskId,
-        round: u32,
-        item: u32,
-        number: u32,
-    },
+    /// A record that counts as it stands. None of [`Record::Begun`], [`Record::TakenOver`] or [`Record::GivenUp`], of which
+    /// [`Past`] itself knows what follows.
+    Record(Record),
     /// What this host has in flight was stopped, and is to be done again under keys of its own.
-    Redo {
-        host: HostIx,
-    },
+    Redo { host: HostIx },
+}
+
+impl PastStep {
+    /// What was told with it, if anything.
+    pub fn told(&self) -> Option<&Stamped> {
+        match self {
+            PastStep::Record(record) => record.told(),
+            PastStep::Redo { .. } => None,
+        }
+    }
 }
 
 /// A journal's steps that count, in order, one in memory at a time.
@@ -105,56 +102,55 @@ impl<R: Read> Past<R> {
     }
 
     fn step(&mut self, record: Record) -> Option<PastStep> {
-        match record {
+        let counts = match &record {
             // There is no second one; read all the same, it changes nothing.
-            Record::Begun(_) => None,
+            Record::Begun(_) => false,
             Record::TakenOver { epoch, .. } => {
-                self.epoch = self.epoch.max(epoch);
+                self.epoch = self.epoch.max(*epoch);
                 self.interrupted = false;
-                None
+                false
             }
             Record::GivenUp { .. } => {
                 self.given_up = true;
-                None
+                false
             }
-            Record::Told(stamped) => self.told(stamped),
-            Record::Noticed(stamped) => (!self.interrupted).then_some(PastStep::Noticed(stamped)),
-            Record::Event(record) => self.event(record),
-            Record::Item(item) => Some(PastStep::Item(item)),
-            Record::Tried { host, task, round, item, number } => {
-                Some(PastStep::Tried { host, task, round, item, number })
+            Record::Told(stamped) if matches!(stamped.event, RunEvent::RunFinished(_)) => {
+                self.ended |= !self.interrupted;
+                !self.interrupted
             }
-        }
+            Record::Noticed(_) => !self.interrupted,
+            Record::Event(event) => match self.event(event) {
+                EventMeans::Itself => true,
+                EventMeans::Nothing => false,
+                EventMeans::Redo(host) => return Some(PastStep::Redo { host }),
+            },
+            Record::Told(_) | Record::Item(_) | Record::Tried { .. } => true,
+        };
+        counts.then_some(PastStep::Record(record))
     }
 
-    fn told(&mut self, stamped: Stamped) -> Option<PastStep> {
-        if let RunEvent::RunFinished(_) = stamped.event {
-            if self.interrupted {
-                return None;
-            }
-            self.ended = true;
-        }
-        Some(PastStep::Told(stamped))
-    }
-
-    fn event(&mut self, record: Box<EventRecord>) -> Option<PastStep> {
+    fn event(&mut self, record: &EventRecord) -> EventMeans {
         match &record.event {
             Event::Cancel(CancelReason::Interrupted | CancelReason::ReportFailed) => {
                 self.interrupted = true;
-                None
+                EventMeans::Nothing
             }
-            Event::Finished { host, outcome, .. } if self.interrupted && outcome.verdict == Verdict::Cancelled => {
-                if is_repeatable(&record) {
-                    Some(PastStep::Redo { host: *host })
-                } else {
-                    Some(PastStep::Event(record))
-                }
+            Event::Finished { host, outcome, .. }
+                if self.interrupted && outcome.verdict == Verdict::Cancelled && is_repeatable(record) =>
+            {
+                EventMeans::Redo(*host)
             }
             // Nobody heard what became of the work: it is asked for again.
-            Event::Unreachable { .. } if self.interrupted => None,
-            _ => Some(PastStep::Event(record)),
+            Event::Unreachable { .. } if self.interrupted => EventMeans::Nothing,
+            _ => EventMeans::Itself,
         }
     }
+}
+
+enum EventMeans {
+    Itself,
+    Nothing,
+    Redo(HostIx),
 }
 
 /// Whether the task may be done again after a first half. A task that was stopped before it began has no result.
