@@ -21,6 +21,9 @@ use crate::plan::Plan;
 /// Settings of ours in the environment begin so.
 const OUR_VARIABLES: &str = "RUSTLE_";
 
+pub(super) const ACCEPT_CHANGED_PLAN: &str =
+    "--accept-changed-plan goes on with this plan: what is done stays done, and what is left is done as it says now";
+
 /// What is said of a run's journal on the command line and in the configuration file.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
@@ -139,11 +142,11 @@ impl Recording {
     }
 
     /// What the engine needs of it.
-    pub(super) fn recorded(&self) -> Result<Recorded, CliError> {
+    pub(super) fn recorded(&self, accept_changed_plan: bool) -> Result<Recorded, CliError> {
         let Some(place) = &self.place else { return Ok(Recorded { id: self.id, ..Recorded::nowhere() }) };
         let open = || Past::open(&place.folder.journal()).map_err(|error| CliError::input(chain(&error)));
         let past = if place.is_resumed { Some(open()?) } else { None };
-        Ok(Recorded { id: self.id, journal: Some(place.journal.clone()), past })
+        Ok(Recorded { id: self.id, journal: Some(place.journal.clone()), past, accept_changed_plan })
     }
 
     /// Where other processes can ask about the run. A run goes on without.
@@ -238,9 +241,7 @@ fn check_plan(header: &Header, plan: &Plan, accept: bool) -> Result<bool, CliErr
         super::notice(&format!("{message}\nwhat is not done yet is done as the plan says now"));
         return Ok(true);
     }
-    Err(CliError::input(message).hint(Some(
-        "--accept-changed-plan goes on with this plan: what is done stays done, and what is left is done as it says now",
-    )))
+    Err(CliError::input(message).hint(Some(ACCEPT_CHANGED_PLAN)))
 }
 
 fn refused(id: RunId, error: &LeaseError) -> CliError {

@@ -17,8 +17,7 @@ use crate::control::{AskError, Reply, Request, ask};
 use crate::event::{HostState, RunEvent, RunFinished, Stamped, Status};
 use crate::exit_code::ExitCode;
 use crate::journal::{
-    Header, Holder, JournalError, Lease, LeaseError, Past, Record, Records, RunFolder, Runs, last_record,
-    repair,
+    Header, Holder, JournalError, Lease, LeaseError, Past, Record, Records, RunFolder, Runs, last_record, repair,
 };
 use crate::report::file::ReportFile;
 use crate::report::{Reporter, sanitize};

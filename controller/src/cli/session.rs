@@ -33,10 +33,6 @@ use crate::report::Reporters;
 use crate::template::Templar;
 use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarMap, VarStore, Variable, authored_map};
 
-/// Told once, before a run that cannot be gone on with if it is cut off.
-const NO_JOURNAL: &str =
-    "this run is not written down, since it includes tasks while it runs: if it is cut off, it cannot be resumed";
-
 /// How long agents may take to hear the last thing that is said to them.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -88,14 +84,9 @@ impl Session {
         let links: Arc<dyn Links> = ways.clone();
         let vars = self.vars()?;
         let files = FileSearch::new(&self.base);
-        // What joined a plan on the way is not in the journal yet, so a run that includes tasks could not go on.
-        let is_whole = self.plan.tasks.iter().all(|task| task.include.is_none());
         // A throw-away fleet goes with its run: there would be nobody to go on with.
-        let is_recorded = self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none();
-        if is_recorded && is_whole {
+        if self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
             recording.begin(&self.settings, &self.plan, self.piped.as_deref())?;
-        } else if is_recorded {
-            self.plan.warnings.push(NO_JOURNAL.to_owned());
         }
         let environment = Environment { vars, registry: self.registry, links, blobs, files, fragments: self.fragments };
         let tags = TagFilter::new(&self.settings.run_tags, &self.settings.skip_tags);
@@ -103,7 +94,11 @@ impl Session {
         for message in self.plan.warnings.iter().chain(self.inventory.warnings()) {
             sink.emit(RunEvent::Warning { message: message.clone(), host: None });
         }
-        let running = engine.execute_recorded(self.plan, sink.clone(), recording.recorded()?);
+        let running = engine.execute_recorded(
+            self.plan,
+            sink.clone(),
+            recording.recorded(self.settings.journal.accept_changed_plan)?,
+        );
         let server = recording.server();
         let outcome = tokio::select! {
             outcome = Operator::new(self.settings.batch, recording.advice())?.watch(&engine, running) => outcome.map_err(invalid)?,
@@ -341,7 +336,11 @@ impl SharedReporters {
 }
 
 fn invalid(error: ExecutionError) -> CliError {
-    CliError::input(chain(&error))
+    let hint = match &error {
+        ExecutionError::PlanChanged { acceptable: true, .. } => Some(super::recording::ACCEPT_CHANGED_PLAN),
+        _ => None,
+    };
+    CliError::input(chain(&error)).hint(hint)
 }
 
 /// A lab that lasts as long as the run.

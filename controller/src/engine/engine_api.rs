@@ -110,7 +110,8 @@ impl ExecutionEngine {
     /// controller wrote down, whose plan this is.
     ///
     /// # Errors
-    /// As [`execute_plan`](Self::execute_plan), and [`ExecutionError::Journal`] for one that cannot be read to its end.
+    /// As [`execute_plan`](Self::execute_plan); [`ExecutionError::Journal`] for one that cannot be read to its end,
+    /// [`ExecutionError::PlanChanged`] if what was included then has changed.
     /// # Cancel safety
     /// As [`execute_plan`](Self::execute_plan); a run that is written down can go on afterwards.
     pub async fn execute_recorded(
@@ -144,7 +145,7 @@ impl ExecutionEngine {
         let program = compile(&run.plan, &hosts, run.options.limits.clone(), &run.environment.registry, run.templar());
         let mut drive = Drive::new(&run, &hosts, Scheduler::new(program));
         match &mut recorded.past {
-            Some(past) => drive.replay(past)?,
+            Some(past) => drive.replay(past, recorded.accept_changed_plan)?,
             None => drive.recorder.told(RunEvent::RunStarted(started(&run, &hosts))),
         }
         let finished = drive.drive(controls).await;

@@ -31,6 +31,13 @@ pub enum ExecutionError {
     /// What an earlier controller wrote down of the run cannot be used.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
+    /// What the run included before it was cut off is not there any more as it was.
+    #[error("what the run has included is not what it was: {what}")]
+    PlanChanged {
+        what: String,
+        /// The places of its tasks are the same: the run can go on with it.
+        acceptable: bool,
+    },
     #[error("{resource}: {limit} is the limit; {advice}")]
     ResourceLimitExceeded { resource: &'static str, limit: usize, advice: &'static str },
 }

@@ -8,13 +8,15 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::compile;
+use super::error::ExecutionError;
 use super::result::{Tried, of_loop};
 use super::run::{Run, task_vars};
 use super::task::{TaskDone, TaskRun, explained};
 use crate::event::{RunEvent, TaskKind};
-use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within, task_not_done_yet};
+use crate::journal::{Growth, IncludeRecord, PlanPrint};
+use crate::plan::{BlockId, Fragment, Inclusion, PlayId, Task, TaskId, Within, task_not_done_yet};
 use crate::scheduler::Splice;
-use crate::vars::{Layer, TaskVars};
+use crate::vars::{Layer, TaskVars, data_map};
 
 /// Tasks that includes may add to one run. More than this is a file that includes itself.
 const ADDED_TASKS_MAX: usize = 200_000;
@@ -96,30 +98,70 @@ impl Additions {
 impl Run {
     /// What `including` brings with this wish, which its host has had `before` times already.
     fn include(&self, including: &Task, wish: &Inclusion, before: usize) -> Result<Arc<Included>, String> {
-        let fragments = self.environment.fragments.as_ref().ok_or("nothing can be included in this plan")?;
         let mut inner = self.additions.inner();
-        let known = inner.known.entry(including.id).or_default();
-        if let Some((.., included)) = known.iter().find(|(other, times, _)| (other, *times) == (wish, before)) {
+        let known = inner.known.get(&including.id).into_iter().flatten();
+        if let Some((.., included)) = known.into_iter().find(|(other, times, _)| (other, *times) == (wish, before)) {
             return Ok(Arc::clone(included));
         }
-        let play = self.plan.play(including.play);
-        let fragment = fragments.fragment(play, including, wish)?;
+        let fragment = self.read_fragment(&inner, including, wish)?;
+        let brought = || PlanPrint::of_fragment(&fragment);
+        self.write_growth(|| Growth::Included(record_of(including, wish, before, brought())))?;
+        for message in &fragment.warnings {
+            self.sink.emit(RunEvent::Warning { message: message.clone(), host: None });
+        }
+        Ok(self.adopt(&mut inner, including, wish, before, fragment))
+    }
+
+    /// Lets join the plan again what joined it under an earlier controller.
+    ///
+    /// # Errors
+    /// It is not what it was, or not there.
+    pub(super) fn grow_again(&self, growth: Growth, accept_changed: bool) -> Result<(), ExecutionError> {
+        let Growth::Included(IncludeRecord { task, before, args, locals, brought }) = growth;
+        let including = self.task(task);
+        let wish = Inclusion { args, locals: Arc::new(data_map(locals)) };
+        let mut inner = self.additions.inner();
+        let fragment = self
+            .read_fragment(&inner, &including, &wish)
+            .map_err(|what| ExecutionError::PlanChanged { what, acceptable: false })?;
+        let now = PlanPrint::of_fragment(&fragment);
+        let differences = brought.differences(&now);
+        if !differences.is_empty() {
+            let what = format!("{}: {}", brought.source, differences.join("; "));
+            let acceptable = brought.misfits(&now).is_empty();
+            if !(acceptable && accept_changed) {
+                return Err(ExecutionError::PlanChanged { what, acceptable });
+            }
+            let message = format!("{what}; what is not done yet is done as it says now");
+            self.sink.emit(RunEvent::Warning { message, host: None });
+        }
+        self.adopt(&mut inner, &including, &wish, before, fragment);
+        Ok(())
+    }
+
+    /// What `including` brings with this wish, if it may join the plan.
+    fn read_fragment(&self, inner: &Inner, including: &Task, wish: &Inclusion) -> Result<Fragment, String> {
+        let fragments = self.environment.fragments.as_ref().ok_or("nothing can be included in this plan")?;
+        let fragment = fragments.fragment(self.plan.play(including.play), including, wish)?;
         if let Some(why) = fragment.tasks.iter().find_map(task_not_done_yet) {
             return Err(why);
         }
         if inner.tasks.len() + fragment.tasks.len() > ADDED_TASKS_MAX {
             return Err(format!("includes have added {ADDED_TASKS_MAX} tasks to the plan, which is the most"));
         }
-        for message in &fragment.warnings {
-            self.sink.emit(RunEvent::Warning { message: message.clone(), host: None });
-        }
-        let included = Arc::new(self.adopt(&mut inner, play, including, fragment));
-        inner.known.entry(including.id).or_default().push((wish.clone(), before, Arc::clone(&included)));
-        Ok(included)
+        Ok(fragment)
     }
 
     /// Makes the fragment's tasks tasks of the plan.
-    fn adopt(&self, inner: &mut Inner, play: &Play, including: &Task, fragment: Fragment) -> Included {
+    fn adopt(
+        &self,
+        inner: &mut Inner,
+        including: &Task,
+        wish: &Inclusion,
+        before: usize,
+        fragment: Fragment,
+    ) -> Arc<Included> {
+        let play = self.plan.play(including.play);
         let Fragment { label, tasks, blocks, steps, handlers, exposed, .. } = fragment;
         let first = (self.plan.tasks.len() + inner.tasks.len()) as u32;
         let first_block = self.plan.blocks.len() as u32 + inner.blocks;
@@ -149,8 +191,16 @@ impl Run {
         inner.handlers.entry(play.id).or_default().extend(handlers.iter().map(|handler| id(*handler)));
         inner.exposed.entry(play.id).or_default().extend(exposed);
         inner.tasks.extend(tasks.iter().cloned());
-        Included { label, splice }
+        let included = Arc::new(Included { label, splice });
+        inner.known.entry(including.id).or_default().push((wish.clone(), before, Arc::clone(&included)));
+        included
     }
+}
+
+fn record_of(including: &Task, wish: &Inclusion, before: usize, brought: PlanPrint) -> IncludeRecord {
+    // A loop's variables are data, whose source is the value itself.
+    let locals = wish.locals.iter().map(|(name, variable)| (name.clone(), variable.source())).collect();
+    IncludeRecord { task: including.id, before, args: wish.args.clone(), locals, brought }
 }
 
 /// An item's result, and what it included.

@@ -19,12 +19,14 @@ pub struct Recorded {
     pub journal: Option<Journal>,
     /// What an earlier controller wrote down: the run goes on behind it.
     pub past: Option<Past>,
+    /// Go on though what was included then says something else now.
+    pub accept_changed_plan: bool,
 }
 
 impl Recorded {
     /// A new run that is written down nowhere.
     pub fn nowhere() -> Recorded {
-        Recorded { id: RunId::generate(), journal: None, past: None }
+        Recorded { id: RunId::generate(), journal: None, past: None, accept_changed_plan: false }
     }
 }
 

@@ -5,11 +5,12 @@
 use std::collections::VecDeque;
 
 use super::drive::Drive;
+use super::error::ExecutionError;
 use super::recorder::Evidence;
 use super::result::Tried;
 use super::under_way::UnderWay;
 use crate::event::RunEvent;
-use crate::journal::{EventRecord, ItemRecord, JournalError, Past, PastStep, Record};
+use crate::journal::{EventRecord, ItemRecord, Past, PastStep, Record};
 use crate::scheduler::{Command, Event, Notice, RunEnd};
 
 #[derive(Default)]
@@ -18,20 +19,21 @@ struct Replay {
     /// Said by the scheduler, and perhaps never told.
     untold: VecDeque<RunEvent>,
     end: Option<RunEnd>,
+    accept_changed_plan: bool,
 }
 
 impl Drive<'_> {
     /// Brings everything to where `past` ends, and sets to work again what was under way.
     ///
     /// # Errors
-    /// The journal cannot be read to its end. Nothing was sent to any host.
-    pub(super) fn replay(&mut self, past: &mut Past) -> Result<(), JournalError> {
+    /// The journal cannot be read to its end, or what was included then is not what it was. Nothing was sent to any host.
+    pub(super) fn replay(&mut self, past: &mut Past, accept_changed_plan: bool) -> Result<(), ExecutionError> {
         let stepper = self.stepper.take();
-        let mut replay = Replay::default();
+        let mut replay = Replay { accept_changed_plan, ..Replay::default() };
         self.take_commands(&mut replay);
         for step in past {
             match step? {
-                PastStep::Record(record) => self.replay_record(record, &mut replay),
+                PastStep::Record(record) => self.replay_record(record, &mut replay)?,
                 PastStep::Redo { host } => replay.under_way.redo(host),
             }
         }
@@ -40,7 +42,7 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn replay_record(&mut self, record: Record, replay: &mut Replay) {
+    fn replay_record(&mut self, record: Record, replay: &mut Replay) -> Result<(), ExecutionError> {
         match record {
             Record::Event(record) => self.replay_event(*record, replay),
             Record::Item(item) => self.recall_item(*item),
@@ -52,8 +54,10 @@ impl Drive<'_> {
                 });
             }
             Record::Noticed(_) => drop(replay.untold.pop_front()),
+            Record::Grown(growth) => self.run.grow_again(*growth, replay.accept_changed_plan)?,
             Record::Told(_) | Record::Begun(_) | Record::TakenOver { .. } | Record::GivenUp { .. } => {}
         }
+        Ok(())
     }
 
     fn replay_event(&mut self, record: EventRecord, replay: &mut Replay) {

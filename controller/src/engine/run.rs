@@ -15,7 +15,7 @@ use super::recorder::Recorded;
 use super::result::Tried;
 use super::sink::EventSink;
 use crate::event::{ItemResult, RunEvent};
-use crate::journal::{Journal, Record};
+use crate::journal::{Growth, Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
@@ -198,6 +198,18 @@ impl Run {
                 self.sink.emit(RunEvent::Warning { message, host: None });
             }
         }
+    }
+
+    /// Writes down what is about to join the plan, before any event can speak of it: what follows from it waits for that
+    /// event, and so for this.
+    ///
+    /// # Errors
+    /// No journal can hold it, so it must not join.
+    pub(super) fn write_growth(&self, growth: impl FnOnce() -> Growth) -> Result<(), String> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let record = Record::Grown(Box::new(growth()));
+        let written = journal.append(&record).map_err(|error| format!("it cannot be written down: {error}"));
+        written.map(drop)
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<(HostName, TaskId, u32), Progress>> {

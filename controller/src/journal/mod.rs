@@ -26,5 +26,7 @@ pub use lease::{Held, Holder, Lease, LeaseError};
 pub use log::{Durability, Journal, RecordError, Trouble};
 pub use past::{Past, PastStep};
 pub use reader::{Damage, JournalError, Records, last_record, repair};
-pub use record::{EventRecord, Header, Inputs, ItemRecord, PlanPrint, PlayPrint, Record, Seq, TaskPrint};
+pub use record::{
+    EventRecord, Growth, Header, IncludeRecord, Inputs, ItemRecord, PlanPrint, PlayPrint, Record, Seq, TaskPrint,
+};
 pub use runs::{FindError, RUNS_KEPT_MAX, RunFolder, Runs, StateError};

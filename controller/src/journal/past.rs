@@ -124,7 +124,7 @@ impl<R: Read> Past<R> {
                 EventMeans::Nothing => false,
                 EventMeans::Redo(host) => return Some(PastStep::Redo { host }),
             },
-            Record::Told(_) | Record::Item(_) | Record::Tried { .. } => true,
+            Record::Told(_) | Record::Item(_) | Record::Tried { .. } | Record::Grown(_) => true,
         };
         counts.then_some(PastStep::Record(record))
     }

@@ -4,9 +4,10 @@
 //! runs where can leave it the same.
 
 use std::fmt::{self, Debug, Write};
+use std::sync::Arc;
 
 use super::record::{PlanPrint, PlayPrint, TaskPrint};
-use crate::plan::Plan;
+use crate::plan::{Fragment, IncludeId, Plan, PlayId, RoleInfo, Task};
 
 /// Differences named before "and more".
 const NAMED_MAX: usize = 10;
@@ -25,6 +26,25 @@ impl PlanPrint {
             content: digest(task),
         });
         PlanPrint { source: plan.source.clone(), plays: plays.collect(), tasks: tasks.collect() }
+    }
+
+    /// Of what a task includes. Numbers that count whatever was read before do not count here: reading that failed is not
+    /// read again.
+    pub fn of_fragment(fragment: &Fragment) -> PlanPrint {
+        let Fragment { label, tasks, blocks, steps, handlers, exposed, warnings: _ } = fragment;
+        let print = |task: &Task| {
+            let role = task.role.as_deref().map(uncounted);
+            let include = task.include.map(|_| IncludeId(0));
+            let content = digest(&Task { role, include, ..task.clone() });
+            TaskPrint { task: task.id, title: task.title().to_owned(), content }
+        };
+        let whole = PlayPrint {
+            play: PlayId(0),
+            name: label.clone(),
+            shape: digest(&(steps, handlers, blocks)),
+            content: digest(exposed),
+        };
+        PlanPrint { source: label.clone(), plays: vec![whole], tasks: tasks.iter().map(print).collect() }
     }
 
     /// What differs in `now`, in words; nothing if it says the same.
@@ -58,6 +78,11 @@ impl PlanPrint {
         let moved = self.plays.iter().zip(&now.plays).filter(|(then, now)| then.shape != now.shape);
         moved.map(|(then, _)| format!("play `{}` has other hosts, batches or numbers of tasks", then.name)).collect()
     }
+}
+
+/// The role without the numbers of its uses.
+fn uncounted(role: &RoleInfo) -> Arc<RoleInfo> {
+    Arc::new(RoleInfo { instance: 0, parent: role.parent.as_deref().map(uncounted), ..role.clone() })
 }
 
 /// Of everything that a type's `Debug` shows, which is all that it holds: a field that is added later counts at once.

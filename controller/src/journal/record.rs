@@ -49,10 +49,37 @@ pub enum Record {
         item: u32,
         number: u32,
     },
+    /// Something joined the plan while it ran. Numbers that later records name depend on it.
+    Grown(Box<Growth>),
     /// The run was given up while nobody worked on it: it does not go on.
     GivenUp {
         at: DateTime<Utc>,
     },
+}
+
+/// What joined the plan, as it was wished for: a run that goes on has the same wishes fulfilled again, in the same order.
+/// Whatever changes plays, tasks or hosts while a run is under way is one of these, and is written down before an event that
+/// speaks of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// What a task included became tasks of the plan.
+    Included(IncludeRecord),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncludeRecord {
+    /// The including task.
+    pub task: TaskId,
+    /// How many equal wishes of the same host came before this one.
+    pub before: usize,
+    #[serde(with = "exact")]
+    pub args: Map,
+    /// What the task's loop gave it.
+    #[serde(with = "exact")]
+    pub locals: Map,
+    /// What was read then.
+    pub brought: PlanPrint,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,6 +180,7 @@ impl Record {
             | Record::TakenOver { .. }
             | Record::Item(_)
             | Record::Tried { .. }
+            | Record::Grown(_)
             | Record::GivenUp { .. } => None,
         }
     }

@@ -5,78 +5,19 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
-use rustle_tests::{Ended, Fleet, Run, Running, eventually, named, play, plays, shell, task};
+use rustle_tests::{Fleet, eventually, named, play, plays, shell, task};
 use serde_json::{Value, json};
+
+use super::waiting::{Waiting, kill, report, resume_to_the_end, runs, witness, witnessed};
 
 /// Rounds of the random kill; `RESUME_ROUNDS=100 cargo test -p rustle-tests resume` is the long form.
 const ROUNDS: u64 = 4;
 
 const HOSTS: [&str; 5] = ["h1", "h2", "h3", "h4", "h5"];
 
-/// A fleet whose tasks wait for a word.
-struct Waiting {
-    fleet: Fleet,
-    go: PathBuf,
-}
-
-impl Waiting {
-    fn new(hosts: &[&str]) -> Waiting {
-        let fleet = Fleet::start(hosts);
-        Waiting { go: fleet.path().join("go"), fleet }
-    }
-
-    /// A task that begins, and ends when it may.
-    fn wait(&self) -> Value {
-        let (dir, go) = (self.fleet.path().display(), self.go.display());
-        let command =
-            format!("touch {dir}/begun-{{{{ inventory_hostname }}}}; until test -e {go}; do sleep 0.02; done");
-        named("wait", shell(&command))
-    }
-
-    fn begun(&self, host: &str) {
-        let begun = self.fleet.path().join(format!("begun-{host}"));
-        eventually(&format!("the task runs on {host}"), || begun.exists().then_some(()));
-    }
-
-    fn may_end(&self) {
-        fs::write(&self.go, "").unwrap();
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Whatever still waits is to end with the test.
-        let _ = fs::write(&self.go, "");
-    }
-}
-
-fn runs(fleet: &Fleet, args: &[&str]) -> Run {
-    Run::new(fleet.path()).arg("runs").args(args)
-}
-
 fn with(keywords: Value, mut task: Value) -> Value {
     task["keywords"] = keywords;
     task
-}
-
-fn kill(running: Running) {
-    running.signal(Signal::KILL);
-    assert_eq!(running.finish().code, -9);
-}
-
-fn report(fleet: &Fleet) -> Value {
-    serde_json::from_str(&runs(fleet, &["report", "last"]).ends(0).stdout).unwrap()
-}
-
-/// Appends a line for each task that runs, so that one that runs twice is seen.
-fn witness(fleet: &Fleet, name: &str) -> Value {
-    let dir = fleet.path().display();
-    named(name, shell(&format!("echo {name} >> {dir}/witness-{{{{ inventory_hostname }}}}")))
-}
-
-fn witnessed(fleet: &Fleet, host: &str) -> Vec<String> {
-    let text = fs::read_to_string(fleet.path().join(format!("witness-{host}"))).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -245,12 +186,6 @@ fn rollout(fleet: &Fleet) -> Value {
     let tasks = [first, looped, witness(fleet, "third"), witness(fleet, "fourth")];
     let handlers = [witness(fleet, "handled")];
     plays([json!({ "name": "Rollout", "hosts": "all", "serial": 1, "tasks": tasks, "handlers": handlers })])
-}
-
-/// Resumes until the run is over; a controller may die again on the way.
-fn resume_to_the_end(fleet: &Fleet) -> Option<Ended> {
-    let listed = runs(fleet, &["list"]).ends(0).stdout;
-    listed.lines().last()?.contains("interrupted").then(|| runs(fleet, &["resume", "last"]).finish())
 }
 
 #[test]
