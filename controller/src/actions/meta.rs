@@ -26,7 +26,8 @@ pub enum Meta {
     EndHost,
     ClearFacts,
     ClearHostErrors,
-    /// Nothing to do here: connections mend themselves and inventories do not change during a run.
+    RefreshInventory,
+    /// Nothing to do here: connections mend themselves.
     Noop,
 }
 
@@ -41,7 +42,8 @@ impl FromStr for Meta {
             "end_host" => Ok(Meta::EndHost),
             "clear_facts" => Ok(Meta::ClearFacts),
             "clear_host_errors" => Ok(Meta::ClearHostErrors),
-            "noop" | "reset_connection" | "refresh_inventory" => Ok(Meta::Noop),
+            "refresh_inventory" => Ok(Meta::RefreshInventory),
+            "noop" | "reset_connection" => Ok(Meta::Noop),
             other => Err(format!(
                 "invalid meta action requested: {other}; there are flush_handlers, end_play, end_batch, end_host, \
                  clear_facts, clear_host_errors, reset_connection, refresh_inventory and noop"

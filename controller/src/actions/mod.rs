@@ -1,11 +1,13 @@
 //! What the controller itself does for a task: all of `debug` or `set_fact`, and for `copy` and `template` the part that
 //! needs the controller's files and variables, before the agent's module does the rest.
 
+mod add_host;
 mod assert;
 mod copy;
 mod debug;
 mod fail;
 mod fetch;
+mod group_by;
 mod meta;
 mod reboot;
 mod script;
@@ -18,9 +20,11 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rustle_agent::module::{AnyModule, ArgError, ArgSpec, ModuleArgs, ModuleError, args};
-use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
 
+pub(crate) use add_host::added;
+pub(crate) use group_by::grouped;
 pub use meta::Meta;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
@@ -28,9 +32,11 @@ use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 /// Every action.
 pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
     vec![
+        Arc::new(Here(add_host::AddHost)),
         Arc::new(Here(assert::Assert)),
         Arc::new(Here(debug::Debug)),
         Arc::new(Here(fail::Fail)),
+        Arc::new(Here(group_by::GroupBy)),
         Arc::new(Here(meta::MetaAction)),
         Arc::new(Here(set_fact::SetFact)),
         Arc::new(copy::Copy),
@@ -138,6 +144,23 @@ fn invalid_options(error: ArgError) -> ArgError {
         }
         other => other,
     }
+}
+
+/// Names in a list, or in a text with commas between them, each once and without the space around it.
+fn names(value: &Value) -> Option<Vec<String>> {
+    let names: Vec<String> = match value {
+        Value::List(names) => names.iter().map(rustle_agent::module::shown).collect(),
+        Value::String(names) => names.split(',').map(str::to_owned).collect(),
+        Value::Int(number) => vec![number.to_string()],
+        _ => return None,
+    };
+    let mut kept: Vec<String> = Vec::with_capacity(names.len());
+    for name in names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+        if !kept.iter().any(|known| known == name) {
+            kept.push(name.to_owned());
+        }
+    }
+    Some(kept)
 }
 
 /// The agent's module of this name, for an action that prepares its arguments.

@@ -38,8 +38,19 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let plan = plan(&args.module, task_args, hosts);
     super::plan::check_modules(&plan, &registry)?;
     let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
-    Session { settings, inventory, plan, templar: Templar::new(), registry, base, lab, fragments: None, piped: None }
-        .run()
+    Session {
+        settings,
+        inventory,
+        plan,
+        templar: Templar::new(),
+        registry,
+        base,
+        lab,
+        fragments: None,
+        piped: None,
+        only: None,
+    }
+    .run()
 }
 
 /// lab1 to labN, in `all`.

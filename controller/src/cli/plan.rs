@@ -1,7 +1,10 @@
 //! `rustle-exec [OPTIONS] PLAN`: reads everything, checks everything, then runs.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use rustle_protocol::HostName;
 
 use super::adhoc::lab_inventory;
 use super::args::{ConnectionPlugin, GatherFacts, PlanArgs};
@@ -55,7 +58,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let lab = super::lab::wanted(&args.common);
     let inventory = inventory_of(&plan, given, from_plan, lab.is_some(), settings.connection)?;
     let templar = Templar::new();
-    adjust(&mut plan, args, &settings, &inventory, &templar)?;
+    let only = adjust(&mut plan, args, &settings, &inventory, &templar)?;
     check_modules(&plan, &registry)?;
     if !settings.forks_given
         && let Some(forks) = plan.forks.and_then(std::num::NonZeroUsize::new)
@@ -68,7 +71,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped })
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped, only })
 }
 
 /// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.
@@ -131,21 +134,24 @@ fn inventory_of(
     Inventory::of_hosts(hosts.iter().map(|host| host.as_str())).map_err(|error| CliError::input(chain(&error)))
 }
 
-/// What flags change in the plan.
+/// What flags change in the plan. Gives who alone takes part whatever tasks add, if that is so.
 pub(super) fn adjust(
     plan: &mut Plan,
     args: &PlanArgs,
     settings: &Settings,
     inventory: &Inventory,
     templar: &Templar,
-) -> Result<(), CliError> {
+) -> Result<Option<HashSet<HostName>>, CliError> {
+    let mut only = None;
     if let Some(pattern) = &settings.limit {
         let hosts = patterns::limit(inventory, pattern)
             .map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
         plan.limit_to(&hosts);
     }
     if let Some(run) = &args.retry_failed {
-        plan.limit_to(&super::runs::failed_hosts(&settings.journal.runs()?, run)?);
+        let failed = super::runs::failed_hosts(&settings.journal.runs()?, run)?;
+        plan.limit_to(&failed);
+        only = Some(failed.into_iter().collect());
         if plan.hosts().is_empty() {
             return Err(CliError::input(format!(
                 "--retry-failed {run}: no play has a host that failed or was unreachable in it"
@@ -175,7 +181,7 @@ pub(super) fn adjust(
         GatherFacts::Never => Some(false),
     };
     plan.gather_facts(always, templar);
-    Ok(())
+    Ok(only)
 }
 
 /// An empty target is an error, never "all".

@@ -36,10 +36,21 @@ pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, Cl
     let Read { mut plan, fragments, inventory, mut registry, templar, base, .. } = read(args, &settings)?;
     stand_in(&mut registry, &mut plan);
     let lab = super::lab::wanted(&args.common);
-    plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
+    let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     refuse_pending(&plan)?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: Some(fragments), piped: None })
+    Ok(Session {
+        settings,
+        inventory,
+        plan,
+        templar,
+        registry,
+        base,
+        lab,
+        fragments: Some(fragments),
+        piped: None,
+        only,
+    })
 }
 
 /// # Errors

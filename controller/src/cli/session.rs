@@ -1,6 +1,6 @@
 //! One run from the command line: variables, connections, reporters, the operator's signals, and the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +26,12 @@ use crate::engine::{
 };
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
-use crate::input::inventory::{GroupId, Inventory};
+use crate::input::inventory::{Inventory, InventorySources, Live};
 use crate::lab::{Lab, LabOptions, Overlay};
 use crate::plan::{Fragments, Plan, TagFilter};
 use crate::report::Reporters;
 use crate::template::Templar;
-use crate::vars::{HostEntry, InventoryVars, Layer, Precedence, RunInfo, VarMap, VarStore, Variable, authored_map};
+use crate::vars::{RunInfo, VarStore};
 
 /// How long agents may take to hear the last thing that is said to them.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -51,6 +51,8 @@ pub(super) struct Session {
     pub(super) fragments: Option<Arc<dyn Fragments>>,
     /// The plan, if it was read from a pipe and cannot be read again.
     pub(super) piped: Option<Vec<u8>>,
+    /// Nobody but these takes part, whatever tasks add.
+    pub(super) only: Option<HashSet<HostName>>,
 }
 
 impl Session {
@@ -132,7 +134,7 @@ impl Session {
             None => name.as_str() == "localhost",
         };
         let all_local = self.settings.connection == ConnectionPlugin::Local;
-        let mut local_hosts = std::collections::HashSet::new();
+        let mut local_hosts = HashSet::new();
         if lab.is_none() {
             local_hosts.extend(self.plan.hosts().into_iter().filter(|host| all_local || is_local(host)).cloned());
         }
@@ -203,42 +205,20 @@ impl Session {
             inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
         };
         let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;
-        Ok(VarStore::new(inventory_vars(&self.inventory), extra, info, self.templar.clone()))
+        let live = Live::new(self.inventory.clone(), self.sources());
+        Ok(VarStore::of(Box::new(live), extra, info, self.templar.clone()))
     }
-}
 
-/// Always there, whether or not the inventory has it.
-const LOCALHOST: &str = "localhost";
-
-/// The inventory as the variable store takes it; layers are shared by all hosts of a group.
-pub(super) fn inventory_vars(inventory: &Inventory) -> InventoryVars {
-    let mut shared: HashMap<*const rustle_protocol::Map, Arc<VarMap>> = HashMap::new();
-    let mut layer = |map: &Arc<rustle_protocol::Map>| {
-        let authored = shared.entry(Arc::as_ptr(map)).or_insert_with(|| Arc::new(authored_map((**map).clone())));
-        Arc::clone(authored)
-    };
-    let hosts = inventory.hosts().map(|(id, name)| {
-        // They come in rising precedence already; all at one place keeps that order.
-        let layers = inventory.layers(id).filter(|map| !map.is_empty());
-        let groups = inventory.host(id).groups.iter().map(|group| Arc::clone(&inventory.group(*group).name));
-        HostEntry {
-            name: name.to_string(),
-            groups: groups.filter(|group| &**group != "all").collect(),
-            layers: layers.map(|map| Layer::new(Precedence::InventoryHost, layer(map))).collect(),
-            source: inventory.host(id).source.clone(),
+    /// Where the inventory is from, for what tasks make of it, and who takes part.
+    fn sources(&self) -> InventorySources {
+        InventorySources {
+            paths: self.settings.inventory.clone(),
+            vault: self.settings.vault.clone(),
+            playbook: self.fragments.is_some().then(|| self.base.clone()),
+            limit: self.settings.limit.clone(),
+            only: self.only.clone(),
         }
-    });
-    let mut hosts: Vec<HostEntry> = hosts.collect();
-    if !inventory.contains(LOCALHOST) {
-        let of_all = inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty()).map(&mut layer);
-        let mut layers: Vec<Layer> = of_all.map(|vars| Layer::new(Precedence::InventoryGroup, vars)).collect();
-        let connection = [("ansible_connection".to_owned(), Variable::authored("local".into()))];
-        layers.push(Layer::new(Precedence::InventoryHost, connection.into_iter().collect::<VarMap>()));
-        hosts.push(HostEntry { name: LOCALHOST.to_owned(), groups: Vec::new(), layers, source: None });
     }
-    let members = |group| inventory.members(group).into_iter().map(|host| inventory.name(host).to_string()).collect();
-    let groups = inventory.groups().map(|(id, group)| (group.name.to_string(), members(id))).collect();
-    InventoryVars { hosts, groups }
 }
 
 pub(super) fn load_identity(folder: &Path) -> Result<LoadedIdentity, CliError> {
@@ -287,7 +267,7 @@ async fn serve(server: Option<&Server>, engine: &ExecutionEngine, sink: &EventSi
 struct Ways {
     agents: Option<AgentLinks>,
     local: LocalLinks,
-    local_hosts: std::collections::HashSet<HostName>,
+    local_hosts: HashSet<HostName>,
     all_local: bool,
 }
 

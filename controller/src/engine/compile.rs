@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use indexmap::IndexSet;
 use rustle_protocol::HostName;
 
 use super::module::Registry;
@@ -52,6 +53,24 @@ impl HostTable {
     fn numbers<'a>(&self, hosts: impl IntoIterator<Item = &'a HostName>) -> Vec<HostIx> {
         hosts.into_iter().filter_map(|host| self.number(host)).collect()
     }
+
+    /// The numbers of batches, and the hosts among them that have none until they [`join`](Self::join).
+    pub(super) fn numbers_to_be(&self, batches: &[Vec<HostName>]) -> (Vec<Vec<HostIx>>, Vec<HostName>) {
+        let mut joined = IndexSet::new();
+        let mut number = |host: &HostName| {
+            self.number(host).unwrap_or_else(|| HostIx((self.names.len() + joined.insert_full(host.clone()).0) as u32))
+        };
+        let numbers = batches.iter().map(|batch| batch.iter().map(&mut number).collect()).collect();
+        (numbers, joined.into_iter().collect())
+    }
+
+    /// Hosts that are new to the run have the next numbers.
+    pub(super) fn join(&mut self, joined: &[HostName]) {
+        for host in joined {
+            self.numbers.insert(host.clone(), HostIx(self.names.len() as u32));
+            self.names.push(host.clone());
+        }
+    }
 }
 
 /// The program of `plan`.
@@ -83,6 +102,7 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
     PlayProgram {
         play: play.id,
         batches: play.waves.cut(&play.hosts).iter().map(|batch| hosts.numbers(batch)).collect(),
+        late: play.pattern.is_some(),
         strategy: strategy(play.strategy),
         rolling: play.strategy == PlanStrategy::Rolling,
         steps: steps.collect(),

@@ -13,13 +13,17 @@ use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
 use crate::plan::FileSearch;
 use crate::template::Templar;
-use crate::vars::Scope;
+use crate::vars::{Scope, VarStore};
 
 /// One task, one host, one item of its loop.
 pub struct ExecutionContext<'a> {
+    /// The host whose task it is.
+    pub host: &'a HostName,
     /// Where calls go: the host, or the one the task is delegated to.
     pub target: &'a HostName,
     pub scope: &'a Scope,
+    /// What is known of all hosts.
+    pub vars: &'a VarStore,
     pub templar: &'a Templar,
     /// Files the run sends.
     pub blobs: &'a Blobs,

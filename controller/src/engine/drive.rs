@@ -8,6 +8,7 @@ use chrono::Utc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use rustle_protocol::HostName;
 use tokio::sync::mpsc;
 
 use super::compile::{HostTable, is_known};
@@ -30,7 +31,7 @@ use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
 /// Drives one run to its end.
 pub(super) struct Drive<'a> {
     pub(super) run: &'a Run,
-    pub(super) hosts: &'a HostTable,
+    pub(super) hosts: HostTable,
     pub(super) scheduler: Scheduler,
     pub(super) recorder: Recorder,
     /// What the scheduler wants and is not done yet, in order: a dispatch waits until what led to it is durable.
@@ -47,6 +48,8 @@ pub(super) struct Drive<'a> {
     /// follows.
     lost: HashMap<HostIx, TaskResult>,
     play: PlayState,
+    /// The hosts that were found for the play that begins.
+    found: Option<Vec<HostIx>>,
     pub(super) stepper: Option<Stepper>,
     concurrency_peak: usize,
 }
@@ -75,7 +78,7 @@ struct PlayState {
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn new(run: &'a Run, hosts: &'a HostTable, scheduler: Scheduler) -> Drive<'a> {
+    pub(super) fn new(run: &'a Run, hosts: HostTable, scheduler: Scheduler) -> Drive<'a> {
         let (done, done_events) = mpsc::unbounded_channel();
         Drive {
             run,
@@ -90,6 +93,7 @@ impl<'a> Drive<'a> {
             done_events,
             lost: HashMap::new(),
             play: PlayState::default(),
+            found: None,
             stepper: run.options.step.then(Stepper::default),
             concurrency_peak: 0,
         }
@@ -186,6 +190,7 @@ impl<'a> Drive<'a> {
             match self.next_command()? {
                 Command::Dispatch(dispatch) => self.dispatch(dispatch),
                 Command::Abort { host } => self.abort(host),
+                Command::FindHosts { play } => self.find_hosts(play),
                 Command::Report(Notice::RunFinished(end)) => {
                     let states = self.hosts.names().iter().cloned().zip(end.hosts);
                     let mut hosts: Vec<_> = states.collect();
@@ -204,7 +209,22 @@ impl<'a> Drive<'a> {
         if let (Event::Unreachable { host, .. }, Some(result)) = (&event, evidence.lost) {
             self.lost.insert(*host, *result);
         }
+        if let Event::HostsFound { joined, batches, .. } = &event {
+            self.hosts.join(joined);
+            joined.iter().for_each(|host| self.run.load_cached_facts_of(host));
+            self.found = Some(batches.concat());
+        }
         event
+    }
+
+    /// Looks up who is in a play that begins now.
+    fn find_hosts(&mut self, play: PlayId) {
+        let (batches, warnings) = self.run.batches_now(play);
+        for message in warnings {
+            self.run.sink.emit(RunEvent::Warning { message, host: None });
+        }
+        let (batches, joined) = self.hosts.numbers_to_be(&batches);
+        self.take(Event::HostsFound { play, joined, batches }, Evidence::default());
     }
 
     pub(super) fn abort(&mut self, host: HostIx) {
@@ -232,7 +252,7 @@ impl<'a> Drive<'a> {
         let at_work = AtWork {
             run: self.run,
             host,
-            name: self.hosts.name(host),
+            name: self.hosts.name(host).clone(),
             play: self.play.vars(),
             sending,
             cancel,
@@ -260,7 +280,8 @@ impl<'a> Drive<'a> {
         Some(match notice {
             Notice::PlayStarted { play, hosts, batches } => {
                 let name = self.run.plan.play(play).name.clone();
-                self.play = PlayState::begin(self.run, play);
+                let found = self.found.take().map(|hosts| names(&hosts));
+                self.play = PlayState::begin(self.run, play, found.as_ref());
                 RunEvent::PlayStarted { play, name, hosts, batches }
             }
             Notice::BatchStarted { play, batch, hosts } => {
@@ -387,14 +408,15 @@ async fn expire(after: Option<std::time::Duration>) {
 }
 
 impl PlayState {
-    fn begin(run: &Run, play: PlayId) -> PlayState {
+    /// `found`: its hosts, if they were looked up when it began.
+    fn begin(run: &Run, play: PlayId, found: Option<&Vec<HostName>>) -> PlayState {
         let play = run.plan.play(play);
         let vars = play.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
         let own = Layer::new(Precedence::PlayVars, vars.collect::<VarMap>());
         let layers = std::iter::once(own).chain(play.layers.iter().cloned()).collect();
         PlayState {
             vars: Arc::new(PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None)),
-            all: play.hosts.iter().map(ToString::to_string).collect(),
+            all: found.unwrap_or(&play.hosts).iter().map(ToString::to_string).collect(),
             batch: Vec::new(),
             is_stale: true,
             gone: Default::default(),
@@ -417,7 +439,7 @@ impl PlayState {
 struct AtWork<'a> {
     run: &'a Run,
     host: HostIx,
-    name: &'a rustle_protocol::HostName,
+    name: HostName,
     play: Arc<PlayVars>,
     sending: Sending,
     cancel: Cancel,
@@ -464,7 +486,7 @@ impl<'a> AtWork<'a> {
             run: self.run,
             play: &self.play,
             task,
-            host: self.name,
+            host: &self.name,
             ix: self.host,
             work,
             attempt,

@@ -143,10 +143,11 @@ impl ExecutionEngine {
         let run = Run::new(&recorded, plan, self.environment.clone(), options, sink);
         run.load_cached_facts();
         let program = compile(&run.plan, &hosts, run.options.limits.clone(), &run.environment.registry, run.templar());
-        let mut drive = Drive::new(&run, &hosts, Scheduler::new(program));
+        let started = started(&run, &hosts);
+        let mut drive = Drive::new(&run, hosts, Scheduler::new(program));
         match &mut recorded.past {
             Some(past) => drive.replay(past, recorded.accept_changed_plan)?,
-            None => drive.recorder.told(RunEvent::RunStarted(started(&run, &hosts))),
+            None => drive.recorder.told(RunEvent::RunStarted(started)),
         }
         let finished = drive.drive(controls).await;
         Ok(RunOutcome { run: run.id, finished })

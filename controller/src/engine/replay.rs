@@ -11,6 +11,7 @@ use super::result::Tried;
 use super::under_way::UnderWay;
 use crate::event::RunEvent;
 use crate::journal::{EventRecord, ItemRecord, Past, PastStep, Record};
+use crate::plan::PlayId;
 use crate::scheduler::{Command, Event, Notice, RunEnd};
 
 #[derive(Default)]
@@ -18,6 +19,8 @@ struct Replay {
     under_way: UnderWay,
     /// Said by the scheduler, and perhaps never told.
     untold: VecDeque<RunEvent>,
+    /// Asked for by the scheduler, and not found.
+    wanted: Option<PlayId>,
     end: Option<RunEnd>,
     accept_changed_plan: bool,
 }
@@ -63,11 +66,14 @@ impl Drive<'_> {
     fn replay_event(&mut self, record: EventRecord, replay: &mut Replay) {
         let EventRecord { at, event, lost, lessons, .. } = record;
         for lesson in &lessons {
-            // Names that are reserved were warned of then.
+            // What there was to warn of was told then.
             let _ = self.run.environment.vars.learn(lesson);
         }
         if let Some((host, work)) = replay.under_way.event(&event) {
             drop(self.run.take_progress(self.hosts.name(host), work));
+        }
+        if matches!(event, Event::HostsFound { .. }) {
+            replay.wanted = None;
         }
         let event = self.hear(event, Evidence { lost, ..Evidence::default() });
         self.scheduler.handle(event.clone(), at);
@@ -95,6 +101,7 @@ impl Drive<'_> {
             replay.under_way.command(&command);
             match command {
                 Command::Dispatch(_) | Command::Abort { .. } => {}
+                Command::FindHosts { play } => replay.wanted = Some(play),
                 Command::Report(Notice::RunFinished(end)) => replay.end = Some(end),
                 Command::Report(notice) => replay.untold.extend(self.note(notice)),
             }
@@ -104,6 +111,9 @@ impl Drive<'_> {
     fn go_on(&mut self, replay: Replay) {
         for event in replay.untold {
             self.recorder.notice(event);
+        }
+        if let Some(play) = replay.wanted {
+            self.hold(Command::FindHosts { play });
         }
         if let Some(end) = replay.end {
             self.hold(Command::Report(Notice::RunFinished(end)));

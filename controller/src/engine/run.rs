@@ -19,7 +19,7 @@ use crate::journal::{Growth, Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
-use crate::vars::{Layer, Precedence, TaskVars, VarMap, Variable};
+use crate::vars::{Layer, Precedence, Selection, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -226,14 +226,28 @@ impl Run {
 
     /// Facts that an earlier run kept.
     pub(super) fn load_cached_facts(&self) {
-        let Some(cache) = &self.facts_cache else { return };
-        for host in self.plan.hosts() {
-            match cache.load(host) {
-                Ok(Some(facts)) => drop(self.environment.vars.set_facts(host.as_str(), facts)),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%host, %error, "cached facts cannot be read"),
-            }
+        if self.facts_cache.is_some() {
+            self.plan.hosts().into_iter().for_each(|host| self.load_cached_facts_of(host));
         }
+    }
+
+    pub(super) fn load_cached_facts_of(&self, host: &HostName) {
+        let Some(cache) = &self.facts_cache else { return };
+        match cache.load(host) {
+            Ok(Some(facts)) => drop(self.environment.vars.set_facts(host.as_str(), facts)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%host, %error, "cached facts cannot be read"),
+        }
+    }
+
+    /// The batches of a play that begins now, and what the operator should know of its pattern.
+    pub(super) fn batches_now(&self, play: PlayId) -> (Vec<Vec<HostName>>, Vec<String>) {
+        let play = self.plan.play(play);
+        let Some(pattern) = &play.pattern else { return (play.waves.cut(&play.hosts), Vec::new()) };
+        let Selection { hosts, warnings } = self.environment.vars.select(pattern);
+        // What was known of a pattern before the run was told then.
+        let warnings = warnings.into_iter().filter(|warning| !self.plan.warnings.contains(warning)).collect();
+        (play.waves.cut(&play.order.of(hosts)), warnings)
     }
 }
 

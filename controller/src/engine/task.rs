@@ -24,7 +24,7 @@ use crate::journal::Record;
 use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
-use crate::vars::{Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
+use crate::vars::{InventoryChange, Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
@@ -188,8 +188,10 @@ impl TaskRun<'_> {
         }
         let key = self.key(item, number, &target);
         let mut cx = ExecutionContext {
+            host: self.host,
             target: &target,
             scope,
+            vars: &self.run.environment.vars,
             templar: self.run.templar(),
             blobs: &self.run.environment.blobs,
             files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
@@ -396,9 +398,12 @@ impl TaskRun<'_> {
         }
         let lesson = |what| Lesson { host: self.host.to_string(), what };
         let mut lessons = Vec::new();
-        if meta_of(self.task) == Some(Meta::ClearFacts) {
-            lessons.push(lesson(Learnt::FactsCleared));
+        match meta_of(self.task) {
+            Some(Meta::ClearFacts) => lessons.push(lesson(Learnt::FactsCleared)),
+            Some(Meta::RefreshInventory) => lessons.push(lesson(Learnt::Inventory(InventoryChange::Refresh))),
+            _ => {}
         }
+        lessons.extend(self.inventory_change(tried).map(|change| lesson(Learnt::Inventory(change))));
         if let Some(Value::Map(facts)) = tried.values.get("ansible_facts") {
             let is_set_fact = rustle_agent::module::short_name(&self.task.module) == "set_fact";
             let what = if is_set_fact { Learnt::Set(facts.clone()) } else { Learnt::Facts(facts.clone()) };
@@ -407,18 +412,25 @@ impl TaskRun<'_> {
         lessons
     }
 
-    /// Takes in what the task has taught, and warns of facts that are not taken.
+    /// What the task does to the inventory.
+    fn inventory_change(&self, tried: &Tried) -> Option<InventoryChange> {
+        let name = rustle_agent::module::short_name(&self.task.module);
+        match name {
+            _ if !matches!(tried.status, TaskStatus::Ok | TaskStatus::Changed) => None,
+            "add_host" => crate::actions::added(&tried.values),
+            "group_by" => crate::actions::grouped(self.host, &tried.values),
+            _ => None,
+        }
+    }
+
+    /// Takes in what the task has taught, and tells what the operator should know of it.
     pub(super) fn learn(&self, lessons: &[Lesson]) {
         for lesson in lessons {
             if let Learnt::Facts(facts) = &lesson.what {
                 self.run.cache_facts(self.host, facts);
             }
-            // The host is one of the run's.
-            for name in self.run.environment.vars.learn(lesson).unwrap_or_default() {
-                self.run.sink.emit(RunEvent::Warning {
-                    message: format!("fact `{name}` has a reserved name and is ignored"),
-                    host: Some(self.host.clone()),
-                });
+            for message in self.run.environment.vars.learn(lesson) {
+                self.run.sink.emit(RunEvent::Warning { message, host: Some(self.host.clone()) });
             }
         }
     }
@@ -525,7 +537,7 @@ impl TaskRun<'_> {
             Some(Meta::EndBatch) => Effect::EndBatch,
             Some(Meta::EndPlay) => Effect::EndPlay,
             Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,
-            Some(Meta::FlushHandlers | Meta::ClearFacts | Meta::Noop) | None => Effect::None,
+            Some(Meta::FlushHandlers | Meta::ClearFacts | Meta::RefreshInventory | Meta::Noop) | None => Effect::None,
         }
     }
 }

@@ -32,7 +32,7 @@ impl UnderWay {
                     flight.aborted = true;
                 }
             }
-            Command::Report(_) => {}
+            Command::FindHosts { .. } | Command::Report(_) => {}
         }
     }
 

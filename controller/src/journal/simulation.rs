@@ -79,6 +79,7 @@ fn program(chance: &mut Chance) -> Program {
         PlayProgram {
             play: PlayId(play),
             batches: all.chunks(size).map(<[HostIx]>::to_vec).collect(),
+            late: false,
             strategy,
             rolling: false,
             steps,
@@ -152,6 +153,7 @@ impl Life<'_> {
                 Command::Dispatch(dispatch) => self.dispatch(&dispatch, agents),
                 Command::Abort { host } => self.abort(host),
                 Command::Report(Notice::RunFinished(end)) => self.end = Some(end.hosts),
+                Command::FindHosts { .. } => unreachable!("the hosts of these plays are known"),
                 Command::Report(_) => {}
             }
         }

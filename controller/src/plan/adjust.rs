@@ -36,7 +36,8 @@ impl Plan {
         for at in 0..self.plays.len() {
             let id = PlayId(u32::try_from(at).expect("a plan has fewer plays than u32 counts"));
             let wanted = always.or(self.plays[at].gather_facts).unwrap_or_else(|| self.mentions_facts(id, templar));
-            if wanted && !self.plays[at].hosts.is_empty() {
+            // A play whose hosts are looked up when it begins may have some then.
+            if wanted && !(self.plays[at].hosts.is_empty() && self.plays[at].pattern.is_none()) {
                 let task = TaskId(u32::try_from(self.tasks.len()).expect("a plan has fewer tasks than u32 counts"));
                 let mut gather = Task::new(task, id, "ansible.builtin.setup");
                 gather.name = Some("Gathering Facts".to_owned());

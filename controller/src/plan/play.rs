@@ -140,6 +140,19 @@ pub enum HostOrder {
     Shuffle,
 }
 
+impl HostOrder {
+    /// The hosts, which are in the inventory's order, in this one.
+    pub fn of(self, mut hosts: Vec<HostName>) -> Vec<HostName> {
+        match self {
+            HostOrder::Inventory | HostOrder::Shuffle => {}
+            HostOrder::ReverseInventory => hosts.reverse(),
+            HostOrder::Sorted => hosts.sort(),
+            HostOrder::ReverseSorted => hosts.sort_by(|a, b| b.cmp(a)),
+        }
+        hosts
+    }
+}
+
 impl Play {
     /// A play without tasks, and nothing said of how it runs: linear, one batch.
     pub fn new(id: PlayId, name: impl Into<String>, hosts: Vec<HostName>) -> Play {

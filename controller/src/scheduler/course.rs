@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{CancelReason, HostState, PlayEnd};
+use crate::plan::PlayId;
 
 use super::Scheduler;
 use super::batch::Batch;
@@ -20,9 +21,18 @@ pub(super) struct Course {
     play: usize,
     next_batch: usize,
     begun: bool,
+    hosts: LateHosts,
     batch: Option<Batch>,
     /// No further play.
     stopped: bool,
+}
+
+/// What is known of the hosts of the play that comes next, if they are looked up late.
+#[derive(Debug, PartialEq, Eq)]
+enum LateHosts {
+    Unasked,
+    Asked,
+    Found,
 }
 
 impl Course {
@@ -33,7 +43,7 @@ impl Course {
                 roster.enlist(*host, place);
             }
         }
-        Course { plays, play: 0, next_batch: 0, begun: false, batch: None, stopped: false }
+        Course { plays, play: 0, next_batch: 0, begun: false, hosts: LateHosts::Unasked, batch: None, stopped: false }
     }
 
     /// The batch that runs.
@@ -71,6 +81,9 @@ impl Scheduler {
             let Some(batch) = self.course.batch() else {
                 if self.course.play == self.course.plays.len() {
                     return self.finish_if_idle();
+                }
+                if !self.knows_hosts() {
+                    return;
                 }
                 self.next_batch();
                 continue;
@@ -112,6 +125,33 @@ impl Scheduler {
             let work = segment.into_iter().map(|(_, work)| work).collect();
             self.commands.push_back(Command::Dispatch(Dispatch { host, work, attempt }));
         }
+    }
+
+    /// Whether the hosts of the play that comes next are known; asks for them if nobody has.
+    fn knows_hosts(&mut self) -> bool {
+        let program = &self.course.plays[self.course.play].program;
+        if !program.late || self.course.hosts == LateHosts::Found {
+            return true;
+        }
+        if self.course.hosts == LateHosts::Unasked && !self.gate.is_paused() {
+            self.course.hosts = LateHosts::Asked;
+            let play = program.play;
+            self.commands.push_back(Command::FindHosts { play });
+        }
+        false
+    }
+
+    pub(super) fn on_hosts_found(&mut self, play: PlayId, joined: usize, batches: Vec<Vec<HostIx>>) {
+        let place = self.course.play;
+        let asked = self.course.plays.get(place).filter(|asked| asked.program.play == play);
+        let Some(asked) = asked.filter(|_| self.course.hosts == LateHosts::Asked) else { return };
+        self.roster.grow(joined);
+        let found = Play::new(PlayProgram { batches, ..asked.program.clone() }, self.roster.len());
+        for host in found.program.batches.iter().flatten() {
+            self.roster.enlist(*host, place);
+        }
+        self.course.plays[place] = Arc::new(found);
+        self.course.hosts = LateHosts::Found;
     }
 
     /// Opens the next batch with hosts that take part, or ends the play.
@@ -174,6 +214,7 @@ impl Scheduler {
         }
         self.report(Notice::PlayFinished { play: play.program.play, end });
         self.course.begun = false;
+        self.course.hosts = LateHosts::Unasked;
         self.course.play += 1;
         self.course.next_batch = 0;
     }

@@ -42,9 +42,20 @@ impl Roster {
         Roster { hosts: vec![host; hosts], counts, failures: 0 }
     }
 
-    /// Says that the play at place `play` names `host`. To be said for plays in their order.
+    /// Says that the play at place `play` names `host`, which is not through with the run then.
     pub(super) fn enlist(&mut self, host: HostIx, play: usize) {
-        self.hosts[host.index()].last_play = Some(play);
+        let last_play = &mut self.hosts[host.index()].last_play;
+        *last_play = (*last_play).max(Some(play));
+        if self.standing(host) == Standing::Done {
+            self.set(host, Standing::Waiting);
+        }
+    }
+
+    /// So many hosts have joined the run.
+    pub(super) fn grow(&mut self, joined: usize) {
+        let host = Host { standing: Standing::Waiting, begun: false, counted: false, last_play: None };
+        self.hosts.resize(self.hosts.len() + joined, host);
+        self.counts.waiting += joined;
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
@@ -37,6 +38,14 @@ pub enum Event {
     Resume,
     /// The operator gives a host up: its work is aborted and nobody waits for it. It does not count as failed.
     DropHost(HostIx),
+    /// The answer to [`Command::FindHosts`].
+    HostsFound {
+        play: PlayId,
+        /// Hosts that are new to the run. Their numbers follow those there are.
+        joined: Vec<HostName>,
+        /// As [`PlayProgram::batches`](super::PlayProgram::batches).
+        batches: Vec<Vec<HostIx>>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +122,8 @@ pub enum Command {
     /// Stop what the host has in flight, and answer with its outcome, mostly [`Verdict::Cancelled`], or that the host is
     /// unreachable. The run does not end, and the slot is not free, before that answer.
     Abort { host: HostIx },
+    /// Say with [`Event::HostsFound`] who is in this play, which is about to begin: nothing else happens before.
+    FindHosts { play: PlayId },
     /// Tell the world.
     Report(Notice),
 }

@@ -115,6 +115,7 @@ impl Scheduler {
             Event::Pause => self.set_paused(true),
             Event::Resume => self.set_paused(false),
             Event::DropHost(host) => self.on_drop(host),
+            Event::HostsFound { play, joined, batches } => self.on_hosts_found(play, joined.len(), batches),
         }
         if on_time {
             self.drop_stragglers();

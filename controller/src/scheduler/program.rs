@@ -34,6 +34,9 @@ pub struct PlayProgram {
     pub play: PlayId,
     /// Run one after another. The order of hosts is the order of dispatch. A host named again in the same play is left out there.
     pub batches: Vec<Vec<HostIx>>,
+    /// The hosts are looked up when the play begins ([`Command::FindHosts`](super::Command::FindHosts)): `batches` is what
+    /// was known of them before the run.
+    pub late: bool,
     pub strategy: Strategy,
     /// The play is a rolling one: unless [`Limits::continue_on_error`], a batch with more failed hosts than
     /// `max_fail_percentage` allows (none, if that is not set) is the last of the run. Without `max_fail_percentage` the

@@ -64,6 +64,6 @@ impl Object for AllHosts {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.store.host_names().map(Jinja::from).collect())
+        Enumerator::Values(self.store.host_names().into_iter().map(Jinja::from).collect())
     }
 }

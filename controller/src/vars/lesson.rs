@@ -6,6 +6,8 @@ use rustle_protocol::codec;
 use rustle_protocol::value::{Map, Value, WireMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::inventory::InventoryChange;
+
 /// One thing learnt of one host. A journal keeps these: variants are added, never renamed or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lesson {
@@ -22,6 +24,8 @@ pub enum Learnt {
     Facts(#[serde(with = "exact")] Map),
     /// `meta: clear_facts`.
     FactsCleared,
+    /// `add_host`, `group_by`, `meta: refresh_inventory`. What it is about is in the change.
+    Inventory(InventoryChange),
 }
 
 impl Lesson {

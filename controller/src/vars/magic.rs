@@ -8,6 +8,7 @@ use rustle_protocol::value::{Map, Value};
 
 use super::hostvars::HostVars;
 use super::inventory::HostEntry;
+use super::store::StoreInner;
 use crate::template::View;
 
 /// About the run, the same for every host.
@@ -47,10 +48,9 @@ impl PlayHosts {
 }
 
 /// What the magic variables of one scope are made of.
-#[derive(Debug)]
 pub(super) struct Magic {
     pub(super) host: Arc<HostEntry>,
-    pub(super) groups: Arc<Value>,
+    pub(super) store: Arc<StoreInner>,
     pub(super) run: Arc<RunInfo>,
     /// Only inside a play.
     pub(super) play: Option<Arc<PlayMagic>>,
@@ -100,7 +100,7 @@ impl Magic {
             "inventory_file" => Jinja::from(host.source.as_deref()?),
             "inventory_dir" => Jinja::from(directory(host.source.as_deref()?)),
             "group_names" => group_names(host),
-            "groups" => View::of_data(&self.groups),
+            "groups" => View::of_data(&self.store.groups()),
             "hostvars" => self.hostvars.to_jinja(),
             "ansible_play_hosts" | "play_hosts" => View::of_data(&self.play.as_ref()?.hosts.active),
             "ansible_play_hosts_all" => View::of_data(&self.play.as_ref()?.hosts.all),

@@ -11,7 +11,7 @@ mod store;
 mod variable;
 
 pub use facts::{CleanFacts, Facts};
-pub use inventory::{HostEntry, InventoryVars};
+pub use inventory::{HostEntry, InventoryChange, InventoryVars, LiveInventory, Selection};
 pub use lesson::{Learnt, Lesson, exact};
 pub use magic::{PlayHosts, RunInfo};
 pub use precedence::{Layer, Precedence};

@@ -1,13 +1,13 @@
 //! All variables of a run: what the inventory says, what plays and tasks add, and what hosts have reported.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustle_protocol::value::{Map, Value};
 
 use super::facts::{CleanFacts, Facts};
 use super::hostvars::HostVars;
-use super::inventory::{HostEntry, InventoryVars};
+use super::inventory::{Fixed, HostEntry, InventoryChange, InventoryVars, LiveInventory, Selection};
 use super::lesson::{Learnt, Lesson};
 use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo};
 use super::precedence::{Layer, Precedence};
@@ -25,14 +25,72 @@ pub(super) struct StoreInner {
     templar: Templar,
     run: Arc<RunInfo>,
     extra: Arc<VarMap>,
-    groups: Arc<Value>,
-    hosts: HashMap<Arc<str>, HostSlot>,
-    order: Vec<Arc<str>>,
+    roll: Mutex<Roll>,
 }
 
+/// The hosts there are, as far as they have been asked for.
+struct Roll {
+    inventory: Box<dyn LiveInventory>,
+    /// How often the inventory has changed.
+    version: u64,
+    /// Each with the version it is of.
+    slots: HashMap<Arc<str>, (u64, HostSlot)>,
+    /// Hosts of no inventory that tasks were delegated to.
+    outsiders: HashMap<Arc<str>, HostSlot>,
+    /// `groups`, unless the inventory has changed since.
+    groups: Option<Arc<Value>>,
+}
+
+/// One host. Cheap to clone.
+#[derive(Clone)]
 struct HostSlot {
     entry: Arc<HostEntry>,
-    known: RwLock<Known>,
+    known: Arc<RwLock<Known>>,
+}
+
+impl Roll {
+    /// The host as the inventory has it now, and what is known of it.
+    fn slot(&mut self, host: &str) -> Result<HostSlot, UnknownHost> {
+        if let Some((version, slot)) = self.slots.get(host)
+            && *version == self.version
+        {
+            return Ok(slot.clone());
+        }
+        let entry = self.inventory.host(host).ok_or_else(|| UnknownHost(host.to_owned()))?;
+        let before = self.slots.get(host).map(|(_, slot)| slot).or_else(|| self.outsiders.get(host));
+        let known = before.map(|slot| Arc::clone(&slot.known)).unwrap_or_default();
+        let slot = HostSlot { entry: Arc::new(entry), known };
+        self.slots.insert(host.into(), (self.version, slot.clone()));
+        Ok(slot)
+    }
+
+    /// As [`slot`](Self::slot), also for a host of no inventory.
+    fn anybody(&mut self, host: &str) -> HostSlot {
+        self.slot(host).unwrap_or_else(|_| {
+            if let Some(slot) = self.outsiders.get(host) {
+                return slot.clone();
+            }
+            let slot = HostSlot { entry: Arc::new(self.inventory.outsider(host)), known: Arc::default() };
+            self.outsiders.insert(host.into(), slot.clone());
+            slot
+        })
+    }
+
+    /// Gives what the operator should know of it, also that it could not be done.
+    fn change(&mut self, change: &InventoryChange) -> Vec<String> {
+        self.version += 1;
+        self.groups = None;
+        self.inventory.change(change).unwrap_or_else(|why| vec![why])
+    }
+
+    fn groups(&mut self) -> Arc<Value> {
+        let inventory = &self.inventory;
+        let made = || {
+            let groups = inventory.groups().into_iter().map(|(name, hosts)| (name, Value::from(hosts)));
+            Arc::new(Value::Map(groups.collect::<Map>()))
+        };
+        Arc::clone(self.groups.get_or_insert_with(made))
+    }
 }
 
 /// What a run has learnt of a host.
@@ -92,43 +150,54 @@ impl TaskVars {
 }
 
 impl VarStore {
+    /// Of an inventory that stays as it is.
     pub fn new(inventory: InventoryVars, extra: VarMap, run: RunInfo, templar: Templar) -> VarStore {
-        let groups = inventory.groups.into_iter().map(|(name, hosts)| (name, Value::from(hosts))).collect::<Map>();
-        let order: Vec<Arc<str>> = inventory.hosts.iter().map(|host| Arc::from(host.name.as_str())).collect();
-        let slot = |entry| HostSlot { entry: Arc::new(entry), known: RwLock::default() };
-        let hosts = order.iter().cloned().zip(inventory.hosts.into_iter().map(slot)).collect();
-        let inner = StoreInner {
-            templar,
-            run: Arc::new(run),
-            extra: Arc::new(extra),
-            groups: Arc::new(Value::Map(groups)),
-            hosts,
-            order,
-        };
-        VarStore { inner: Arc::new(inner) }
+        VarStore::of(Box::new(Fixed::new(inventory)), extra, run, templar)
+    }
+
+    /// Of an inventory that tasks change.
+    pub fn of(inventory: Box<dyn LiveInventory>, extra: VarMap, run: RunInfo, templar: Templar) -> VarStore {
+        let (slots, outsiders) = Default::default();
+        let roll = Mutex::new(Roll { inventory, version: 0, slots, outsiders, groups: None });
+        VarStore { inner: Arc::new(StoreInner { templar, run: Arc::new(run), extra: Arc::new(extra), roll }) }
     }
 
     pub fn templar(&self) -> &Templar {
         &self.inner.templar
     }
 
-    /// Takes in what a task has taught: the one way for what hosts report. Gives the names of facts that are reserved, to
-    /// warn of.
+    /// Takes in what a task has taught: the one way for what hosts report. Gives what the operator should know of it.
+    pub fn learn(&self, lesson: &Lesson) -> Vec<String> {
+        let slot = || self.inner.roll().anybody(&lesson.host);
+        match &lesson.what {
+            Learnt::Set(values) => slot().learn(|known| {
+                let data = |(name, value): (&String, &Value)| (name.clone(), Variable::data(value.clone()));
+                Arc::make_mut(&mut known.set).extend(values.iter().map(data));
+            }),
+            Learnt::Facts(facts) => {
+                let refused = slot().merge_facts(facts.clone());
+                return refused
+                    .iter()
+                    .map(|name| format!("fact `{name}` has a reserved name and is ignored"))
+                    .collect();
+            }
+            Learnt::FactsCleared => slot().learn(|known| known.facts = Facts::default()),
+            Learnt::Inventory(change) => return self.inner.roll().change(change),
+        }
+        Vec::new()
+    }
+
+    /// Whether the change would change anything in the inventory.
     ///
     /// # Errors
-    /// [`UnknownHost`], as for everything here that names a host.
-    pub fn learn(&self, lesson: &Lesson) -> Result<Vec<String>, UnknownHost> {
-        match &lesson.what {
-            Learnt::Set(values) => {
-                self.know(&lesson.host, |known| {
-                    let data = |(name, value): (&String, &Value)| (name.clone(), Variable::data(value.clone()));
-                    Arc::make_mut(&mut known.set).extend(values.iter().map(data));
-                })?;
-                Ok(Vec::new())
-            }
-            Learnt::Facts(facts) => self.set_facts(&lesson.host, facts.clone()),
-            Learnt::FactsCleared => self.clear_facts(&lesson.host).map(|()| Vec::new()),
-        }
+    /// Why it is not to be had, as a sentence.
+    pub fn would_change(&self, change: &InventoryChange) -> Result<bool, String> {
+        self.inner.roll().inventory.would_change(change)
+    }
+
+    /// Whom a play's pattern means as things stand.
+    pub fn select(&self, pattern: &str) -> Selection {
+        self.inner.roll().inventory.select(pattern)
     }
 
     /// Keeps a value a task has set. It is data: rendered before, never again.
@@ -148,9 +217,7 @@ impl VarStore {
 
     /// Keeps facts a module has returned, but those that would take a reserved name. Gives these names, to warn of.
     pub fn set_facts(&self, host: &str, facts: Map) -> Result<Vec<String>, UnknownHost> {
-        let clean = CleanFacts::of(facts);
-        self.know(host, |known| known.facts.merge(clean.facts))?;
-        Ok(clean.refused)
+        Ok(self.inner.slot(host)?.merge_facts(facts))
     }
 
     /// The host's facts, as `ansible_facts` shows them.
@@ -167,40 +234,48 @@ impl VarStore {
     pub fn scope(&self, host: &str, play: &PlayVars, task: &TaskVars) -> Result<Scope, UnknownHost> {
         let slot = self.inner.slot(host)?;
         let layers = slot.entry.layers.iter().chain(&play.layers).chain(&task.layers);
-        let sources = self.inner.sources(slot, layers, task.locals.clone());
+        let sources = self.inner.sources(&slot, layers, task.locals.clone());
         let hostvars = HostVars::new(Arc::clone(&self.inner));
-        let magic = self.inner.magic(slot, Some(Arc::clone(&play.magic)), hostvars);
+        let magic = self.inner.magic(&slot, Some(Arc::clone(&play.magic)), hostvars);
         Ok(Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
     fn know(&self, host: &str, change: impl FnOnce(&mut Known)) -> Result<(), UnknownHost> {
-        let slot = self.inner.slot(host)?;
-        change(&mut slot.known.write().unwrap_or_else(PoisonError::into_inner));
+        self.inner.slot(host)?.learn(change);
         Ok(())
     }
 }
 
 impl std::fmt::Debug for VarStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VarStore").field("hosts", &self.inner.order.len()).finish_non_exhaustive()
+        f.debug_struct("VarStore").finish_non_exhaustive()
     }
 }
 
 impl StoreInner {
     /// The variables of a host as `hostvars` shows them: without any play's.
-    pub(super) fn host_scope(&self, host: &str, hostvars: HostVars) -> Option<Scope> {
+    pub(super) fn host_scope(self: &Arc<Self>, host: &str, hostvars: HostVars) -> Option<Scope> {
         let slot = self.slot(host).ok()?;
-        let sources = self.sources(slot, slot.entry.layers.iter(), None);
-        let magic = self.magic(slot, None, hostvars);
+        let sources = self.sources(&slot, slot.entry.layers.iter(), None);
+        let magic = self.magic(&slot, None, hostvars);
         Some(Scope::new(self.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
-    pub(super) fn host_names(&self) -> impl Iterator<Item = &str> {
-        self.order.iter().map(AsRef::as_ref)
+    pub(super) fn host_names(&self) -> Vec<String> {
+        self.roll().inventory.hosts()
     }
 
-    fn slot(&self, host: &str) -> Result<&HostSlot, UnknownHost> {
-        self.hosts.get(host).ok_or_else(|| UnknownHost(host.to_owned()))
+    /// `groups`
+    pub(super) fn groups(&self) -> Arc<Value> {
+        self.roll().groups()
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, host: &str) -> Result<HostSlot, UnknownHost> {
+        self.roll().slot(host)
     }
 
     /// Strongest first.
@@ -223,18 +298,23 @@ impl StoreInner {
         locals.into_iter().chain(all.into_iter().rev().map(|(_, source)| source)).collect()
     }
 
-    fn magic(&self, slot: &HostSlot, play: Option<Arc<PlayMagic>>, hostvars: HostVars) -> Magic {
-        Magic {
-            host: Arc::clone(&slot.entry),
-            groups: Arc::clone(&self.groups),
-            run: Arc::clone(&self.run),
-            play,
-            hostvars,
-        }
+    fn magic(self: &Arc<Self>, slot: &HostSlot, play: Option<Arc<PlayMagic>>, hostvars: HostVars) -> Magic {
+        Magic { host: Arc::clone(&slot.entry), store: Arc::clone(self), run: Arc::clone(&self.run), play, hostvars }
     }
 }
 
 impl HostSlot {
+    fn learn(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Gives the names that are reserved.
+    fn merge_facts(&self, facts: Map) -> Vec<String> {
+        let clean = CleanFacts::of(facts);
+        self.learn(|known| known.facts.merge(clean.facts));
+        clean.refused
+    }
+
     fn known(&self) -> Known {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

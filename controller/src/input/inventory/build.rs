@@ -35,7 +35,7 @@ struct HostDraft {
 }
 
 impl FileVars {
-    fn of(&mut self, beside: Beside) -> &mut Arc<Map> {
+    pub(super) fn of(&mut self, beside: Beside) -> &mut Arc<Map> {
         match beside {
             Beside::Inventory => &mut self.inventory,
             Beside::Playbook => &mut self.playbook,

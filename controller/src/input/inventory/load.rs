@@ -47,12 +47,8 @@ impl Inventory {
             }
         }
         // Groups of one source may have variables beside another.
-        for source in sources.iter().filter(|source| host_list(source).is_none()) {
-            let folder = if source.is_dir() { source.as_path() } else { source.parent().unwrap_or(Path::new("")) };
-            vars_files::read_beside(folder, Beside::Inventory, &mut builder)?;
-        }
-        if let Some(folder) = playbook {
-            vars_files::read_beside(folder, Beside::Playbook, &mut builder)?;
+        for (folder, beside) in folders_of_vars(sources, playbook) {
+            vars_files::read_beside(&folder, beside, &mut builder)?;
         }
         Ok(builder.finish())
     }
@@ -69,6 +65,16 @@ impl Inventory {
         }
         Ok(builder.finish())
     }
+}
+
+/// The folders beside which variables of groups and hosts are looked for, in the order they are read.
+pub(super) fn folders_of_vars(sources: &[PathBuf], playbook: Option<&Path>) -> Vec<(PathBuf, Beside)> {
+    let files = sources.iter().filter(|source| host_list(source).is_none());
+    let beside = files.map(|source| {
+        let folder = if source.is_dir() { source.as_path() } else { source.parent().unwrap_or(Path::new("")) };
+        (folder.to_owned(), Beside::Inventory)
+    });
+    beside.chain(playbook.map(|folder| (folder.to_owned(), Beside::Playbook))).collect()
 }
 
 /// The text of a source that is a list of hosts and not a file.

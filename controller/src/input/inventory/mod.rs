@@ -5,11 +5,13 @@
 //! variables are shared: a host costs its name, two pointers to variables and one to its groups.
 
 mod build;
+mod change;
 mod constructed;
 mod error;
 mod generator;
 mod ini;
 mod literal;
+mod live;
 mod load;
 mod patterns;
 mod range;
@@ -26,6 +28,7 @@ use rustle_protocol::{HostName, Value};
 
 pub(in crate::input) use build::Builder;
 pub use error::InventoryError;
+pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
 
 /// The port that agents listen on unless a host says otherwise.

@@ -122,6 +122,21 @@ fn select_by(
 /// # Errors
 /// As [`select`], and a file that cannot be read.
 pub fn limit(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, PatternError> {
+    match parts_of_limit(pattern)? {
+        parts if parts.is_empty() => Err(PatternError::Empty { pattern: pattern.to_owned() }),
+        parts => select(inventory, &parts.join(",")),
+    }
+}
+
+/// As [`limit`] while tasks add hosts and groups: a name that nobody has yet means nobody.
+///
+/// # Errors
+/// What is not a pattern, and a file that cannot be read.
+pub(super) fn limit_known(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, PatternError> {
+    Ok(select_known(inventory, &parts_of_limit(pattern)?.join(","))?.0)
+}
+
+fn parts_of_limit(pattern: &str) -> Result<Vec<String>, PatternError> {
     let mut parts = Vec::new();
     for part in pattern.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match part.strip_prefix('@') {
@@ -129,10 +144,7 @@ pub fn limit(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, Patt
             None => parts.push(part.to_owned()),
         }
     }
-    match parts.is_empty() {
-        true => Err(PatternError::Empty { pattern: pattern.to_owned() }),
-        false => select(inventory, &parts.join(",")),
-    }
+    Ok(parts)
 }
 
 fn lines_of(path: PathBuf) -> Result<Vec<String>, PatternError> {

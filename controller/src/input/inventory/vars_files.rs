@@ -9,9 +9,11 @@ use std::sync::Arc;
 use rustle_protocol::value::Map;
 
 use super::build::Builder;
-use super::{Beside, GroupId, HostId, InventoryError, load};
+use super::change::no_files;
+use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, load};
 use crate::input::source::Place;
 use crate::input::yaml;
+use crate::vault::Vault;
 
 /// Of several files for one name, the first of these counts.
 const EXTENSIONS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
@@ -25,7 +27,7 @@ pub(super) fn read_beside(folder: &Path, beside: Beside, builder: &mut Builder) 
     if !group_vars.names.is_empty() {
         let groups: Vec<(GroupId, Arc<str>)> = builder.group_names().map(|(id, name)| (id, Arc::clone(name))).collect();
         for (id, name) in groups {
-            if let Some(vars) = group_vars.read(&name, builder)? {
+            if let Some(vars) = group_vars.read(&name, &mut reading(builder))? {
                 builder.set_group_file_vars(id, beside, vars);
             }
         }
@@ -35,12 +37,49 @@ pub(super) fn read_beside(folder: &Path, beside: Beside, builder: &mut Builder) 
         let hosts: Vec<(HostId, String)> =
             builder.host_names().map(|(id, name)| (id, name.as_str().to_owned())).collect();
         for (id, name) in hosts {
-            if let Some(vars) = host_vars.read(&name, builder)? {
+            if let Some(vars) = host_vars.read(&name, &mut reading(builder))? {
                 builder.set_host_file_vars(id, beside, vars);
             }
         }
     }
     Ok(())
+}
+
+/// What reading a file of variables takes.
+struct Reading<'a> {
+    limits: &'a Limits,
+    vault: &'a Vault,
+    warnings: &'a mut Vec<String>,
+}
+
+fn reading(builder: &mut Builder) -> Reading<'_> {
+    Reading { limits: &builder.limits, vault: &builder.vault, warnings: &mut builder.warnings }
+}
+
+/// The folders in which a run's inventory and its playbook keep variables, for groups and hosts that come later.
+pub(super) struct VarsFolders {
+    /// In the order in which they are read: a later one counts.
+    folders: Vec<(PathBuf, Beside)>,
+    limits: Limits,
+    vault: Vault,
+}
+
+impl VarsFolders {
+    pub(super) fn new(folders: Vec<(PathBuf, Beside)>, limits: Limits, vault: Vault) -> VarsFolders {
+        VarsFolders { folders, limits, vault }
+    }
+
+    /// The variables in `kind`, which is `group_vars` or `host_vars`, for this name.
+    pub(super) fn of(&self, kind: &str, name: &str, warnings: &mut Vec<String>) -> Result<FileVars, InventoryError> {
+        let mut found = no_files();
+        for (folder, beside) in &self.folders {
+            let mut cx = Reading { limits: &self.limits, vault: &self.vault, warnings: &mut *warnings };
+            if let Some(vars) = Listing::of(folder.join(kind))?.read(name, &mut cx)? {
+                Arc::make_mut(found.of(*beside)).extend(vars);
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// What a folder holds, read once: asking the disk for every host would cost four calls each.
@@ -64,21 +103,21 @@ impl Listing {
         Ok(Listing { folder, names })
     }
 
-    fn read(&self, name: &str, builder: &mut Builder) -> Result<Option<Map>, InventoryError> {
+    fn read(&self, name: &str, cx: &mut Reading<'_>) -> Result<Option<Map>, InventoryError> {
         let found = EXTENSIONS
             .iter()
             .map(|extension| format!("{name}{extension}"))
             .find(|file| self.names.contains(std::ffi::OsStr::new(file)));
         let Some(file) = found else { return Ok(None) };
         let mut vars = Map::new();
-        read_path(&self.folder.join(file), 0, &mut vars, builder)?;
+        read_path(&self.folder.join(file), 0, &mut vars, cx)?;
         Ok(Some(vars))
     }
 }
 
-fn read_path(path: &Path, depth: usize, vars: &mut Map, builder: &mut Builder) -> Result<(), InventoryError> {
+fn read_path(path: &Path, depth: usize, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
     if !path.is_dir() {
-        return read_file(path, vars, builder);
+        return read_file(path, vars, cx);
     }
     if depth >= FOLDER_DEPTH_MAX {
         let what = format!("folders nest deeper than {FOLDER_DEPTH_MAX} levels here");
@@ -93,19 +132,19 @@ fn read_path(path: &Path, depth: usize, vars: &mut Map, builder: &mut Builder) -
             Some(extension) => !entry.is_dir() && EXTENSIONS.contains(&extension.as_str()),
         };
         if !hidden && wanted {
-            read_path(&entry, depth + 1, vars, builder)?;
+            read_path(&entry, depth + 1, vars, cx)?;
         }
     }
     Ok(())
 }
 
-fn read_file(path: &Path, vars: &mut Map, builder: &mut Builder) -> Result<(), InventoryError> {
-    let text = load::read_text(path, &builder.limits, &builder.vault)?;
+fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
+    let text = load::read_text(path, cx.limits, cx.vault)?;
     let source: Arc<str> = path.display().to_string().into();
     let mut document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
-    document.open(&builder.vault).map_err(|error| InventoryError::yaml(&source, error))?;
+    document.open(cx.vault).map_err(|error| InventoryError::yaml(&source, error))?;
     for warning in &document.warnings {
-        builder.warn(&Place::at(&source, warning.at), &warning.what);
+        cx.warnings.push(format!("{}: {}", Place::at(&source, warning.at), warning.what));
     }
     let Some(root) = document.root.filter(|root| !root.is_null()) else { return Ok(()) };
     let Some(entries) = root.as_map() else {

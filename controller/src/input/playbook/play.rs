@@ -127,7 +127,7 @@ impl PlayMaker<'_> {
         play.pattern = Some(pattern);
         play.empty_reason = empty_reason;
         play.order = read.order()?;
-        play.hosts = ordered(std::mem::take(&mut play.hosts), play.order);
+        play.hosts = play.order.of(std::mem::take(&mut play.hosts));
         play.strategy = read.strategy()?;
         play.waves = read.waves()?;
         play.gather_facts = read.flag("gather_facts")?.or(self.gather_facts);
@@ -286,16 +286,6 @@ fn list_of(value: &Authored) -> Vec<Authored> {
 }
 
 /// `shuffle` is left to the run, which has a seed.
-fn ordered(mut hosts: Vec<HostName>, order: HostOrder) -> Vec<HostName> {
-    match order {
-        HostOrder::Inventory | HostOrder::Shuffle => {}
-        HostOrder::ReverseInventory => hosts.reverse(),
-        HostOrder::Sorted => hosts.sort(),
-        HostOrder::ReverseSorted => hosts.sort_by(|a, b| b.cmp(a)),
-    }
-    hosts
-}
-
 fn roles_of(play: &Play, made: &Made) -> PlayRoles {
     let mut roles = PlayRoles::default();
     for id in &play.tasks {

@@ -277,6 +277,7 @@ impl Fleet {
         PlayProgram {
             play: PlayId(place as u32),
             batches: hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect(),
+            late: false,
             strategy: play.strategy,
             rolling: play.rolling,
             steps,
@@ -350,6 +351,7 @@ impl Telling {
             Command::Report(Notice::PlayFinished { play, end }) => {
                 self.story.push((format!("{seconds}s {play} ends: {end:?}"), Vec::new()));
             }
+            Command::FindHosts { .. } => unreachable!("the hosts of these plays are known"),
             Command::Report(_) => {}
         }
     }

@@ -4,6 +4,7 @@
 mod blocks;
 mod fleet;
 mod includes;
+mod late;
 mod properties;
 mod purity;
 mod rules;

@@ -143,6 +143,9 @@ impl Recording {
         if let Some(event) = choices.operator() {
             return event;
         }
+        if let Some(play) = self.world.wanted {
+            return self.hosts_found(play, choices);
+        }
         let due = deadline.is_some_and(|deadline| deadline <= *now);
         let at_work: Vec<HostIx> = self.world.sent.keys().copied().collect();
         if due || at_work.is_empty() {
@@ -162,6 +165,17 @@ impl Recording {
             outcome.included = self.world.fragment(*task, choices.next()).into_iter().collect();
         }
         event
+    }
+
+    /// Some of those that were known are not there any more, and some are new to the run.
+    fn hosts_found(&self, play: PlayId, choices: &mut Choices) -> Event {
+        let (known, batches) = self.world.hosts_of(play);
+        let gone = usize::from(choices.next() % 4);
+        let new = usize::from(choices.next() % 3);
+        let mut batches: Vec<Vec<HostIx>> = batches.iter().skip(gone).cloned().collect();
+        batches.extend((known..known + new).map(|number| vec![HostIx(number as u32)]));
+        let joined = (known..known + new).map(|number| format!("h{number}").parse().unwrap()).collect();
+        Event::HostsFound { play, joined, batches }
     }
 }
 
@@ -325,6 +339,7 @@ fn one_step_play(hosts: u32) -> PlayProgram {
     PlayProgram {
         play: PlayId(0),
         batches: vec![(0..hosts).map(HostIx).collect()],
+        late: false,
         strategy: Pace::Linear,
         rolling: false,
         steps: vec![step(TaskId(0))],
@@ -380,6 +395,7 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
             .prop_map(|(names, serial, strategy, steps, handlers, budget, rolling, force_handlers)| PlayProgram {
                 play: PlayId(0),
                 batches: names.chunks(serial).map(<[HostIx]>::to_vec).collect(),
+                late: false,
                 strategy,
                 rolling: rolling && strategy == Pace::Linear,
                 steps,
@@ -391,7 +407,8 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                 max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
                 force_handlers,
             });
-    (plays, vec(any::<u8>(), 0..24)).prop_map(|(mut play, choices)| {
+    (plays, prop::bool::weighted(0.3), vec(any::<u8>(), 0..24)).prop_map(|(mut play, late, choices)| {
+        play.late = late;
         carve(&mut play.steps, None, &mut play.blocks, &mut choices.into_iter());
         play
     })
@@ -454,7 +471,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::DeadlineReached),
         1 => Just(Event::Pause),
         1 => Just(Event::Resume),
-        1 => host.prop_map(Event::DropHost),
+        1 => host.clone().prop_map(Event::DropHost),
+        1 => (0..4u32, host).prop_map(|(play, host)| Event::HostsFound {
+            play: PlayId(play),
+            joined: Vec::new(),
+            batches: vec![vec![host]],
+        }),
         1 => any::<u8>().prop_map(|number| Event::Cancel(reason(number))),
     ]
 }

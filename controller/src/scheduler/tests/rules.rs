@@ -730,6 +730,7 @@ fn the_world_is_told_in_the_order_things_happen() {
     let play = PlayProgram {
         play: PlayId(0),
         batches: vec![vec![HostIx(1), HostIx(0)]],
+        late: false,
         strategy: Strategy::Linear,
         rolling: false,
         steps: vec![Step {

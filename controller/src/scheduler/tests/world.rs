@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::{HostState, PlayEnd, TaskKind};
-use crate::plan::{BlockId, Section, TaskId, Within};
+use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HandlerStep, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program,
     RunEnd, Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
@@ -43,6 +43,8 @@ pub(super) struct World {
     plays: Vec<PlayProgram>,
     pub(super) sent: BTreeMap<HostIx, Sent>,
     play: Option<usize>,
+    /// The play whose hosts are asked for.
+    pub(super) wanted: Option<PlayId>,
     batch: BTreeMap<HostIx, Seen>,
     batch_size: usize,
     pub(super) lost: BTreeMap<HostIx, HostState>,
@@ -68,6 +70,7 @@ impl World {
             program,
             sent: BTreeMap::new(),
             play: None,
+            wanted: None,
             batch: BTreeMap::new(),
             batch_size: 0,
             lost: BTreeMap::new(),
@@ -86,6 +89,11 @@ impl World {
         }
     }
 
+    /// Hosts of the run, and those who are in a play as it is known now.
+    pub(super) fn hosts_of(&self, play: PlayId) -> (usize, &[Vec<HostIx>]) {
+        (self.program.hosts, &self.program.plays[play.index()].batches)
+    }
+
     /// Takes note of an event that is about to be handled.
     pub(super) fn hear(&mut self, event: &Event) {
         match event {
@@ -96,6 +104,12 @@ impl World {
                     seen.retrying = None;
                     seen.left = true;
                     seen.dropped = true;
+                }
+            }
+            Event::HostsFound { play, joined, batches } => {
+                if self.wanted.take_if(|wanted| wanted == play).is_some() {
+                    self.program.hosts += joined.len();
+                    self.program.plays[play.index()].batches = batches.clone();
                 }
             }
             Event::DeadlineReached | Event::Cancel(_) | Event::Pause | Event::Resume => {}
@@ -341,6 +355,11 @@ impl World {
                 let sent = self.sent.get_mut(host).expect("an abort is for work in flight");
                 assert!(!std::mem::replace(&mut sent.aborted, true), "aborted twice");
             }
+            Command::FindHosts { play } => {
+                assert!(!self.cancelled && !self.paused, "nobody is looked for any more");
+                assert!(self.program.plays[play.index()].late, "the hosts are known");
+                assert!(self.wanted.replace(*play).is_none(), "asked twice");
+            }
             Command::Report(notice) => self.see_notice(notice),
         }
     }
@@ -348,6 +367,7 @@ impl World {
     fn see_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::PlayStarted { play, .. } => {
+                assert_eq!(self.wanted, None, "a play began without its hosts");
                 assert!(!self.no_more_plays, "a play after one that ended the run");
                 assert!(self.batch.is_empty());
                 self.play = Some(play.index());

@@ -1,0 +1,112 @@
+//! `add_host`: a host that was not in the inventory, or more groups and variables for one that is.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, ModuleResult, Value};
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+use crate::vars::InventoryChange;
+
+arguments! {
+    /// The names are the task's own: what is none of these is a variable of the host.
+    pub(super) struct AddHostArgs {}
+}
+
+/// The arguments that are no variables.
+const NAME: [&str; 3] = ["name", "hostname", "host"];
+const GROUPS: [&str; 3] = ["groupname", "groups", "group"];
+
+pub(super) struct AddHost;
+
+impl LocalAction for AddHost {
+    type Args = AddHostArgs;
+
+    const NAME: &'static str = "ansible.builtin.add_host";
+    const SUMMARY: &'static str = "Adds a host, with groups and variables, to the inventory of the run.";
+    const ANY_ARGS: bool = true;
+
+    fn run(&self, _args: AddHostArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let wanted = wanted(raw)?;
+        let mut result = told(&wanted);
+        result.changed = cx.vars.would_change(&wanted).map_err(ModuleError::new)?;
+        Ok(result)
+    }
+}
+
+fn wanted(mut raw: Map) -> Result<InventoryChange, ModuleError> {
+    let of = |raw: &Map, names: [&str; 3]| names.iter().find_map(|name| raw.get(*name)).cloned();
+    let name = match of(&raw, NAME) {
+        None | Some(Value::Null) => return Err(ModuleError::new("name, host or hostname needs to be provided")),
+        Some(Value::String(name)) => name,
+        Some(Value::Int(number)) => number.to_string(),
+        Some(other) => {
+            return Err(ModuleError::new(format!("The host name must be a string, and is a {}", other.kind())));
+        }
+    };
+    let groups = match of(&raw, GROUPS) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(groups) => super::names(&groups)
+            .ok_or_else(|| ModuleError::new("Groups must be specified as a list or a comma-separated string."))?,
+    };
+    raw.retain(|key, _| !NAME.contains(&key.as_str()) && !GROUPS.contains(&key.as_str()));
+    // `host:22`, where what follows is a port and not the rest of an IPv6 address.
+    let port = name.rsplit_once(':').filter(|(host, _)| !host.contains(':'));
+    let (name, port) = match port.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+        Some((host, port)) => (host.to_owned(), Some(port)),
+        None => (name, None),
+    };
+    if let Some(port) = port {
+        raw.insert("ansible_ssh_port".to_owned(), Value::Int(port.into()));
+    }
+    let name = HostName::new(name.trim()).map_err(|error| ModuleError::new(error.to_string()))?;
+    Ok(InventoryChange::AddHost { name, groups, vars: raw })
+}
+
+/// The change, as the result shows it.
+fn told(change: &InventoryChange) -> ModuleResult {
+    let InventoryChange::AddHost { name, groups, vars } = change else { return ModuleResult::ok() };
+    let host = Map::from_iter([
+        ("groups".to_owned(), groups.iter().map(|group| Value::from(group.as_str())).collect()),
+        ("host_name".to_owned(), name.as_str().into()),
+        ("host_vars".to_owned(), Value::Map(vars.clone())),
+    ]);
+    ModuleResult::ok().with("add_host", Value::Map(host))
+}
+
+/// The change that a result of `add_host` shows.
+pub(crate) fn added(result: &Map) -> Option<InventoryChange> {
+    let host = result.get("add_host")?.as_map()?;
+    let name = HostName::new(host.get("host_name")?.as_str()?).ok()?;
+    let groups = host.get("groups").and_then(super::names).unwrap_or_default();
+    let vars = host.get("host_vars").and_then(Value::as_map).cloned().unwrap_or_default();
+    Some(InventoryChange::AddHost { name, groups, vars })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(args: serde_json::Value) -> Result<InventoryChange, String> {
+        let Value::Map(args) = Value::from(args) else { panic!("arguments are a map") };
+        wanted(args).map_err(|error| error.into_result().msg().to_owned())
+    }
+
+    #[test]
+    fn what_is_neither_name_nor_group_is_a_variable() {
+        let change =
+            change(serde_json::json!({"hostname": "db9:2222", "groups": "db, new,db", "rustle_port": 7444})).unwrap();
+        let vars = Map::from_iter([("rustle_port".into(), 7444.into()), ("ansible_ssh_port".into(), 2222.into())]);
+        let groups = vec!["db".to_owned(), "new".to_owned()];
+        assert_eq!(change, InventoryChange::AddHost { name: "db9".parse().unwrap(), groups, vars });
+        assert_eq!(added(told(&change).values()), Some(change));
+    }
+
+    #[test]
+    fn a_host_needs_a_name() {
+        assert!(change(serde_json::json!({"groups": "x"})).unwrap_err().contains("needs to be provided"));
+        assert!(change(serde_json::json!({"name": "a b"})).is_err());
+        assert!(change(serde_json::json!({"name": "a", "groups": {"x": 1}})).unwrap_err().contains("Groups must be"));
+    }
+}

@@ -1,0 +1,50 @@
+//! `group_by`: puts the host into a group that is made of what is known of it.
+
+use rustle_agent::arguments;
+use rustle_agent::module::ModuleError;
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, ModuleResult, Value};
+
+use super::LocalAction;
+use crate::engine::ExecutionContext;
+use crate::vars::InventoryChange;
+
+arguments! {
+    pub(super) struct GroupByArgs {
+        /// The group's name.
+        key: String,
+        /// The groups that it is put into.
+        parents: Option<Value>,
+    }
+}
+
+pub(super) struct GroupBy;
+
+impl LocalAction for GroupBy {
+    type Args = GroupByArgs;
+
+    const NAME: &'static str = "ansible.builtin.group_by";
+    const SUMMARY: &'static str = "Puts the host into a group, which is made if it is new.";
+
+    fn run(&self, args: GroupByArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let parents = match &args.parents {
+            None | Some(Value::Null) => vec!["all".to_owned()],
+            Some(parents) => super::names(parents)
+                .ok_or_else(|| ModuleError::new("parents must be a list of groups or a comma-separated string"))?,
+        };
+        let name = |name: &str| name.replace(' ', "-");
+        let (group, parents) = (name(&args.key), parents.iter().map(|parent| name(parent)).collect::<Vec<_>>());
+        let host = cx.host.clone();
+        let change = InventoryChange::Group { host, group: group.clone(), parents: parents.clone() };
+        let mut result = ModuleResult::ok().with("add_group", group).with("parent_groups", Value::from(parents));
+        result.changed = cx.vars.would_change(&change).map_err(ModuleError::new)?;
+        Ok(result)
+    }
+}
+
+/// The change to `host` that a result of `group_by` shows.
+pub(crate) fn grouped(host: &HostName, result: &Map) -> Option<InventoryChange> {
+    let group = result.get("add_group")?.as_str()?.to_owned();
+    let parents = result.get("parent_groups").and_then(super::names).unwrap_or_default();
+    Some(InventoryChange::Group { host: host.clone(), group, parents })
+}

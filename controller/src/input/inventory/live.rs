@@ -1,0 +1,358 @@
+//! The inventory of a run that goes on: as it was read, with what tasks have added, looked at host by host.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustle_protocol::HostName;
+use rustle_protocol::value::Map;
+
+use super::vars_files::VarsFolders;
+use super::{GroupId, HostId, Inventory, InventoryError, Limits, load, patterns};
+use crate::input::source::shown;
+use crate::vars::{
+    HostEntry, InventoryChange, Layer, LiveInventory, Precedence, Selection, VarMap, Variable, authored_map, data_map,
+};
+use crate::vault::Vault;
+
+/// Names of this machine that need not be in any inventory, as in Ansible.
+pub const LOCALHOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Where an inventory came from, and who of it takes part.
+#[derive(Clone, Debug, Default)]
+pub struct InventorySources {
+    pub paths: Vec<PathBuf>,
+    pub vault: Vault,
+    /// The folder of the playbook, which may hold variables of hosts and groups.
+    pub playbook: Option<PathBuf>,
+    /// `--limit`: nobody else takes part.
+    pub limit: Option<String>,
+    /// Nobody but these takes part, whatever is added.
+    pub only: Option<HashSet<HostName>>,
+}
+
+/// An inventory that tasks change.
+pub struct Live {
+    inventory: Inventory,
+    sources: InventorySources,
+    folders: VarsFolders,
+    /// What `add_host` gave to hosts. Data: rendered before, never again.
+    added: HashMap<HostName, Map>,
+    /// All changes so far, for an inventory that is read again.
+    changes: Vec<InventoryChange>,
+    /// Layers that have been handed out, by the address of what they were made of, which is kept so that it stays.
+    layers: HashMap<usize, (Arc<Map>, Arc<VarMap>)>,
+}
+
+impl Live {
+    pub fn new(inventory: Inventory, sources: InventorySources) -> Live {
+        let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
+        let folders = VarsFolders::new(folders, Limits::default(), sources.vault.clone());
+        let (added, changes, layers) = Default::default();
+        Live { inventory, sources, folders, added, changes, layers }
+    }
+
+    /// The layer of an inventory's variables: one for all who have them.
+    fn layer(&mut self, precedence: Precedence, vars: &Arc<Map>) -> Layer {
+        let address = Arc::as_ptr(vars).addr();
+        let made = || (Arc::clone(vars), Arc::new(authored_map((**vars).clone())));
+        let (_, layer) = self.layers.entry(address).or_insert_with(made);
+        Layer::new(precedence, Arc::clone(layer))
+    }
+
+    fn entry(&mut self, id: HostId) -> HostEntry {
+        let name = self.inventory.name(id).clone();
+        let host = self.inventory.host(id).clone();
+        // They come in rising precedence already; all at one place keeps that order.
+        let vars: Vec<Arc<Map>> = self.inventory.layers(id).filter(|map| !map.is_empty()).cloned().collect();
+        let mut layers: Vec<Layer> = vars.iter().map(|vars| self.layer(Precedence::InventoryHost, vars)).collect();
+        if let Some(added) = self.added.get(&name) {
+            layers.push(Layer::new(Precedence::InventoryHost, data_map(added.clone())));
+        }
+        let groups = host.groups.iter().map(|group| Arc::clone(&self.inventory.group(*group).name));
+        HostEntry {
+            groups: groups.filter(|group| &**group != "all").collect(),
+            name: name.to_string(),
+            layers,
+            source: host.source,
+        }
+    }
+
+    /// Reads the variables that folders keep for a group that is new.
+    fn new_group(&mut self, name: &str) -> Result<GroupId, InventoryError> {
+        if let Some(known) = self.inventory.group_id(name) {
+            return Ok(known);
+        }
+        let vars = self.folders.of("group_vars", name, &mut self.inventory.warnings)?;
+        let id = self.inventory.ensure_group(name);
+        self.inventory.groups[id.index()].file_vars = vars;
+        Ok(id)
+    }
+
+    fn new_host(&mut self, name: &HostName) -> Result<HostId, InventoryError> {
+        if let Some(known) = self.inventory.host_id(name.as_str()) {
+            return Ok(known);
+        }
+        let vars = self.folders.of("host_vars", name.as_str(), &mut self.inventory.warnings)?;
+        let id = self.inventory.ensure_host(name);
+        self.inventory.hosts[id.index()].file_vars = vars;
+        Ok(id)
+    }
+
+    fn take_in(&mut self, change: &InventoryChange) -> Result<(), String> {
+        let told = |error: InventoryError| error.to_string();
+        match change {
+            InventoryChange::AddHost { name, groups, vars } => {
+                let hosts_max = Limits::default().hosts_max;
+                if !self.inventory.contains(name.as_str()) && self.inventory.host_count() >= hosts_max {
+                    return Err(format!("the inventory holds {hosts_max} hosts, which is the most"));
+                }
+                let host = self.new_host(name).map_err(told)?;
+                for group in groups {
+                    let group = self.new_group(group).map_err(told)?;
+                    self.inventory.enter(host, group);
+                }
+                self.added.entry(name.clone()).or_default().extend(vars.clone());
+            }
+            InventoryChange::Group { host, group, parents } => {
+                let id = self.inventory.host_id(host.as_str());
+                let id = id.ok_or_else(|| format!("host `{host}` is not in the inventory"))?;
+                let group = self.new_group(group).map_err(told)?;
+                for parent in parents {
+                    let parent = self.new_group(parent).map_err(told)?;
+                    self.inventory.adopt(parent, group)?;
+                }
+                self.inventory.enter(id, group);
+            }
+            InventoryChange::Refresh => self.refresh().map_err(told)?,
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<(), InventoryError> {
+        let InventorySources { paths, vault, playbook, .. } = &self.sources;
+        self.inventory = Inventory::load_with(paths, Limits::default(), vault, playbook.as_deref())?;
+        self.layers.clear();
+        for change in self.changes.clone() {
+            // What could be done to the old inventory and cannot to the new one is gone with it.
+            if let Err(why) = self.take_in(&change) {
+                self.inventory.warnings.push(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_member(&self, host: &HostName, group: &str) -> bool {
+        let (host, group) = (self.inventory.host_id(host.as_str()), self.inventory.group_id(group));
+        host.zip(group)
+            .is_some_and(|(host, group)| group == GroupId::ALL || self.inventory.is_direct_member(host, group))
+    }
+
+    fn takes_part(&self) -> impl Fn(&HostName) -> bool + '_ {
+        let limit = self.sources.limit.as_ref().map(|pattern| {
+            // It was read before the run: only its file can be gone since, and then it leaves nobody.
+            let hosts = patterns::limit_known(&self.inventory, pattern).unwrap_or_default();
+            hosts.into_iter().collect::<HashSet<_>>()
+        });
+        let only = self.sources.only.as_ref();
+        move |host| {
+            limit.as_ref().is_none_or(|limit| limit.contains(host)) && only.is_none_or(|only| only.contains(host))
+        }
+    }
+}
+
+impl LiveInventory for Live {
+    fn host(&mut self, name: &str) -> Option<HostEntry> {
+        match self.inventory.host_id(name) {
+            Some(id) => Some(self.entry(id)),
+            None if LOCALHOSTS.contains(&name) => {
+                let mut host = self.outsider(name);
+                let connection = [("ansible_connection".to_owned(), Variable::authored("local".into()))];
+                host.layers.push(Layer::new(Precedence::InventoryHost, connection.into_iter().collect::<VarMap>()));
+                Some(host)
+            }
+            None => None,
+        }
+    }
+
+    fn outsider(&mut self, name: &str) -> HostEntry {
+        let of_all = self.inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty());
+        let of_all: Vec<Arc<Map>> = of_all.cloned().collect();
+        let layers = of_all.iter().map(|vars| self.layer(Precedence::InventoryGroup, vars)).collect();
+        HostEntry { name: name.to_owned(), layers, ..HostEntry::default() }
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        self.inventory.hosts().map(|(_, name)| name.to_string()).collect()
+    }
+
+    fn groups(&self) -> IndexMap<String, Vec<String>> {
+        let name = |host| self.inventory.name(host).to_string();
+        let members = |group| self.inventory.members(group).into_iter().map(name).collect();
+        self.inventory.groups().map(|(id, group)| (group.name.to_string(), members(id))).collect()
+    }
+
+    fn select(&self, pattern: &str) -> Selection {
+        match patterns::select_known(&self.inventory, pattern) {
+            Ok((mut hosts, unknown)) => {
+                hosts.retain(self.takes_part());
+                let warning =
+                    |name: &String| format!("Could not match supplied host pattern, ignoring: {}", shown(name));
+                Selection { hosts, warnings: unknown.iter().map(warning).collect() }
+            }
+            // It was read before the run, and only what is not a pattern is an error.
+            Err(error) => Selection { hosts: Vec::new(), warnings: vec![error.to_string()] },
+        }
+    }
+
+    fn would_change(&self, change: &InventoryChange) -> Result<bool, String> {
+        Ok(match change {
+            InventoryChange::AddHost { name, groups, vars } => {
+                let Some(id) = self.inventory.host_id(name.as_str()) else { return Ok(true) };
+                let added = self.added.get(name);
+                let has = |(key, value): (&String, &rustle_protocol::Value)| {
+                    added.and_then(|added| added.get(key)).or_else(|| self.inventory.var(id, key)) == Some(value)
+                };
+                !groups.iter().all(|group| self.is_member(name, group)) || !vars.iter().all(has)
+            }
+            InventoryChange::Group { host, group, parents } => {
+                let mut is_child = true;
+                for parent in parents {
+                    let (parent, child) = (self.inventory.group_id(parent), self.inventory.group_id(group));
+                    is_child &= match parent.zip(child) {
+                        Some((parent, child)) => !self.inventory.may_adopt(parent, child)?,
+                        None => false,
+                    };
+                }
+                !self.is_member(host, group) || !is_child
+            }
+            InventoryChange::Refresh => false,
+        })
+    }
+
+    fn change(&mut self, change: &InventoryChange) -> Result<Vec<String>, String> {
+        let told = self.inventory.warnings.len();
+        self.take_in(change)?;
+        if *change == InventoryChange::Refresh {
+            return Ok(self.inventory.warnings.clone());
+        }
+        self.changes.push(change.clone());
+        Ok(self.inventory.warnings[told..].to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(text: &str) -> (tempfile::TempDir, Live) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts.ini");
+        std::fs::write(&path, text).unwrap();
+        let inventory = Inventory::load(std::slice::from_ref(&path), Limits::default()).unwrap();
+        let sources = InventorySources { paths: vec![path], ..InventorySources::default() };
+        let live = Live::new(inventory, sources);
+        (folder, live)
+    }
+
+    fn group_by(host: &str, group: &str, parents: &[&str]) -> InventoryChange {
+        let parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
+        InventoryChange::Group { host: host.parse().unwrap(), group: group.to_owned(), parents }
+    }
+
+    fn add_host(name: &str, groups: &[&str], vars: Map) -> InventoryChange {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        InventoryChange::AddHost { name: name.parse().unwrap(), groups, vars }
+    }
+
+    fn names(live: &Live, pattern: &str) -> Vec<String> {
+        live.select(pattern).hosts.iter().map(ToString::to_string).collect()
+    }
+
+    fn groups_of(live: &mut Live, host: &str) -> Vec<String> {
+        live.host(host).unwrap().groups.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_host_that_is_put_into_a_group_has_it_and_all_above_it() {
+        let (_folder, mut live) = live("a\nb\n[web]\nb\n[site:children]\nweb\n");
+        live.change(&group_by("a", "debian", &["linux", "site"])).unwrap();
+        assert_eq!(names(&live, "debian"), ["a"]);
+        assert_eq!(names(&live, "site"), ["b", "a"]);
+        assert_eq!(groups_of(&mut live, "a"), ["linux", "site", "debian"]);
+        assert_eq!(names(&live, "ungrouped"), [""; 0]);
+        // Those who are in it already come along.
+        live.change(&group_by("b", "debian", &["distributions"])).unwrap();
+        assert_eq!(names(&live, "distributions"), ["a", "b"]);
+        assert!(groups_of(&mut live, "a").contains(&"distributions".to_owned()));
+    }
+
+    #[test]
+    fn a_group_is_not_put_below_itself() {
+        let (_folder, live) = live("[web]\na\n[site:children]\nweb\n");
+        let error = live.would_change(&group_by("a", "site", &["web"])).unwrap_err();
+        assert!(error.contains("can't add group 'site' to group 'web'"), "{error}");
+    }
+
+    #[test]
+    fn a_group_that_comes_later_has_its_variables_from_files() {
+        let (folder, mut live) = live("a\n");
+        std::fs::create_dir(folder.path().join("group_vars")).unwrap();
+        std::fs::write(folder.path().join("group_vars/debian.yml"), "package: apt\n").unwrap();
+        live.change(&group_by("a", "debian", &["all"])).unwrap();
+        let entry = live.host("a").unwrap();
+        assert!(entry.layers.iter().any(|layer| layer.vars.contains_key("package")));
+    }
+
+    #[test]
+    fn a_change_that_is_none_is_told() {
+        let (_folder, mut live) = live("a\n[web]\na\n");
+        assert!(!live.would_change(&group_by("a", "web", &["all"])).unwrap());
+        assert!(live.would_change(&group_by("a", "web", &["site"])).unwrap());
+        let vars: Map = [("x".to_owned(), 1.into())].into();
+        let new = add_host("b", &["web"], vars);
+        assert!(live.would_change(&new).unwrap());
+        live.change(&new).unwrap();
+        assert!(!live.would_change(&new).unwrap());
+        assert!(live.would_change(&add_host("b", &["web"], [("x".to_owned(), 2.into())].into())).unwrap());
+    }
+
+    #[test]
+    fn what_a_task_gives_a_host_is_data() {
+        let (_folder, mut live) = live("a\n");
+        live.change(&add_host("b", &[], [("x".to_owned(), "{{ 6 * 7 }}".into())].into())).unwrap();
+        let entry = live.host("b").unwrap();
+        let given = entry.layers.iter().find_map(|layer| layer.vars.get("x")).unwrap();
+        assert!(matches!(given, Variable::Data(_)));
+    }
+
+    #[test]
+    fn this_machine_is_there_and_in_no_group() {
+        let (_folder, mut live) = live("a\n");
+        assert_eq!(names(&live, "localhost"), ["localhost"]);
+        assert_eq!(names(&live, "all"), ["a"]);
+        assert!(live.host("localhost").unwrap().groups.is_empty());
+        assert!(live.host("nobody").is_none());
+        assert_eq!(live.hosts(), ["a"]);
+    }
+
+    #[test]
+    fn an_inventory_that_is_read_again_keeps_what_tasks_have_added() {
+        let (folder, mut live) = live("a\n");
+        live.change(&add_host("b", &["web"], Map::new())).unwrap();
+        std::fs::write(folder.path().join("hosts.ini"), "a\nc\n").unwrap();
+        live.change(&InventoryChange::Refresh).unwrap();
+        assert_eq!(names(&live, "all"), ["a", "c", "b"]);
+        assert_eq!(names(&live, "web"), ["b"]);
+    }
+
+    #[test]
+    fn a_limit_holds_for_hosts_that_come_later() {
+        let (_folder, mut live) = live("a\nb\n");
+        live.sources.limit = Some("a:new".to_owned());
+        live.change(&add_host("c", &["new"], Map::new())).unwrap();
+        live.change(&add_host("d", &[], Map::new())).unwrap();
+        assert_eq!(names(&live, "all"), ["a", "c"]);
+    }
+}
