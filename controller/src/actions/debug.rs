@@ -29,7 +29,7 @@ impl LocalAction for Debug {
     const UNRENDERED: &'static [&'static str] = &["var"];
     const SUMMARY: &'static str = "Shows a text or a variable.";
 
-    fn run(&self, args: DebugArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+    fn run(&self, args: DebugArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.msg.is_some() && args.var.is_some() {
             return Err(ModuleError::new("parameters are mutually exclusive: msg|var"));
         }
@@ -40,7 +40,10 @@ impl LocalAction for Debug {
             Some(Value::String(expression)) => shown(&expression, cx),
             // A number or a list is its own value.
             Some(value) => Ok(ModuleResult::ok().with(value.kind(), value.clone())),
-            None => Ok(ModuleResult::ok().with("msg", args.msg.unwrap_or_else(|| "Hello world!".into()))),
+            // A message that is null is one.
+            None => {
+                Ok(ModuleResult::ok().with("msg", raw.get("msg").cloned().unwrap_or_else(|| "Hello world!".into())))
+            }
         }
     }
 }

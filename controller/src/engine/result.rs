@@ -26,9 +26,11 @@ impl Tried {
                 values.insert(lines.to_owned(), text.lines().map(Value::from).collect());
             }
         }
-        values.insert("failed".into(), (*failed).into());
+        // Ansible says of what was skipped neither that it failed nor that it did not.
         if *skipped {
             values.insert("skipped".into(), true.into());
+        } else {
+            values.insert("failed".into(), (*failed).into());
         }
         Tried { status, values, diff, warnings }
     }
@@ -106,17 +108,19 @@ pub(super) fn of_loop(items: &[Tried]) -> Tried {
         _ if items.iter().any(Tried::is_changed) => TaskStatus::Changed,
         _ => TaskStatus::Ok,
     };
-    let msg = match status {
-        TaskStatus::Skipped if items.is_empty() => "No items in the list",
-        TaskStatus::Skipped => "All items skipped",
-        status if status.is_failure() => "One or more items failed",
-        _ => "All items completed",
+    let (name, sentence) = match status {
+        TaskStatus::Skipped if items.is_empty() => ("skipped_reason", "No items in the list"),
+        TaskStatus::Skipped => ("msg", "All items skipped"),
+        status if status.is_failure() => ("msg", "One or more items failed"),
+        _ => ("msg", "All items completed"),
     };
     let mut values = Map::new();
     values.insert("results".into(), items.iter().map(|item| Value::Map(item.values.clone())).collect());
     values.insert("skipped".into(), (status == TaskStatus::Skipped).into());
-    values.insert("failed".into(), status.is_failure().into());
-    values.insert("msg".into(), msg.into());
+    if status.is_failure() {
+        values.insert("failed".into(), true.into());
+    }
+    values.insert(name.into(), sentence.into());
     values.insert("changed".into(), items.iter().any(Tried::is_changed).into());
     Tried { status, values, diff: Vec::new(), warnings: Vec::new() }
 }

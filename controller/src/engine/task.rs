@@ -46,6 +46,15 @@ pub(super) struct TaskRun<'a> {
     pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
 }
 
+/// What every try of an item is given.
+struct Prepared {
+    module: Arc<dyn ModuleExecutor>,
+    args: Map,
+    /// The host that does the work.
+    target: HostName,
+    settings: CallSettings,
+}
+
 /// What came of it: the public result, what the scheduler is told, and what is known now.
 pub(super) struct TaskDone {
     pub(super) result: TaskResult,
@@ -102,11 +111,16 @@ impl TaskRun<'_> {
                 Err(message) => return Ok(Tried::failed(message)),
             }
         }
+        let prepared = match self.prepared(&scope) {
+            Ok(prepared) => prepared,
+            Err(failed) => return Ok(*failed),
+        };
         let mut number = tries_before.min(tries.saturating_sub(1)) + 1;
         loop {
-            let mut tried = self.try_once(item, number, &scope).await?;
+            let mut tried = self.try_once(item, number, &prepared, &scope).await?;
             self.judge(&mut tried, vars);
-            let Some(until) = &self.task.until else { return Ok(tried) };
+            // What is tried once is not held against `until`.
+            let Some(until) = self.task.until.as_ref().filter(|_| tries > 1) else { return Ok(tried) };
             let stopped = matches!(tried.status, TaskStatus::Cancelled | TaskStatus::TimedOut | TaskStatus::Skipped);
             tried.values.insert("attempts".into(), number.into());
             match self.is_reached(&until.conditions, &tried, vars) {
@@ -122,6 +136,8 @@ impl TaskRun<'_> {
                 }
                 Ok(false) => {
                     tried.set_failed(true);
+                    // As Ansible counts when none of them was good enough: one too few.
+                    tried.values.insert("attempts".into(), (number - 1).into());
                     return Ok(tried);
                 }
                 Err(message) => return Ok(Tried::failed(message)),
@@ -174,28 +190,31 @@ impl TaskRun<'_> {
         Ok(None)
     }
 
-    async fn try_once(&self, item: u32, number: u32, scope: &Scope) -> Result<Tried, LinkError> {
-        let Some(module) = self.run.environment.registry.find(&self.task.module) else {
-            return Ok(Tried::failed(format!("there is no module `{}`", self.task.module)));
-        };
-        let (args, target, settings) = match self.prepare(module.as_ref(), scope) {
-            Ok(prepared) => prepared,
-            Err(message) => return Ok(Tried::failed(message)),
-        };
+    /// What is the same for all tries: arguments are rendered once, whatever they look up.
+    fn prepared(&self, scope: &Scope) -> Result<Prepared, Box<Tried>> {
+        let fail = |message: String| Box::new(Tried::failed(message));
+        let found = self.run.environment.registry.find(&self.task.module);
+        let module = found.ok_or_else(|| fail(format!("there is no module `{}`", self.task.module)))?;
+        let (args, target, settings) = self.prepare(module.as_ref(), scope).map_err(fail)?;
         if settings.check && !module.supports_check_mode() {
             let msg = format!("remote module ({}) does not support check mode", self.task.module);
-            return Ok(Tried::finished(ModuleResult::skipped(msg)));
+            return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
         }
-        let key = self.key(item, number, &target);
+        Ok(Prepared { module, args, target, settings })
+    }
+
+    async fn try_once(&self, item: u32, number: u32, prepared: &Prepared, scope: &Scope) -> Result<Tried, LinkError> {
+        let Prepared { module, args, target, settings } = prepared;
+        let key = self.key(item, number, target);
         let mut cx = ExecutionContext {
             host: self.host,
-            target: &target,
+            target,
             scope,
             vars: &self.run.environment.vars,
             templar: self.run.templar(),
             blobs: &self.run.environment.blobs,
             files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
-            settings: &settings,
+            settings,
             key,
             calls: 0,
             links: &*self.run.environment.links,
@@ -203,7 +222,7 @@ impl TaskRun<'_> {
             cancel: self.cancel,
             watcher: self,
         };
-        self.execute(module.as_ref(), args, &mut cx).await
+        self.execute(module.as_ref(), args.clone(), &mut cx).await
     }
 
     fn key(&self, item: u32, until_try: u32, target: &HostName) -> TryKey {
