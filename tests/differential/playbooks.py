@@ -1,0 +1,47 @@
+"""Runs playbooks with Ansible, each in a process of its own and in the folder it stands in.
+
+Reads a JSON list of {"folder", "args"}; writes one line of JSON per playbook, in that order: its exit code, and what became of
+every task on every host. Ansible is imported once and forked, which is most of what a small playbook costs.
+"""
+
+import json
+import os
+import sys
+
+os.environ["ANSIBLE_CALLBACK_PLUGINS"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "callback")
+os.environ["ANSIBLE_STDOUT_CALLBACK"] = "recorder"
+os.environ["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+os.environ["ANSIBLE_LOCALHOST_WARNING"] = "0"
+
+from ansible.cli.playbook import PlaybookCLI  # noqa: E402 (the environment is read when it is imported)
+
+
+def run(case):
+    """Ends the process with the playbook's exit code."""
+    os.chdir(case["folder"])
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    if "KEEP_STDERR" not in os.environ:
+        os.dup2(silence, 2)
+    try:
+        code = PlaybookCLI(["ansible-playbook", *case["args"]]).run()
+    except SystemExit as ended:
+        code = ended.code
+    except Exception as failed:
+        code = getattr(failed, "_exit_code", 1) or 1
+    os._exit(int(code or 0))
+
+
+def main():
+    for case in json.load(sys.stdin):
+        os.environ["RECORDED"] = recorded = os.path.join(case["folder"], "recorded.jsonl")
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            run(case)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        lines = open(recorded).readlines() if os.path.exists(recorded) else []
+        print(json.dumps({"code": code, "results": [json.loads(line) for line in lines]}))
+
+
+main()

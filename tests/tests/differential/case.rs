@@ -1,0 +1,85 @@
+//! A playbook to be run twice, with all the files it needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The hosts of a case that brings no inventory.
+const HOSTS: &str = "a,b,c,";
+
+/// Where a case has one.
+const INVENTORY: &str = "inventory/hosts";
+
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// Arguments beside the inventory and the playbook.
+    pub(crate) args: Vec<String>,
+    /// `site.yml`, and what it needs, by path.
+    pub(crate) files: BTreeMap<PathBuf, String>,
+}
+
+impl Case {
+    pub(crate) fn of_playbook(name: impl Into<String>, text: impl Into<String>) -> Case {
+        let text = text.into();
+        let args = text.lines().next().and_then(|line| line.strip_prefix("# args: ")).unwrap_or_default();
+        let args = args.split_whitespace().map(str::to_owned).collect();
+        Case { name: name.into(), args, files: BTreeMap::from([("site.yml".into(), text)]) }
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, path: &str, text: impl Into<String>) -> Case {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn args<const N: usize>(mut self, args: [&str; N]) -> Case {
+        self.args.extend(args.map(str::to_owned));
+        self
+    }
+
+    /// A file is a playbook; a folder has a `site.yml` and what it needs.
+    fn read(path: &Path) -> Case {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        if path.is_file() {
+            return Case::of_playbook(name, fs::read_to_string(path).unwrap());
+        }
+        let case = Case::of_playbook(name, fs::read_to_string(path.join("site.yml")).unwrap());
+        files_below(path).into_iter().fold(case, |case, file| {
+            let text = fs::read_to_string(&file).unwrap();
+            case.with(file.strip_prefix(path).unwrap().to_str().unwrap(), text)
+        })
+    }
+
+    /// Every case in a folder, by name.
+    pub(crate) fn all_in(folder: &Path) -> Vec<Case> {
+        let mut cases: Vec<Case> =
+            fs::read_dir(folder).unwrap().map(|entry| Case::read(&entry.unwrap().path())).collect();
+        cases.sort_by(|a, b| a.name.cmp(&b.name));
+        cases
+    }
+
+    /// Writes it to a folder of its own, which also gets an empty `out/`.
+    pub(crate) fn write(&self, root: &Path) -> PathBuf {
+        let folder = root.join(&self.name);
+        fs::create_dir_all(folder.join("out")).unwrap();
+        for (path, text) in &self.files {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    /// The command line, but for the way hosts are reached, which each program calls differently.
+    pub(crate) fn command_line(&self) -> Vec<String> {
+        let inventory = if self.files.contains_key(Path::new(INVENTORY)) { INVENTORY } else { HOSTS };
+        let fixed = ["-i", inventory].map(str::to_owned);
+        fixed.into_iter().chain(self.args.clone()).chain(["site.yml".to_owned()]).collect()
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}

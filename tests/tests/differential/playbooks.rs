@@ -1,0 +1,193 @@
+//! Playbooks: each case is run by Ansible and by `rustle-exec` on hosts that are all this machine. What every task did on
+//! every host, the files it left in `out/` and the exit code must be the same.
+//!
+//! A case is a file or a folder in `tests/differential/playbooks/` (a first line `# args: ...` adds arguments of the command
+//! line), or is made by [`super::generated`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustle_exec::event::{RunEvent, Stamped, TaskResult, TaskStatus};
+use rustle_tests::{Run, ansible_python};
+use serde_json::{Value, json};
+
+use super::case::Case;
+use super::generated;
+
+/// By task, host and how many of these came before.
+type Results = BTreeMap<(String, String, usize), Value>;
+
+/// How a playbook ended.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    code: i64,
+    results: Results,
+    files: BTreeMap<PathBuf, String>,
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/differential"))
+}
+
+/// Only cases with this in their names, if it is set: for whoever writes one.
+const ONLY: &str = "RUSTLE_DIFFERENTIAL";
+
+fn cases() -> Vec<Case> {
+    let mut cases = Case::all_in(&folder().join("playbooks"));
+    cases.extend(generated::cases());
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have one name");
+    if let Ok(only) = std::env::var(ONLY) {
+        cases.retain(|case| case.name.contains(&only));
+    }
+    cases
+}
+
+fn left_in(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let entries = fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.file_name().unwrap().into(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn keyed(results: impl Iterator<Item = (String, String, Value)>) -> Results {
+    let mut keyed = Results::new();
+    for (task, host, value) in results {
+        let before = (0..).find(|n| !keyed.contains_key(&(task.clone(), host.clone(), *n))).unwrap();
+        keyed.insert((task, host, before), value);
+    }
+    keyed
+}
+
+/// What is of the moment, of the tool or of its internals, at any depth.
+fn without_noise(value: Value) -> Value {
+    const NOISE: &[&str] = &[
+        "start",
+        "end",
+        "delta",
+        "invocation",
+        "warnings",
+        "deprecations",
+        "exception",
+        "failed_when_suppressed_exception",
+        // How an include says to itself what it found.
+        "include",
+        "include_args",
+        "included",
+    ];
+    let is_noise = |name: &str, value: &Value| {
+        name.starts_with("_ansible")
+            || NOISE.contains(&name)
+            || (name == "diff" && value.as_array().is_some_and(Vec::is_empty))
+            || (name == "src" && value.as_str().is_some_and(|path| path.contains("/ansible-tmp-")))
+    };
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(name, value)| !is_noise(name, value))
+            .map(|(name, value)| (name, without_noise(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Array(items) => items.into_iter().map(without_noise).collect(),
+        other => other,
+    }
+}
+
+/// Whether a task failed or was skipped is its status: Ansible tells that to its callbacks beside the values.
+fn shown(status: &str, values: Value) -> Value {
+    let mut values = without_noise(values);
+    if let Value::Object(map) = &mut values {
+        map.retain(|name, _| !matches!(name.as_str(), "failed" | "skipped"));
+    }
+    json!({ "status": status, "values": values })
+}
+
+fn ansible(python: &Path, root: &Path, cases: &[Case]) -> Vec<Seen> {
+    let folders: Vec<PathBuf> = cases.iter().map(|case| case.write(root)).collect();
+    let asked = cases.iter().zip(&folders).map(|(case, folder)| {
+        let args: Vec<String> = ["-c", "local"].map(str::to_owned).into_iter().chain(case.command_line()).collect();
+        json!({ "folder": folder, "args": args })
+    });
+    let asked = Value::from_iter(asked).to_string();
+    let mut command = Command::new(python);
+    command.arg(folder().join("playbooks.py")).env("HOME", root).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    process.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "the answers of Ansible ended with {}", output.status);
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let seen: Vec<Seen> = answers.lines().zip(&folders).map(|(line, folder)| their_answer(line, folder)).collect();
+    assert_eq!(seen.len(), cases.len());
+    seen
+}
+
+fn their_answer(line: &str, folder: &Path) -> Seen {
+    let answer: Value = serde_json::from_str(line).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let results = answer["results"].as_array().unwrap().iter().map(|result| {
+        let shown = shown(result["status"].as_str().unwrap(), result["values"].clone());
+        (text(&result["task"]), text(&result["host"]), shown)
+    });
+    Seen { code: answer["code"].as_i64().unwrap(), results: keyed(results), files: left_in(folder) }
+}
+
+fn ours(root: &Path, case: &Case) -> Seen {
+    let folder = case.write(root);
+    let run = Run::new(&folder).args(["--connection-plugin", "local", "--progress", "json"]);
+    let ended = run.args(case.command_line()).finish();
+    let events = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Stamped>(line).ok());
+    let results = events.filter_map(|stamped| match stamped.event {
+        RunEvent::HostFinished(result) => Some(our_result(&result)),
+        _ => None,
+    });
+    Seen { code: ended.code.into(), results: keyed(results), files: left_in(&folder) }
+}
+
+fn our_result(result: &TaskResult) -> (String, String, Value) {
+    let status = match result.status {
+        _ if result.ignored => "ignored",
+        TaskStatus::Ok => "ok",
+        TaskStatus::Changed => "changed",
+        TaskStatus::Skipped => "skipped",
+        TaskStatus::Unreachable => "unreachable",
+        TaskStatus::Failed | TaskStatus::TimedOut | TaskStatus::Cancelled => "failed",
+    };
+    let values = serde_json::to_value(&result.values).unwrap();
+    (result.name.clone(), result.host.to_string(), shown(status, values))
+}
+
+#[test]
+fn playbooks_do_what_they_do_in_ansible() {
+    let Some(python) = ansible_python() else { return };
+    let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let cases = cases();
+    // Two at a time, one of each.
+    let (expected, given) = std::thread::scope(|scope| {
+        let expected = scope.spawn(|| ansible(python, theirs.path(), &cases));
+        let given: Vec<Seen> = cases.iter().map(|case| ours(mine.path(), case)).collect();
+        (expected.join().unwrap(), given)
+    });
+    let pairs = cases.iter().zip(expected.iter().zip(&given));
+    let wrong: Vec<String> = pairs
+        .filter(|(_, (expected, given))| expected != given)
+        .map(|(case, (expected, given))| format!("{}: {}", case.name, difference(expected, given)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+fn difference(ansible: &Seen, ours: &Seen) -> String {
+    let mut out = format!("ansible ended with {}, we with {}\n", ansible.code, ours.code);
+    let keys: BTreeSet<_> = ansible.results.keys().chain(ours.results.keys()).collect();
+    for key in keys {
+        let (theirs, mine) = (ansible.results.get(key), ours.results.get(key));
+        if theirs != mine {
+            let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+            out += &format!("  {key:?}\n    ansible {}\n    ours    {}\n", text(theirs), text(mine));
+        }
+    }
+    if ansible.files != ours.files {
+        out += &format!("  files\n    ansible {:?}\n    ours    {:?}\n", ansible.files, ours.files);
+    }
+    out
+}
