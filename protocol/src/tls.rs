@@ -25,9 +25,17 @@ use crate::message::ALPN;
 use crate::trust::{Expected, PeerRefused};
 
 /// The one provider of cryptography, aws-lc-rs, for the sake of X25519MLKEM768. X25519 is there for peers built without.
+///
+/// AES-128 before AES-256: a handshake derives some thirty keys and hashes all it says, and processors have instructions
+/// for SHA-256 and few for the SHA-384 that comes with AES-256. ChaCha20 is for those without AES.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         Arc::new(CryptoProvider {
+            cipher_suites: vec![
+                aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+                aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+                aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            ],
             kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519],
             ..aws_lc_rs::default_provider()
         })

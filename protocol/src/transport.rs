@@ -70,8 +70,9 @@ pub const INCOMING_MAX: usize = 256;
 pub const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
 pub const INCOMING_BUFFER_TOTAL_BYTES: u64 = 1024 * 1024;
 
-/// How exactly the path's largest packet is looked for, in bytes. Two probes find Ethernet's, where quinn's 20 bytes take
-/// four; in a run of a few small calls, probes are a good part of all packets.
+/// How exactly a controller looks for the path's largest packet, in bytes. Two probes find Ethernet's, where quinn's 20
+/// bytes take four; in a run of a few small calls, probes are a good part of all packets. An agent, which has little to
+/// send but results, does not look.
 pub const MTU_PRECISION_BYTES: u16 = 64;
 
 /// Asked of the kernel for each direction of a socket. With the usual 208 KiB, 1,000 connects at once took 21 to 63 s
@@ -90,15 +91,15 @@ impl Default for TransportOptions {
 }
 
 impl TransportOptions {
-    /// QUIC's settings for the end of role `us`. Left as quinn has them: MTU discovery, GSO, migration of the peer to
-    /// another address. Off: datagrams.
+    /// QUIC's settings for the end of role `us`. Left as quinn has them: GSO, migration of the peer to another address.
+    /// Off: datagrams.
     pub fn config(&self, us: Role) -> Arc<TransportConfig> {
         let idle_timeout = IdleTimeout::try_from(self.effective_idle_timeout()).expect("a day fits");
         let mut mtu_discovery = MtuDiscoveryConfig::default();
         mtu_discovery.minimum_change(MTU_PRECISION_BYTES);
         let mut config = TransportConfig::default();
         config
-            .mtu_discovery_config(Some(mtu_discovery))
+            .mtu_discovery_config((us == Role::Controller).then_some(mtu_discovery))
             .keep_alive_interval(Some(self.effective_keep_alive()))
             .max_idle_timeout(Some(idle_timeout))
             .datagram_receive_buffer_size(None)

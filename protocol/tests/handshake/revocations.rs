@@ -48,6 +48,37 @@ fn a_list_of_another_ca_is_not_taken() {
 }
 
 #[test]
+fn a_list_that_has_answered_once_gives_the_same_answers_again() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let us = ours.issue_with(&Wish::agent("web1"), vec![ours.revoke(&[2])]);
+    let judged = |ca: &Ca, serial| {
+        let peer = ca.issue(&Wish { serial, ..Wish::controller("ops") });
+        us.trust().verify(peer.chain(), &Expected::Controller, UnixTime::now()).map(|_identity| ())
+    };
+    for _ in 0..2 {
+        assert_eq!(judged(&ours, 1), Ok(()));
+        assert!(matches!(judged(&ours, 2), Err(PeerRefused::Revoked { .. })));
+        // The CA of the same name signs neither our certificates nor our list.
+        assert!(matches!(judged(&theirs, 1), Err(PeerRefused::OtherCa { .. })));
+    }
+}
+
+#[test]
+fn a_list_of_one_ca_does_not_answer_for_another_of_the_same_name() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let cas = [old.certificate.clone(), new.certificate.clone()];
+    let trust = Trust::new("demo".parse().unwrap(), &cas, vec![old.revoke(&[2])]).unwrap();
+    let judged = |ca: &Ca| {
+        let peer = ca.issue(&Wish::controller("ops"));
+        trust.verify(peer.chain(), &Expected::Controller, UnixTime::now()).map(|_identity| ())
+    };
+    for _ in 0..2 {
+        assert_eq!(judged(&old), Ok(()));
+        assert!(judged(&new).is_err());
+    }
+}
+
+#[test]
 fn a_list_that_revokes_ourselves_is_taken() {
     let ca = Ca::new();
     let us = taken(&ca.issue(&Wish { serial: 9, ..Wish::agent("web1") }), ca.revoke(&[9]));
