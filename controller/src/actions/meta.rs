@@ -28,6 +28,7 @@ pub enum Meta {
     ClearHostErrors,
     RefreshInventory,
     /// Nothing to do here: connections mend themselves.
+    ResetConnection,
     Noop,
 }
 
@@ -43,7 +44,8 @@ impl FromStr for Meta {
             "clear_facts" => Ok(Meta::ClearFacts),
             "clear_host_errors" => Ok(Meta::ClearHostErrors),
             "refresh_inventory" => Ok(Meta::RefreshInventory),
-            "noop" | "reset_connection" => Ok(Meta::Noop),
+            "reset_connection" => Ok(Meta::ResetConnection),
+            "noop" => Ok(Meta::Noop),
             other => Err(format!(
                 "invalid meta action requested: {other}; there are flush_handlers, end_play, end_batch, end_host, \
                  clear_facts, clear_host_errors, reset_connection, refresh_inventory and noop"

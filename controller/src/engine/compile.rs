@@ -2,6 +2,7 @@
 //! depend on what happens already made.
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU32;
 
 use indexmap::IndexSet;
 use rustle_protocol::HostName;
@@ -10,7 +11,7 @@ use super::module::Registry;
 use crate::actions::Meta;
 use crate::plan::{BlockId, Keyword, Plan, Play, Strategy as PlanStrategy, Task};
 use crate::scheduler::{
-    HandlerStep, HostIx, Limits, OnFailure, Percent, PlayProgram, Program, Step, StepKind, Strategy,
+    HandlerStep, HostIx, Limits, OnFailure, Once, Percent, PlayProgram, Program, Step, StepKind, Strategy, Turns,
 };
 use crate::template::{Authored, Templar};
 
@@ -81,11 +82,18 @@ pub(super) fn compile(
     registry: &Registry,
     templar: &Templar,
 ) -> Program {
-    let plays = plan.plays.iter().map(|play| compile_play(plan, play, hosts, registry, templar)).collect();
+    let plays = plan.plays.iter().map(|play| compile_play(plan, play, hosts, &limits, registry, templar)).collect();
     Program { hosts: hosts.len(), plays, limits }
 }
 
-fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry, templar: &Templar) -> PlayProgram {
+fn compile_play(
+    plan: &Plan,
+    play: &Play,
+    hosts: &HostTable,
+    limits: &Limits,
+    registry: &Registry,
+    templar: &Templar,
+) -> PlayProgram {
     let tasks: Vec<&Task> = play.tasks.iter().map(|id| plan.task(*id)).collect();
     let joins = match play.strategy {
         PlanStrategy::Batch => Segments { registry, templar, volatile: volatile_names(&tasks) }.joins(&tasks),
@@ -101,7 +109,12 @@ fn compile_play(plan: &Plan, play: &Play, hosts: &HostTable, registry: &Registry
     let handlers = play.handlers.iter().map(|id| handler(play, plan.task(*id))).collect();
     PlayProgram {
         play: play.id,
-        batches: play.waves.cut(&play.hosts).iter().map(|batch| hosts.numbers(batch)).collect(),
+        batches: play
+            .waves
+            .cut(&play.shuffled(play.hosts.clone(), limits.retry.seed))
+            .iter()
+            .map(|batch| hosts.numbers(batch))
+            .collect(),
         late: play.pattern.is_some(),
         strategy: strategy(play.strategy),
         rolling: play.strategy == PlanStrategy::Rolling,
@@ -122,12 +135,39 @@ pub(super) fn step(play: &Play, task: &Task) -> Step {
         joins_segment: false,
         within: task.within,
         on_failure: on_failure(play, task),
+        turns: turns(play, task),
         depth: 0,
     }
 }
 
 pub(super) fn handler(play: &Play, task: &Task) -> HandlerStep {
-    HandlerStep { task: task.id, on_failure: on_failure(play, task), depth: 0 }
+    HandlerStep { task: task.id, on_failure: on_failure(play, task), turns: turns(play, task), depth: 0 }
+}
+
+/// Modules that do their work once for all hosts of a batch, whatever the task says.
+const FOR_ALL_HOSTS: [&str; 2] = ["add_host", "pause"];
+
+/// How hosts take turns at the task. Under free each runs it for itself, as in Ansible.
+pub(super) fn turns(play: &Play, task: &Task) -> Turns {
+    let for_all = match meta_of(task) {
+        Some(Meta::EndPlay | Meta::EndBatch | Meta::ClearFacts | Meta::ClearHostErrors | Meta::RefreshInventory) => {
+            true
+        }
+        Some(Meta::FlushHandlers | Meta::EndHost | Meta::Noop | Meta::ResetConnection) => false,
+        None => FOR_ALL_HOSTS.contains(&rustle_agent::module::short_name(&task.module)),
+    };
+    let once = match task.run_once.known() {
+        _ if for_all && is_linear(play) => Once::Yes,
+        Some(true) if is_linear(play) => Once::Yes,
+        None if is_linear(play) => Once::Asked,
+        _ if task.throttle.known().is_none() => Once::Asked,
+        Some(_) | None => Once::No,
+    };
+    Turns { once, throttle: task.throttle.known().copied().and_then(NonZeroU32::new) }
+}
+
+pub(super) fn is_linear(play: &Play) -> bool {
+    strategy(play.strategy) == Strategy::Linear
 }
 
 fn on_failure(play: &Play, task: &Task) -> OnFailure {
@@ -185,6 +225,14 @@ impl Segments<'_> {
             && task.changed_when.is_empty()
             && task.failed_when.is_empty()
             && task.delegation.is_none()
+            && task.connection.is_none()
+            && task.background.is_none()
+            && task.more_args.is_none()
+            && task.run_once.known() == Some(&false)
+            && task.throttle.known() == Some(&0)
+            && task.failure.ignore_errors.known().is_some()
+            && task.failure.ignore_unreachable.known().is_some()
+            && task.failure.any_errors_fatal.known().is_some()
             && task.environment.is_empty()
             && rustle_agent::module::short_name(&task.module) != "setup";
         is_call && only_says_what_to_do && self.is_steady(task)

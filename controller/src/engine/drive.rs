@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use rustle_protocol::HostName;
 use tokio::sync::mpsc;
 
-use super::compile::{HostTable, is_known};
+use super::compile::HostTable;
 use super::control::{Control, Controls};
 use super::recorder::{Evidence, Recorder};
 use super::replay::Sending;
@@ -24,7 +24,7 @@ use crate::event::{CancelReason, Metrics, RunEvent, RunFinished, Status, TaskRes
 use crate::journal::Seq;
 use crate::plan::{PlayId, Task, TaskId};
 use crate::scheduler::{
-    Command, Dispatch, Event, HostIx, Notice, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
+    Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
 use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
 
@@ -493,6 +493,7 @@ impl<'a> AtWork<'a> {
             sending: self.sending,
             cancel: &self.cancel,
             calls: Default::default(),
+            manner: Default::default(),
             started_at: Utc::now(),
             started: Instant::now(),
         }
@@ -510,12 +511,17 @@ impl<'a> AtWork<'a> {
             LinkError { accepted: true, .. } => TransportFault::Lost { repeatable: true },
             LinkError { .. } => TransportFault::NotAccepted,
         };
-        let result = self.unreachable(task, work, attempt, &error);
-        let event = Event::Unreachable { host: self.host, task: work.task, fault };
+        let task_run = self.task_run(task, work, attempt);
+        // What cannot be rendered says nothing of an end that came before it.
+        let _ = task_run.render_manner(&self.run.task_vars(task));
+        let on_failure = task_run.manner().on_failure;
+        let result = self.unreachable(&task_run, &error, on_failure);
+        let event = Event::Unreachable { host: self.host, task: work.task, fault, on_failure };
         self.send(Word { event, evidence: Evidence { lost: Some(Box::new(result)), ..Evidence::default() } });
     }
 
-    fn unreachable(&self, task: &Task, work: Work, attempt: u32, error: &LinkError) -> TaskResult {
+    fn unreachable(&self, task_run: &TaskRun<'_>, error: &LinkError, on_failure: OnFailure) -> TaskResult {
+        let task = task_run.task;
         let mut msg = error.message.clone();
         if error.accepted {
             msg.push_str(
@@ -525,7 +531,6 @@ impl<'a> AtWork<'a> {
         if let Some(hint) = &error.hint {
             msg = format!("{msg}; hint: {hint}");
         }
-        let task_run = self.task_run(task, work, attempt);
         let mut values = rustle_protocol::Map::new();
         values.insert("changed".into(), false.into());
         values.insert("msg".into(), msg.into());
@@ -534,10 +539,10 @@ impl<'a> AtWork<'a> {
             task: task.id,
             name: task_run.name(&self.run.task_vars(task)),
             module: task.module.clone(),
-            kind: work.kind,
+            kind: task_run.work.kind,
             host: self.name.clone(),
             status: TaskStatus::Unreachable,
-            ignored: is_known(&task.failure.ignore_unreachable),
+            ignored: on_failure.ignore_unreachable,
             rescued: false,
             values,
             diff: Vec::new(),
@@ -545,7 +550,7 @@ impl<'a> AtWork<'a> {
             items: Vec::new(),
             started_at: task_run.started_at,
             elapsed: task_run.started.elapsed(),
-            attempts: attempt,
+            attempts: task_run.attempt,
             delegated_to: None,
             no_log: false,
         }

@@ -7,7 +7,6 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::call_key::LOOP_ITEMS_MAX;
-use super::compile::is_known;
 use super::result::{Tried, of_loop};
 use super::run::Progress;
 use super::task::{TaskDone, TaskRun, explained};
@@ -185,7 +184,7 @@ impl TaskRun<'_> {
     }
 
     fn shown_item(&self, label: String, tried: Tried) -> ItemResult {
-        let ignored = is_known(&self.task.failure.ignore_errors) && tried.status == TaskStatus::Failed;
+        let ignored = self.manner().ignore_errors && tried.status == TaskStatus::Failed;
         let tried = if self.is_secret() { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
         ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }

@@ -3,6 +3,7 @@
 //! The scheduler decides, the drive obeys, tasks are prepared here and sent over links. Everything that happens is an
 //! event into one sink.
 
+mod arguments;
 mod call_key;
 mod compile;
 mod context;
@@ -14,6 +15,7 @@ mod facts_cache;
 mod include;
 pub mod links;
 mod looping;
+mod manner;
 mod module;
 mod recorder;
 mod replay;

@@ -247,7 +247,7 @@ impl Run {
         let Selection { hosts, warnings } = self.environment.vars.select(pattern);
         // What was known of a pattern before the run was told then.
         let warnings = warnings.into_iter().filter(|warning| !self.plan.warnings.contains(warning)).collect();
-        (play.waves.cut(&play.order.of(hosts)), warnings)
+        (play.waves.cut(&play.shuffled(play.order.of(hosts), self.options.limits.retry.seed)), warnings)
     }
 }
 

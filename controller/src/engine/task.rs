@@ -1,6 +1,6 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use super::call_key::TryKey;
 use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
 use super::error::Stop;
+use super::manner::Manner;
 use super::module::ModuleExecutor;
 use super::replay::Sending;
 use super::result::Tried;
@@ -42,6 +43,7 @@ pub(super) struct TaskRun<'a> {
     pub(super) cancel: &'a Cancel,
     pub(super) started_at: DateTime<Utc>,
     pub(super) started: Instant,
+    pub(super) manner: OnceLock<Manner>,
     /// Calls made until now and not acknowledged, by the hosts that ran them.
     pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
 }
@@ -71,10 +73,13 @@ impl TaskRun<'_> {
     /// # Errors
     /// The host could not be talked to. Items of a loop that are done stay done for the next try.
     pub(super) async fn perform(&self) -> Result<TaskDone, LinkError> {
+        let vars = self.run.task_vars(self.task);
+        if let Err(why) = self.render_manner(&vars) {
+            return Ok(self.conclude(Tried::failed(why), Vec::new(), &vars));
+        }
         if self.task.include.is_some() {
             return Ok(self.perform_include());
         }
-        let vars = self.run.task_vars(self.task);
         let tried = match self.items(&vars) {
             Ok(None) => self.perform_item(0, self.run.take_progress(self.host, self.work).tries, &vars).await?,
             Ok(Some(items)) => return self.perform_loop(items, &vars).await,
@@ -323,19 +328,6 @@ impl TaskRun<'_> {
         keyword.render(self.run.templar(), scope).map_err(|why| format!("{name}: {why}"))
     }
 
-    fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, TemplateError> {
-        let raw = module.unrendered_args();
-        if raw.is_empty() {
-            return self.run.templar().render_args(&self.task.args, scope);
-        }
-        let (as_written, rest): (Vec<_>, Vec<_>) =
-            self.task.args.iter().partition(|(name, _)| raw.contains(&name.as_str()));
-        let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut args = self.run.templar().render_args(&rest, scope)?;
-        args.extend(as_written.into_iter().map(|(name, value)| (name.clone(), value.source())));
-        Ok(args)
-    }
-
     fn settings(&self, environment: Map, scope: &Scope) -> Result<CallSettings, String> {
         let (options, task) = (&self.run.options, self.task);
         let text = |value: Value| rustle_agent::module::shown(&value);
@@ -415,7 +407,7 @@ impl TaskRun<'_> {
         if tried.status.is_failure() {
             return Vec::new();
         }
-        let lesson = |what| Lesson { host: self.host.to_string(), what };
+        let lesson = |what| self.lesson(what);
         let mut lessons = Vec::new();
         match meta_of(self.task) {
             Some(Meta::ClearFacts) => lessons.push(lesson(Learnt::FactsCleared)),
@@ -442,6 +434,17 @@ impl TaskRun<'_> {
         }
     }
 
+    /// Something that the host has taught, of all of the batch if the task ran for all. The inventory is everybody's anyhow.
+    fn lesson(&self, what: Learnt) -> Lesson {
+        let is_other = |host: &&str| *host != self.host.as_str();
+        let is_of_hosts = !matches!(what, Learnt::Inventory(_));
+        let others = match self.manner().for_all && is_of_hosts {
+            true => self.play.batch().filter(is_other).map(str::to_owned).collect(),
+            false => Vec::new(),
+        };
+        Lesson { host: self.host.to_string(), what, others }
+    }
+
     /// Takes in what the task has taught, and tells what the operator should know of it.
     pub(super) fn learn(&self, lessons: &[Lesson]) {
         for lesson in lessons {
@@ -459,11 +462,11 @@ impl TaskRun<'_> {
         // What items taught is known already.
         let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
         if let Some(name) = &self.task.register {
-            lessons.push(Lesson::set(self.host.as_str(), name, Value::Map(tried.values.clone())));
+            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(tried.values.clone()))].into())));
         }
         self.learn(&lessons);
-        let ignored = is_known(&self.task.failure.ignore_errors)
-            && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let manner = self.manner();
+        let ignored = manner.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
         let changed = tried.is_changed() && !tried.status.is_failure();
         let outcome = Outcome {
             verdict: verdict(tried.status),
@@ -471,6 +474,9 @@ impl TaskRun<'_> {
             notified: if changed { self.notified() } else { Vec::new() },
             effect: self.effect(tried.status),
             included: Vec::new(),
+            fatal: manner.on_failure.any_errors_fatal,
+            for_all: manner.for_all,
+            throttle: manner.throttle,
         };
         let rescued =
             self.work.rescued && !ignored && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
@@ -556,7 +562,10 @@ impl TaskRun<'_> {
             Some(Meta::EndBatch) => Effect::EndBatch,
             Some(Meta::EndPlay) => Effect::EndPlay,
             Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,
-            Some(Meta::FlushHandlers | Meta::ClearFacts | Meta::RefreshInventory | Meta::Noop) | None => Effect::None,
+            Some(
+                Meta::FlushHandlers | Meta::ClearFacts | Meta::RefreshInventory | Meta::ResetConnection | Meta::Noop,
+            )
+            | None => Effect::None,
         }
     }
 }

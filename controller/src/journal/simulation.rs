@@ -19,7 +19,7 @@ use crate::event::HostState;
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Outcome, Percent, PlayProgram, Program,
-    RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Verdict,
+    RetryPolicy, RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Turns, Verdict,
 };
 
 /// Cases of the short form.
@@ -68,12 +68,14 @@ fn program(chance: &mut Chance) -> Program {
             joins_segment: joins && step > 0,
             within: None,
             depth: 0,
+            turns: Turns::default(),
             on_failure,
         });
         let steps = steps.collect();
         let handlers = (0..chance.below(3) as u32).map(|n| HandlerStep {
             task: TaskId(play * 100 + 50 + n),
             on_failure,
+            turns: Turns::default(),
             depth: 0,
         });
         PlayProgram {
@@ -174,7 +176,7 @@ impl Life<'_> {
             };
             let event = match outcome {
                 Ok(outcome) => Event::Finished { host, task, outcome },
-                Err(fault) => Event::Unreachable { host, task, fault },
+                Err(fault) => Event::Unreachable { host, task, fault, on_failure: OnFailure::default() },
             };
             self.due.insert((at, host), event);
             if ends {

@@ -42,6 +42,7 @@ impl Plan {
                 let mut gather = Task::new(task, id, "ansible.builtin.setup");
                 gather.name = Some("Gathering Facts".to_owned());
                 gather.tags = vec!["always".to_owned()];
+                gather.args = self.plays[at].gathering.args();
                 self.tasks.push(gather);
                 self.plays[at].tasks.insert(0, task);
             }

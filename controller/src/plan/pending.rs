@@ -3,28 +3,15 @@
 
 use rustle_protocol::HostName;
 
-use super::{HostOrder, Keyword, Plan, Play, Task};
+use super::{Plan, Task};
 
-/// The first thing about each play and task that would not be done, with the task's place.
+/// The first thing about each task that would not be done, with the task's place.
 pub fn not_done_yet(plan: &Plan) -> Vec<String> {
     let told = |task: &Task| {
         let what = pending(task).or_else(|| local_elsewhere(plan, task))?;
         Some(refusal(task, what))
     };
-    let of_play =
-        |play: &Play| pending_in_play(play).map(|what| format!("play `{}`: {what} cannot be run yet", play.name));
-    plan.plays.iter().filter_map(of_play).chain(plan.tasks.iter().filter_map(told)).collect()
-}
-
-fn pending_in_play(play: &Play) -> Option<&'static str> {
-    [
-        (play.order == HostOrder::Shuffle, "`order: shuffle`"),
-        (!play.gathering.subset.is_empty(), "`gather_subset` (a task of `setup` can)"),
-        (play.gathering.timeout.is_some(), "`gather_timeout` (a task of `setup` can)"),
-    ]
-    .into_iter()
-    .find(|(found, _)| *found)
-    .map(|(_, what)| what)
+    plan.tasks.iter().filter_map(told).collect()
 }
 
 fn refusal(task: &Task, what: &str) -> String {
@@ -38,19 +25,7 @@ pub fn task_not_done_yet(task: &Task) -> Option<String> {
 }
 
 fn pending(task: &Task) -> Option<&'static str> {
-    let failure = &task.failure;
-    [
-        (task.run_once != Keyword::Is(false), "`run_once`"),
-        (task.throttle != Keyword::Is(0), "`throttle`"),
-        (task.background.is_some(), "`async`"),
-        (task.more_args.is_some(), "a template that is all arguments"),
-        (failure.ignore_errors.known().is_none(), "`ignore_errors` with a template"),
-        (failure.ignore_unreachable.known().is_none(), "`ignore_unreachable` with a template"),
-        (failure.any_errors_fatal.known().is_none(), "`any_errors_fatal` with a template"),
-    ]
-    .into_iter()
-    .find(|(found, _)| *found)
-    .map(|(_, what)| what)
+    task.background.is_some().then_some("`async`")
 }
 
 /// `connection: local` for a host that is not this machine: sent to the host's agent, the task would change the wrong one.
@@ -67,27 +42,14 @@ fn local_elsewhere(plan: &Plan, task: &Task) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{PlayId, TaskId};
-    use crate::template::Authored;
+    use crate::plan::{Background, Keyword, PlayId, TaskId};
 
     #[test]
     fn what_would_not_be_done_is_told() {
         let task = || Task::new(TaskId(0), PlayId(0), "ping");
         assert_eq!(pending(&task()), None);
-        assert_eq!(pending(&Task { run_once: Keyword::Is(true), ..task() }), Some("`run_once`"));
-        let mut ignoring = task();
-        ignoring.failure.ignore_errors = Keyword::Is(true);
-        assert_eq!(pending(&ignoring), None);
-        ignoring.failure.ignore_errors = Keyword::Template(Authored::from_value("{{ careless }}".into()));
-        assert_eq!(pending(&ignoring), Some("`ignore_errors` with a template"));
-    }
-
-    #[test]
-    fn what_a_play_would_not_do_is_told() {
-        let mut plan = Plan::of_task(Task::new(TaskId(0), PlayId(0), "ping"), vec!["web1".parse().unwrap()]);
-        assert_eq!(not_done_yet(&plan), [""; 0]);
-        plan.plays[0].order = HostOrder::Shuffle;
-        assert_eq!(not_done_yet(&plan), ["play `ping`: `order: shuffle` cannot be run yet"]);
+        let background = Some(Background { limit: Keyword::default(), poll: Keyword::default() });
+        assert_eq!(pending(&Task { background, ..task() }), Some("`async`"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
 use super::{Block, Keyword, PlayId, Task, TaskId};
+use crate::scheduler::scramble;
 use crate::template::Authored;
 use crate::vars::Layer;
 
@@ -119,6 +120,26 @@ pub struct Gathering {
     pub smart: bool,
 }
 
+impl Gathering {
+    /// As arguments of `setup`.
+    pub fn args(&self) -> IndexMap<String, Authored> {
+        let mut args = IndexMap::new();
+        if !self.subset.is_empty() {
+            args.insert("gather_subset".to_owned(), Authored::List(self.subset.clone()));
+        }
+        match &self.timeout {
+            None => {}
+            Some(Keyword::Is(seconds)) => {
+                args.insert("gather_timeout".to_owned(), Authored::Data(i64::from(*seconds).into()));
+            }
+            Some(Keyword::Template(template)) => {
+                args.insert("gather_timeout".to_owned(), template.clone());
+            }
+        }
+        args
+    }
+}
+
 /// The roles of a play by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlayRoles {
@@ -178,6 +199,19 @@ impl Play {
             force_handlers: false,
             tags: Vec::new(),
         }
+    }
+}
+
+impl Play {
+    /// The hosts in another order if the play wants them shuffled: that of the seed, and of the play.
+    pub fn shuffled(&self, mut hosts: Vec<HostName>, seed: u64) -> Vec<HostName> {
+        if self.order == HostOrder::Shuffle {
+            let seed = scramble(seed ^ scramble(self.id.index() as u64));
+            let mut places: Vec<(u64, HostName)> = (0..).map(|place| scramble(seed ^ place)).zip(hosts).collect();
+            places.sort();
+            hosts = places.into_iter().map(|(_, host)| host).collect();
+        }
+        hosts
     }
 }
 
@@ -267,6 +301,19 @@ mod tests {
     fn a_percentage_is_rounded_down_but_never_to_nobody() {
         assert_eq!(sizes(&Waves::Serial(vec![SerialSize::Percent(30.0)]), 5), [1; 5]);
         assert_eq!(sizes(&Waves::Serial(vec![SerialSize::Percent(1.0)]), 3), [1; 3]);
+    }
+
+    #[test]
+    fn a_shuffle_has_every_host_once_and_is_the_seeds() {
+        let shuffle = Play { order: HostOrder::Shuffle, ..Play::new(PlayId(0), "", Vec::new()) };
+        let all = hosts(50);
+        let once = shuffle.shuffled(all.clone(), 1);
+        assert_ne!(once, all);
+        assert_eq!(once, shuffle.shuffled(all.clone(), 1));
+        assert_ne!(once, shuffle.shuffled(all.clone(), 2));
+        let other_play = Play { id: PlayId(1), ..shuffle };
+        assert_ne!(once, other_play.shuffled(all.clone(), 1));
+        assert_eq!(once.iter().collect::<std::collections::BTreeSet<_>>(), all.iter().collect());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::budget::{self, Ending, Tally};
 use super::cursor::Stop;
 use super::hosts::Standing;
 use super::message::{Command, Effect, Notice, Outcome, TransportFault, Verdict};
-use super::program::HostIx;
+use super::program::{HostIx, OnFailure};
 
 impl Scheduler {
     pub(super) fn on_finished(&mut self, host: HostIx, task: TaskId, outcome: Outcome) {
@@ -26,13 +26,20 @@ impl Scheduler {
             self.end_flight(host);
         }
         let Some((batch, rank)) = self.course.find(host) else { return };
+        let lead = batch.leads_at(rank);
         if is_good(outcome.verdict) && !goes_on {
             batch.splice(rank, &outcome.included, &mut self.in_flight);
         }
         match outcome.verdict {
             Verdict::NotRun if !first => batch.send_again(rank),
-            _ if fails(&outcome) => self.fail(host, outcome.verdict),
+            _ if fails(&outcome) => {
+                let fatal = outcome.fatal || lead.is_some() && outcome.for_all;
+                self.fail(host, outcome.verdict, fatal);
+            }
             _ => pass(batch, rank, &outcome, goes_on),
+        }
+        if let Some(stop) = lead {
+            self.settle_lead(stop, Some(&outcome));
         }
         if goes_on {
             self.announce_next(host);
@@ -44,7 +51,7 @@ impl Scheduler {
         self.note_left();
     }
 
-    pub(super) fn on_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault) {
+    pub(super) fn on_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault, on_failure: OnFailure) {
         let Some(flight) = self.in_flight.get_mut(host).filter(|flight| flight.is_at(task)) else { return };
         if flight.aborted {
             self.report(Notice::Unreachable { host, task, aborted: true });
@@ -58,20 +65,31 @@ impl Scheduler {
             batch.back_off(rank);
             self.retry_later(host, task, attempt);
         } else {
-            self.give_up(host, task, stop);
+            self.give_up(host, task, stop, on_failure);
         }
         self.note_fall(host);
         self.note_left();
     }
 
     /// There is no further try.
-    fn give_up(&mut self, host: HostIx, task: TaskId, stop: Stop) {
+    fn give_up(&mut self, host: HostIx, task: TaskId, stop: Stop, on_failure: OnFailure) {
         self.report(Notice::Unreachable { host, task, aborted: false });
         let Some((batch, rank)) = self.course.find(host) else { return };
-        if batch.play.on_failure_at(stop).ignore_unreachable {
+        let lead = batch.leads_at(rank);
+        if batch.play.on_failure_at(stop).ignore_unreachable || on_failure.ignore_unreachable {
             batch.pass(rank, &[], false);
         } else {
-            self.lose(host, HostState::Unreachable);
+            self.lose(host, HostState::Unreachable, on_failure.any_errors_fatal);
+        }
+        if let Some(stop) = lead {
+            self.settle_lead(stop, None);
+        }
+    }
+
+    /// The host that went first at `stop` is through with it. What it said of the others holds for them now.
+    fn settle_lead(&mut self, stop: Stop, said: Option<&Outcome>) {
+        if let Some(batch) = self.course.batch() {
+            batch.settle_lead(stop, said);
         }
     }
 
@@ -84,6 +102,9 @@ impl Scheduler {
             self.commands.push_back(Command::Abort { host });
         }
         if let Some((batch, rank)) = self.course.find(host) {
+            if let Some(stop) = batch.leads_at(rank) {
+                batch.leaves_lead(stop);
+            }
             batch.drop_host(rank);
         }
         if matches!(self.roster.standing(host), Standing::Waiting | Standing::Running) {
@@ -101,31 +122,61 @@ impl Scheduler {
     }
 
     /// The host failed at its stop. What was stopped is not rescued, for nothing says how it would have come out.
-    fn fail(&mut self, host: HostIx, verdict: Verdict) {
+    fn fail(&mut self, host: HostIx, verdict: Verdict, fatal: bool) {
         let Some((batch, rank)) = self.course.find(host) else { return };
+        let fatal = fatal || batch.is_fatal_at(rank);
         let came_out = matches!(verdict, Verdict::Failed | Verdict::TimedOut);
-        if !(came_out && batch.rescue(rank)) {
-            self.lose(host, state_of(verdict));
+        if came_out && batch.rescue(rank, fatal) {
+            if fatal {
+                batch.share_failure();
+            }
+        } else {
+            self.lose(host, state_of(verdict), fatal);
         }
     }
 
     /// A host that came out of a block with a failure that nobody rescues is lost now.
     fn note_fall(&mut self, host: HostIx) {
         let Some((batch, rank)) = self.course.find(host) else { return };
-        let Some(fatal) = batch.take_fall(rank) else { return };
-        if fatal {
-            batch.end_early(Ending::Fatal);
+        if !batch.take_fall(rank) {
+            return;
         }
-        self.lose(host, HostState::Failed);
+        if batch.lane(rank).dragged {
+            batch.put_out(rank, HostState::Cancelled);
+            return self.go(host, HostState::Cancelled);
+        }
+        if batch.lane(rank).fatal {
+            // Under linear the others have had their share.
+            batch.note_fatal();
+        }
+        self.lose_at(host, HostState::Failed);
+    }
+
+    /// A step has ended everywhere under linear: a failure there may be everybody's.
+    pub(super) fn spread_failure(&mut self) {
+        let Some(batch) = self.course.batch() else { return };
+        let (caught, lost) = batch.spread_failure();
+        for host in lost {
+            self.go(host, HostState::Cancelled);
+        }
+        for host in caught {
+            self.roster.call_back(host);
+            self.note_fall(host);
+        }
     }
 
     /// The host failed at its stop, and it counts.
-    fn lose(&mut self, host: HostIx, state: HostState) {
+    fn lose(&mut self, host: HostIx, state: HostState, fatal: bool) {
         let Some((batch, rank)) = self.course.find(host) else { return };
-        let fatal = batch.lane(rank).stop.is_some_and(|stop| batch.play.on_failure_at(stop).any_errors_fatal);
-        if fatal {
-            batch.end_early(Ending::Fatal);
+        if fatal || batch.is_fatal_at(rank) {
+            batch.share_failure();
+            batch.note_fatal();
         }
+        self.lose_at(host, state);
+    }
+
+    fn lose_at(&mut self, host: HostIx, state: HostState) {
+        let Some((batch, rank)) = self.course.find(host) else { return };
         let news = batch.lane(rank).lost.is_none();
         if batch.lose(rank, state) {
             self.roster.count_failure(host);

@@ -16,6 +16,7 @@ use super::lane::{Doing, Lane};
 use super::message::Work;
 use super::play::Play;
 use super::program::{HostIx, StepKind};
+use super::turns::Leads;
 
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -35,6 +36,10 @@ pub(super) struct Batch {
     ending: Option<Ending>,
     pub(super) announced: BTreeSet<Stop>,
     pub(super) announced_last: Option<Stop>,
+    pub(super) leads: Leads,
+    /// A failure at the step that runs is everybody's; and one was at some time.
+    shares_failure: bool,
+    is_fatal: bool,
     /// Hosts that went out and nobody took note of yet.
     left: Vec<HostIx>,
 }
@@ -53,6 +58,9 @@ impl Batch {
             ending: None,
             announced: BTreeSet::new(),
             announced_last: None,
+            leads: Leads::default(),
+            shares_failure: false,
+            is_fatal: false,
             left: Vec::new(),
             lanes,
             play,
@@ -102,35 +110,37 @@ impl Batch {
         }
     }
 
-    /// Linear's barrier is lifted: those furthest behind may begin their stop.
+    /// Linear's barrier is lifted: those furthest behind may begin their stop. Who is at the end waits there for the others.
     pub(super) fn lift_barrier(&mut self) {
         for rank in 0..self.lanes.len() {
             self.heed_ending(rank);
         }
         let resting = |lane: &&Lane| lane.doing == Doing::Resting;
-        let Some(next) = self.lanes.iter().filter(resting).filter_map(|lane| lane.stop).min() else { return };
+        let next = self.lanes.iter().filter(resting).filter_map(|lane| lane.stop).min();
+        let doing = if next.is_some() { Doing::Ready } else { Doing::Out };
         for rank in 0..self.lanes.len() {
-            if self.lanes[rank].doing == Doing::Resting && self.lanes[rank].stop == Some(next) {
-                self.set(rank, Doing::Ready);
+            if self.lanes[rank].doing == Doing::Resting && self.lanes[rank].stop == next {
+                self.set(rank, doing);
             }
         }
     }
 
     /// Somebody is through with a step that all have begun and others are not through with.
     pub(super) fn waits_for_work(&self) -> bool {
-        let waits = |lane: &Lane| lane.doing == Doing::Resting;
+        let waits = |lane: &Lane| lane.doing == Doing::Resting && lane.stop.is_some();
         self.play.is_linear() && self.ready.is_empty() && self.lanes.iter().any(waits)
     }
 
     /// The next lane to begin its stop: in the order of the batch, those that hold a slot first.
     pub(super) fn next_to_begin(&self, in_flight: &InFlight) -> Option<usize> {
-        let with_slot = self.ready_with_slot.first();
-        with_slot.or_else(|| self.ready.first().filter(|_| in_flight.has_free_slot())).copied()
+        let with_slot = self.first_with_turn(&self.ready_with_slot, in_flight);
+        with_slot.or_else(|| self.first_with_turn(&self.ready, in_flight).filter(|_| in_flight.has_free_slot()))
     }
 
     /// The lane begins its stop; gives what travels to the host.
     pub(super) fn begin(&mut self, rank: usize) -> Vec<(Stop, Work)> {
         self.set(rank, Doing::InFlight);
+        self.take_lead(rank);
         let lane = &mut self.lanes[rank];
         lane.has_slot = self.play.is_pinned();
         lane.attempt += 1;
@@ -150,19 +160,57 @@ impl Batch {
     }
 
     /// The host failed at its stop, and a block around it takes that up. False if there is none.
-    pub(super) fn rescue(&mut self, rank: usize) -> bool {
-        let rescued = self.lanes[rank].fail(&self.play);
+    pub(super) fn rescue(&mut self, rank: usize, fatal: bool) -> bool {
+        let rescued = self.lanes[rank].fail(&self.play, fatal);
         if rescued {
             self.rest(rank);
         }
         rescued
     }
 
-    /// Whether the host came to the end of a block with a failure that nobody rescues, and whether that is fatal to all.
-    /// Told once; such a host is to be lost.
-    pub(super) fn take_fall(&mut self, rank: usize) -> Option<bool> {
+    /// A failure is everybody's. Under linear the others have their share when the step is over.
+    pub(super) fn share_failure(&mut self) {
+        self.shares_failure = self.play.is_linear();
+    }
+
+    /// A host is lost over a failure that is everybody's, and nobody rescued it.
+    pub(super) fn note_fatal(&mut self) {
+        self.is_fatal = true;
+        if !self.play.is_linear() {
+            self.end_early(Ending::Fatal);
+        }
+    }
+
+    /// Such a failure left nobody.
+    pub(super) fn died_of_one(&self) -> bool {
+        self.is_fatal && self.has_no_survivors()
+    }
+
+    /// The step is over. If a failure there is everybody's, each host that has not failed there by itself does so now. Gives
+    /// those who go on with a block around them, and those who are lost.
+    pub(super) fn spread_failure(&mut self) -> (Vec<HostIx>, Vec<HostIx>) {
+        let (mut caught, mut lost) = (Vec::new(), Vec::new());
+        if !std::mem::take(&mut self.shares_failure) {
+            return (caught, lost);
+        }
+        for rank in 0..self.lanes.len() {
+            if !self.lanes[rank].shares_failure() {
+                continue;
+            }
+            if self.lanes[rank].drag(&self.play) {
+                caught.push(self.lanes[rank].host);
+            } else {
+                self.put_out(rank, HostState::Cancelled);
+                lost.push(self.lanes[rank].host);
+            }
+        }
+        (caught, lost)
+    }
+
+    /// Whether the host came to the end of a block with a failure that nobody rescues. Told once; such a host is to be lost.
+    pub(super) fn take_fall(&mut self, rank: usize) -> bool {
         let lane = &mut self.lanes[rank];
-        (lane.take_fall() && lane.lost.is_none() && lane.doing != Doing::Out).then_some(lane.fatal)
+        lane.take_fall() && lane.lost.is_none() && lane.doing != Doing::Out
     }
 
     /// The lane is to do its stop as if never sent there.
@@ -184,19 +232,22 @@ impl Batch {
 
     /// The host failed at its stop. Tells whether the batch's budget counts it now.
     pub(super) fn lose(&mut self, rank: usize, state: HostState) -> bool {
-        let forced = self.play.program.force_handlers && state != HostState::Unreachable;
-        let lane = &mut self.lanes[rank];
-        lane.lost.get_or_insert(state);
-        lane.pass(&self.play, &[]);
-        if forced {
-            lane.jump_to_last_flush(&self.play);
+        self.lanes[rank].pass(&self.play, &[]);
+        self.put_out(rank, state);
+        let counts = !std::mem::replace(&mut self.lanes[rank].counted, true);
+        self.tally.failed += usize::from(counts);
+        counts
+    }
+
+    /// The host is lost where it stands, and runs its last handlers if they are forced.
+    pub(super) fn put_out(&mut self, rank: usize, state: HostState) {
+        self.lanes[rank].lost.get_or_insert(state);
+        if self.play.program.force_handlers && state != HostState::Unreachable {
+            self.lanes[rank].jump_to_last_flush(&self.play);
             self.rest(rank);
         } else {
             self.set(rank, Doing::Out);
         }
-        let counts = !std::mem::replace(&mut self.lanes[rank].counted, true);
-        self.tally.failed += usize::from(counts);
-        counts
     }
 
     /// The host is done with the batch before its end.
@@ -228,7 +279,7 @@ impl Batch {
             }
             let Some(state) = self.lanes[rank].lost.take() else { continue };
             forgiven.push(self.lanes[rank].host);
-            if state == HostState::Unreachable && self.lanes[rank].stop.is_some() {
+            if state == HostState::Unreachable {
                 self.rest(rank);
             }
         }
@@ -272,19 +323,23 @@ impl Batch {
     }
 
     /// The lane is at no stop's work any more: out at its end, else as its strategy says.
-    fn rest(&mut self, rank: usize) {
+    pub(super) fn rest(&mut self, rank: usize) {
         self.set(rank, Doing::Resting);
         self.go_on(rank);
     }
 
-    /// A lane at rest goes out if it has no stop, and on if nothing holds it.
+    /// A lane at rest goes out if it has no stop, and on if nothing holds it. Under linear it stays until the step is over:
+    /// until then another host's failure may be its own.
     fn go_on(&mut self, rank: usize) {
-        if self.lanes[rank].stop.is_none() {
-            // One that fell is at rest until it is lost.
-            if !self.lanes[rank].has_fallen() {
+        if self.lanes[rank].is_at_end() {
+            if self.play.is_linear() {
+                self.left.push(self.lanes[rank].host);
+            } else {
                 self.set(rank, Doing::Out);
             }
-        } else if !self.play.is_linear() {
+        } else if self.play.is_linear() {
+            // Until the barrier.
+        } else if self.lanes[rank].stop.is_some() {
             self.heed_ending(rank);
             if self.lanes[rank].doing == Doing::Resting {
                 self.set(rank, Doing::Ready);
@@ -298,7 +353,7 @@ impl Batch {
         if self.lanes[rank].doing != Doing::Resting {
             return;
         }
-        if ending.is_failure() {
+        if ending.is_failure() && !self.lanes[rank].is_at_end() {
             self.lanes[rank].cut_short = true;
             if self.play.program.force_handlers {
                 self.lanes[rank].jump_to_last_flush(&self.play);

@@ -89,6 +89,7 @@ impl Scheduler {
                 continue;
             };
             if batch.is_at_barrier() && (batch.play.is_linear() || batch.is_over()) {
+                self.spread_failure();
                 self.check_budgets();
                 if !self.pass_barrier() {
                     self.end_batch();
@@ -193,8 +194,10 @@ impl Scheduler {
         self.commands.push_back(Command::Report(Notice::BatchFinished { play: play.play, batch: batch.place }));
         let all_may_fail =
             self.limits.continue_on_error || play.max_fail_percentage.is_some_and(|allowed| allowed >= Percent::ALL);
-        if let Some(end) = batch.ending().and_then(budget::Ending::play_end) {
-            self.course.stopped |= batch.ending().is_some_and(budget::Ending::is_failure);
+        let fatal = Some(&budget::Ending::Fatal).filter(|_| batch.died_of_one());
+        let ending = fatal.or(batch.ending());
+        if let Some(end) = ending.and_then(budget::Ending::play_end) {
+            self.course.stopped |= ending.is_some_and(budget::Ending::is_failure);
             self.end_play(end);
         } else if batch.has_no_survivors() && !all_may_fail {
             self.course.stopped = true;

@@ -117,8 +117,7 @@ impl Cursor {
     /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is
     /// none, and then it stays.
     pub(super) fn fail(&mut self, play: &Play, stop: Stop) -> bool {
-        let within = if stop.handler.is_none() { play.steps()[stop.step].within } else { None };
-        match self.trouble.fail(&play.blocks, within) {
+        match self.trouble.fail(&play.blocks, play.within_at(stop)) {
             Some(step) => {
                 self.move_to(step);
                 true

@@ -122,6 +122,13 @@ impl Roster {
         }
     }
 
+    /// A host that was through has more to do after all.
+    pub(super) fn call_back(&mut self, host: HostIx) {
+        if self.standing(host) == Standing::Done {
+            self.set(host, Standing::Waiting);
+        }
+    }
+
     /// A lost host may go on.
     pub(super) fn forgive(&mut self, host: HostIx) {
         self.set(host, Standing::Waiting);

@@ -103,6 +103,11 @@ impl InFlight {
         self.flights.get_mut(&host).is_some_and(|flight| !std::mem::replace(&mut flight.aborted, true))
     }
 
+    /// How many hosts are at work at `task`, at whatever stop.
+    pub(super) fn at(&self, task: TaskId) -> usize {
+        self.flights.values().filter(|flight| flight.is_at(task)).count()
+    }
+
     /// Hosts at work that were not told to stop, and since when.
     pub(super) fn begun(&self) -> impl Iterator<Item = (HostIx, RunTime)> + '_ {
         let going_on = self.flights.iter().filter(|(_, flight)| !flight.aborted);

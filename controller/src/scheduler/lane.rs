@@ -50,6 +50,11 @@ pub(super) struct Lane {
     pub(super) dropped: bool,
     /// Others ended the batch before this host was through.
     pub(super) cut_short: bool,
+    /// The last stop that it left behind, and whether it failed there.
+    last: Option<Stop>,
+    failed_last: bool,
+    /// The failure that it carries through an `always` is another host's.
+    pub(super) dragged: bool,
     /// A failure that it carries through an `always` ends the play for everybody, if nobody rescues it.
     pub(super) fatal: bool,
     /// Holds a slot until it is out.
@@ -69,6 +74,9 @@ impl Lane {
             counted: false,
             dropped: false,
             cut_short: false,
+            last: None,
+            failed_last: false,
+            dragged: false,
             fatal: false,
             has_slot: false,
             cursor: Cursor::default(),
@@ -82,6 +90,7 @@ impl Lane {
         self.cursor.make_room(room);
         self.notified.make_room(room);
         self.stop = self.stop.map(|stop| stop.moved(room));
+        self.last = self.last.map(|stop| stop.moved(room));
     }
 
     /// The handler at place `handler` is to run at the next flush, or later in this one.
@@ -96,6 +105,7 @@ impl Lane {
             if let Some(handler) = stop.handler {
                 self.notified.ran(handler);
             }
+            (self.last, self.failed_last) = (Some(stop), false);
         }
         for handler in notified.iter().filter_map(|task| play.handler(*task)) {
             self.notified.notify(handler);
@@ -105,20 +115,40 @@ impl Lane {
     }
 
     /// Leaves the stop behind, where it failed, for the `rescue` or the `always` of a block around; false if there is none.
-    pub(super) fn fail(&mut self, play: &Play) -> bool {
+    pub(super) fn fail(&mut self, play: &Play, fatal: bool) -> bool {
         let Some(stop) = self.stop else { return false };
-        let caught = self.cursor.fail(play, stop);
+        if !self.cursor.fail(play, stop) {
+            return false;
+        }
+        if let Some(handler) = stop.handler {
+            self.notified.ran(handler);
+        }
+        (self.last, self.failed_last, self.dragged) = (Some(stop), true, false);
+        self.fatal = fatal && !play.rescues(stop);
+        self.attempt = 0;
+        self.settle(play);
+        true
+    }
+
+    /// Whether another host's failure is this one's: it has not failed by itself at its last stop.
+    pub(super) fn shares_failure(&self) -> bool {
+        self.doing == Doing::Resting && self.lost.is_none() && !self.failed_last
+    }
+
+    /// Fails at its last stop, since another host did: goes on with the `rescue` or the `always` of a block around; false if
+    /// there is none.
+    pub(super) fn drag(&mut self, play: &Play) -> bool {
+        let caught = self.last.is_some_and(|last| self.cursor.fail(play, last));
         if caught {
-            self.fatal = !play.rescues(stop) && play.on_failure_at(stop).any_errors_fatal;
-            self.attempt = 0;
+            self.dragged = true;
             self.settle(play);
         }
         caught
     }
 
-    /// It failed at the end of a block, and nobody took note yet.
-    pub(super) fn has_fallen(&self) -> bool {
-        self.cursor.has_fallen()
+    /// At rest with nothing more to do. One that fell at the end of a block is not until it is lost.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.doing == Doing::Resting && self.stop.is_none() && !self.cursor.has_fallen()
     }
 
     /// Whether it failed at the end of a block, once.
@@ -132,9 +162,9 @@ impl Lane {
         self.settle(play);
     }
 
-    /// Whether a host that is out went through all it had to do.
+    /// Whether a host went through all it had to do.
     pub(super) fn is_through(&self) -> bool {
-        self.doing == Doing::Out && self.lost.is_none() && !self.dropped && !self.cut_short
+        (self.doing == Doing::Out || self.is_at_end()) && self.lost.is_none() && !self.dropped && !self.cut_short
     }
 
     /// The stop as the agent's executor knows it.

@@ -1,6 +1,7 @@
 //! What goes into the scheduler and what comes out: plain data, so that any of it can be written in a test or read from
 //! a log. What goes in is what a journal keeps: its fields and variants are added, never renamed or removed.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use rustle_protocol::HostName;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
 
-use super::program::{HostIx, Splice};
+use super::program::{HostIx, OnFailure, Splice};
 
 /// Something that happened. Every event may come at any time: one that means nothing any more, or never did, changes
 /// nothing.
@@ -28,6 +29,9 @@ pub enum Event {
         host: HostIx,
         task: TaskId,
         fault: TransportFault,
+        /// What that means by the host's variables, on top of what the step says.
+        #[serde(default)]
+        on_failure: OnFailure,
     },
     /// The time [`Scheduler::next_deadline`](super::Scheduler::next_deadline) told has come.
     DeadlineReached,
@@ -59,12 +63,32 @@ pub struct Outcome {
     pub effect: Effect,
     /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure or in a segment.
     pub included: Vec<Splice>,
+    /// A failure is everybody's by the host's variables, though the step does not say so.
+    #[serde(default)]
+    pub fatal: bool,
+    /// Of a host that was asked ([`Once::Asked`]): it ran the step for all, and its failure is everybody's.
+    ///
+    /// [`Once::Asked`]: super::Once::Asked
+    #[serde(default)]
+    pub for_all: bool,
+    /// Of a host that was asked: most hosts at the step at once from now on.
+    #[serde(default)]
+    pub throttle: Option<NonZeroU32>,
 }
 
 impl Outcome {
     /// This verdict, and nothing else to it.
     pub fn of(verdict: Verdict) -> Outcome {
-        Outcome { verdict, ignored: false, notified: Vec::new(), effect: Effect::None, included: Vec::new() }
+        Outcome {
+            verdict,
+            ignored: false,
+            notified: Vec::new(),
+            effect: Effect::None,
+            included: Vec::new(),
+            fatal: false,
+            for_all: false,
+            throttle: None,
+        }
     }
 }
 

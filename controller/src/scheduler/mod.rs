@@ -27,6 +27,7 @@ mod stragglers;
 #[cfg(test)]
 mod tests;
 mod time;
+mod turns;
 
 use std::collections::VecDeque;
 
@@ -35,9 +36,10 @@ pub use message::{
 };
 pub use play::SEGMENT_STEPS_MAX;
 pub use program::{
-    HandlerStep, HostIx, HostSet, Limits, OnFailure, Percent, PlayProgram, Program, RetryPolicy, Splice, Step,
-    StepKind, Strategy,
+    HandlerStep, HostIx, HostSet, Limits, OnFailure, Once, Percent, PlayProgram, Program, RetryPolicy, Splice, Step,
+    StepKind, Strategy, Turns,
 };
+pub use retry::scramble;
 pub use time::RunTime;
 
 use crate::plan::{PlayId, TaskId};
@@ -109,7 +111,7 @@ impl Scheduler {
         let on_time = matches!(event, Event::DeadlineReached);
         match event {
             Event::Finished { host, task, outcome } => self.on_finished(host, task, outcome),
-            Event::Unreachable { host, task, fault } => self.on_unreachable(host, task, fault),
+            Event::Unreachable { host, task, fault, on_failure } => self.on_unreachable(host, task, fault, on_failure),
             Event::DeadlineReached => {}
             Event::Cancel(reason) => self.gate.cancel(reason),
             Event::Pause => self.set_paused(true),

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::TaskKind;
-use crate::plan::TaskId;
+use crate::plan::{TaskId, Within};
 
 use super::blocks::Blocks;
 use super::cursor::Stop;
-use super::program::{HostIx, OnFailure, PlayProgram, Step, StepKind, Strategy};
+use super::program::{HostIx, OnFailure, Once, PlayProgram, Step, StepKind, Strategy, Turns};
 
 /// Steps that travel together at most. A longer segment goes in several, so that neither its request nor the work that
 /// is lost with a connection grows without bound.
@@ -61,7 +61,24 @@ impl Play {
 
     /// Whether a host that fails at `stop` goes straight to a `rescue`.
     pub(super) fn rescues(&self, stop: Stop) -> bool {
-        stop.handler.is_none() && self.blocks.rescues(self.program.steps[stop.step].within)
+        self.blocks.rescues(self.within_at(stop))
+    }
+
+    /// How hosts take turns at `stop`: under free no host stands for others.
+    pub(super) fn turns_at(&self, stop: Stop) -> Turns {
+        let turns = match stop.handler {
+            None => self.program.steps[stop.step].turns,
+            Some(handler) => self.program.handlers[handler].turns,
+        };
+        match turns.once {
+            Once::Yes if !self.is_linear() => Turns { once: Once::No, ..turns },
+            Once::No | Once::Yes | Once::Asked => turns,
+        }
+    }
+
+    /// The innermost block around `stop`; for a handler that around its flush.
+    pub(super) fn within_at(&self, stop: Stop) -> Option<Within> {
+        self.program.steps.get(stop.step)?.within
     }
 
     pub(super) fn on_failure_at(&self, stop: Stop) -> OnFailure {

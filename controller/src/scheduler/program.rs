@@ -2,7 +2,7 @@
 //! cut, inheritance of keywords is resolved, tags and `--limit` are applied, names are numbers.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,8 @@ pub struct Step {
     /// The innermost block it stands in. The sections of a block stand together and in their order.
     pub within: Option<Within>,
     pub on_failure: OnFailure,
+    #[serde(default)]
+    pub turns: Turns,
     /// How many includes led to it; 0 for what the play has from the start.
     pub depth: u32,
 }
@@ -93,6 +95,8 @@ pub enum StepKind {
 pub struct HandlerStep {
     pub task: TaskId,
     pub on_failure: OnFailure,
+    #[serde(default)]
+    pub turns: Turns,
     /// How many includes led to it; 0 for what can be notified.
     #[serde(default)]
     pub depth: u32,
@@ -110,10 +114,35 @@ pub struct Splice {
     pub handlers: Vec<HandlerStep>,
 }
 
+/// How the hosts of a batch take turns at a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turns {
+    pub once: Once,
+    /// Most hosts at work at the step at once; `None` for no limit but the run's forks.
+    pub throttle: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Once {
+    /// Each host for itself.
+    #[default]
+    No,
+    /// `run_once`: the first host runs it, and the others pass by without a word. Its failure is everybody's, as with
+    /// `any_errors_fatal`. Has a meaning only under [`Strategy::Linear`], as in Ansible.
+    Yes,
+    /// Only a host knows: the first one goes alone, and says whether that was for all
+    /// ([`Outcome::for_all`](super::Outcome::for_all)) and how many of the others may go at once
+    /// ([`Outcome::throttle`](super::Outcome::throttle)).
+    Asked,
+}
+
 /// What a failure at a step means beyond this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnFailure {
-    /// A failure that is not ignored ends the play and the run, once the step has finished everywhere.
+    /// A failure that is not ignored is everybody's. Under linear, once the step has finished everywhere, each other host of
+    /// the batch fails where it stands: it goes on with a `rescue` or an `always` around, or is lost; with nobody left
+    /// the run ends. Under free a failure that nobody rescues ends the play and the run.
     pub any_errors_fatal: bool,
     /// A host that cannot be reached passes by the step and stays in the play.
     pub ignore_unreachable: bool,

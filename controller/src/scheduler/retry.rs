@@ -41,7 +41,7 @@ impl RetryPolicy {
 }
 
 /// The finalizer of splitmix64 (Steele, Lea and Flood 2014): neighbouring numbers come out unlike each other.
-fn scramble(number: u64) -> u64 {
+pub fn scramble(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

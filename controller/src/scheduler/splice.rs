@@ -83,6 +83,7 @@ impl Batch {
         in_flight.make_room(room);
         self.announced = std::mem::take(&mut self.announced).into_iter().map(|stop| stop.moved(room)).collect();
         self.announced_last = self.announced_last.map(|stop: Stop| stop.moved(room));
+        self.leads.make_room(room);
     }
 }
 
@@ -134,7 +135,10 @@ impl Play {
 
     fn join_handlers(&mut self, place: usize, splice: &Splice, including: usize) {
         let depth = self.program.handlers[including].depth + 1;
-        let joining = |step: &Step| HandlerStep { task: step.task, on_failure: step.on_failure, depth };
+        let joining = |step: &Step| {
+            let Step { task, on_failure, turns, .. } = *step;
+            HandlerStep { task, on_failure, turns, depth }
+        };
         self.program.handlers.splice(place..place, splice.steps.iter().map(joining));
         let room = Room { list: List::Handlers, place, count: splice.steps.len() };
         self.handlers.values_mut().for_each(|handler| *handler = room.handler(*handler));

@@ -24,6 +24,11 @@ pub use templar::{Conditionals, Templar};
 
 pub(crate) use convert::View;
 
+/// A value as Python's `repr` gives it.
+pub(crate) fn python_repr(value: &rustle_protocol::Value) -> String {
+    python::repr(&View::of_data(&std::sync::Arc::new(value.clone())))
+}
+
 /// A value as Python prints it: text as it is, everything else as its `repr`.
 pub(crate) fn python_text(value: &rustle_protocol::Value) -> String {
     python::text(&View::of_data(&std::sync::Arc::new(value.clone())))

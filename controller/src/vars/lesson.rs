@@ -13,6 +13,9 @@ use super::inventory::InventoryChange;
 pub struct Lesson {
     pub host: String,
     pub what: Learnt,
+    /// Hosts that know it, too: `run_once` stands for all of a batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,9 +32,14 @@ pub enum Learnt {
 }
 
 impl Lesson {
+    /// For one host alone.
+    pub fn new(host: impl Into<String>, what: Learnt) -> Lesson {
+        Lesson { host: host.into(), what, others: Vec::new() }
+    }
+
     /// One value under a name.
     pub fn set(host: &str, name: &str, value: Value) -> Lesson {
-        Lesson { host: host.to_owned(), what: Learnt::Set([(name.to_owned(), value)].into()) }
+        Lesson::new(host, Learnt::Set([(name.to_owned(), value)].into()))
     }
 }
 
@@ -70,7 +78,7 @@ mod tests {
         ]
         .into();
         for what in [Learnt::Set(values.clone()), Learnt::Facts(values), Learnt::FactsCleared] {
-            let lesson = Lesson { host: "web1".into(), what };
+            let lesson = Lesson::new("web1", what);
             let text = serde_json::to_string(&lesson).unwrap();
             assert_eq!(serde_json::from_str::<Lesson>(&text).unwrap(), lesson);
         }

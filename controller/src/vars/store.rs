@@ -122,6 +122,15 @@ impl PlayVars {
         PlayVars { layers, magic: Arc::new(magic) }
     }
 
+    /// The hosts of the batch that runs, without those that were lost.
+    pub fn batch(&self) -> impl Iterator<Item = &str> {
+        let hosts = match &*self.magic.hosts.batch {
+            Value::List(hosts) => hosts.as_slice(),
+            _ => &[],
+        };
+        hosts.iter().filter_map(Value::as_str)
+    }
+
     /// The play with other hosts: a batch began, or a host failed.
     pub fn with_hosts(&self, hosts: PlayHosts) -> PlayVars {
         let magic = PlayMagic { name: self.magic.name.clone(), hosts, environment: self.magic.environment.clone() };
@@ -168,8 +177,15 @@ impl VarStore {
 
     /// Takes in what a task has taught: the one way for what hosts report. Gives what the operator should know of it.
     pub fn learn(&self, lesson: &Lesson) -> Vec<String> {
-        let slot = || self.inner.roll().anybody(&lesson.host);
-        match &lesson.what {
+        for other in &lesson.others {
+            self.learn_of(other, &lesson.what);
+        }
+        self.learn_of(&lesson.host, &lesson.what)
+    }
+
+    fn learn_of(&self, host: &str, what: &Learnt) -> Vec<String> {
+        let slot = || self.inner.roll().anybody(host);
+        match what {
             Learnt::Set(values) => slot().learn(|known| {
                 let data = |(name, value): (&String, &Value)| (name.clone(), Variable::data(value.clone()));
                 Arc::make_mut(&mut known.set).extend(values.iter().map(data));

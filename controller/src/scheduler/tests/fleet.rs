@@ -4,15 +4,16 @@
 //! at once that it was cancelled. Every command is held against the rules in `world`, too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::world::World;
 use crate::event::{HostState, TaskKind};
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
-    Command, Dispatch, Effect, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Outcome, Percent, PlayProgram,
-    Program, RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy, TransportFault, Verdict,
+    Command, Dispatch, Effect, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Once, Outcome, Percent,
+    PlayProgram, Program, RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy, TransportFault, Turns,
+    Verdict,
 };
 
 /// A step of this name is `meta: flush_handlers`.
@@ -34,6 +35,8 @@ pub(super) struct Play {
     /// Blocks with a `rescue` or an `always`, and which tasks stand in which of their sections.
     pub(super) blocks: Vec<Option<Within>>,
     pub(super) within: BTreeMap<&'static str, Within>,
+    /// Tasks and handlers where not all may go at once.
+    pub(super) turns: BTreeMap<&'static str, Turns>,
     /// Tasks that not every host has.
     pub(super) only: Vec<(&'static str, Vec<&'static str>)>,
 }
@@ -53,6 +56,7 @@ impl Play {
             ignore_unreachable: false,
             blocks: Vec::new(),
             within: BTreeMap::new(),
+            turns: BTreeMap::new(),
             only: Vec::new(),
         }
     }
@@ -76,6 +80,16 @@ impl Play {
 
     pub(super) fn handlers<const N: usize>(mut self, names: [&'static str; N]) -> Play {
         self.handlers = names.to_vec();
+        self
+    }
+
+    pub(super) fn once(mut self, task: &'static str, once: Once) -> Play {
+        self.turns.entry(task).or_default().once = once;
+        self
+    }
+
+    pub(super) fn throttle(mut self, task: &'static str, hosts: u32) -> Play {
+        self.turns.entry(task).or_default().throttle = NonZeroU32::new(hosts);
         self
     }
 
@@ -192,6 +206,7 @@ impl Fleet {
             joins_segment: false,
             within: None,
             on_failure: OnFailure::default(),
+            turns: Turns::default(),
             depth: 0,
         }
     }
@@ -270,10 +285,16 @@ impl Fleet {
             joins_segment: play.segments,
             within: play.within.get(name).copied(),
             on_failure,
+            turns: play.turns.get(name).copied().unwrap_or_default(),
             depth: 0,
         });
         let steps = steps.collect();
-        let handlers = play.handlers.iter().map(|name| HandlerStep { task: self.task(name), on_failure, depth: 0 });
+        let handlers = play.handlers.iter().map(|name| HandlerStep {
+            task: self.task(name),
+            on_failure,
+            turns: play.turns.get(name).copied().unwrap_or_default(),
+            depth: 0,
+        });
         PlayProgram {
             play: PlayId(place as u32),
             batches: hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect(),
@@ -378,7 +399,9 @@ impl Telling {
             let event = match self.fleet.answers.get_mut(&key).and_then(VecDeque::pop_front) {
                 None => Event::Finished { host, task, outcome: Outcome::of(Verdict::Ok) },
                 Some(Answer::Outcome(outcome)) => Event::Finished { host, task, outcome },
-                Some(Answer::Fault(fault)) => Event::Unreachable { host, task, fault },
+                Some(Answer::Fault(fault)) => {
+                    Event::Unreachable { host, task, fault, on_failure: OnFailure::default() }
+                }
                 Some(Answer::Silence) => return,
             };
             let ends = !matches!(&event, Event::Finished { outcome, .. } if outcome.verdict != Verdict::NotRun

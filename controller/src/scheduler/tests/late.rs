@@ -4,7 +4,7 @@ use crate::event::HostState;
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
     Command, Event, HostIx, Notice, OnFailure, Outcome, PlayProgram, Program, RunTime, Scheduler, Step, StepKind,
-    Strategy, Verdict,
+    Strategy, Turns, Verdict,
 };
 
 use super::fleet::Fleet;
@@ -24,6 +24,7 @@ fn who_is_in_a_play_can_be_known_when_it_begins_and_may_be_new_to_the_run() {
             joins_segment: false,
             within: None,
             on_failure: OnFailure::default(),
+            turns: Turns::default(),
             depth: 0,
         }],
         blocks: Default::default(),

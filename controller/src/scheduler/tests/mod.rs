@@ -1,4 +1,4 @@
-//! The scheduler's specification. `rules`, `blocks` and `includes` tell each rule as a run, `properties` holds it against random fleets and
+//! The scheduler's specification. `rules`, `blocks`, `includes` and `turns` tell each rule as a run, `properties` holds it against random fleets and
 //! random orders of events, `world` is what both check after every command, `fleet` is hosts that answer from a script.
 
 mod blocks;
@@ -8,4 +8,5 @@ mod late;
 mod properties;
 mod purity;
 mod rules;
+mod turns;
 mod world;

@@ -3,7 +3,7 @@
 //! proptest's report of it is enough to run it again.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -14,8 +14,8 @@ use super::world::World;
 use crate::event::CancelReason;
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
-    Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Outcome, Percent, PlayProgram, Program,
-    RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy as Pace, TransportFault, Verdict,
+    Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Once, Outcome, Percent, PlayProgram, Program,
+    RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy as Pace, TransportFault, Turns, Verdict,
 };
 
 /// More events than any generated run can need.
@@ -225,7 +225,7 @@ impl Choices {
         Choices { numbers: numbers.into_iter(), operator: true }
     }
 
-    /// No operator interferes.
+    /// No operator interferes, and no failure is more or less than it is.
     fn of_answers(numbers: Vec<u8>) -> Choices {
         Choices { operator: false, ..Choices::from(numbers) }
     }
@@ -247,6 +247,7 @@ impl Choices {
                 host: HostIx(self.next().into()),
                 task: TaskId(self.next().into()),
                 fault: TransportFault::NotAccepted,
+                on_failure: OnFailure::default(),
             }),
             255 => Some(Event::DeadlineReached),
             _ => None,
@@ -266,7 +267,13 @@ impl Choices {
             _ => None,
         };
         match fault {
-            Some(fault) => Event::Unreachable { host, task, fault },
+            Some(fault) => {
+                let on_failure = OnFailure {
+                    any_errors_fatal: self.operator && number.is_multiple_of(9),
+                    ignore_unreachable: self.operator && number.is_multiple_of(7),
+                };
+                Event::Unreachable { host, task, fault, on_failure }
+            }
             None => Event::Finished { host, task, outcome: self.outcome(number, handlers) },
         }
     }
@@ -283,6 +290,9 @@ impl Choices {
             _ => Verdict::Ok,
         });
         outcome.ignored = number.is_multiple_of(3);
+        outcome.fatal = self.operator && number.is_multiple_of(31);
+        outcome.for_all = number.is_multiple_of(2);
+        outcome.throttle = NonZeroU32::new(u32::from(number % 4));
         outcome.effect = match number {
             240..=246 => Effect::EndHost,
             247..=248 => Effect::EndBatch,
@@ -332,7 +342,8 @@ fn limits(hosts: u32) -> Limits {
 
 fn step(task: TaskId) -> Step {
     let on_failure = OnFailure::default();
-    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure, depth: 0 }
+    let turns = Turns::default();
+    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure, turns, depth: 0 }
 }
 
 fn one_step_play(hosts: u32) -> PlayProgram {
@@ -388,7 +399,7 @@ fn numbered((place, mut play): (usize, PlayProgram)) -> PlayProgram {
 fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
     let names = Just((0..hosts).map(HostIx).collect::<Vec<_>>()).prop_shuffle();
     let pace = prop_oneof![3 => Just(Pace::Linear), 2 => Just(Pace::Free), 1 => Just(Pace::HostPinned)];
-    let handlers = vec(on_failure(), 0..5);
+    let handlers = vec((on_failure(), throttle()), 0..5);
     let budget = option::weighted(0.3, 0..=100u32);
     let plays =
         (names, 1..=hosts as usize, pace, vec(some_step(hosts), 0..8), handlers, budget, any::<bool>(), any::<bool>())
@@ -402,7 +413,10 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                 blocks: BTreeMap::new(),
                 handlers: handlers
                     .into_iter()
-                    .map(|on_failure| HandlerStep { task: TaskId(0), on_failure, depth: 0 })
+                    .map(|(on_failure, throttle)| {
+                        let turns = Turns { once: Once::No, throttle: NonZeroU32::new(throttle) };
+                        HandlerStep { task: TaskId(0), on_failure, turns, depth: 0 }
+                    })
                     .collect(),
                 max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
                 force_handlers,
@@ -444,15 +458,25 @@ fn carve(
 fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
     let kind = prop_oneof![5 => Just(StepKind::Task), 1 => Just(StepKind::FlushHandlers)];
     let some = option::weighted(0.2, vec((0..hosts).prop_map(HostIx), 0..hosts as usize));
-    (kind, some, any::<bool>(), on_failure()).prop_map(|(kind, some, joins_segment, on_failure)| Step {
+    (kind, some, any::<bool>(), on_failure(), turns()).prop_map(|(kind, some, joins, on_failure, turns)| Step {
         task: TaskId(0),
         kind,
         hosts: some.map(|hosts| hosts.into_iter().collect()),
-        joins_segment,
+        joins_segment: joins && turns == Turns::default(),
         within: None,
         on_failure,
+        turns,
         depth: 0,
     })
+}
+
+fn turns() -> impl Strategy<Value = Turns> {
+    let once = prop_oneof![8 => Just(Once::No), 1 => Just(Once::Yes), 1 => Just(Once::Asked)];
+    (once, throttle()).prop_map(|(once, throttle)| Turns { once, throttle: NonZeroU32::new(throttle) })
+}
+
+fn throttle() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => Just(0), 1 => 1..4u32]
 }
 
 fn on_failure() -> impl Strategy<Value = OnFailure> {

@@ -8,7 +8,7 @@ use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
-    RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Verdict, Waiting, Work,
+    RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Turns, Verdict, Waiting, Work,
 };
 
 #[test]
@@ -740,6 +740,7 @@ fn the_world_is_told_in_the_order_things_happen() {
             joins_segment: false,
             within: None,
             on_failure: OnFailure::default(),
+            turns: Turns::default(),
             depth: 0,
         }],
         blocks: Default::default(),
@@ -769,7 +770,7 @@ fn the_world_is_told_in_the_order_things_happen() {
     );
     let fault = TransportFault::NotAccepted;
     assert_eq!(
-        next(Some(Event::Unreachable { host: HostIx(1), task: TaskId(7), fault }), 1),
+        next(Some(Event::Unreachable { host: HostIx(1), task: TaskId(7), fault, on_failure: OnFailure::default() }), 1),
         [
             Command::Report(Notice::Retrying {
                 host: HostIx(1),

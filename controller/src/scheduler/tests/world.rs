@@ -2,12 +2,13 @@
 //! after every command. Works for programs in which no task is named twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU32;
 
 use crate::event::{HostState, PlayEnd, TaskKind};
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
-    Command, Dispatch, Effect, Event, HandlerStep, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program,
-    RunEnd, Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
+    Command, Dispatch, Effect, Event, HandlerStep, HostIx, Notice, OnFailure, Once, Outcome, Percent, PlayProgram,
+    Program, RunEnd, Snapshot, Splice, Step, StepKind, Strategy, TransportFault, Verdict, Work,
 };
 
 #[derive(Debug)]
@@ -30,6 +31,10 @@ struct Seen {
     rescuing: BTreeSet<BlockId>,
     failing: Vec<BlockId>,
     failing_for_all: bool,
+    /// Where its last step stands, whether it failed there, and whether it runs an `always` over another host's failure.
+    last: Option<Within>,
+    failed_last: bool,
+    dragged: bool,
     begun: bool,
     dropped: bool,
     left: bool,
@@ -55,6 +60,14 @@ pub(super) struct World {
     /// Last tries that did not get through, until the run says so; true for those it had aborted.
     given_up: BTreeSet<(HostIx, TaskId, bool)>,
     fatal_at: Option<TaskId>,
+    /// Under linear: a failure at this task is everybody's, once it is over.
+    shared_at: Option<TaskId>,
+    was_fatal: bool,
+    /// Hosts that are to be lost over another one's failure.
+    dragged_out: BTreeSet<HostIx>,
+    /// Who goes first at a task alone, and what those who did have said.
+    leaders: BTreeMap<TaskId, HostIx>,
+    said: BTreeMap<TaskId, Option<NonZeroU32>>,
     ended_by_meta: bool,
     play_ended_by_meta: bool,
     no_more_plays: bool,
@@ -79,6 +92,11 @@ impl World {
             failed_in_run: BTreeSet::new(),
             last_task: None,
             fatal_at: None,
+            shared_at: None,
+            was_fatal: false,
+            dragged_out: BTreeSet::new(),
+            leaders: BTreeMap::new(),
+            said: BTreeMap::new(),
             given_up: BTreeSet::new(),
             ended_by_meta: false,
             play_ended_by_meta: false,
@@ -98,8 +116,11 @@ impl World {
     pub(super) fn hear(&mut self, event: &Event) {
         match event {
             Event::Finished { host, task, outcome } => self.hear_finished(*host, *task, outcome),
-            Event::Unreachable { host, task, fault } => self.hear_unreachable(*host, *task, *fault),
+            Event::Unreachable { host, task, fault, on_failure } => {
+                self.hear_unreachable(*host, *task, *fault, *on_failure);
+            }
             Event::DropHost(host) => {
+                self.leaders.retain(|_, leader| leader != host);
                 if let Some(seen) = self.batch.get_mut(host) {
                     seen.retrying = None;
                     seen.left = true;
@@ -133,6 +154,7 @@ impl World {
         if aborted || again {
             return;
         }
+        let leads = self.leaders.get(&task) == Some(&host);
         self.through(host, work);
         if good && is_last && !outcome.included.is_empty() {
             self.join(host, task, &outcome.included);
@@ -142,23 +164,99 @@ impl World {
             self.batch.get_mut(&host).unwrap().pending.extend(handlers);
         }
         let came_out = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut);
-        let taken_up = !good && !ignored && came_out && self.takes_up(host, work);
+        let fatal = self.is_fatal(work) || outcome.fatal || leads && outcome.for_all;
+        let taken_up = !good && !ignored && came_out && self.takes_up(host, work, fatal);
         assert!(!work.rescued || taken_up || good || ignored || !came_out, "a rescue was promised and there is none");
+        if !good && !ignored && fatal && self.is_linear() {
+            self.shared_at = Some(task);
+        }
         if !good && !ignored && !taken_up {
-            self.fail(host, task);
+            self.fail(host, task, fatal);
         } else if good {
             self.hear_effect(host, outcome.effect);
         }
         self.leave_blocks(host, task);
+        if leads {
+            self.hear_leader(task, Some(outcome));
+        }
+    }
+
+    /// The host that went first at the task is through with it.
+    fn hear_leader(&mut self, task: TaskId, said: Option<&Outcome>) {
+        self.leaders.remove(&task);
+        let Some(step) = self.step(task) else { return self.pass_handler_by(task) };
+        let asked = self.play().steps[step].turns.once == Once::Asked;
+        if asked && !(self.is_linear() && said.is_some_and(|outcome| outcome.for_all)) {
+            self.said.extend(said.map(|outcome| (task, outcome.throttle)));
+            return;
+        }
+        let here = |host: &HostIx| {
+            let seen = &self.batch[host];
+            let open = !seen.left && !self.lost.contains_key(host);
+            let behind = self.steps_of(*host).any(|before| before < step && !seen.finished.contains(&before));
+            open && !behind && self.comes_to(*host, &self.play().steps[step]) && !seen.finished.contains(&step)
+        };
+        let others: Vec<HostIx> = self.batch.keys().copied().filter(here).collect();
+        for other in others {
+            self.through(other, Work { task, kind: TaskKind::Task, round: 0, rescued: false });
+            self.leave_blocks(other, task);
+        }
+    }
+
+    /// A handler ran once for all who had been notified of it.
+    fn pass_handler_by(&mut self, task: TaskId) {
+        let handler = self.handler(task).unwrap();
+        let here = |(host, seen): &(&HostIx, &Seen)| {
+            !self.lost.contains_key(host) && seen.pending.contains(&handler) && !seen.flushed.contains(&handler)
+        };
+        let others: Vec<HostIx> = self.batch.iter().filter(here).map(|(host, _)| *host).collect();
+        for other in others {
+            self.through(other, Work { task, kind: TaskKind::Handler, round: 0, rescued: false });
+        }
+    }
+
+    fn is_linear(&self) -> bool {
+        self.play().strategy == Strategy::Linear
+    }
+
+    /// Whether a failure there is everybody's, as the play says.
+    fn is_fatal(&self, work: Work) -> bool {
+        let once = self.step(work.task).map(|step| self.play().steps[step].turns.once);
+        self.on_failure(work).any_errors_fatal || self.is_linear() && once == Some(Once::Yes)
+    }
+
+    /// A step that failed for everybody is over: who has not failed there by itself fails now.
+    fn spread(&mut self, over: Option<TaskId>) {
+        if self.shared_at.is_none() || self.shared_at == over {
+            return;
+        }
+        let task = self.shared_at.take().unwrap();
+        if self.ended_by_meta || self.is_over_budget() {
+            // The others may have gone before.
+            return;
+        }
+        let shares = |(host, seen): (&HostIx, &Seen)| {
+            let open = !seen.left && !seen.failed_last && !self.lost.contains_key(host);
+            open.then_some((*host, seen.last))
+        };
+        let hosts: Vec<_> = self.batch.iter().filter_map(shares).collect();
+        for (host, last) in hosts {
+            if self.takes_up_at(host, last) {
+                self.batch.get_mut(&host).unwrap().dragged = true;
+                self.leave_blocks(host, task);
+            } else {
+                self.dragged_out.insert(host);
+            }
+        }
     }
 
     /// Whether a block around takes the host's failure up; what it does not come to then counts as done.
-    fn takes_up(&mut self, host: HostIx, work: Work) -> bool {
+    fn takes_up(&mut self, host: HostIx, work: Work, fatal: bool) -> bool {
         let Some(step) = self.step(work.task) else { return false };
-        let fatal = self.on_failure(work).any_errors_fatal;
         let taken_up = self.takes_up_at(host, self.play().steps[step].within);
         let seen = self.batch.get_mut(&host).unwrap();
         seen.failing_for_all = fatal && !work.rescued;
+        (seen.failed_last, seen.dragged) = (taken_up, false);
         taken_up
     }
 
@@ -195,12 +293,17 @@ impl World {
             }
             self.batch.get_mut(&host).unwrap().failing.pop();
             let parent = self.play().blocks[&block];
-            if !self.takes_up_at(host, parent) {
-                self.failed_in_batch.insert(host);
-                self.failed_in_run.insert(host);
-                if self.batch[&host].failing_for_all {
-                    self.fatal_at.get_or_insert(task);
-                }
+            if self.takes_up_at(host, parent) {
+                continue;
+            }
+            if self.batch[&host].dragged {
+                self.dragged_out.insert(host);
+                return;
+            }
+            self.failed_in_batch.insert(host);
+            self.failed_in_run.insert(host);
+            if self.batch[&host].failing_for_all {
+                self.note_fatal(task);
             }
         }
     }
@@ -253,7 +356,8 @@ impl World {
             if self.handler(joining.task).is_none() {
                 let behind = self.play().handlers[including + 1..].iter().take_while(|other| other.depth >= depth);
                 let place = including + 1 + behind.count();
-                let handler = HandlerStep { task: joining.task, on_failure: joining.on_failure, depth };
+                let handler =
+                    HandlerStep { task: joining.task, on_failure: joining.on_failure, turns: joining.turns, depth };
                 self.program.plays[play].handlers.insert(place, handler);
                 let moved = |handler: usize| if handler >= place { handler + 1 } else { handler };
                 for seen in self.batch.values_mut() {
@@ -301,7 +405,7 @@ impl World {
         }
     }
 
-    fn hear_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault) {
+    fn hear_unreachable(&mut self, host: HostIx, task: TaskId, fault: TransportFault, on_failure: OnFailure) {
         let Some(sent) = self.sent.get(&host).filter(|sent| sent.work[0].task == task) else { return };
         let (work, attempt, aborted) = (sent.work[0], sent.attempt, sent.aborted);
         self.sent.remove(&host);
@@ -315,35 +419,54 @@ impl World {
             return;
         }
         self.given_up.insert((host, task, false));
+        let leads = self.leaders.get(&task) == Some(&host);
         self.through(host, work);
-        if !self.on_failure(work).ignore_unreachable {
-            self.fail(host, task);
+        if !self.on_failure(work).ignore_unreachable && !on_failure.ignore_unreachable {
+            let fatal = self.is_fatal(work) || on_failure.any_errors_fatal;
+            if fatal && self.is_linear() {
+                self.shared_at = Some(task);
+            }
+            self.fail(host, task, fatal);
         }
         self.leave_blocks(host, task);
+        if leads {
+            self.hear_leader(task, None);
+        }
     }
 
     fn through(&mut self, host: HostIx, work: Work) {
         let (step, handler) = (self.step(work.task), self.handler(work.task));
+        let within = step.and_then(|step| self.play().steps[step].within);
         let seen = self.batch.get_mut(&host).expect("work is only sent to the batch");
         *seen.rounds.entry(work.task).or_default() += 1;
         match work.kind {
             TaskKind::Task => {
                 seen.finished.insert(step.unwrap());
                 seen.flushed.clear();
+                seen.last = within;
             }
             TaskKind::Handler => {
                 seen.pending.remove(&handler.unwrap());
+                seen.last = None;
             }
         }
+        seen.failed_last = false;
     }
 
-    fn fail(&mut self, host: HostIx, task: TaskId) {
-        let kind = if self.step(task).is_some() { TaskKind::Task } else { TaskKind::Handler };
-        if self.on_failure(Work { task, kind, round: 0, rescued: false }).any_errors_fatal {
-            self.fatal_at.get_or_insert(task);
+    fn fail(&mut self, host: HostIx, task: TaskId, fatal: bool) {
+        if fatal {
+            self.note_fatal(task);
         }
         self.failed_in_batch.insert(host);
         self.failed_in_run.insert(host);
+    }
+
+    /// A host is lost over a failure that is everybody's.
+    fn note_fatal(&mut self, task: TaskId) {
+        self.was_fatal = true;
+        if !self.is_linear() {
+            self.fatal_at.get_or_insert(task);
+        }
     }
 
     /// Takes note of a command, and holds the rules against it.
@@ -380,12 +503,19 @@ impl World {
                 self.program.plays[play] = self.plays[play].clone();
                 self.batch_size = hosts.len();
                 self.failed_in_batch.clear();
-                (self.last_task, self.fatal_at) = (None, None);
+                (self.last_task, self.fatal_at, self.shared_at) = (None, None, None);
+                self.was_fatal = false;
+                (self.leaders, self.said) = Default::default();
                 (self.ended_by_meta, self.play_ended_by_meta) = (false, false);
             }
             Notice::BatchFinished { .. } => self.see_batch_finished(),
             Notice::PlayFinished { end, .. } => self.see_play_finished(end),
             Notice::HostGone { host, state } => {
+                let own = self.failed_in_batch.contains(host) || self.batch.get(host).is_none_or(|seen| seen.dropped);
+                if *state == HostState::Cancelled && !own {
+                    self.spread(None);
+                }
+                self.dragged_out.remove(host);
                 assert!(self.lost.insert(*host, *state).is_none(), "{host:?} lost twice");
             }
             Notice::Cancelling { .. } => self.cancelled = true,
@@ -404,6 +534,9 @@ impl World {
 
     fn see_dispatch(&mut self, dispatch: &Dispatch) {
         let (host, first) = (dispatch.host, dispatch.work[0]);
+        self.spread(Some(first.task));
+        assert!(self.dragged_out.is_empty(), "hosts that should have gone with another: {:?}", self.dragged_out);
+        self.check_turn(dispatch);
         assert!(!self.cancelled, "dispatch after cancel");
         assert!(!self.paused, "dispatch while paused");
         let limits = &self.program.limits;
@@ -430,6 +563,27 @@ impl World {
             let open = self.batch.iter().filter(|(host, seen)| seen.begun && self.is_open(**host, seen));
             assert!(open.count() <= self.program.limits.forks.get(), "a pinned host lost its slot");
         }
+    }
+
+    /// No more at once than may be, and alone where a host goes first.
+    fn check_turn(&mut self, dispatch: &Dispatch) {
+        let (host, task) = (dispatch.host, dispatch.work[0].task);
+        let turns = match self.step(task) {
+            Some(step) => self.play().steps[step].turns,
+            None => self.play().handlers[self.handler(task).unwrap()].turns,
+        };
+        let here = self.sent.values().filter(|sent| sent.work[0].task == task).count();
+        let may = |most: Option<NonZeroU32>| most.is_none_or(|most| here < most.get() as usize);
+        let goes_first = match turns.once {
+            Once::No => false,
+            Once::Yes => self.is_linear(),
+            Once::Asked => !self.said.contains_key(&task),
+        };
+        if goes_first {
+            assert_eq!(*self.leaders.entry(task).or_insert(host), host, "two hosts where one goes first");
+            return;
+        }
+        assert!(may(turns.throttle) && self.said.get(&task).is_none_or(|most| may(*most)), "too many at once");
     }
 
     fn check_attempt(&self, dispatch: &Dispatch) {
@@ -556,6 +710,8 @@ impl World {
     }
 
     fn see_batch_finished(&mut self) {
+        self.spread(None);
+        assert!(self.dragged_out.is_empty(), "hosts that should have gone with another: {:?}", self.dragged_out);
         let cut = self.fatal_at.is_some() || self.ended_by_meta || self.is_over_budget();
         for (host, seen) in &self.batch {
             assert!(self.sent.get(host).is_none_or(|sent| sent.aborted), "a batch over with work in flight");
@@ -572,7 +728,9 @@ impl World {
         let may_all_fail = limits.continue_on_error || budget.is_some_and(|percent| percent >= Percent::ALL);
         let rolling = self.play().rolling && !limits.continue_on_error && budget.is_none();
         let spoilt = failed_all && !may_all_fail || rolling && !self.failed_in_batch.is_empty();
-        self.no_more_plays = self.fatal_at.is_some() || self.is_over_budget() || spoilt && !self.play_ended_by_meta;
+        let died = self.was_fatal && !survivors;
+        self.no_more_plays =
+            died || self.fatal_at.is_some() || self.is_over_budget() || spoilt && !self.play_ended_by_meta;
         self.batch.clear();
     }
 
@@ -581,7 +739,7 @@ impl World {
             PlayEnd::BudgetExceeded { failed, hosts, .. } => {
                 assert!(self.no_more_plays && *failed > 0 && failed <= hosts);
             }
-            PlayEnd::FatalError => assert!(self.fatal_at.is_some() && self.no_more_plays),
+            PlayEnd::FatalError => assert!(self.was_fatal && self.no_more_plays),
             PlayEnd::Cancelled => assert!(self.cancelled),
             PlayEnd::Completed | PlayEnd::Ended => assert!(!self.no_more_plays),
             PlayEnd::NoHostsLeft => {}

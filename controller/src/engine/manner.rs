@@ -1,0 +1,93 @@
+//! What a task's keywords say of how it ends, where only the host's variables tell: `ignore_errors`, `run_once` and their like.
+
+use std::num::NonZeroU32;
+
+use rustle_protocol::Value;
+
+use super::compile::{is_known, is_linear, turns};
+use super::task::{TaskRun, explained};
+use crate::plan::{Keyword, KeywordValue};
+use crate::scheduler::{OnFailure, Once, Turns};
+use crate::vars::{Scope, TaskVars};
+
+/// A task's keywords on one host, rendered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    pub(super) ignore_errors: bool,
+    pub(super) on_failure: OnFailure,
+    /// `run_once`: what the host finds is known of every host of the batch. Never under free.
+    pub(super) for_all: bool,
+    pub(super) throttle: Option<NonZeroU32>,
+}
+
+impl TaskRun<'_> {
+    /// The keywords. Those that cannot be rendered say nothing: [`render_manner`](Self::render_manner) tells before the task
+    /// runs.
+    pub(super) fn manner(&self) -> Manner {
+        *self.manner.get_or_init(|| Manner {
+            ignore_errors: is_known(&self.task.failure.ignore_errors),
+            on_failure: OnFailure {
+                any_errors_fatal: is_known(&self.task.failure.any_errors_fatal),
+                ignore_unreachable: is_known(&self.task.failure.ignore_unreachable),
+            },
+            for_all: self.turns().once == Once::Yes,
+            throttle: None,
+        })
+    }
+
+    /// Renders the keywords that are templates.
+    ///
+    /// # Errors
+    /// The first that cannot be rendered or is nothing of its kind, as a sentence.
+    pub(super) fn render_manner(&self, vars: &TaskVars) -> Result<(), String> {
+        let failure = &self.task.failure;
+        let flags = [&failure.ignore_errors, &failure.any_errors_fatal, &failure.ignore_unreachable];
+        let is_asked = self.task.run_once.known().is_none() || self.task.throttle.known().is_none();
+        if !is_asked && flags.iter().all(|flag| flag.known().is_some()) {
+            return Ok(());
+        }
+        let scope = self.scope(vars)?;
+        let manner = Manner {
+            ignore_errors: self.rendered(&failure.ignore_errors, "ignore_errors", &scope)?,
+            on_failure: OnFailure {
+                any_errors_fatal: self.rendered(&failure.any_errors_fatal, "any_errors_fatal", &scope)?,
+                ignore_unreachable: self.rendered(&failure.ignore_unreachable, "ignore_unreachable", &scope)?,
+            },
+            for_all: match self.turns().once {
+                Once::Yes => true,
+                Once::No => false,
+                Once::Asked => {
+                    self.rendered(&self.task.run_once, "run_once", &scope)?
+                        && is_linear(self.run.plan.play(self.task.play))
+                }
+            },
+            throttle: NonZeroU32::new(self.throttle(&scope)?),
+        };
+        // Nobody has asked before the task began.
+        let _ = self.manner.set(manner);
+        Ok(())
+    }
+
+    fn turns(&self) -> Turns {
+        turns(self.run.plan.play(self.task.play), self.task)
+    }
+
+    fn throttle(&self, scope: &Scope) -> Result<u32, String> {
+        let why = match &self.task.throttle {
+            Keyword::Is(most) => return Ok(*most),
+            Keyword::Template(template) => match self.run.templar().render(template, scope) {
+                Ok(value) => match u32::of(&value) {
+                    Some(most) => return Ok(most),
+                    None => invalid_int(&value),
+                },
+                Err(error) => explained(&error),
+            },
+        };
+        Err(format!("Failed to convert the throttle value to an integer: {why}"))
+    }
+}
+
+/// What Python's `int()` says, whose sentence this is.
+fn invalid_int(value: &Value) -> String {
+    format!("invalid literal for int() with base 10: {}", crate::template::python_repr(value))
+}
