@@ -3,13 +3,40 @@
 //! A frame over [`FRAME_BYTES_MAX`] is refused before anything is allocated for it, and memory for a frame grows only
 //! as its bytes arrive.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::codec::{self, CodecError, FRAME_BYTES_MAX};
 
 /// Read at once from a stream.
 const READ_BYTES: usize = 16 * 1024;
+
+/// Most bytes of large frames that have begun and not ended, over all streams of a connection. Room for two of the largest:
+/// one that stalls does not keep the others out.
+pub const UNFINISHED_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+
+/// What all readers of a connection share, so that its streams together do not fill memory with frames that never end. A
+/// frame over [`READ_BYTES`] takes its whole size before more of it is read, and waits if that is not there: what has been
+/// let in can always be finished, so no two wait for each other.
+#[derive(Clone, Debug)]
+pub struct FrameBudget(Arc<Semaphore>);
+
+impl Default for FrameBudget {
+    fn default() -> FrameBudget {
+        FrameBudget(Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)))
+    }
+}
+
+impl FrameBudget {
+    /// Cancel-safe: nothing is taken before all of it is.
+    async fn take(&self, size: usize) -> OwnedSemaphorePermit {
+        let size = u32::try_from(size).expect("FRAME_BYTES_MAX fits in u32");
+        Arc::clone(&self.0).acquire_many_owned(size).await.expect("nobody closes it")
+    }
+}
 
 /// Why no message came, or none could be sent.
 #[derive(Debug, thiserror::Error)]
@@ -112,11 +139,20 @@ impl FrameBuffer {
 pub struct FrameReader<R> {
     stream: R,
     buffer: FrameBuffer,
+    budget: FrameBudget,
+    /// The share of the large frame that has begun.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// A reader with a budget of its own: of a connection's only stream.
     pub fn new(stream: R) -> Self {
-        FrameReader { stream, buffer: FrameBuffer::default() }
+        FrameReader::within(stream, FrameBudget::default())
+    }
+
+    /// A reader that shares `budget` with the other streams of its connection.
+    pub fn within(stream: R, budget: FrameBudget) -> Self {
+        FrameReader { stream, buffer: FrameBuffer::default(), budget, share: None }
     }
 
     /// The next message, or `None` at a clean end of the stream.
@@ -128,7 +164,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub async fn next<T: bincode::Decode<()>>(&mut self) -> Result<Option<T>, FrameError> {
         loop {
             if let Some(message) = self.buffer.take()? {
+                self.share = None;
                 return Ok(Some(message));
+            }
+            if let Some(size) = self.buffer.frame_size()?.filter(|size| *size > READ_BYTES && self.share.is_none()) {
+                self.share = Some(self.budget.take(size).await);
             }
             let bytes = &mut self.buffer.bytes;
             bytes.reserve(READ_BYTES);
@@ -166,8 +206,12 @@ mod tests {
         use std::pin::pin;
         use std::task::{Context, Poll, Waker};
 
+        pub(super) fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+            future.poll(&mut Context::from_waker(Waker::noop()))
+        }
+
         pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-            match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            match poll(pin!(future)) {
                 Poll::Ready(output) => output,
                 Poll::Pending => panic!("a slice is always ready"),
             }
@@ -190,6 +234,41 @@ mod tests {
             push(&mut bytes, &Value::Int(n)).unwrap();
         }
         assert_eq!(read_all(&bytes).unwrap(), [Value::Int(0), Value::Int(1), Value::Int(2)]);
+    }
+
+    #[tokio::test]
+    async fn large_frames_of_a_connection_wait_while_others_have_begun_and_not_ended() {
+        let large = |byte: u8| {
+            let mut frame = Vec::new();
+            push(&mut frame, &Value::Bytes(vec![byte; FRAME_BYTES_MAX - 64])).unwrap();
+            frame
+        };
+        let budget = FrameBudget::default();
+        let stream = || {
+            let (there, here) = tokio::io::duplex(2 * FRAME_BYTES_MAX);
+            (there, FrameReader::within(here, budget.clone()))
+        };
+        let (mut stalled, mut first) = stream();
+        let (mut whole, mut second) = stream();
+        let (mut late, mut third) = stream();
+        let frame = large(1);
+        stalled.write_all(&frame[..frame.len() - 1]).await.unwrap();
+        whole.write_all(&large(2)[..100]).await.unwrap();
+        late.write_all(&large(3)).await.unwrap();
+        for reader in [&mut first, &mut second, &mut third] {
+            // Each reads what there is, and waits for its stream or for its share.
+            let next = std::pin::pin!(reader.next::<Value>());
+            assert!(matches!(futures_like::poll(next), std::task::Poll::Pending));
+        }
+        assert!(third.buffer.bytes.len() <= 2 * READ_BYTES, "nothing of the third frame is read beyond its header");
+        let (mut small, mut fourth) = stream();
+        let mut bytes = Vec::new();
+        push(&mut bytes, &Value::Int(4)).unwrap();
+        small.write_all(&bytes).await.unwrap();
+        assert_eq!(fourth.next::<Value>().await.unwrap(), Some(Value::Int(4)), "small frames wait for nobody");
+        stalled.write_all(&frame[frame.len() - 1..]).await.unwrap();
+        assert!(first.next::<Value>().await.unwrap().is_some());
+        assert!(third.next::<Value>().await.unwrap().is_some(), "what has ended makes room");
     }
 
     #[test]

@@ -22,7 +22,12 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Runs the calls of one stream.
 pub(super) async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
-    let requests = Requests { reader: FrameReader::new(recv), waiting: VecDeque::new(), waiting_bytes: 0, open: true };
+    let requests = Requests {
+        reader: FrameReader::within(recv, session.budget.clone()),
+        waiting: VecDeque::new(),
+        waiting_bytes: 0,
+        open: true,
+    };
     let draining = session.shared.draining.subscribe();
     let events = Some(Events::new(send));
     let mut stream = CallStream { session, events, requests, draining, served: false, skip_rest: false };

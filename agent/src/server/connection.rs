@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rustle_protocol::endpoint::Peer;
-use rustle_protocol::frame::{FrameError, FrameReader, FrameWriter};
+use rustle_protocol::frame::{FrameBudget, FrameError, FrameReader, FrameWriter};
 use rustle_protocol::message::{
     Call, ControlNotice, ControlRequest, DISCONNECT_GRACE_MS, HOLD_HOST, Hello, HelloReply, OnDisconnect, Refusal,
     RefusalCode, VERSIONS, Welcome, close,
@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) holds: bool,
     /// How long the controller may take to come back after its connection broke.
     pub(super) grace: Duration,
+    /// Shared by all streams of the connection.
+    pub(super) budget: FrameBudget,
     /// The blob cache is being cleared.
     clearing: AtomicBool,
 }
@@ -87,6 +89,7 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
                 on_disconnect: hello.on_disconnect,
                 holds: holds(&hello),
                 grace: grace(&hello),
+                budget: FrameBudget::default(),
                 clearing: AtomicBool::new(false),
             });
             if let Err(held) = session.shared.presence.arrive(&session) {

@@ -26,7 +26,7 @@ const GATHER_MAX: Duration = Duration::from_secs(1);
 
 /// Stores one blob.
 pub(super) async fn serve(session: Arc<Session>, recv: RecvStream) {
-    let mut reader = FrameReader::new(recv);
+    let mut reader = FrameReader::within(recv, session.budget.clone());
     let header = match reader.next::<BlobHeader>().await {
         Ok(Some(header)) => header,
         Ok(None) => return,
