@@ -1,5 +1,7 @@
 //! Arguments written as one string: `path=/x state=directory`, and options among the words of a command line.
 
+use std::borrow::Cow;
+
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
@@ -25,7 +27,8 @@ pub(super) fn split_pairs(text: &str) -> Result<(Map, Vec<&str>), String> {
     Ok((pairs, others))
 }
 
-/// A command line without the options among its words, and those options. Without options it stays as it was.
+/// A command line without the options among its words, and those options. Lines that end in a backslash are joined. All
+/// else stays as it was, and without options the blanks around it too.
 ///
 /// # Errors
 /// A quote or a template that is not closed.
@@ -34,26 +37,74 @@ pub(super) fn split_command(line: &str) -> Result<(String, Map), String> {
     let mut rest = String::with_capacity(line.len());
     let mut done = 0;
     for word in words(line)? {
-        let start = word.as_ptr() as usize - line.as_ptr() as usize;
+        let mut start = word.as_ptr() as usize - line.as_ptr() as usize;
+        let mut word = word;
+        if let Some(next) = word.strip_prefix("\\\n").filter(|_| line[..start].ends_with([' ', '\t'])) {
+            rest.push_str(&line[done..start]);
+            start += word.len() - next.len();
+            (done, word) = (start, next);
+        }
         let Some((key, value)) = pair(word).filter(|(key, _)| COMMAND_OPTIONS.contains(&key.as_str())) else {
             continue;
         };
         options.insert(key, Value::String(value));
-        rest.push_str(line[done..start].trim_end_matches(' '));
-        done = start + word.len();
+        rest.push_str(&line[done..start]);
+        rest.truncate(rest.trim_end_matches(' ').len());
+        // The end of its line goes with it, and the blanks behind it.
+        let end = start + word.len();
+        let behind = line[end..].strip_prefix('\n').unwrap_or(line[end..].trim_start_matches(' '));
+        done = line.len() - behind.len();
+        if !rest.is_empty() && !rest.ends_with('\n') && !behind.is_empty() {
+            rest.push(' ');
+        }
     }
     rest.push_str(&line[done..]);
-    let rest = if options.is_empty() { rest } else { rest.trim().to_owned() };
+    let rest = if options.is_empty() { rest } else { rest.trim_start().trim_end_matches(' ').to_owned() };
     Ok((rest, options))
 }
 
 /// Key and value of a word; quotes around the whole value are taken off, `\=` is no separator.
 fn pair(word: &str) -> Option<(String, String)> {
+    let word = &*decoded(word);
     let bytes = word.as_bytes();
     let at = (0..bytes.len()).find(|at| bytes[*at] == b'=' && (*at == 0 || bytes[at - 1] != b'\\'))?;
     let (key, value) = (&word[..at], &word[at + 1..]);
     let legal = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
     legal.then(|| (key.to_owned(), unquoted(value).to_owned()))
+}
+
+/// Python's escapes in a word of arguments, as Ansible reads them: `\n`, `\b`, `\\`, `\x41`, `\u00e9`. Others stay.
+fn decoded(word: &str) -> Cow<'_, str> {
+    if !word.contains('\\') {
+        return word.into();
+    }
+    let (mut out, mut rest) = (String::with_capacity(word.len()), word);
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let (decoded, length) = escape(after).unwrap_or(('\\', 0));
+        out.push(decoded);
+        rest = &after[length..];
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// What stands behind a backslash, and how long it is.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let first = text.chars().next()?;
+    let digits = match first {
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => {
+            let from = r#"\'"abfnrtv"#.find(first)?;
+            let to = ['\\', '\'', '"', '\x07', '\x08', '\x0c', '\n', '\r', '\t', '\x0b'];
+            return Some((to[from], 1));
+        }
+    };
+    let digits = text.get(1..=digits)?;
+    let code = u32::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+    Some((char::from_u32(code)?, 1 + digits.len()))
 }
 
 fn unquoted(text: &str) -> &str {
@@ -138,14 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn escapes_of_python_are_decoded_in_values() {
+        assert_eq!(
+            pairs(r"a='\\b(.+)\\b' b=\t. c=\x41\u00e9\U0001F600"),
+            r#"{"a":"\\b(.+)\\b","b":"\t.","c":"Aé😀"} []"#
+        );
+        assert_eq!(
+            pairs(r"a='\b' b=\d+\. c=\x4 d=\"),
+            "{\"a\":\"\\b\",\"b\":\"\\\\d+\\\\.\",\"c\":\"\\\\x4\",\"d\":\"\\\\\"} []"
+        );
+        assert_eq!(pairs(r#"a="say \"x\"""#), r#"{"a":"say \"x\""} []"#);
+    }
+
+    #[test]
     fn options_are_taken_off_a_command_line_and_nothing_else_changes() {
         assert_eq!(command("ls chdir=/tmp"), r#""ls" {"chdir":"/tmp"}"#);
         assert_eq!(command("chdir=/tmp  ls  -l"), r#""ls  -l" {"chdir":"/tmp"}"#);
         assert_eq!(command("make  creates='/a b' all X=1"), r#""make all X=1" {"creates":"/a b"}"#);
         assert_eq!(command("echo  'a  chdir=/tmp'  \"b\""), r#""echo  'a  chdir=/tmp'  \"b\"" {}"#);
         assert_eq!(command("echo {{ x if y else 'chdir=1' }}"), r#""echo {{ x if y else 'chdir=1' }}" {}"#);
-        assert_eq!(command("a\nb\nchdir=/tmp\nc"), r#""a\nb\n\nc" {"chdir":"/tmp"}"#);
+        assert_eq!(command("a\nb\nchdir=/tmp\nc"), r#""a\nb\nc" {"chdir":"/tmp"}"#);
         assert_eq!(command("awk '{print $1}' f removes=f"), r#""awk '{print $1}' f" {"removes":"f"}"#);
+        assert_eq!(command("a \\\n'b' \\\n  c \\\nchdir=/x\nd\\\n"), r#""a 'b'   c d\\\n" {"chdir":"/x"}"#);
         assert_eq!(command("echo it\\'s"), r#""echo it\\'s" {}"#);
     }
 
