@@ -16,10 +16,10 @@ use super::result::Tried;
 use super::sink::EventSink;
 use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Growth, Journal, Record};
-use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
+use crate::plan::{Plan, PlayId, RoleInfo, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::Templar;
-use crate::vars::{Layer, Precedence, Selection, TaskVars, VarMap, Variable};
+use crate::vars::{Layer, Precedence, Selection, TaskVars, VarMap, Variable, data_map};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -254,7 +254,10 @@ impl Run {
 pub(super) fn task_vars(task: &Task) -> TaskVars {
     let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
     let own = (!task.vars.is_empty()).then(|| Layer::new(Precedence::TaskVars, vars.collect::<VarMap>()));
-    TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None }
+    // Above all that authors say, like the other magic variables.
+    let of_role = |role: &RoleInfo| Layer::new(Precedence::ExtraVars, data_map(role.variables()));
+    let of_role = task.role.as_deref().map(of_role);
+    TaskVars { layers: task.layers.iter().cloned().chain(own).chain(of_role).collect(), locals: None }
 }
 
 /// A name means the last handler of that name, as in Ansible; a topic means every handler that listens to it.

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustle_protocol::Value;
+use rustle_protocol::value::Map;
+
 /// A role as its tasks know it: for `role_name`, `role_path` and the names of those that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleInfo {
@@ -26,6 +29,18 @@ impl RoleInfo {
             Some(collection) => format!("{collection}.{}", self.name),
             None => self.name.clone(),
         }
+    }
+
+    /// Ansible's variables about the role, for its tasks.
+    pub fn variables(&self) -> Map {
+        let path = |role: &RoleInfo| Value::from(role.path.to_string_lossy().into_owned());
+        Map::from_iter([
+            ("role_name".to_owned(), self.name.as_str().into()),
+            ("role_path".to_owned(), path(self)),
+            ("ansible_role_name".to_owned(), self.fqcn().into()),
+            ("ansible_parent_role_names".to_owned(), self.parents().map(|role| Value::from(role.fqcn())).collect()),
+            ("ansible_parent_role_paths".to_owned(), self.parents().map(path).collect()),
+        ])
     }
 
     /// The roles that led to this one, the nearest first.

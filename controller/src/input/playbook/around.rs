@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustle_protocol::Value;
-use rustle_protocol::value::Map;
 
 use super::document::Document;
 use super::error::PlaybookError;
@@ -139,7 +138,7 @@ impl Known {
     pub(super) fn scope(&self, layers: &[Layer], role: Option<&RoleInfo>) -> Scope {
         let mut all: Vec<&Layer> = self.layers.iter().chain(layers).collect();
         all.sort_by_key(|layer| layer.precedence);
-        let of_role = role.map(role_variables);
+        let of_role = role.map(|role| Arc::new(data_map(role.variables())));
         let strongest = [Some(Arc::clone(&self.extra)), of_role].into_iter().flatten();
         let middle = all.into_iter().rev().map(|layer| Arc::clone(&layer.vars));
         Scope::of(&self.templar, strongest.chain(middle).chain([Arc::clone(&self.magic)]))
@@ -163,13 +162,4 @@ impl Known {
         }
         self.templar.render(value, &self.scope(&around.layers, around.role.as_deref()))
     }
-}
-
-fn role_variables(role: &RoleInfo) -> Arc<VarMap> {
-    let text = |name: &str, value: &str| (name.to_owned(), Value::from(value));
-    let path = role.path.to_string_lossy();
-    let map: Map = [text("role_path", &path), text("role_name", &role.name), text("ansible_role_name", &role.fqcn())]
-        .into_iter()
-        .collect();
-    Arc::new(data_map(map))
 }

@@ -206,10 +206,12 @@ impl Unfold<'_> {
         if given.is_absolute() {
             places.push(given.to_owned());
         } else {
-            let inside = if around.is_handlers { "handlers" } else { "tasks" };
+            // What a handler includes may be among the role's tasks as well.
+            let inside: &[&str] = if around.is_handlers { &["handlers", "tasks"] } else { &["tasks"] };
             places.extend(around.folders.iter().map(|folder| folder.join(given)));
             if let Some(role) = &around.role {
-                places.extend([role.path.join(inside).join(given), role.path.join(given)]);
+                places.extend(inside.iter().map(|inside| role.path.join(inside).join(given)));
+                places.push(role.path.join(given));
             }
             places.push(self.playbook_dir.join(given));
         }
