@@ -11,6 +11,7 @@ pub mod config;
 pub mod facts;
 mod files;
 pub mod fnmatch;
+pub mod fragments;
 pub mod ledger;
 pub mod module;
 pub mod modules;

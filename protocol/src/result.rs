@@ -31,6 +31,19 @@ pub struct Diff {
     pub after_header: Option<String>,
 }
 
+impl Diff {
+    /// As a result's `diff` holds it.
+    pub fn to_value(&self) -> Value {
+        let mut shown =
+            Map::from_iter([("before".to_owned(), self.before.clone()), ("after".to_owned(), self.after.clone())]);
+        let headers = [("before_header", &self.before_header), ("after_header", &self.after_header)];
+        for (name, header) in headers {
+            shown.extend(header.as_deref().map(|header| (name.to_owned(), Value::from(header))));
+        }
+        Value::Map(shown)
+    }
+}
+
 impl ModuleResult {
     /// Nothing to do: everything is as the task wants it.
     pub fn ok() -> ModuleResult {

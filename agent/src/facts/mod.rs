@@ -9,6 +9,7 @@ mod mounts;
 mod netlink;
 mod network;
 mod platform;
+mod python;
 mod security;
 mod time;
 mod user;
@@ -112,6 +113,7 @@ const FAMILIES: &[Family] = &[
         is_minimal: true,
         gather: user::gather,
     },
+    Family { names: &["python", "python_version"], is_minimal: true, gather: python::gather },
     Family { names: &["env"], is_minimal: true, gather: user::gather_env },
     Family { names: &["date_time"], is_minimal: true, gather: time::gather },
     Family { names: &["cmdline"], is_minimal: true, gather: platform::gather_cmdline },
@@ -163,8 +165,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Subsets of Ansible's that have no facts here: asking for them is no error.
-const EMPTY_SUBSETS: &[&str] =
-    &["facter", "ohai", "python", "python_version", "fibre_channel_wwn", "iscsi", "nvme", "systemd"];
+const EMPTY_SUBSETS: &[&str] = &["facter", "ohai", "fibre_channel_wwn", "iscsi", "nvme", "systemd"];
 
 /// Which families to gather, from Ansible's `gather_subset`.
 ///
@@ -185,11 +186,13 @@ pub(crate) fn select(subsets: &[String]) -> Result<Selection, String> {
             ("min", true) => minimal = false,
             ("all", true) | ("min", false) => {}
             _ if EMPTY_SUBSETS.contains(&name) => {}
-            _ => {
-                let family =
-                    FAMILIES.iter().position(|family| family.names.contains(&name)).ok_or_else(|| bad(name))?;
-                if excluded { unwanted[family] = true } else { wanted[family] = true }
-            }
+            _ => match FAMILIES.iter().position(|family| family.names.contains(&name)) {
+                Some(family) if excluded => unwanted[family] = true,
+                Some(family) => wanted[family] = true,
+                // What there is not is left out already.
+                None if excluded => {}
+                None => return Err(bad(name)),
+            },
         }
     }
     // Naming only what is unwanted means everything else.
@@ -265,7 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_that_does_not_exist_is_an_error() {
+    fn a_subset_that_does_not_exist_is_an_error_unless_it_is_taken_away() {
+        assert_eq!(selected(&["!all", "!min", "!nosuch", "fips"]), ["fips"]);
         let error = select(&["nosuch".to_owned()]).unwrap_err();
         assert!(
             error.starts_with("Bad subset 'nosuch' given to Ansible. gather_subset options allowed: all, "),

@@ -122,12 +122,14 @@ pub trait ModuleArgs: Sized {
 /// # Errors
 /// The first argument that is unknown, missing or of the wrong type.
 pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
-    let mut reader = ArgReader { args, missing: Vec::new() };
-    let parsed = A::read(&mut reader);
-    let unknown: Vec<String> = reader.args.keys().cloned().collect();
+    let is_known =
+        |name: &str| A::GROUPS.iter().copied().flatten().any(|spec| spec.name == name || spec.aliases.contains(&name));
+    let unknown: Vec<String> = args.keys().filter(|name| !is_known(name)).cloned().collect();
     if !unknown.is_empty() {
         return Err(unknown_args(module, unknown, A::GROUPS));
     }
+    let mut reader = ArgReader { args, missing: Vec::new() };
+    let parsed = A::read(&mut reader);
     if !reader.missing.is_empty() {
         return Err(ArgError::Missing(reader.missing));
     }
@@ -505,8 +507,7 @@ impl FromArg for PathBuf {
         match value {
             Value::String(text) if text.contains('\0') => Err("has a NUL byte in it".into()),
             Value::String(text) => Ok(expand(&text).into()),
-            other @ (Value::Int(_) | Value::UInt(_) | Value::Float(_)) => Ok(other.to_json().into()),
-            other => not(&other, "path"),
+            other => String::from_arg(other).map(PathBuf::from),
         }
     }
 
@@ -520,12 +521,22 @@ fn expand(path: &str) -> String {
     expand_with(path, |name| std::env::var(name).ok())
 }
 
-/// Expands a leading `~` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
+/// The home directory of a user, from `/etc/passwd`.
+fn home_of(user: &str) -> Option<String> {
+    let accounts = crate::accounts::Accounts::read(std::path::Path::new("/")).ok()?;
+    accounts.user(user).map(|user| user.home.clone())
+}
+
+/// Expands a leading `~` or `~user` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
 pub(crate) fn expand_with(path: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
     let home = || lookup("HOME");
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             home().map_or_else(|| path.to_owned(), |home| home + rest)
+        }
+        Some(rest) => {
+            let (user, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            home_of(user).map_or_else(|| path.to_owned(), |home| home + below)
         }
         _ => path.to_owned(),
     };
@@ -757,6 +768,15 @@ mod tests {
     }
 
     #[test]
+    fn one_wrong_value_makes_no_other_argument_unknown() {
+        let error = parse(r#"{"path": "/x", "count": "many", "type": "no"}"#).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "argument 'count' is of type str and we were unable to convert to int: \"'many'\" cannot be converted to an int"
+        );
+    }
+
+    #[test]
     fn a_value_outside_the_choices_names_them() {
         let error = parse(r#"{"path": "/x", "color": "green"}"#).unwrap_err().to_string();
         assert_eq!(error, "value of color must be one of: red, blue, got: green");
@@ -784,5 +804,9 @@ mod tests {
         assert_eq!(expand("~/x"), format!("{home}/x"));
         assert_eq!(expand("$HOME/${HOME}/$NOT_SET_x/$"), format!("{home}/{home}/$NOT_SET_x/$"));
         assert_eq!(expand("/a~b"), "/a~b");
+        assert_eq!(
+            (expand("~root/x"), expand("~no-such-user/x")),
+            ("/root/x".to_owned(), "~no-such-user/x".to_owned())
+        );
     }
 }

@@ -33,6 +33,8 @@ pub trait Module: Sync {
     const ALIASES: &'static [&'static str] = &[];
     const SUPPORTS_CHECK: bool = true;
     const SUPPORTS_DIFF: bool = false;
+    /// `diff` is a list in Ansible's result of it, also of one.
+    const LISTS_DIFFS: bool = false;
     /// May be run again when nobody knows whether it ran: a second run after a whole or half first one ends in the same
     /// state. True of modules that describe a state, false of those that do something.
     const IDEMPOTENT: bool;
@@ -57,6 +59,7 @@ pub trait AnyModule: Sync {
     fn aliases(&self) -> &'static [&'static str];
     fn supports_check(&self) -> bool;
     fn supports_diff(&self) -> bool;
+    fn lists_diffs(&self) -> bool;
     fn is_idempotent(&self) -> bool;
     /// Every argument, groups in the order of documentation.
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]];
@@ -88,6 +91,10 @@ impl<M: Module> AnyModule for M {
 
     fn supports_diff(&self) -> bool {
         M::SUPPORTS_DIFF
+    }
+
+    fn lists_diffs(&self) -> bool {
+        M::LISTS_DIFFS
     }
 
     fn is_idempotent(&self) -> bool {

@@ -1,6 +1,5 @@
 //! `assemble`: the files of a directory, in the order of their names, as one file.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustle_protocol::ModuleResult;
@@ -9,13 +8,10 @@ use crate::arguments;
 use crate::files::attributes::FileAttributes;
 use crate::files::checksum::Algorithm;
 use crate::files::node;
-use crate::files::pattern::{Flags, Pattern};
 use crate::files::place::{Placement, Source, place};
 use crate::files::users::Users;
-use crate::module::{Doing, Module, ModuleContext, ModuleError};
-
-/// Largest file assembled: it is held in memory.
-const ASSEMBLED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+use crate::fragments::Fragments;
+use crate::module::{BlobRef, Module, ModuleContext, ModuleError};
 
 arguments! {
     pub(crate) struct AssembleArgs {
@@ -36,7 +32,9 @@ arguments! {
         /// Keep a copy of a file that is replaced.
         backup: bool = false,
         /// A command that must accept the file (`%s`) before it is put in place.
-        validate: Option<String>;
+        validate: Option<String>,
+        /// What the controller has assembled of its own fragments.
+        _blob: Option<BlobRef>;
         flatten attributes: FileAttributes
     }
 }
@@ -54,14 +52,9 @@ impl Module for Assemble {
     fn run(&self, args: AssembleArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         // The controller has decrypted what it sent; here is nothing of a vault.
         let _ = args.decrypt;
-        if !args.remote_src {
-            return Err(ModuleError::new(
-                "src is a directory of the controller: the agent assembles its own host's only",
-            ));
-        }
         let users = Users::new(cx.cancel);
-        let content = assembled(&args, cx)?;
-        let (checksum, md5) = (Algorithm::Sha1.of_bytes(&content), Algorithm::Md5.of_bytes(&content));
+        let (source, md5) = source(&args, cx)?;
+        let checksum = source.sha1()?.into_owned();
         let how = Placement {
             wanted: args.attributes.resolve(&users)?,
             fresh_mode: None,
@@ -70,13 +63,13 @@ impl Module for Assemble {
             validate: args.validate.as_deref(),
             unsafe_writes: args.attributes.unsafe_writes,
         };
-        let placed = place(&Source::Bytes(content), &args.dest, &how, cx)?;
+        let placed = place(&source, &args.dest, &how, cx)?;
         let mut result = ModuleResult::changed(placed.changed())
             .with("msg", "OK")
             .with("src", args.src.display().to_string())
             .with("dest", args.dest.display().to_string())
             .with("checksum", checksum)
-            .with("md5sum", md5)
+            .with("md5sum", md5.or(placed.md5))
             .with_diff(placed.diff);
         if let Some(backup) = placed.backup {
             result.set("backup_file", backup.display().to_string());
@@ -86,58 +79,23 @@ impl Module for Assemble {
     }
 }
 
-fn assembled(args: &AssembleArgs, cx: &ModuleContext<'_>) -> Result<Vec<u8>, ModuleError> {
-    let src = args.src.display();
-    if !args.src.is_dir() {
-        let why = if args.src.exists() { "is not a directory" } else { "does not exist" };
-        return Err(ModuleError::new(format!("Source ({src}) {why}")));
+/// What to put in place, and its MD5 where it is at hand.
+fn source(args: &AssembleArgs, cx: &ModuleContext<'_>) -> Result<(Source, Option<String>), ModuleError> {
+    if let Some(blob) = &args._blob {
+        return Ok((Source::Blob(blob.clone()), None));
     }
-    let regexp = args.regexp.as_deref().map(|text| Pattern::bytes(text, Flags::default())).transpose()?;
-    let entries = std::fs::read_dir(&args.src).doing(|| format!("list {src}"))?;
-    let mut names = entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<Result<Vec<_>, _>>()
-        .doing(|| format!("list {src}"))?;
-    names.sort();
-    let (mut content, mut is_first) = (Vec::new(), true);
-    for name in names {
-        if cx.cancel.is_cancelled() {
-            return Err(ModuleError::new(format!("assembling {src} was cancelled")));
-        }
-        let is_hidden = args.ignore_hidden && name.as_bytes().starts_with(b".");
-        let is_left_out = regexp.as_ref().map(|regexp| regexp.is_match(name.as_bytes())).transpose()? == Some(false);
-        let path = args.src.join(&name);
-        let Some(size) = path.metadata().ok().filter(|fragment| fragment.is_file()).map(|fragment| fragment.len())
-        else {
-            continue;
-        };
-        if is_hidden || is_left_out {
-            continue;
-        }
-        if content.len() as u64 + size > ASSEMBLED_BYTES_MAX {
-            return Err(ModuleError::new(format!("what {src} has is over 256 MiB together: it is not assembled")));
-        }
-        if !is_first {
-            separate(&mut content, args.delimiter.as_deref());
-        }
-        is_first = false;
-        content.extend(std::fs::read(&path).doing(|| format!("read {}", path.display()))?);
+    if !args.remote_src {
+        return Err(ModuleError::new("src is a directory of the controller, and the controller did not send it"));
     }
-    Ok(content)
-}
-
-/// Ends the line of the fragment before, and puts the delimiter on one of its own.
-fn separate(content: &mut Vec<u8>, delimiter: Option<&str>) {
-    let end_line = |content: &mut Vec<u8>| {
-        if content.last().is_some_and(|byte| *byte != b'\n') {
-            content.push(b'\n');
-        }
+    let fragments = Fragments {
+        dir: args.src.clone(),
+        delimiter: args.delimiter.clone(),
+        regexp: args.regexp.clone(),
+        ignore_hidden: args.ignore_hidden,
     };
-    end_line(content);
-    if let Some(delimiter) = delimiter.filter(|text| !text.is_empty()) {
-        content.extend_from_slice(delimiter.replace("\\n", "\n").replace("\\t", "\t").as_bytes());
-        end_line(content);
-    }
+    let content = fragments.assembled(|| cx.cancel.is_cancelled())?;
+    let md5 = Algorithm::Md5.of_bytes(&content);
+    Ok((Source::Bytes(content), Some(md5)))
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Module for BlockInFile {
     const NAME: &'static str = "ansible.builtin.blockinfile";
     const SUMMARY: &'static str = "Keeps lines between two markers in a text file.";
     const SUPPORTS_DIFF: bool = true;
+    const LISTS_DIFFS: bool = true;
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &BlockInFileArgs) -> Result<(), ArgError> {

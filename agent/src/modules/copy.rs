@@ -62,6 +62,7 @@ impl Module for Copy {
     const NAME: &'static str = "ansible.builtin.copy";
     const SUMMARY: &'static str = "Puts a file, a directory or a text in place.";
     const SUPPORTS_DIFF: bool = true;
+    const LISTS_DIFFS: bool = true;
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &CopyArgs) -> Result<(), ArgError> {

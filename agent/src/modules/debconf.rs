@@ -49,6 +49,12 @@ impl Module for Debconf {
         match given {
             [true, true, true] | [false, false, false] => Ok(()),
             _ => Err(ArgError::Rule("parameters are required together: question, vtype, value".into())),
+        }?;
+        match (&args.value, args.vtype) {
+            (Some(Value::List(items)), Some(Kind::Multiselect)) if items.iter().any(|item| item.as_str().is_none()) => {
+                Err(ArgError::Rule("Invalid value provided for 'multiselect': every item must be a string".into()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -57,12 +63,14 @@ impl Module for Debconf {
         let (Some(question), Some(value), Some(kind)) = (&args.question, &args.value, args.vtype) else {
             return Ok(ModuleResult::ok().with("msg", "").with("current", before));
         };
+        // A list says which are chosen; one text says it word for word, as it always has.
+        let is_set = kind == Kind::Multiselect && matches!(value, Value::List(_));
         let value = wanted(value, kind);
         let existing = match kind {
             Kind::Password => password(&args.name, question, cx)?,
             _ => before.get(question.as_str()).map(shown),
         };
-        if existing.as_ref().is_some_and(|existing| is_same(existing, &value, kind)) {
+        if existing.as_ref().is_some_and(|existing| is_same(existing, &value, is_set)) {
             return Ok(ModuleResult::ok().with("msg", "").with("current", before));
         }
         if !cx.check {
@@ -98,13 +106,13 @@ fn wanted(value: &Value, kind: Kind) -> String {
     }
 }
 
-fn is_same(existing: &str, wanted: &str, kind: Kind) -> bool {
+fn is_same(existing: &str, wanted: &str, is_set: bool) -> bool {
     let parts = |text: &str| {
         let mut parts: Vec<String> = text.split(',').map(|part| part.trim().to_owned()).collect();
         parts.sort();
         parts
     };
-    if kind == Kind::Multiselect { parts(existing) == parts(wanted) } else { existing == wanted }
+    if is_set { parts(existing) == parts(wanted) } else { existing == wanted }
 }
 
 /// The answers of a package: `* question: answer`, the star if somebody has seen it.

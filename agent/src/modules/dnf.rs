@@ -38,6 +38,21 @@ arguments! {
         installroot: String = "/".into(),
         /// The release to take packages from.
         releasever: Option<String>,
+        /// The program: the first of dnf5, dnf and yum that is there by default.
+        use_backend: Option<Backend>,
+        /// The same as `use_backend`.
+        r#use: Option<Backend>,
+    }
+}
+
+choices! {
+    pub(crate) enum Backend {
+        Auto = "auto",
+        Yum = "yum",
+        Yum4 = "yum4",
+        Dnf = "dnf",
+        Dnf4 = "dnf4",
+        Dnf5 = "dnf5",
     }
 }
 
@@ -62,6 +77,9 @@ impl Module for Dnf {
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &DnfArgs) -> Result<(), ArgError> {
+        if args.r#use.is_some() && args.use_backend.is_some() {
+            return Err(ArgError::Rule("parameters are mutually exclusive: ('use', 'use_backend')".into()));
+        }
         match args.name.iter().any(|name| name.is_empty() || name.starts_with('-')) {
             true => Err(ArgError::Rule("a package's name must not be empty and must not begin with a dash".into())),
             false => Ok(()),
@@ -69,17 +87,19 @@ impl Module for Dnf {
     }
 
     fn run(&self, args: DnfArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let Some(tool) = ["dnf5", "dnf", "yum"].into_iter().find(|name| find_program(name, None).is_some()) else {
-            return Err(ModuleError::new("this host has no dnf5, dnf or yum, so dnf cannot manage its packages"));
+        let tools = tools(args.use_backend.or(args.r#use).unwrap_or(Backend::Auto));
+        let Some(tool) = tools.iter().find(|name| find_program(name, None).is_some()) else {
+            let tools = tools.join(" or ");
+            return Err(ModuleError::new(format!("this host has no {tools}, so dnf cannot manage its packages")));
         };
         let missing = if needs_look(&args) { not_installed(&args, cx)? } else { args.name.clone() };
         let Some(command) = command(&args, &missing) else { return Ok(result(false, "Nothing to do")) };
         if args.update_cache && !cx.check {
-            Program::new(tool).plain().args(["-y", "makecache", "--refresh"]).run_checked(cx)?;
+            Program::new(*tool).plain().args(["-y", "makecache", "--refresh"]).run_checked(cx)?;
         }
         // Answering no after the plan is dnf's simulation.
         let answer = if cx.check { "--assumeno" } else { "-y" };
-        let program = Program::new(tool).plain().arg(answer).args(&command).live();
+        let program = Program::new(*tool).plain().arg(answer).args(&command).live();
         let ended = program.run(cx)?;
         ended.not_stopped(&program)?;
         let stdout = ended.stdout.text().into_owned();
@@ -91,6 +111,17 @@ impl Module for Dnf {
         let mut result = result(!is_idle, &stdout);
         result.warnings = ended.warnings;
         Ok(result)
+    }
+}
+
+/// The programs that will do, the best first.
+fn tools(backend: Backend) -> &'static [&'static str] {
+    match backend {
+        Backend::Auto => &["dnf5", "dnf", "yum"],
+        Backend::Dnf => &["dnf", "dnf5"],
+        Backend::Dnf4 | Backend::Yum4 => &["dnf-3", "dnf"],
+        Backend::Dnf5 => &["dnf5"],
+        Backend::Yum => &["yum"],
     }
 }
 

@@ -9,9 +9,9 @@ use rustle_protocol::ModuleResult;
 use sha1::Sha1;
 
 use crate::files::attributes::FileAttributes;
-use crate::files::node;
 use crate::files::text::{Rewrite, TextFile, trimmed};
 use crate::files::users::Users;
+use crate::files::{diff, node};
 use crate::module::args::parse;
 use crate::module::{Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
@@ -57,6 +57,9 @@ impl Module for KnownHosts {
         let file = TextFile::open(&path)?;
         let content = with_change(&file, &args, wanted.as_ref());
         let is_there = file.exists();
+        // Told whether or not somebody asked for differences, as in Ansible.
+        let before = file.exists().then_some(file.content.as_slice());
+        let difference = diff::of_content(&path, before, Some(&content)).to_value();
         let mut result = if content == file.content && (is_there || content.is_empty()) {
             ModuleResult::ok()
         } else {
@@ -71,6 +74,7 @@ impl Module for KnownHosts {
         result.set("key", args.key.as_deref().map(str::trim_end));
         result.set("hash_host", args.hash_host);
         result.set("path", path.display().to_string());
+        result.set("diff", difference);
         if path.exists() {
             node::describe(&mut result, &path, &Users::new(cx.cancel))?;
         } else {
@@ -182,7 +186,8 @@ fn with_change(file: &TextFile, args: &KnownHostsArgs, wanted: Option<&Entry<'_>
     let Some(wanted) = wanted.filter(|_| args.state == State::Present) else {
         return without(&|(_, same_key, _)| same_key);
     };
-    let is_there = |(_, same_key, is_hashed): (bool, bool, bool)| same_key && (is_hashed || !args.hash_host);
+    let shall_be_hashed = args.hash_host || wanted.is_hashed();
+    let is_there = |(_, same_key, is_hashed): (bool, bool, bool)| same_key && is_hashed == shall_be_hashed;
     if found.iter().flatten().any(|found| is_there(*found)) {
         return file.content.clone();
     }
@@ -257,7 +262,8 @@ mod tests {
         let file = File::of(&format!("h1.example {KEY}\n"));
         assert!(file.run(json!({"name": "H1.example", "key": format!("h1.example {KEY}"), "hash_host": true})).changed);
         assert!(file.content().starts_with("|1|") && file.content().lines().count() == 1, "{}", file.content());
-        assert!(!file.run(json!({"name": "h1.example", "key": format!("h1.example {KEY}")})).changed);
+        assert!(file.run(json!({"name": "h1.example", "key": format!("h1.example {KEY}")})).changed);
+        assert_eq!(file.content(), format!("h1.example {KEY}\n"), "the name can be read again");
     }
 
     #[test]
@@ -270,6 +276,14 @@ mod tests {
         assert_eq!(file.content(), format!("[h1]:22 {KEY}\nh2 {KEY}\n"));
         assert!(file.run(json!({"name": "[h1]:22", "state": "absent"})).changed);
         assert_eq!(file.content(), format!("h2 {KEY}\n"));
+    }
+
+    #[test]
+    fn what_differs_is_among_the_results_even_if_nothing_does() {
+        let file = File::of(&format!("h1 {KEY}\n"));
+        let result = file.run(json!({"name": "h1", "key": format!("h1 {KEY}")}));
+        let diff = result.get("diff").unwrap().as_map().unwrap();
+        assert!(!result.changed && diff["before"] == diff["after"], "{result:?}");
     }
 
     #[test]

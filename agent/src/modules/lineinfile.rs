@@ -54,6 +54,7 @@ impl Module for LineInFile {
     const NAME: &'static str = "ansible.builtin.lineinfile";
     const SUMMARY: &'static str = "Makes sure that a line is in a text file, or is not.";
     const SUPPORTS_DIFF: bool = true;
+    const LISTS_DIFFS: bool = true;
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &LineInFileArgs) -> Result<(), ArgError> {
@@ -104,14 +105,21 @@ impl Module for LineInFile {
         let done = rewrite.write(file, &content, cx)?;
         let backup = done.backup.clone();
         let mut result = with_backup(done.into_result(what), backup);
-        if args.regexp.as_deref() == Some("") {
-            result.warnings.push(
-                "The regular expression is empty: it matches every line of the file. Write '^' if that is meant."
-                    .into(),
-            );
-        }
+        result.warnings.extend(matching_all(&args));
         Ok(result)
     }
+}
+
+/// A warning of what matches every line, in Ansible's words.
+fn matching_all(args: &LineInFileArgs) -> Option<String> {
+    const BUT: &str = "which will match every line in the file. This may have unintended consequences, such as replacing \
+                       the last line in the file rather than appending.";
+    let is_empty = |text: &Option<String>| text.as_deref() == Some("");
+    if is_empty(&args.regexp) {
+        let advice = "If this is desired, use '^' to match every line in the file and avoid this warning.";
+        return Some(format!("The regular expression is an empty string, {BUT} {advice}"));
+    }
+    is_empty(&args.search_string).then(|| format!("The search string is an empty string, {BUT}"))
 }
 
 /// `backup` is always there, as in Ansible: empty if none was made.

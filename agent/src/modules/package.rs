@@ -11,10 +11,10 @@ use crate::process::find_program;
 arguments! {
     pub(crate) struct PackageArgs {
         /// Packages.
-        name: Vec<String>,
+        name: Vec<String> = Vec::new(),
         /// What they are to be: `present`, `absent`, `latest`.
-        state: String,
-        /// The manager; found out by default.
+        state: String = "present".into(),
+        /// The manager; by default what the variable `ansible_package_use` says, else it is found out.
         r#use: String = "auto".into(),
     }
 }
@@ -32,7 +32,10 @@ impl Module for Package {
         match args.r#use.as_str() {
             "auto" | "apt" | "dnf" | "dnf5" | "yum" => Ok(()),
             name => {
-                Err(ArgError::Rule(format!("use: no package manager `{name}` here; there are apt, dnf, dnf5, yum")))
+                let why = "there are apt, dnf, dnf5 and yum";
+                Err(ArgError::Rule(format!(
+                    "Could not find a matching action for the \"{name}\" package manager: {why}."
+                )))
             }
         }
     }
@@ -56,8 +59,13 @@ impl Module for Package {
             other => other,
         };
         let mut map = Map::new();
-        map.insert("name".into(), Value::from(args.name));
+        if !args.name.is_empty() {
+            map.insert("name".into(), Value::from(args.name));
+        }
         map.insert("state".into(), state.into());
+        if matches!(args.r#use.as_str(), "dnf" | "dnf5" | "yum") {
+            map.insert("use_backend".into(), args.r#use.into());
+        }
         Ok(manager.run(map, cx))
     }
 }
@@ -87,6 +95,5 @@ mod tests {
     #[test]
     fn an_unknown_manager_is_refused() {
         assert!(run(json!({"name": "x", "state": "present", "use": "brew"})).msg().contains("brew"));
-        assert_eq!(run(json!({"name": "x"})).msg(), "missing required arguments: state");
     }
 }

@@ -47,10 +47,25 @@ impl Module for PackageFacts {
 
 fn run_below(root: &Path, args: &PackageFactsArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
     let managers = managers(&args.manager)?;
+    let is_named = !args.manager.iter().any(|name| name.eq_ignore_ascii_case("auto"));
     let mut packages = Map::new();
     let mut found = false;
+    let mut warnings = Vec::new();
     for manager in &managers {
-        let Some(list) = list(root, manager, cx)? else { continue };
+        let list = match list(root, manager, cx) {
+            Ok(Some(list)) => list,
+            Ok(None) if is_named => {
+                warnings.push(format!(
+                    "Requested package manager {manager} was not usable by this module: it is not on this host"
+                ));
+                continue;
+            }
+            Ok(None) => continue,
+            Err(error) => {
+                warnings.push(format!("Failed to retrieve packages with {manager}: Unable to list packages: {error}"));
+                continue;
+            }
+        };
         found = true;
         for package in list {
             let name = package["name"].as_str().unwrap_or_default().to_owned();
@@ -65,14 +80,18 @@ fn run_below(root: &Path, args: &PackageFactsArgs, cx: &ModuleContext<'_>) -> Re
     }
     if !found {
         let asked: Vec<String> = args.manager.iter().map(|name| format!("'{name}'")).collect();
-        return Err(ModuleError::new(format!(
+        let mut failed = ModuleResult::failed(format!(
             "Could not detect a supported package manager from the following list: [{}], or the required Python \
              library is not installed. Check warnings for details.",
             asked.join(", ")
-        )));
+        ));
+        failed.warnings = warnings;
+        return Err(failed.into());
     }
     let facts = Map::from([("packages".to_owned(), Value::Map(packages))]);
-    Ok(ModuleResult::ok().with("ansible_facts", facts))
+    let mut result = ModuleResult::ok().with("ansible_facts", facts);
+    result.warnings = warnings;
+    Ok(result)
 }
 
 /// The managers asked for, by the name they have here, each once.
@@ -108,7 +127,13 @@ fn list(root: &Path, manager: &str, cx: &ModuleContext<'_>) -> Result<Option<Vec
     };
     Ok(match manager {
         "apt" => file("var/lib/dpkg/status")?.map(|text| of_dpkg(&String::from_utf8_lossy(&text))),
-        "apk" => file("lib/apk/db/installed")?.map(|text| of_apk(&String::from_utf8_lossy(&text))),
+        "apk" => match file("lib/apk/db/installed")? {
+            Some(text) => Some(of_apk(&String::from_utf8_lossy(&text))),
+            None if find_program("apk", None).is_some() => {
+                return Err(ModuleError::new("apk is here, and /lib/apk/db/installed is not"));
+            }
+            None => None,
+        },
         "rpm" => {
             let format = "%{NAME}\\t%{VERSION}\\t%{RELEASE}\\t%{EPOCHNUM}\\t%{ARCH}\\n";
             ask("rpm", &["-qa", "--qf", format])?

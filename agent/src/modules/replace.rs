@@ -47,6 +47,8 @@ impl Module for Replace {
         if !matches!(args.encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8" | "ascii" | "us-ascii") {
             return Err(ModuleError::new(format!("encoding `{}` is not supported: use utf-8", args.encoding)));
         }
+        let template = Template::parse(&args.replace)
+            .map_err(|error| ModuleError::new(format!("Unable to process replace due to error: {error}")))?;
         let file = TextFile::open(&args.path)?;
         if !file.exists() {
             let why = format!("Path {} does not exist !", args.path.display());
@@ -60,7 +62,7 @@ impl Module for Replace {
             }
         };
         let pattern = Pattern::text(&args.regexp, Flags { multiline: true, dotall: false })?;
-        let (middle, count) = pattern.substitute(&file.content[section.clone()], &Template::parse(&args.replace)?)?;
+        let (middle, count) = pattern.substitute(&file.content[section.clone()], &template)?;
         let content = [&file.content[..section.start], &middle, &file.content[section.end..]].concat();
         let rewrite = Rewrite { attributes: &args.attributes, backup: args.backup, validate: args.validate.as_deref() };
         let done = rewrite.write(file, &content, cx)?;

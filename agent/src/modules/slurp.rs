@@ -34,7 +34,7 @@ impl Module for Slurp {
         let file = std::fs::File::open(&args.src).map_err(|error| match error.kind() {
             ErrorKind::NotFound => ModuleError::new(format!("File not found: {path}")),
             ErrorKind::PermissionDenied => ModuleError::new(format!("File is not readable: {path}")),
-            _ => ModuleError::new(format!("failed to read {path}: {error}")),
+            _ => ModuleError::new(format!("Unable to slurp file: {path}: {error}")),
         })?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(ModuleError::new(format!("Source is a directory and must be a file: {path}")));

@@ -8,7 +8,7 @@ use rustle_protocol::ModuleResult;
 
 use crate::files::node;
 use crate::files::users::Users;
-use crate::module::{Doing, Module, ModuleContext, ModuleError};
+use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 
 choices! {
@@ -38,6 +38,14 @@ impl Module for Tempfile {
     const SUMMARY: &'static str = "Makes a file or directory with a name of its own.";
     const SUPPORTS_CHECK: bool = false;
     const IDEMPOTENT: bool = false;
+
+    fn check_args(args: &TempfileArgs) -> Result<(), ArgError> {
+        let parts = [("prefix", &args.prefix), ("suffix", &args.suffix)];
+        match parts.into_iter().find(|(_, part)| part.contains(['/', '\0'])) {
+            Some((name, _)) => Err(ArgError::Rule(format!("{name} must be a valid file name component"))),
+            None => Ok(()),
+        }
+    }
 
     fn run(&self, args: TempfileArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let dir = args.path.unwrap_or_else(std::env::temp_dir);

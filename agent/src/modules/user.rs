@@ -1,6 +1,7 @@
 //! `user`: a user of the host.
 
 mod decide;
+mod home;
 mod ssh_key;
 
 use std::path::{Path, PathBuf};
@@ -139,7 +140,10 @@ impl Module for User {
         let steps = decide(&args, current.as_ref(), &accounts, now());
         let needs_key = args.generate_ssh_key && args.state == State::Present;
         if cx.check {
-            let changed = !steps.is_empty() || (needs_key && ssh_key::is_missing(&args, current.as_ref()));
+            let needs_home =
+                args.state == State::Present && current.as_ref().is_some_and(|entry| home::is_missing(&args, entry));
+            let changed =
+                !steps.is_empty() || needs_home || (needs_key && ssh_key::is_missing(&args, current.as_ref()));
             return Ok(match current.as_ref().filter(|_| args.state == State::Present) {
                 None => check_result(&args, changed),
                 Some(entry) => result(&args, changed, Some(entry)),
@@ -156,12 +160,17 @@ impl Module for User {
         }
         let accounts = Accounts::read(Path::new("/")).doing(|| "read /etc/passwd".to_owned())?;
         let after = look_up(&accounts, &args, cx);
+        let homeless = after.as_ref().filter(|entry| args.state == State::Present && home::is_missing(&args, entry));
+        if let Some(entry) = homeless {
+            home::create(&args, entry, cx)?;
+        }
+        let is_new_home = homeless.is_some();
         let key = match after.as_ref().filter(|_| needs_key) {
             Some(entry) => Some(ssh_key::generate(&args, entry, cx)?),
             None => None,
         };
         let is_new_key = key.as_ref().is_some_and(|key| key.is_new);
-        let mut result = result(&args, !steps.is_empty() || is_new_key, after.as_ref());
+        let mut result = result(&args, !steps.is_empty() || is_new_home || is_new_key, after.as_ref());
         if current.is_none() && args.state == State::Present {
             result.set("create_home", args.create_home);
             result.set("system", args.system);
@@ -218,11 +227,27 @@ fn run_step(step: &Step, args: &UserArgs, cx: &ModuleContext<'_>) -> Result<crat
 /// A password that is no hash never works; people forget that.
 fn password_warning(args: &UserArgs) -> Vec<String> {
     let Some(password) = args.password.as_deref() else { return Vec::new() };
-    let hash = password.trim_start_matches('!');
-    let is_hash = hash.is_empty() || hash == "*" || hash.starts_with('$') || hash.starts_with('_') || hash.len() == 13;
     let warning = "The input password appears not to have been hashed. The 'password' argument must be encrypted for \
                    this module to work properly.";
-    if is_hash { Vec::new() } else { vec![warning.to_owned()] }
+    if is_hash(password.trim_start_matches('!')) { Vec::new() } else { vec![warning.to_owned()] }
+}
+
+/// Whether this could be what `crypt(3)` makes, or locks the account: empty, or stars.
+fn is_hash(password: &str) -> bool {
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./=".contains(&byte));
+    let Some(fields) = password.strip_prefix('$') else {
+        let is_old = matches!(password.len(), 13 | 20) && is_plain(password.trim_start_matches('_'));
+        return is_old || password.bytes().all(|byte| byte == b'*');
+    };
+    let fields: Vec<&str> = fields.split('$').collect();
+    let Some((hash, [method, ..])) = fields.split_last() else { return false };
+    let is_whole = match *method {
+        "1" => hash.len() == 22,
+        "5" => hash.len() == 43,
+        "6" => hash.len() == 86,
+        _ => true,
+    };
+    is_whole && is_plain(hash)
 }
 
 fn check_result(args: &UserArgs, changed: bool) -> ModuleResult {
@@ -294,8 +319,10 @@ mod tests {
             let args = json!({"name": "x", "password": password});
             crate::module::args::parse::<UserArgs>("user", Value::from(args).as_map().unwrap().clone()).unwrap()
         };
-        assert_eq!(password_warning(&args("secret")).len(), 1);
-        for fine in ["$6$salt$hash", "!", "*", "!$y$j9T$x$y", ""] {
+        for wrong in ["secret", "$6$salt$short", "$1$salt$+++++++++++++++++++++!", "$6$"] {
+            assert_eq!(password_warning(&args(wrong)).len(), 1, "{wrong}");
+        }
+        for fine in ["$1$salt$qJH7.N4xYta3aEG/dfqo/0", "!", "*", "*************", "!$y$j9T$x$y", "", "rl0uE0e2WKBek"] {
             assert!(password_warning(&args(fine)).is_empty(), "{fine}");
         }
     }

@@ -120,7 +120,8 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
         // An account that has ended is as good as one that ends on another day of the past: both are over.
         let both_over = |a: i64, b: i64| a < today && b < today;
         let is_same = match (now, wanted) {
-            (None, None) => true,
+            // Without a line in the shadow file nothing is said of its end.
+            (None, None) => shadow.is_some(),
             (Some(now), Some(wanted)) => now == wanted || both_over(now, wanted),
             _ => false,
         };

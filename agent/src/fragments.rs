@@ -1,0 +1,83 @@
+//! Fragments in a directory, put together to one text: `assemble`, on the host or on the controller.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::files::pattern::{Flags, Pattern};
+use crate::module::{Doing, ModuleError};
+
+/// Largest text assembled: it is held in memory.
+const ASSEMBLED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Which files of a directory belong together, and how.
+#[derive(Debug)]
+pub struct Fragments {
+    pub dir: PathBuf,
+    /// What stands between two, on a line of its own.
+    pub delimiter: Option<String>,
+    /// Python's: only files whose name it finds.
+    pub regexp: Option<String>,
+    /// Leave out files whose name begins with a dot.
+    pub ignore_hidden: bool,
+}
+
+impl Fragments {
+    /// The files' content, in the order of their names. Asks `is_cancelled` before each of them.
+    ///
+    /// # Errors
+    /// The directory or a file cannot be read, the expression is none, it is too much, or it was cancelled.
+    pub fn assembled(&self, is_cancelled: impl Fn() -> bool) -> Result<Vec<u8>, ModuleError> {
+        let dir = self.dir.display();
+        if !self.dir.is_dir() {
+            let why = if self.dir.exists() { "is not a directory" } else { "does not exist" };
+            return Err(ModuleError::new(format!("Source ({dir}) {why}")));
+        }
+        let regexp = self.regexp.as_deref().map(|text| Pattern::bytes(text, Flags::default())).transpose()?;
+        let entries = std::fs::read_dir(&self.dir).doing(|| format!("list {dir}"))?;
+        let mut names = entries
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<Vec<_>, _>>()
+            .doing(|| format!("list {dir}"))?;
+        names.sort();
+        let (mut content, mut is_first) = (Vec::new(), true);
+        for name in names {
+            if is_cancelled() {
+                return Err(ModuleError::new(format!("assembling {dir} was cancelled")));
+            }
+            let is_hidden = self.ignore_hidden && name.as_bytes().starts_with(b".");
+            let is_left_out =
+                regexp.as_ref().map(|regexp| regexp.is_match(name.as_bytes())).transpose()? == Some(false);
+            let path = self.dir.join(&name);
+            let Some(size) = path.metadata().ok().filter(|fragment| fragment.is_file()).map(|fragment| fragment.len())
+            else {
+                continue;
+            };
+            if is_hidden || is_left_out {
+                continue;
+            }
+            if content.len() as u64 + size > ASSEMBLED_BYTES_MAX {
+                return Err(ModuleError::new(format!("what {dir} has is over 256 MiB together: it is not assembled")));
+            }
+            if !is_first {
+                separate(&mut content, self.delimiter.as_deref());
+            }
+            is_first = false;
+            content.extend(std::fs::read(&path).doing(|| format!("read {}", path.display()))?);
+        }
+        Ok(content)
+    }
+}
+
+/// Ends the line of the fragment before, and puts the delimiter on one of its own.
+fn separate(content: &mut Vec<u8>, delimiter: Option<&str>) {
+    let end_line = |content: &mut Vec<u8>| {
+        if content.last().is_some_and(|byte| *byte != b'\n') {
+            content.push(b'\n');
+        }
+    };
+    end_line(content);
+    if let Some(delimiter) = delimiter.filter(|text| !text.is_empty()) {
+        content.extend_from_slice(delimiter.replace("\\n", "\n").replace("\\t", "\t").as_bytes());
+        end_line(content);
+    }
+}
