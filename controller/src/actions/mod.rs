@@ -2,6 +2,7 @@
 //! needs the controller's files and variables, before the agent's module does the rest.
 
 mod add_host;
+mod assemble;
 mod assert;
 mod copy;
 mod debug;
@@ -9,23 +10,28 @@ mod fail;
 mod fetch;
 mod group_by;
 mod meta;
+mod package;
+mod prepared;
 mod reboot;
 mod script;
 mod set_fact;
 mod template;
+mod tree;
 mod unarchive;
 mod wait_for_connection;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use rustle_agent::module::{AnyModule, ArgError, ArgSpec, ModuleArgs, ModuleError, args};
+use rustle_agent::module::{AnyModule, ArgError, ArgSpec, FromArg, ModuleArgs, ModuleError, args};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 pub(crate) use add_host::added;
 pub(crate) use group_by::grouped;
 pub use meta::Meta;
+
+use prepared::Prepared;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 
@@ -39,12 +45,14 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Here(group_by::GroupBy)),
         Arc::new(Here(meta::MetaAction)),
         Arc::new(Here(set_fact::SetFact)),
-        Arc::new(copy::Copy),
+        Arc::new(Prepared::<assemble::Assemble>::new()),
+        Arc::new(Prepared::<copy::Copy>::new()),
         Arc::new(fetch::Fetch),
         Arc::new(reboot::Reboot),
-        Arc::new(script::Script),
+        Arc::new(Prepared::<package::Package>::new()),
+        Arc::new(Prepared::<script::Script>::new()),
         Arc::new(template::Template),
-        Arc::new(unarchive::Unarchive),
+        Arc::new(Prepared::<unarchive::Unarchive>::new()),
         Arc::new(wait_for_connection::WaitForConnection),
     ]
 }
@@ -121,6 +129,11 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
         };
         Box::pin(std::future::ready(Ok(result)))
     }
+}
+
+/// Whether an argument is given and true.
+fn says_yes(args: &Map, name: &str) -> bool {
+    args.get(name).is_some_and(|value| bool::from_arg(value.clone()) == Ok(true))
 }
 
 /// Whether an argument is given and not empty.

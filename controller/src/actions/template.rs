@@ -92,6 +92,10 @@ impl ModuleExecutor for Template {
         &GROUPS
     }
 
+    fn lists_diffs(&self) -> bool {
+        true
+    }
+
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
         super::src_and_dest(args)?;
         split(args.clone()).map(drop)

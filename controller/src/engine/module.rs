@@ -30,6 +30,11 @@ pub trait ModuleExecutor: Send + Sync {
     /// Whether it can show what it changes.
     fn supports_diff(&self) -> bool;
 
+    /// Whether `diff` is a list in its registered result, as of Ansible's `copy`; else it is one dict.
+    fn lists_diffs(&self) -> bool {
+        false
+    }
+
     /// Whether a second run after a whole or half first one ends in the same state: then it is run again when nobody knows
     /// whether it ran.
     fn is_idempotent(&self) -> bool {
@@ -82,6 +87,10 @@ impl ModuleExecutor for AgentModule {
 
     fn supports_diff(&self) -> bool {
         self.0.supports_diff()
+    }
+
+    fn lists_diffs(&self) -> bool {
+        self.0.lists_diffs()
     }
 
     fn is_idempotent(&self) -> bool {

@@ -1,5 +1,6 @@
 //! From what a module returned to what the play sees: Ansible's result dictionary, and how the task stands.
 
+use rustle_protocol::result::Diff;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -10,7 +11,7 @@ use crate::event::TaskStatus;
 pub(super) struct Tried {
     pub(super) status: TaskStatus,
     pub(super) values: Map,
-    pub(super) diff: Vec<rustle_protocol::result::Diff>,
+    pub(super) diff: Vec<Diff>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -31,6 +32,9 @@ impl Tried {
             values.insert("skipped".into(), true.into());
         } else {
             values.insert("failed".into(), (*failed).into());
+        }
+        if !warnings.is_empty() {
+            values.insert("warnings".into(), warnings.iter().map(|warning| Value::from(warning.as_str())).collect());
         }
         Tried { status, values, diff, warnings }
     }
@@ -55,6 +59,17 @@ impl Tried {
         let mut result = ModuleResult::ok().with("false_condition", condition);
         result.skipped = true;
         Tried::finished(result.with("skip_reason", "Conditional result was False"))
+    }
+
+    /// Puts the differences among what is registered.
+    pub(super) fn with_diffs(mut self, as_list: bool) -> Tried {
+        let diff = match self.diff.as_slice() {
+            [] => return self,
+            [diff] if !as_list => diff.to_value(),
+            diffs => diffs.iter().map(Diff::to_value).collect(),
+        };
+        self.values.insert("diff".to_owned(), diff);
+        self
     }
 
     pub(super) fn set_changed(&mut self, changed: bool) {

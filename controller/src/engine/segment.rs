@@ -96,7 +96,7 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         let run = &self.runs[call];
         let seconds = run.run.options.timeout.as_secs();
         let tried = match ended(outcome, run.is_repeatable()) {
-            Ok(result) => Tried::finished(result),
+            Ok(result) => Tried::finished(result).with_diffs(run.lists_diffs()),
             Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
             Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {

@@ -22,6 +22,7 @@ use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::journal::Record;
+use crate::plan::check::no_inner_arguments;
 use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
@@ -269,7 +270,7 @@ impl TaskRun<'_> {
         let limit = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(AGENT_GRACE));
         let seconds = timeout.unwrap_or_default().as_secs();
         match tokio::time::timeout(limit, module.execute(args, cx)).await {
-            Ok(Ok(result)) => Ok(Tried::finished(result)),
+            Ok(Ok(result)) => Ok(Tried::finished(result).with_diffs(module.lists_diffs())),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
             Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
             Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut)),
@@ -295,11 +296,17 @@ impl TaskRun<'_> {
         self.run.environment.registry.find(&self.task.module).is_some_and(|module| module.is_idempotent())
     }
 
+    pub(super) fn lists_diffs(&self) -> bool {
+        self.run.environment.registry.find(&self.task.module).is_some_and(|module| module.lists_diffs())
+    }
+
     /// Arguments, target and settings for this host, or the sentence that says why they cannot be had.
     fn prepare(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<(Map, HostName, CallSettings), String> {
         let templar = self.run.templar();
         let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
-        module.validate_args(&args).map_err(|error| error.to_string())?;
+        no_inner_arguments(args.keys())
+            .and_then(|()| module.validate_args(&args))
+            .map_err(|error| error.to_string())?;
         let target = match &self.task.delegation {
             None => self.host.clone(),
             Some(Delegation { to, .. }) => {

@@ -131,10 +131,6 @@ fn around<'p>(plan: &'p Plan, task: &Task) -> impl Iterator<Item = Within> + 'p 
 type Finding = (String, Option<String>);
 
 fn check_task(task: &Task, catalog: &dyn ModuleCatalog, may_fail: bool) -> Vec<Finding> {
-    if let Some(name) = task.args.keys().find(|name| name.starts_with('_') && *name != "_raw_params") {
-        let what = format!("argument `{name}` begins with `_`, which is reserved");
-        return vec![(what, None)];
-    }
     if task.include.is_some() {
         // Whoever reads what it includes knows its arguments.
         return Vec::new();
@@ -151,7 +147,21 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog, may_fail: bool) -> Vec<F
     }
 }
 
+/// Arguments between the controller and its agents, which no task may give.
+///
+/// # Errors
+/// The first of them.
+pub fn no_inner_arguments<'n>(mut names: impl Iterator<Item = &'n String>) -> Result<(), ArgError> {
+    match names.find(|name| name.starts_with('_') && *name != "_raw_params") {
+        Some(name) => Err(ArgError::Rule(format!("argument `{name}` begins with `_`, which is reserved"))),
+        None => Ok(()),
+    }
+}
+
 fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
+    if let Err(error) = no_inner_arguments(task.args.keys()) {
+        return vec![finding(&error)];
+    }
     if module.any_arguments {
         return combination(task, catalog).into_iter().collect();
     }
