@@ -7,7 +7,7 @@ use rustle_protocol::{HostName, ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
-use crate::vars::InventoryChange;
+use crate::vars::{InventoryChange, Learnt};
 
 arguments! {
     /// The names are the task's own: what is none of these is a variable of the host.
@@ -31,6 +31,7 @@ impl LocalAction for AddHost {
         let wanted = wanted(raw)?;
         let mut result = told(&wanted);
         result.changed = cx.vars.would_change(&wanted).map_err(ModuleError::new)?;
+        cx.teach(Learnt::Inventory(wanted));
         Ok(result)
     }
 }
@@ -75,15 +76,6 @@ fn told(change: &InventoryChange) -> ModuleResult {
     ModuleResult::ok().with("add_host", Value::Map(host))
 }
 
-/// The change that a result of `add_host` shows.
-pub(crate) fn added(result: &Map) -> Option<InventoryChange> {
-    let host = result.get("add_host")?.as_map()?;
-    let name = HostName::new(host.get("host_name")?.as_str()?).ok()?;
-    let groups = host.get("groups").and_then(super::names).unwrap_or_default();
-    let vars = host.get("host_vars").and_then(Value::as_map).cloned().unwrap_or_default();
-    Some(InventoryChange::AddHost { name, groups, vars })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +92,6 @@ mod tests {
         let vars = Map::from_iter([("rustle_port".into(), 7444.into()), ("ansible_ssh_port".into(), 2222.into())]);
         let groups = vec!["db".to_owned(), "new".to_owned()];
         assert_eq!(change, InventoryChange::AddHost { name: "db9".parse().unwrap(), groups, vars });
-        assert_eq!(added(told(&change).values()), Some(change));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use rustle_agent::arguments;
 use rustle_agent::module::ModuleError;
 use rustle_protocol::value::Map;
-use rustle_protocol::{HostName, ModuleResult, Value};
+use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
-use crate::vars::InventoryChange;
+use crate::vars::{InventoryChange, Learnt};
 
 arguments! {
     pub(super) struct GroupByArgs {
@@ -38,13 +38,7 @@ impl LocalAction for GroupBy {
         let change = InventoryChange::Group { host, group: group.clone(), parents: parents.clone() };
         let mut result = ModuleResult::ok().with("add_group", group).with("parent_groups", Value::from(parents));
         result.changed = cx.vars.would_change(&change).map_err(ModuleError::new)?;
+        cx.teach(Learnt::Inventory(change));
         Ok(result)
     }
-}
-
-/// The change to `host` that a result of `group_by` shows.
-pub(crate) fn grouped(host: &HostName, result: &Map) -> Option<InventoryChange> {
-    let group = result.get("add_group")?.as_str()?.to_owned();
-    let parents = result.get("parent_groups").and_then(super::names).unwrap_or_default();
-    Some(InventoryChange::Group { host: host.clone(), group, parents })
 }

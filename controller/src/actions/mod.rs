@@ -2,22 +2,28 @@
 //! needs the controller's files and variables, before the agent's module does the rest.
 
 mod add_host;
+mod argument_spec;
 mod assemble;
 mod assert;
 mod copy;
 mod debug;
 mod fail;
 mod fetch;
+mod gather_facts;
 mod group_by;
+mod include_vars;
 mod meta;
 mod package;
+mod pause;
 mod prepared;
 mod reboot;
 mod script;
 mod set_fact;
+mod set_stats;
 mod template;
 mod tree;
 mod unarchive;
+mod validate_argument_spec;
 mod wait_for_connection;
 
 use std::sync::Arc;
@@ -27,8 +33,6 @@ use rustle_agent::module::{AnyModule, ArgError, ArgSpec, FromArg, ModuleArgs, Mo
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-pub(crate) use add_host::added;
-pub(crate) use group_by::grouped;
 pub use meta::Meta;
 
 use prepared::Prepared;
@@ -43,11 +47,16 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Here(debug::Debug)),
         Arc::new(Here(fail::Fail)),
         Arc::new(Here(group_by::GroupBy)),
+        Arc::new(Here(include_vars::IncludeVars)),
         Arc::new(Here(meta::MetaAction)),
         Arc::new(Here(set_fact::SetFact)),
+        Arc::new(Here(set_stats::SetStats)),
+        Arc::new(Here(validate_argument_spec::ValidateArgumentSpec)),
         Arc::new(Prepared::<assemble::Assemble>::new()),
         Arc::new(Prepared::<copy::Copy>::new()),
         Arc::new(fetch::Fetch),
+        Arc::new(gather_facts::GatherFacts),
+        Arc::new(pause::Pause),
         Arc::new(reboot::Reboot),
         Arc::new(Prepared::<package::Package>::new()),
         Arc::new(Prepared::<script::Script>::new()),
@@ -105,6 +114,10 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
         false
     }
 
+    fn needs_host(&self) -> bool {
+        false
+    }
+
     /// What the controller does by itself changes no host.
     fn is_idempotent(&self) -> bool {
         true
@@ -157,6 +170,12 @@ fn invalid_options(error: ArgError) -> ArgError {
         }
         other => other,
     }
+}
+
+/// Whether a variable can have this name.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Names in a list, or in a text with commas between them, each once and without the space around it.

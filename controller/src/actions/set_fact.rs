@@ -5,7 +5,7 @@ use rustle_agent::module::ModuleError;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-use super::LocalAction;
+use super::{LocalAction, is_identifier};
 use crate::engine::ExecutionContext;
 
 arguments! {
@@ -38,9 +38,4 @@ impl LocalAction for SetFact {
         let cacheable = cacheable.is_some_and(|value| value == Value::Bool(true) || value.as_str() == Some("yes"));
         Ok(ModuleResult::ok().with("ansible_facts", raw).with("_ansible_facts_cacheable", cacheable))
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

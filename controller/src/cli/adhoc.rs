@@ -29,24 +29,31 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         None => inventory::load(&settings.inventory, &settings.vault, None)?,
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
-    if registry.find(&args.module).is_none() {
+    let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
+    let templar = Templar::new();
+    let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
+    let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
+        .map_err(|error| CliError::input(chain(&error)))?;
+    let short = rustle_agent::module::short_name(&args.module);
+    let include = matches!(short, "include_role" | "include_tasks").then_some(include);
+    if include.is_none() && registry.find(&args.module).is_none() {
         // Said of the module, not of arguments that nobody can read without it.
         super::plan::check_modules(&plan(&args.module, IndexMap::new(), hosts.clone()), &registry)?;
     }
     let task_args = crate::input::from_text(&args.module, &args.args, &registry)
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
-    let plan = plan(&args.module, task_args, hosts);
+    let mut plan = plan(&args.module, task_args, hosts);
+    plan.tasks[0].include = include;
     super::plan::check_modules(&plan, &registry)?;
-    let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
     Session {
         settings,
         inventory,
         plan,
-        templar: Templar::new(),
+        templar,
         registry,
         base,
         lab,
-        fragments: None,
+        fragments: Some(fragments),
         piped: None,
         only: None,
     }

@@ -112,6 +112,11 @@ impl AnsibleSettings {
         self.flag("ANSIBLE_FORCE_HANDLERS", "defaults.force_handlers").unwrap_or(false)
     }
 
+    /// Whether the recap shows what `set_stats` has gathered.
+    pub(super) fn show_custom_stats(&self) -> bool {
+        self.flag("ANSIBLE_SHOW_CUSTOM_STATS", "defaults.show_custom_stats").unwrap_or(false)
+    }
+
     pub(super) fn diff(&self) -> bool {
         self.flag("ANSIBLE_DIFF_ALWAYS", "diff.always").unwrap_or(false)
     }

@@ -129,6 +129,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "DIR")]
     pub facts_cache: Option<PathBuf>,
 
+    /// Forget the facts that were kept
+    #[arg(long)]
+    pub flush_cache: bool,
+
     #[command(flatten)]
     pub common: CommonArgs,
 }

@@ -55,6 +55,15 @@ impl CliError {
         self
     }
 
+    /// As the reason why a host cannot be reached.
+    fn into_link_error(self) -> crate::dispatch::LinkError {
+        let error = crate::dispatch::LinkError::lasting(self.message);
+        match self.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
     /// Tells it on standard error and gives the code to end with.
     pub fn tell(&self) -> ExitCode {
         let mut error = std::io::stderr().lock();

@@ -97,18 +97,10 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
         // Nobody but this machine itself.
         None => inventory::load(&[], &settings.vault, Some(&base))?,
     };
-    let extra = Arc::new(extra_vars::read(&settings.extra_vars, &settings.vault)?);
     let asker = Terminal;
     let request = PlaybookRequest {
         paths: &args.plan,
-        surroundings: Surroundings {
-            modules: Arc::new(registry.clone()),
-            paths: settings.search_paths.clone(),
-            extra,
-            templar: templar.clone(),
-            vault: settings.vault.clone(),
-            smart_gathering: settings.gathering.as_deref() == Some("smart"),
-        },
+        surroundings: surroundings(settings, &registry, &templar)?,
         inventory: &inventory,
         gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
         force_handlers: settings.force_handlers,
@@ -122,6 +114,25 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     Ok(Read { plan, fragments, listed, inventory, registry, templar, base })
 }
 
+/// What is needed to understand a playbook beside the playbook itself.
+///
+/// # Errors
+/// `-e` that makes no sense.
+pub(super) fn surroundings(
+    settings: &Settings,
+    registry: &Registry,
+    templar: &Templar,
+) -> Result<Surroundings, CliError> {
+    Ok(Surroundings {
+        modules: Arc::new(registry.clone()),
+        paths: settings.search_paths.clone(),
+        extra: Arc::new(extra_vars::read(&settings.extra_vars, &settings.vault)?),
+        templar: templar.clone(),
+        vault: settings.vault.clone(),
+        smart_gathering: settings.gathering.as_deref() == Some("smart"),
+    })
+}
+
 fn folder_of(path: &Path) -> Result<PathBuf, CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     folder.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", folder.display())))
@@ -133,7 +144,9 @@ fn stand_in(registry: &mut Registry, plan: &mut Plan) {
     let mut missing: Vec<(String, String)> = Vec::new();
     for task in plan.tasks.iter().filter(|task| task.include.is_none()) {
         let known = missing.iter().any(|(module, _)| *module == task.module);
-        if !known && ModuleCatalog::find(registry, &task.module).is_none() {
+        // A template says which module it is when a host comes to it.
+        let is_known_later = crate::template::needs_rendering(&task.module);
+        if !known && !is_known_later && ModuleCatalog::find(registry, &task.module).is_none() {
             let place = task.position.as_ref().map(ToString::to_string).unwrap_or_default();
             missing.push((task.module.clone(), place));
         }

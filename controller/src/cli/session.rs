@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::loaded_identity::IdentityFiles;
 use rustle_protocol::message::{ControlRequest, close};
+use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::{CallKey, HostName, LoadedIdentity};
 
 use super::args::ConnectionPlugin;
@@ -20,18 +21,18 @@ use super::{CliError, chain, extra_vars, modules};
 use crate::control::Server;
 use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
-use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Links, LocalLinks};
+use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Connection, Links, LocalLinks, Way};
 use crate::engine::{
     Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, RunOptions, memory_peak,
 };
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
-use crate::input::inventory::{Inventory, InventorySources, Live};
+use crate::input::inventory::{Inventory, InventorySources, LOCALHOSTS, Live};
 use crate::lab::{Lab, LabOptions, Overlay};
-use crate::plan::{Fragments, Plan, TagFilter};
+use crate::plan::{Fragments, Keyword, Plan, TagFilter, Task};
 use crate::report::Reporters;
 use crate::template::Templar;
-use crate::vars::{RunInfo, VarStore};
+use crate::vars::{Layer, RunInfo, VarStore};
 
 /// How long agents may take to hear the last thing that is said to them.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -131,49 +132,67 @@ impl Session {
         let local = LocalLinks::new(blobs.clone());
         let is_local = |name: &HostName| match self.inventory.host_id(name.as_str()) {
             Some(host) => self.inventory.connection(host) == Some("local"),
-            None => name.as_str() == "localhost",
+            None => LOCALHOSTS.contains(&name.as_str()),
         };
-        let all_local = self.settings.connection == ConnectionPlugin::Local;
+        let all_local = self.settings.connection == ConnectionPlugin::Local && lab.is_none();
         let mut local_hosts = HashSet::new();
         if lab.is_none() {
-            local_hosts.extend(self.plan.hosts().into_iter().filter(|host| all_local || is_local(host)).cloned());
+            let named = self.inventory.hosts().map(|(_, name)| name.clone());
+            let here = LOCALHOSTS.iter().filter_map(|name| HostName::new(name).ok());
+            local_hosts.extend(named.chain(here).filter(|host| all_local || is_local(host)));
         }
-        let needs_agents = self.plan.hosts().into_iter().any(|host| !local_hosts.contains(host));
-        let agents = if needs_agents { Some(self.agents(lab, recording, blobs, sink)?) } else { None };
-        Ok(Arc::new(Ways { agents, local, local_hosts, all_local: all_local && lab.is_none() }))
-    }
-
-    fn agents(
-        &self,
-        lab: Option<&Lab>,
-        recording: &Recording,
-        blobs: Blobs,
-        sink: EventSink,
-    ) -> Result<AgentLinks, CliError> {
-        let identity = load_identity(&match lab {
-            Some(lab) => lab.identity(),
-            None => self.identity_folder()?,
-        })?;
-        let dialer =
-            Dialer::bind(identity, &self.settings.transport).map_err(|error| CliError::input(chain(&error)))?;
-        if dialer.buffers().are_small() {
-            tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
-        }
-        let session = SessionOptions {
-            run: recording.id,
-            epoch: recording.epoch,
-            on_disconnect: self.settings.on_disconnect,
-            grace: self.settings.disconnect_grace,
-            on_busy_host: self.settings.on_busy_host,
+        let agents = AgentMaker {
+            identity: match lab {
+                Some(lab) => Some(lab.identity()),
+                None => self.settings.identity.clone().or_else(Settings::default_identity),
+            },
+            transport: self.settings.transport,
+            options: AgentLinksOptions {
+                session: SessionOptions {
+                    run: recording.id,
+                    epoch: recording.epoch,
+                    on_disconnect: self.settings.on_disconnect,
+                    grace: self.settings.disconnect_grace,
+                    on_busy_host: self.settings.on_busy_host,
+                },
+                connects_max: self.settings.connects_max,
+            },
+            addresses: self.addresses(lab)?,
+            blobs,
+            sink,
         };
-        let options = AgentLinksOptions { session, connects_max: self.settings.connects_max };
-        Ok(AgentLinks::new(dialer, options, self.addresses(lab)?, blobs, sink))
+        let ways =
+            Ways { agents: OnceLock::new(), maker: agents, local, local_hosts, all_local, in_lab: lab.is_some() };
+        if self.needs_agents(&ways) {
+            ways.agents()?;
+        }
+        Ok(Arc::new(ways))
     }
 
-    fn identity_folder(&self) -> Result<PathBuf, CliError> {
-        self.settings.identity.clone().or_else(Settings::default_identity).ok_or_else(|| {
-            CliError::input("no identity: this controller needs a certificate of its fleet")
-                .hint(Some("give its folder with --identity DIR; `rustle-exec pki issue controller NAME` makes one"))
+    /// Whether a host is certainly to be reached through its agent: then what that takes is looked at before the run.
+    fn needs_agents(&self, ways: &Ways) -> bool {
+        let is_here = |task: &Task| {
+            let connection = task.connection.as_ref().and_then(Keyword::known);
+            connection.is_some_and(|name| Connection::of(name) == Connection::Local)
+        };
+        // What a variable says is known when it is rendered.
+        const CONNECTION: &str = "ansible_connection";
+        let says = |layers: &[Layer]| layers.iter().any(|layer| layer.vars.contains_key(CONNECTION));
+        let may_be_elsewhere = |task: &Task| {
+            let by_variable = task.vars.contains_key(CONNECTION) || says(&task.layers);
+            let needs_host = self.registry.find(&task.module).is_some_and(|module| module.needs_host());
+            let is_own = task.include.is_none() && task.delegation.is_none() && needs_host;
+            is_own && !is_here(task) && !by_variable
+        };
+        let templated = |host: &HostName| {
+            let id = self.inventory.host_id(host.as_str());
+            id.and_then(|id| self.inventory.connection(id)).is_some_and(crate::template::needs_rendering)
+        };
+        self.plan.plays.iter().any(|play| {
+            let of_play = play.vars.contains_key(CONNECTION) || says(&play.layers);
+            let tasks = || play.tasks.iter().map(|id| self.plan.task(*id));
+            let anybody = || play.hosts.iter().any(|host| !ways.local_hosts.contains(host) && !templated(host));
+            !of_play && !ways.all_local && tasks().any(may_be_elsewhere) && anybody()
         })
     }
 
@@ -211,10 +230,11 @@ impl Session {
 
     /// Where the inventory is from, for what tasks make of it, and who takes part.
     fn sources(&self) -> InventorySources {
+        let is_playbook = self.plan.plays.iter().any(|play| play.pattern.is_some());
         InventorySources {
             paths: self.settings.inventory.clone(),
             vault: self.settings.vault.clone(),
-            playbook: self.fragments.is_some().then(|| self.base.clone()),
+            playbook: is_playbook.then(|| self.base.clone()),
             limit: self.settings.limit.clone(),
             only: self.only.clone(),
         }
@@ -242,7 +262,7 @@ async fn finish(mut finished: RunFinished, ways: &Ways, cleanup_on_failure: bool
         Some(CancelReason::Interrupted) => (close::INTERRUPTED, "the operator interrupted the run"),
         _ => (close::DONE, "the run is over"),
     };
-    if let Some(agents) = &ways.agents {
+    if let Some(agents) = ways.agents.get() {
         if failed && cleanup_on_failure {
             let sessions = agents.sessions().await;
             // A host that is gone keeps what it has; its cache is bounded.
@@ -263,31 +283,93 @@ async fn serve(server: Option<&Server>, engine: &ExecutionEngine, sink: &EventSi
     }
 }
 
+/// What it takes to talk to agents.
+struct AgentMaker {
+    identity: Option<PathBuf>,
+    transport: TransportOptions,
+    options: AgentLinksOptions,
+    addresses: HashMap<HostName, AgentAddress>,
+    blobs: Blobs,
+    sink: EventSink,
+}
+
+impl AgentMaker {
+    /// # Errors
+    /// The controller's identity cannot be used, or no socket is to be had.
+    fn make(&self) -> Result<AgentLinks, CliError> {
+        let folder = self.identity.as_ref().ok_or_else(|| {
+            CliError::input("no identity: this controller needs a certificate of its fleet")
+                .hint(Some("give its folder with --identity DIR; `rustle-exec pki issue controller NAME` makes one"))
+        })?;
+        let identity = load_identity(folder)?;
+        let dialer = Dialer::bind(identity, &self.transport).map_err(|error| CliError::input(chain(&error)))?;
+        if dialer.buffers().are_small() {
+            tracing::warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
+        }
+        let (options, addresses) = (self.options.clone(), self.addresses.clone());
+        Ok(AgentLinks::new(dialer, options, addresses, self.blobs.clone(), self.sink.clone()))
+    }
+}
+
 /// The ways to the hosts of a run: some are this machine.
 struct Ways {
-    agents: Option<AgentLinks>,
+    /// Made when the first host is to be reached through its agent.
+    agents: OnceLock<AgentLinks>,
+    maker: AgentMaker,
     local: LocalLinks,
+    /// Hosts that are this machine unless their task says otherwise.
     local_hosts: HashSet<HostName>,
     all_local: bool,
+    /// Every host is an agent of a lab, whatever its variables say.
+    in_lab: bool,
+}
+
+impl Ways {
+    fn agents(&self) -> Result<&AgentLinks, CliError> {
+        if let Some(agents) = self.agents.get() {
+            return Ok(agents);
+        }
+        let made = self.maker.make()?;
+        Ok(self.agents.get_or_init(|| made))
+    }
+
+    fn is_local(&self, host: &HostName, way: &Way) -> bool {
+        let by_itself = || self.all_local || self.local_hosts.contains(host);
+        !self.in_lab && way.connection.map_or_else(by_itself, |connection| connection == Connection::Local)
+    }
 }
 
 impl Links for Ways {
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
-        match &self.agents {
-            _ if self.all_local || self.local_hosts.contains(host) => self.local.link(host),
-            Some(agents) => agents.link(host),
-            // Delegated to a host that is in no play of a run without agents.
-            None => {
-                std::future::ready(Err(LinkError::lasting(format!("host `{host}` is not reached by this run")))).boxed()
+        static AS_IT_IS: Way = Way { connection: None, address: None };
+        self.link_by(host, &AS_IT_IS)
+    }
+
+    fn link_by<'a>(&'a self, host: &'a HostName, way: &'a Way) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        if self.is_local(host, way) {
+            return self.local.link(host);
+        }
+        if self.in_lab && !self.knows(host) {
+            let error = LinkError::lasting(format!("the lab has no host `{host}`"));
+            return std::future::ready(Err(error)).boxed();
+        }
+        match self.agents() {
+            Ok(agents) => {
+                if let Some(address) = &way.address {
+                    agents.introduce(host, address.clone());
+                }
+                agents.link(host)
             }
+            Err(error) => std::future::ready(Err(error.into_link_error())).boxed(),
         }
     }
 
+    fn knows(&self, host: &HostName) -> bool {
+        self.maker.addresses.contains_key(host)
+    }
+
     fn acknowledge(&self, host: &HostName, calls: &[CallKey]) {
-        if let Some(agents) = &self.agents
-            && !self.all_local
-            && !self.local_hosts.contains(host)
-        {
+        if let Some(agents) = self.agents.get() {
             agents.acknowledge(host, calls);
         }
     }

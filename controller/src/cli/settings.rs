@@ -89,7 +89,9 @@ impl Settings {
         let report_file = common.report_file.clone().or(file.reporting.report_file);
         let log_file = common.log_file.clone().or(file.reporting.log_file);
         let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
-        let report = ReportOptions { progress, verbosity, report_file, log_file, ..ReportOptions::default() };
+        let custom_stats = ansible.show_custom_stats();
+        let report =
+            ReportOptions { progress, verbosity, report_file, log_file, custom_stats, ..ReportOptions::default() };
         let timeout = seconds(
             "--timeout",
             common
@@ -111,6 +113,7 @@ impl Settings {
             run_as: run_as(common, &ansible),
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
+            flush_facts: plan.is_some_and(|plan| plan.flush_cache),
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
         };

@@ -155,10 +155,10 @@ fn heeds_check_mode(content: &[u8]) -> bool {
 /// `ansible_NAME_interpreter`, if it names a program; `auto` and its kin leave that to the host.
 fn interpreter(name: &str, cx: &ExecutionContext<'_>) -> Result<Option<Vec<String>>, String> {
     let variable = format!("ansible_{name}_interpreter");
-    if !cx.scope.contains(&variable) {
+    if !cx.target_scope.contains(&variable) {
         return Ok(None);
     }
-    let value = cx.scope.get(&variable).map_err(|error| format!("{variable}: {error}"))?;
+    let value = cx.target_scope.get(&variable).map_err(|error| format!("{variable}: {error}"))?;
     let text = rustle_agent::module::shown(&value);
     if matches!(text.trim(), "" | "auto" | "auto_silent" | "auto_legacy" | "auto_legacy_silent") {
         return Ok(None);

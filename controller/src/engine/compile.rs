@@ -43,6 +43,11 @@ impl HostTable {
         &self.names[host.index()]
     }
 
+    /// As [`name`](Self::name), for a number that may be of nobody yet.
+    pub(super) fn name_of(&self, host: HostIx) -> Option<&HostName> {
+        self.names.get(host.index())
+    }
+
     pub(super) fn names(&self) -> &[HostName] {
         &self.names
     }

@@ -1,5 +1,6 @@
 //! What a module's executor has to work with.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
@@ -8,12 +9,13 @@ use rustle_protocol::{CallKey, HostName, ModuleResult};
 
 use super::call_key::{CALLS_MAX, TryKey};
 use super::error::Stop;
-use super::links::Links;
+use super::links::{Links, Way};
+use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
-use crate::plan::FileSearch;
+use crate::plan::{FileSearch, Fragments, RoleInfo};
 use crate::template::Templar;
-use crate::vars::{Scope, VarStore};
+use crate::vars::{Learnt, Scope, VarStore};
 
 /// One task, one host, one item of its loop.
 pub struct ExecutionContext<'a> {
@@ -21,22 +23,31 @@ pub struct ExecutionContext<'a> {
     pub host: &'a HostName,
     /// Where calls go: the host, or the one the task is delegated to.
     pub target: &'a HostName,
+    pub(super) way: &'a Way,
     pub scope: &'a Scope,
+    /// Variables of the host where calls go.
+    pub target_scope: &'a Scope,
     /// What is known of all hosts.
     pub vars: &'a VarStore,
     pub templar: &'a Templar,
     /// Files the run sends.
     pub blobs: &'a Blobs,
     pub files: &'a FileSearch,
+    /// Reads what authors keep in files; none where nothing can be included.
+    pub fragments: Option<&'a dyn Fragments>,
+    /// The role that the task is of.
+    pub role: Option<&'a RoleInfo>,
     pub settings: &'a CallSettings,
     pub(super) key: TryKey,
     /// Calls made so far.
     pub(super) calls: u32,
     pub(super) links: &'a dyn Links,
+    pub(super) registry: &'a Registry,
     /// An earlier controller may have made the same calls.
     pub(super) is_repeated: bool,
     pub(super) cancel: &'a Cancel,
     pub(super) watcher: &'a (dyn CallWatcher + 'a),
+    pub(super) taught: &'a Mutex<Vec<Learnt>>,
 }
 
 /// How a task's calls are to be run.
@@ -71,7 +82,7 @@ impl ExecutionContext<'_> {
         let key = self.next_key()?;
         // A host that another run holds may be waited for.
         let link = tokio::select! {
-            link = self.links.link(self.target) => link?,
+            link = self.links.link_by(self.target, self.way) => link?,
             () = self.cancel.cancelled() => return Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
         };
         if self.is_repeated && link.is_local() && !is_idempotent(module) {
@@ -85,6 +96,23 @@ impl ExecutionContext<'_> {
         self.watcher.told(self.target, key);
         let repeatable = rustle_agent::modules::find(module).is_some_and(|module| module.is_idempotent());
         ended(outcome, repeatable)
+    }
+
+    /// Lets the run know something once the task has come out well. Only the controller's own actions can: what a host
+    /// answers says for itself what its facts are.
+    pub(crate) fn teach(&self, what: Learnt) {
+        self.taught.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// Runs another module in the place of this one, whoever does its work.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn perform(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
+        match self.registry.find(module) {
+            Some(found) => found.execute(args, self).await,
+            None => Ok(ModuleResult::failed(format!("there is no module `{module}`"))),
+        }
     }
 
     fn next_key(&mut self) -> Result<CallKey, LinkError> {
@@ -104,12 +132,28 @@ impl ExecutionContext<'_> {
         }
     }
 
+    /// Waits for `work` unless the run is being stopped.
+    ///
+    /// # Errors
+    /// The run is being stopped.
+    pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled(Box::new(ModuleResult::failed("cancelled while it waited")))),
+        }
+    }
+
+    /// Tells those who watch the run something that the task has to say.
+    pub(crate) fn say(&self, stream: OutputStream, text: &str) {
+        self.watcher.output(stream, text.as_bytes().to_vec());
+    }
+
     /// Whether the target is this very machine, without an agent.
     ///
     /// # Errors
     /// The target cannot be reached.
     pub async fn is_local(&self) -> Result<bool, Stop> {
-        Ok(self.links.link(self.target).await?.is_local())
+        Ok(self.links.link_by(self.target, self.way).await?.is_local())
     }
 
     /// Runs one module on the target and gives what it writes out to `take`, piece by piece, and to nobody else: content, not
@@ -123,7 +167,7 @@ impl ExecutionContext<'_> {
         args: Map,
         take: &mut (dyn FnMut(Vec<u8>) + Send),
     ) -> Result<ModuleResult, Stop> {
-        let link = self.links.link(self.target).await?;
+        let link = self.links.link_by(self.target, self.way).await?;
         let key = self.next_key()?;
         let mut call = call(key, module, args, self.settings);
         call.live_output = true;

@@ -224,7 +224,12 @@ impl<'a> Drive<'a> {
             self.run.sink.emit(RunEvent::Warning { message, host: None });
         }
         let (batches, joined) = self.hosts.numbers_to_be(&batches);
-        self.take(Event::HostsFound { play, joined, batches }, Evidence::default());
+        let knows_facts = |host: &&HostIx| self.hosts.name_of(**host).is_some_and(|host| self.run.knows_facts(host));
+        let gathering = &self.run.plan.play(play).gathering;
+        let exempt = gathering.task.filter(|_| gathering.smart);
+        let exempt = exempt.map(|task| (task, batches.iter().flatten().filter(knows_facts).copied().collect()));
+        let exempt = exempt.into_iter().collect();
+        self.take(Event::HostsFound { play, joined, batches, exempt }, Evidence::default());
     }
 
     pub(super) fn abort(&mut self, host: HostIx) {
@@ -494,6 +499,7 @@ impl<'a> AtWork<'a> {
             cancel: &self.cancel,
             calls: Default::default(),
             manner: Default::default(),
+            taught: Default::default(),
             started_at: Utc::now(),
             started: Instant::now(),
         }

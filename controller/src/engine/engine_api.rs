@@ -165,7 +165,8 @@ impl ExecutionEngine {
                 advice,
             });
         }
-        for task in plan.tasks.iter().filter(|task| task.include.is_none()) {
+        let has_module = |task: &&Task| task.include.is_none() && !crate::template::needs_rendering(&task.module);
+        for task in plan.tasks.iter().filter(has_module) {
             if self.environment.registry.find(&task.module).is_none() {
                 let nearest = rustle_agent::module::args::nearest(&task.module, self.environment.registry.names());
                 let (name, nearest) = (task.module.clone(), nearest.map(str::to_owned));

@@ -47,6 +47,15 @@ impl FactsCache {
         Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
     }
 
+    /// # Errors
+    /// The file is there and cannot be removed.
+    pub(super) fn forget(&self, host: &HostName) -> io::Result<()> {
+        match fs::remove_file(self.path(host)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn path(&self, host: &HostName) -> PathBuf {
         self.dir.join(format!("{host}.json"))
     }
@@ -65,5 +74,8 @@ mod tests {
         let facts: Map = [("ansible_system".to_owned(), "Linux".into())].into();
         cache.store(&host, &facts).unwrap();
         assert_eq!(cache.load(&host).unwrap(), Some(facts));
+        cache.forget(&host).unwrap();
+        assert_eq!(cache.load(&host).unwrap(), None);
+        cache.forget(&host).unwrap();
     }
 }

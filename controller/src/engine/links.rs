@@ -44,9 +44,50 @@ pub trait Links: Send + Sync {
     /// Why the host cannot be talked to.
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>>;
 
+    /// As [`link`](Self::link), where variables or the task say how the host is reached.
+    ///
+    /// # Errors
+    /// As [`link`](Self::link).
+    fn link_by<'a>(&'a self, host: &'a HostName, _way: &'a Way) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        self.link(host)
+    }
+
+    /// Whether it is known where the host is, or its variables are to be asked.
+    fn knows(&self, _host: &HostName) -> bool {
+        true
+    }
+
     /// The results of these calls are kept: the host need not keep them any more. Returns at once, and promises nothing:
     /// a host that is not told forgets them in its own time.
     fn acknowledge(&self, _host: &HostName, _calls: &[CallKey]) {}
+}
+
+/// How a host is reached, as far as variables and its task say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// `ansible_connection`, or the task's `connection`. `None`: as the run has it.
+    pub connection: Option<Connection>,
+    /// Where its agent is. `None`: where the inventory has it.
+    pub address: Option<AgentAddress>,
+}
+
+/// Who does a host's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// This process.
+    Local,
+    /// The host's agent.
+    Agent,
+}
+
+impl Connection {
+    /// A name of Ansible's. Whatever reaches a host there reaches its agent here.
+    pub fn of(name: &str) -> Connection {
+        match name {
+            "local" | "ansible.builtin.local" => Connection::Local,
+            _ => Connection::Agent,
+        }
+    }
 }
 
 /// Where a host's agent is, as the inventory says.
@@ -68,7 +109,7 @@ pub struct AgentLinksOptions {
 pub struct AgentLinks {
     dialer: Dialer,
     options: AgentLinksOptions,
-    addresses: HashMap<HostName, AgentAddress>,
+    addresses: DashMap<HostName, AgentAddress>,
     sessions: DashMap<HostName, Arc<Mutex<Option<Arc<Session>>>>>,
     /// What each host was asked and has not answered: it outlives a connection.
     unfinished: DashMap<HostName, Unfinished>,
@@ -89,7 +130,13 @@ impl AgentLinks {
     ) -> AgentLinks {
         let connecting = Semaphore::new(options.connects_max);
         let (sessions, unfinished, unacknowledged) = Default::default();
+        let addresses = addresses.into_iter().collect();
         AgentLinks { dialer, options, addresses, sessions, unfinished, connecting, unacknowledged, blobs, events }
+    }
+
+    /// Says where a host is that nobody knew when this was made.
+    pub fn introduce(&self, host: &HostName, address: AgentAddress) {
+        self.addresses.entry(host.clone()).or_insert(address);
     }
 
     async fn session(&self, host: &HostName) -> Result<Arc<dyn HostLink>, LinkError> {
@@ -158,7 +205,7 @@ impl AgentLinks {
 
     async fn resolve(&self, host: &HostName) -> Result<SocketAddr, LinkError> {
         let default = || AgentAddress { host: host.to_string(), port: rustle_agent::config::PORT };
-        let AgentAddress { host: name, port } = self.addresses.get(host).cloned().unwrap_or_else(default);
+        let AgentAddress { host: name, port } = self.addresses.get(host).map_or_else(default, |known| known.clone());
         if let Ok(ip) = name.parse() {
             return Ok(SocketAddr::new(ip, port));
         }

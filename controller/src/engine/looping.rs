@@ -9,6 +9,7 @@ use rustle_protocol::value::Map;
 use super::call_key::LOOP_ITEMS_MAX;
 use super::result::{Tried, of_loop};
 use super::run::Progress;
+use super::target::delegated_to;
 use super::task::{TaskDone, TaskRun, explained};
 use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
@@ -185,9 +186,10 @@ impl TaskRun<'_> {
 
     fn shown_item(&self, label: String, tried: Tried) -> ItemResult {
         let ignored = self.manner().ignore_errors && tried.status == TaskStatus::Failed;
-        let tried = if self.is_secret() { tried.censored() } else { tried };
+        let tried = if self.is_secret() || tried.is_secret() { tried.censored() } else { tried };
+        let delegated_to = delegated_to(&tried.values);
         let Tried { status, values, diff, warnings } = tried;
-        ItemResult { label, status, ignored, values, diff, warnings, delegated_to: None }
+        ItemResult { label, status, ignored, values, diff, warnings, delegated_to }
     }
 }
 

@@ -13,6 +13,7 @@ mod engine_api;
 mod error;
 mod facts_cache;
 mod include;
+mod late_vars;
 pub mod links;
 mod looping;
 mod manner;
@@ -25,6 +26,7 @@ mod run_as;
 mod segment;
 mod sink;
 mod step;
+mod target;
 mod task;
 pub(crate) mod under_way;
 

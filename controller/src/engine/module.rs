@@ -41,6 +41,11 @@ pub trait ModuleExecutor: Send + Sync {
         false
     }
 
+    /// Whether it talks to a host. What does not needs no way there.
+    fn needs_host(&self) -> bool {
+        true
+    }
+
     /// Names and types of the arguments, for checks before anything runs; empty for "anything goes".
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
         &[]

@@ -92,9 +92,14 @@ impl Tried {
         self.values.get("changed") == Some(&Value::Bool(true))
     }
 
+    /// Whether the result itself says that it must not be shown.
+    pub(super) fn is_secret(&self) -> bool {
+        self.values.get("_ansible_no_log") == Some(&Value::Bool(true))
+    }
+
     /// Only what may be shown of a result that must not be.
     pub(super) fn censored(mut self) -> Tried {
-        let kept = ["changed", "failed", "skipped"];
+        let kept = ["changed", "failed", "skipped", "_ansible_delegated_vars"];
         self.values.retain(|name, _| kept.contains(&name.as_str()));
         let reason = "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
         self.values.insert("censored".into(), reason.into());
@@ -102,6 +107,21 @@ impl Tried {
         self.warnings.clear();
         self
     }
+}
+
+/// What a variable is given of a result: without what is only for the controller.
+pub(super) fn registered(values: &Map) -> Map {
+    let is_public = |name: &str| !name.starts_with("_ansible_");
+    let mut kept: Map =
+        values.iter().filter(|(name, _)| is_public(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(Value::List(items)) = kept.get_mut("results") {
+        for item in items.iter_mut() {
+            if let Value::Map(item) = item {
+                item.retain(|name, _| is_public(name));
+            }
+        }
+    }
+    kept
 }
 
 fn lines_name(name: &str) -> Option<&'static str> {

@@ -11,6 +11,7 @@ use rustle_protocol::{HostName, RunId};
 use super::engine_api::Environment;
 use super::facts_cache::FactsCache;
 use super::include::{Additions, TaskRef};
+use super::late_vars::LateVars;
 use super::recorder::Recorded;
 use super::result::Tried;
 use super::sink::EventSink;
@@ -37,6 +38,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// Where facts are kept between runs.
     pub facts_cache: Option<PathBuf>,
+    /// Begin without the facts that were kept.
+    pub flush_facts: bool,
     /// Which of the tasks that others include take part.
     pub tags: TagFilter,
     /// Ask before each task.
@@ -55,6 +58,7 @@ impl Default for RunOptions {
             run_as: None,
             limits: Limits::default(),
             facts_cache: None,
+            flush_facts: false,
             tags: TagFilter::default(),
             step: false,
         }
@@ -77,6 +81,7 @@ pub(super) struct Run {
     cut_off: Mutex<HashMap<(HostName, TaskId, u32), u32>>,
     facts_cache: Option<FactsCache>,
     pub(super) additions: Additions,
+    pub(super) late_vars: LateVars,
 }
 
 /// How far a host is in a task that is cut in two.
@@ -120,6 +125,7 @@ impl Run {
             cut_off,
             facts_cache,
             additions,
+            late_vars: LateVars::default(),
         }
     }
 
@@ -233,11 +239,24 @@ impl Run {
 
     pub(super) fn load_cached_facts_of(&self, host: &HostName) {
         let Some(cache) = &self.facts_cache else { return };
+        if self.options.flush_facts {
+            if let Err(error) = cache.forget(host) {
+                tracing::warn!(%host, %error, "cached facts cannot be forgotten");
+            }
+            return;
+        }
         match cache.load(host) {
             Ok(Some(facts)) => drop(self.environment.vars.set_facts(host.as_str(), facts)),
             Ok(None) => {}
             Err(error) => tracing::warn!(%host, %error, "cached facts cannot be read"),
         }
+    }
+
+    /// Whether facts of the host were gathered: in this run, or in one that kept them.
+    pub(super) fn knows_facts(&self, host: &HostName) -> bool {
+        let facts = self.environment.vars.facts(host.as_str());
+        // Every subset has this one, and nothing but `setup` finds it.
+        facts.is_ok_and(|facts| facts.as_map().is_some_and(|facts| facts.contains_key("system")))
     }
 
     /// The batches of a play that begins now, and what the operator should know of its pattern.

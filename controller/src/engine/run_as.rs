@@ -8,7 +8,7 @@ use crate::plan::RunAs;
 use crate::template::{Authored, Templar};
 use crate::vars::Scope;
 
-/// Ansible's order: variables of the host and the task go before keywords, and those before the command line.
+/// Ansible's order: variables of the host that does the work (`of_target`) and the task go before keywords, and those before the command line.
 ///
 /// # Errors
 /// In a sentence: what cannot be rendered, or makes no sense.
@@ -17,9 +17,10 @@ pub(super) fn become_of(
     run: Option<&RunAs>,
     templar: &Templar,
     scope: &Scope,
+    of_target: &Scope,
 ) -> Result<Option<Become>, String> {
     let said = run.map_or_else(|| task.clone(), |run| task.or(run));
-    let wanted = match variable(scope, "ansible_become")? {
+    let wanted = match variable(of_target, "ansible_become")? {
         Some(value) => is_true(&value)?,
         None => said.wanted.unwrap_or(false),
     };
@@ -27,7 +28,7 @@ pub(super) fn become_of(
         return Ok(None);
     }
     let text = |name: &str, said: &Option<Authored>| -> Result<Option<String>, String> {
-        let value = match (variable(scope, name)?, said) {
+        let value = match (variable(of_target, name)?, said) {
             (Some(value), _) => value,
             (None, Some(said)) => templar.render(said, scope).map_err(|error| explained(&error))?,
             (None, None) => return Ok(None),

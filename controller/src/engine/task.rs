@@ -1,5 +1,6 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,15 +16,16 @@ use super::error::Stop;
 use super::manner::Manner;
 use super::module::ModuleExecutor;
 use super::replay::Sending;
-use super::result::Tried;
+use super::result::{Tried, registered};
 use super::run::Run;
 use super::run_as::become_of;
+use super::target::{Target, delegated_to, owner_of_facts};
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::journal::Record;
 use crate::plan::check::no_inner_arguments;
-use crate::plan::{Delegation, Keyword, KeywordValue, Task, TaskId};
+use crate::plan::{Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
 use crate::template::{Conditionals, TemplateError};
 use crate::vars::{InventoryChange, Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
@@ -47,14 +49,17 @@ pub(super) struct TaskRun<'a> {
     pub(super) manner: OnceLock<Manner>,
     /// Calls made until now and not acknowledged, by the hosts that ran them.
     pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
+    /// What an action of the controller has to teach, until it is known how the task came out.
+    pub(super) taught: Mutex<Vec<Learnt>>,
 }
 
 /// What every try of an item is given.
 struct Prepared {
     module: Arc<dyn ModuleExecutor>,
     args: Map,
-    /// The host that does the work.
-    target: HostName,
+    target: Target,
+    /// The task's variables, with those of whom it is delegated to.
+    scope: Scope,
     settings: CallSettings,
 }
 
@@ -123,7 +128,7 @@ impl TaskRun<'_> {
         };
         let mut number = tries_before.min(tries.saturating_sub(1)) + 1;
         loop {
-            let mut tried = self.try_once(item, number, &prepared, &scope).await?;
+            let mut tried = self.try_once(item, number, &prepared).await?;
             self.judge(&mut tried, vars);
             // What is tried once is not held against `until`.
             let Some(until) = self.task.until.as_ref().filter(|_| tries > 1) else { return Ok(tried) };
@@ -199,36 +204,66 @@ impl TaskRun<'_> {
     /// What is the same for all tries: arguments are rendered once, whatever they look up.
     fn prepared(&self, scope: &Scope) -> Result<Prepared, Box<Tried>> {
         let fail = |message: String| Box::new(Tried::failed(message));
-        let found = self.run.environment.registry.find(&self.task.module);
-        let module = found.ok_or_else(|| fail(format!("there is no module `{}`", self.task.module)))?;
-        let (args, target, settings) = self.prepare(module.as_ref(), scope).map_err(fail)?;
+        let name = self.module_name(scope).map_err(fail)?;
+        let found = self.run.environment.registry.find(&name);
+        let module = found.ok_or_else(|| fail(format!("there is no module `{name}`")))?;
+        let target = self.target(scope).map_err(fail)?;
+        let scope = target.seen_by_task(scope);
+        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(|message| {
+            let mut tried = Tried::failed(message);
+            target.note(&mut tried);
+            Box::new(tried)
+        })?;
         if settings.check && !module.supports_check_mode() {
             let msg = format!("remote module ({}) does not support check mode", self.task.module);
             return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
         }
-        Ok(Prepared { module, args, target, settings })
+        Ok(Prepared { module, args, target, scope, settings })
     }
 
-    async fn try_once(&self, item: u32, number: u32, prepared: &Prepared, scope: &Scope) -> Result<Tried, LinkError> {
-        let Prepared { module, args, target, settings } = prepared;
-        let key = self.key(item, number, target);
+    async fn try_once(&self, item: u32, number: u32, prepared: &Prepared) -> Result<Tried, LinkError> {
+        let Prepared { module, args, target, scope, settings } = prepared;
+        let key = self.key(item, number, &target.host);
         let mut cx = ExecutionContext {
             host: self.host,
-            target,
+            target: &target.host,
+            way: &target.way,
             scope,
+            target_scope: &target.scope,
             vars: &self.run.environment.vars,
             templar: self.run.templar(),
             blobs: &self.run.environment.blobs,
             files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
+            fragments: self.run.environment.fragments.as_deref(),
+            role: self.task.role.as_deref(),
             settings,
             key,
             calls: 0,
             links: &*self.run.environment.links,
+            registry: &self.run.environment.registry,
             is_repeated: self.sending != Sending::First,
             cancel: self.cancel,
             watcher: self,
+            taught: &self.taught,
         };
-        self.execute(module.as_ref(), args.clone(), &mut cx).await
+        // What a try before this one had to teach went with it.
+        self.take_taught();
+        let mut tried = self.execute(module.as_ref(), args.clone(), &mut cx).await?;
+        target.note(&mut tried);
+        Ok(tried)
+    }
+
+    /// The module that is to run: `action` may name it by a template.
+    fn module_name(&self, scope: &Scope) -> Result<Cow<'_, str>, String> {
+        if !crate::template::needs_rendering(&self.task.module) {
+            return Ok(Cow::Borrowed(&self.task.module));
+        }
+        let name = self.run.templar().render_text(&self.task.module, scope);
+        name.map(Cow::Owned).map_err(|error| explained(&error))
+    }
+
+    fn take_taught(&self) -> Vec<Learnt> {
+        std::mem::take(&mut *self.taught.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn key(&self, item: u32, until_try: u32, target: &HostName) -> TryKey {
@@ -252,7 +287,8 @@ impl TaskRun<'_> {
             .and_then(|module| module.as_call().map(|name| (module, name)))
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
-        let (args, _, settings) = self.prepare(module.as_ref(), &scope).map_err(fail)?;
+        let target = self.target(&scope).map_err(fail)?;
+        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(fail)?;
         let key = self.key(0, 1, self.host).call(0).expect("0 is the first");
         self.told(self.host, key);
         let mut call = context::call(key, name, args, &settings);
@@ -300,21 +336,18 @@ impl TaskRun<'_> {
         self.run.environment.registry.find(&self.task.module).is_some_and(|module| module.lists_diffs())
     }
 
-    /// Arguments, target and settings for this host, or the sentence that says why they cannot be had.
-    fn prepare(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<(Map, HostName, CallSettings), String> {
+    /// Arguments and settings for this host, or the sentence that says why they cannot be had.
+    fn prepare(
+        &self,
+        module: &dyn ModuleExecutor,
+        scope: &Scope,
+        target: &Target,
+    ) -> Result<(Map, CallSettings), String> {
         let templar = self.run.templar();
         let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
         no_inner_arguments(args.keys())
             .and_then(|()| module.validate_args(&args))
             .map_err(|error| error.to_string())?;
-        let target = match &self.task.delegation {
-            None => self.host.clone(),
-            Some(Delegation { to, .. }) => {
-                let name = templar.render(to, scope).map_err(|error| explained(&error))?;
-                let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
-                HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?
-            }
-        };
         let mut environment = Map::new();
         for part in &self.task.environment {
             match templar.render(part, scope).map_err(|error| explained(&error))? {
@@ -322,7 +355,7 @@ impl TaskRun<'_> {
                 other => return Err(format!("environment must be a dict, not {}", other.to_json())),
             }
         }
-        Ok((args, target, self.settings(environment, scope)?))
+        Ok((args, self.settings(environment, scope, target)?))
     }
 
     /// What a keyword says on this host, or the sentence that says why it says nothing.
@@ -335,7 +368,7 @@ impl TaskRun<'_> {
         keyword.render(self.run.templar(), scope).map_err(|why| format!("{name}: {why}"))
     }
 
-    fn settings(&self, environment: Map, scope: &Scope) -> Result<CallSettings, String> {
+    fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, String> {
         let (options, task) = (&self.run.options, self.task);
         let text = |value: Value| rustle_agent::module::shown(&value);
         let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| match keyword {
@@ -354,7 +387,13 @@ impl TaskRun<'_> {
             no_log: self.is_secret(),
             live_output: options.live_output && !self.is_secret(),
             environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
-            become_user: become_of(&self.task.run_as, options.run_as.as_ref(), self.run.templar(), scope)?,
+            become_user: become_of(
+                &self.task.run_as,
+                options.run_as.as_ref(),
+                self.run.templar(),
+                scope,
+                &target.scope,
+            )?,
         })
     }
 
@@ -391,7 +430,7 @@ impl TaskRun<'_> {
     ) -> Result<bool, (&'c str, TemplateError)> {
         let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
         if let Some(name) = &self.task.register {
-            locals.insert(name.clone(), Variable::data(Value::Map(tried.values.clone())));
+            locals.insert(name.clone(), Variable::data(Value::Map(registered(&tried.values))));
         }
         let vars = vars.with_locals(locals);
         for condition in conditions {
@@ -406,39 +445,42 @@ impl TaskRun<'_> {
     }
 
     pub(super) fn scope(&self, vars: &TaskVars) -> Result<Scope, String> {
-        self.run.environment.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
+        let of = |vars: &TaskVars| {
+            self.run.environment.vars.scope(self.host.as_str(), self.play, vars).map_err(|error| error.to_string())
+        };
+        let scope = of(vars)?;
+        if self.run.plan.play(self.task.play).late_vars_files.is_empty() {
+            return Ok(scope);
+        }
+        let late = self.run.late_vars(self.task.play, self.host, &scope)?;
+        let layers = late.into_iter().chain(vars.layers.iter().cloned()).collect();
+        of(&TaskVars { layers, ..vars.clone() })
     }
 
     /// Facts and `set_fact` values of a result.
     pub(super) fn lessons(&self, tried: &Tried) -> Vec<Lesson> {
+        let taught = self.take_taught();
         if tried.status.is_failure() {
             return Vec::new();
         }
-        let lesson = |what| self.lesson(what);
+        let lesson = |what| match owner_of_facts(&tried.values) {
+            Some(owner) => Lesson { host: owner.to_string(), what, others: Vec::new() },
+            None => self.lesson(what),
+        };
         let mut lessons = Vec::new();
         match meta_of(self.task) {
             Some(Meta::ClearFacts) => lessons.push(lesson(Learnt::FactsCleared)),
             Some(Meta::RefreshInventory) => lessons.push(lesson(Learnt::Inventory(InventoryChange::Refresh))),
             _ => {}
         }
-        lessons.extend(self.inventory_change(tried).map(|change| lesson(Learnt::Inventory(change))));
         if let Some(Value::Map(facts)) = tried.values.get("ansible_facts") {
             let is_set_fact = rustle_agent::module::short_name(&self.task.module) == "set_fact";
+            // An action that teaches has said itself what its facts are.
             let what = if is_set_fact { Learnt::Set(facts.clone()) } else { Learnt::Facts(facts.clone()) };
-            lessons.push(lesson(what));
+            lessons.extend(taught.is_empty().then(|| lesson(what)));
         }
+        lessons.extend(taught.into_iter().map(lesson));
         lessons
-    }
-
-    /// What the task does to the inventory.
-    fn inventory_change(&self, tried: &Tried) -> Option<InventoryChange> {
-        let name = rustle_agent::module::short_name(&self.task.module);
-        match name {
-            _ if !matches!(tried.status, TaskStatus::Ok | TaskStatus::Changed) => None,
-            "add_host" => crate::actions::added(&tried.values),
-            "group_by" => crate::actions::grouped(self.host, &tried.values),
-            _ => None,
-        }
     }
 
     /// Something that the host has taught, of all of the batch if the task ran for all. The inventory is everybody's anyhow.
@@ -455,8 +497,8 @@ impl TaskRun<'_> {
     /// Takes in what the task has taught, and tells what the operator should know of it.
     pub(super) fn learn(&self, lessons: &[Lesson]) {
         for lesson in lessons {
-            if let Learnt::Facts(facts) = &lesson.what {
-                self.run.cache_facts(self.host, facts);
+            if let (Learnt::Facts(facts), Ok(host)) = (&lesson.what, HostName::new(&lesson.host)) {
+                self.run.cache_facts(&host, facts);
             }
             for message in self.run.environment.vars.learn(lesson) {
                 self.run.sink.emit(RunEvent::Warning { message, host: Some(self.host.clone()) });
@@ -469,7 +511,7 @@ impl TaskRun<'_> {
         // What items taught is known already.
         let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
         if let Some(name) = &self.task.register {
-            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(tried.values.clone()))].into())));
+            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(registered(&tried.values)))].into())));
         }
         self.learn(&lessons);
         let manner = self.manner();
@@ -491,7 +533,9 @@ impl TaskRun<'_> {
             self.explain_rescue(&tried, vars);
         }
         let never_ran = tried.status == TaskStatus::Skipped;
-        let tried = if self.is_secret() { tried.censored() } else { tried };
+        let delegated_to = delegated_to(&tried.values);
+        let is_secret = self.is_secret() || tried.is_secret();
+        let tried = if is_secret { tried.censored() } else { tried };
         let Tried { status, values, diff, warnings } = tried;
         let result = TaskResult {
             task: self.task.id,
@@ -509,8 +553,8 @@ impl TaskRun<'_> {
             started_at: self.started_at,
             elapsed: self.started.elapsed(),
             attempts: if never_ran { 0 } else { self.attempt },
-            delegated_to: self.delegated(vars),
-            no_log: self.is_secret(),
+            delegated_to,
+            no_log: is_secret,
         };
         TaskDone { result, outcome, lessons, calls: self.take_calls() }
     }
@@ -537,13 +581,6 @@ impl TaskRun<'_> {
         }
         let rendered = self.scope(vars).ok().and_then(|scope| self.run.templar().render_text(title, &scope).ok());
         rendered.unwrap_or_else(|| title.to_owned())
-    }
-
-    fn delegated(&self, vars: &TaskVars) -> Option<HostName> {
-        let authored = &self.task.delegation.as_ref()?.to;
-        let scope = self.scope(vars).ok()?;
-        let name = self.run.templar().render(authored, &scope).ok()?;
-        HostName::new(name.as_str()?).ok()
     }
 
     /// The handlers that the task's names and topics mean.

@@ -39,12 +39,15 @@ impl Plan {
             // A play whose hosts are looked up when it begins may have some then.
             if wanted && !(self.plays[at].hosts.is_empty() && self.plays[at].pattern.is_none()) {
                 let task = TaskId(u32::try_from(self.tasks.len()).expect("a plan has fewer tasks than u32 counts"));
-                let mut gather = Task::new(task, id, "ansible.builtin.setup");
+                let play = &mut self.plays[at];
+                let blank = || Task::new(task, id, "ansible.builtin.setup");
+                let mut gather = play.gather.take().map_or_else(blank, |gather| Task { id: task, ..*gather });
                 gather.name = Some("Gathering Facts".to_owned());
                 gather.tags = vec!["always".to_owned()];
-                gather.args = self.plays[at].gathering.args();
+                gather.args.extend(play.gathering.args());
+                play.gathering.task = Some(task);
+                play.tasks.insert(0, task);
                 self.tasks.push(gather);
-                self.plays[at].tasks.insert(0, task);
             }
         }
     }

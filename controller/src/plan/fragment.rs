@@ -1,10 +1,13 @@
 //! Tasks that join a plan while it runs: what `include_tasks` and `include_role` bring.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use rustle_protocol::value::Map;
 
 use super::{Block, Play, Task, TaskId};
+use crate::template::Authored;
 use crate::vars::{Layer, VarMap};
 
 /// One host's wish to include something, once everything in it is known.
@@ -21,13 +24,30 @@ pub struct Inclusion {
 }
 
 /// Reads what tasks include while a plan runs. Implemented by the reader of playbooks.
-pub trait Fragments: Send + Sync {
+pub trait Fragments: VarsFiles + Send + Sync {
     /// The tasks that `including`, a task of `play`, asks for with `wish`. Called once for equal wishes.
     ///
     /// # Errors
     /// Why there are none, as a sentence, with file, line and column where the file is at fault. It is the including
     /// task's failure.
     fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, String>;
+}
+
+/// The variables in a file, in its order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VarsFile {
+    pub vars: IndexMap<String, Authored>,
+    /// The file is encrypted: what it holds is not to be shown.
+    pub is_secret: bool,
+}
+
+/// Files of variables, as tasks read them while a plan runs.
+pub trait VarsFiles {
+    /// The variables in the file at `path`, which may be encrypted.
+    ///
+    /// # Errors
+    /// Why there are none, as a sentence with file, line and column.
+    fn variables(&self, path: &Path) -> Result<VarsFile, String>;
 }
 
 /// Tasks to be put behind the one that includes them, with everything in them that they inherit: keywords, layers of

@@ -1,5 +1,7 @@
 //! A plan and its plays.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
@@ -88,10 +90,14 @@ pub struct Play {
     /// `None`: if a task mentions a fact.
     pub gather_facts: Option<bool>,
     pub gathering: Gathering,
+    /// The task that gathers facts if the play does, with what it inherits. `None`: one that says nothing.
+    pub gather: Option<Box<Task>>,
     /// `vars` of the play.
     pub vars: IndexMap<String, Authored>,
     /// What else the play brings: `vars_prompt`, `vars_files`, each with its place in Ansible's order.
     pub layers: Vec<Layer>,
+    /// `vars_files` that only a host's variables name.
+    pub late_vars_files: Vec<LateVarsFile>,
     /// `environment` of the play, as `environment` shows it. It is in each task's own already.
     pub environment: Option<Authored>,
     /// In order.
@@ -109,6 +115,15 @@ pub struct Play {
     pub tags: Vec<String>,
 }
 
+/// An entry of `vars_files` that is looked for when a host comes to the play.
+#[derive(Clone, Debug)]
+pub struct LateVarsFile {
+    /// A name, or a list of names of which the first file that is there counts.
+    pub names: Authored,
+    /// Where they are looked for, in this order.
+    pub folders: Vec<PathBuf>,
+}
+
 /// How the implicit first task of a play gathers facts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gathering {
@@ -118,6 +133,8 @@ pub struct Gathering {
     pub timeout: Option<Keyword<u32>>,
     /// Leaves hosts out of which facts are known already (`gathering = smart`).
     pub smart: bool,
+    /// The implicit task itself, once it is among the play's.
+    pub task: Option<TaskId>,
 }
 
 impl Gathering {
@@ -188,8 +205,10 @@ impl Play {
             waves: Waves::One,
             gather_facts: None,
             gathering: Gathering::default(),
+            gather: None,
             vars: IndexMap::new(),
             layers: Vec::new(),
+            late_vars_files: Vec::new(),
             environment: None,
             tasks: Vec::new(),
             handlers: Vec::new(),

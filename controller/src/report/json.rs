@@ -20,6 +20,11 @@ pub(super) fn shown_pretty(value: &Value) -> String {
     write(Sorted(value), PrettyFormatter::with_indent(b"    "))
 }
 
+/// As [`shown_pretty`], one space for each level.
+pub(super) fn shown_indented_by_one(value: &Value) -> String {
+    write(Sorted(value), PrettyFormatter::with_indent(b" "))
+}
+
 /// For a record: exact, on one line, and harmless even to a terminal: what [`sanitize::is_hostile`] tells is escaped,
 /// which JSON allows anywhere in a string.
 pub(super) fn write_record(to: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

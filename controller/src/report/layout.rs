@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustle_protocol::result::Diff;
 use rustle_protocol::{HostName, Map, Value};
 
+use super::custom_stats::CustomStats;
 use super::line::{Colour, Line, width};
 use super::tally::Tally;
 use super::{diff, recap, status, values};
@@ -39,6 +40,8 @@ pub struct Layout {
     /// What was included and for which item, and the hosts it is to be told for.
     included: Vec<(Included, Vec<HostName>)>,
     tally: Tally,
+    /// `None`: nobody wants to see them.
+    custom_stats: Option<CustomStats>,
 }
 
 /// A file or role, and what stands behind it for the item of a loop.
@@ -72,6 +75,7 @@ impl Layout {
             warned: BTreeSet::new(),
             included: Vec::new(),
             tally: Tally::default(),
+            custom_stats: None,
         }
     }
 
@@ -100,13 +104,29 @@ impl Layout {
             RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],
             RunEvent::Resumed => vec![Line::new("RESUMED").to_err()],
             RunEvent::Status(status) => status::lines(status, stamped.elapsed),
-            RunEvent::RunFinished(finished) => recap::lines(&self.tally, finished, self.columns),
+            RunEvent::RunFinished(finished) => {
+                let mut lines = recap::lines(&self.tally, finished, self.columns);
+                lines.extend(self.custom_stats());
+                lines
+            }
             RunEvent::RunStarted(_)
             | RunEvent::HostConnected { .. }
             | RunEvent::HostStarted { .. }
             | RunEvent::Output { .. }
             | RunEvent::BatchFinished { .. } => Vec::new(),
         }
+    }
+
+    /// With what `set_stats` has gathered, at the end.
+    #[must_use]
+    pub fn with_custom_stats(mut self, wanted: bool) -> Layout {
+        self.custom_stats = wanted.then(CustomStats::default);
+        self
+    }
+
+    /// What comes behind the recap.
+    pub(super) fn custom_stats(&self) -> Vec<Line> {
+        self.custom_stats.as_ref().map_or_else(Vec::new, |stats| stats.lines(self.columns))
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -173,7 +193,7 @@ impl Layout {
             status: item.status,
             module: self.tasks.get(&task).map_or("", |task| &task.module),
             values: &item.values,
-            host: with_delegate(host, item.delegated_to.as_ref()),
+            host: with_delegate(host, item.delegated_to.as_ref(), &item.values),
             item: Some(&item.label),
         };
         lines.extend(outcome.lines(self.verbosity));
@@ -230,6 +250,9 @@ impl Layout {
     /// Takes note of a result without a line for it.
     pub(super) fn count(&mut self, result: &TaskResult) {
         self.tally.add(result);
+        if let Some(stats) = &mut self.custom_stats {
+            stats.add(result);
+        }
         if let Some(of_task) = self.tasks.get_mut(&result.task) {
             of_task.hosts = of_task.hosts.saturating_sub(1);
         }
@@ -282,7 +305,7 @@ pub(super) fn full_failure(result: &TaskResult, verbosity: u8) -> Vec<Line> {
                 status: item.status,
                 module: &result.module,
                 values: &item.values,
-                host: with_delegate(&result.host, item.delegated_to.as_ref()),
+                host: with_delegate(&result.host, item.delegated_to.as_ref(), &item.values),
                 item: Some(&item.label),
             };
             outcome.lines(verbosity)
@@ -344,11 +367,13 @@ fn has_own_line(result: &TaskResult) -> bool {
     }
 }
 
-/// `web1`, or `web1 -> db1` if the work was done there.
-fn with_delegate(host: &HostName, delegated_to: Option<&HostName>) -> String {
-    match delegated_to {
-        Some(other) if other != host => format!("{host} -> {other}"),
-        _ => host.to_string(),
+/// `web1`, or `web1 -> db1` if the work was done there, or `web1 -> db1(10.0.0.9)` if that is another name of db1.
+fn with_delegate(host: &HostName, delegated_to: Option<&HostName>, values: &Map) -> String {
+    let Some(other) = delegated_to.filter(|other| *other != host) else { return host.to_string() };
+    let told = values.get("_ansible_delegated_vars").and_then(Value::as_map);
+    match told.and_then(|told| told.get("ansible_host")).and_then(Value::as_str) {
+        Some(address) if address != other.as_str() => format!("{host} -> {other}({address})"),
+        _ => format!("{host} -> {other}"),
     }
 }
 
@@ -362,7 +387,7 @@ impl<'a> Outcome<'a> {
             status: result.status,
             module: &result.module,
             values: &result.values,
-            host: with_delegate(&result.host, result.delegated_to.as_ref()),
+            host: with_delegate(&result.host, result.delegated_to.as_ref(), &result.values),
             item: None,
         }
     }

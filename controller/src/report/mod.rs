@@ -4,6 +4,7 @@
 //! terminal only through [`sanitize`].
 
 mod adhoc;
+mod custom_stats;
 mod diff;
 pub mod document;
 pub mod file;
@@ -203,6 +204,8 @@ pub struct ReportOptions {
     pub log_file: Option<PathBuf>,
     /// One module on many hosts: answers instead of plays, tasks and a recap.
     pub adhoc: bool,
+    /// Show what `set_stats` has gathered, behind the recap.
+    pub custom_stats: bool,
 }
 
 impl Default for ReportOptions {
@@ -214,6 +217,7 @@ impl Default for ReportOptions {
             report_file: None,
             log_file: None,
             adhoc: false,
+            custom_stats: false,
         }
     }
 }
@@ -222,7 +226,7 @@ impl Default for ReportOptions {
 fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let is_terminal = io::stdout().is_terminal();
     let columns = is_terminal.then(terminal_columns);
-    let layout = Layout::new(options.verbosity, columns);
+    let layout = Layout::new(options.verbosity, columns).with_custom_stats(options.custom_stats);
     match options.progress {
         ProgressMode::Json => (Importance::Record, Box::new(JsonLines::new(Box::new(io::stdout())))),
         _ if options.adhoc => (Importance::Talk, Box::new(Adhoc::new(standard_streams(), layout, options.verbosity))),

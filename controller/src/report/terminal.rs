@@ -65,6 +65,7 @@ impl TerminalText {
             RunEvent::RunFinished(finished) => {
                 let mut lines = self.close_all();
                 lines.extend(recap::folded(self.layout.tally(), finished, self.layout.columns()));
+                lines.extend(self.layout.custom_stats());
                 lines
             }
             _ => self.layout.lines(stamped),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{CancelReason, HostState, PlayEnd};
-use crate::plan::PlayId;
+use crate::plan::{PlayId, TaskId};
 
 use super::Scheduler;
 use super::batch::Batch;
@@ -142,12 +142,24 @@ impl Scheduler {
         false
     }
 
-    pub(super) fn on_hosts_found(&mut self, play: PlayId, joined: usize, batches: Vec<Vec<HostIx>>) {
+    pub(super) fn on_hosts_found(
+        &mut self,
+        play: PlayId,
+        joined: usize,
+        batches: Vec<Vec<HostIx>>,
+        exempt: &[(TaskId, Vec<HostIx>)],
+    ) {
         let place = self.course.play;
         let asked = self.course.plays.get(place).filter(|asked| asked.program.play == play);
         let Some(asked) = asked.filter(|_| self.course.hosts == LateHosts::Asked) else { return };
         self.roster.grow(joined);
-        let found = Play::new(PlayProgram { batches, ..asked.program.clone() }, self.roster.len());
+        let mut found = Play::new(PlayProgram { batches, ..asked.program.clone() }, self.roster.len());
+        let hosts: Vec<HostIx> = found.program.batches.concat();
+        for step in &mut found.program.steps {
+            if let Some((_, exempt)) = exempt.iter().find(|(task, _)| *task == step.task) {
+                step.hosts = Some(hosts.iter().copied().filter(|host| !exempt.contains(host)).collect());
+            }
+        }
         for host in found.program.batches.iter().flatten() {
             self.roster.enlist(*host, place);
         }

@@ -49,6 +49,9 @@ pub enum Event {
         joined: Vec<HostName>,
         /// As [`PlayProgram::batches`](super::PlayProgram::batches).
         batches: Vec<Vec<HostIx>>,
+        /// Steps that these hosts pass by without a word.
+        #[serde(default)]
+        exempt: Vec<(TaskId, Vec<HostIx>)>,
     },
 }
 

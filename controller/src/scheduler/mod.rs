@@ -117,7 +117,9 @@ impl Scheduler {
             Event::Pause => self.set_paused(true),
             Event::Resume => self.set_paused(false),
             Event::DropHost(host) => self.on_drop(host),
-            Event::HostsFound { play, joined, batches } => self.on_hosts_found(play, joined.len(), batches),
+            Event::HostsFound { play, joined, batches, exempt } => {
+                self.on_hosts_found(play, joined.len(), batches, &exempt);
+            }
         }
         if on_time {
             self.drop_stragglers();

@@ -7,6 +7,7 @@ use rustle_protocol::value::{Map, Value, WireMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inventory::InventoryChange;
+use crate::template::{Authored, Template};
 
 /// One thing learnt of one host. A journal keeps these: variants are added, never renamed or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub enum Learnt {
     Set(#[serde(with = "exact")] Map),
     /// What a module returned as `ansible_facts`.
     Facts(#[serde(with = "exact")] Map),
+    /// `include_vars`: what an author wrote, templates to be rendered when they are read.
+    Included(#[serde(with = "authored")] Vec<(String, Authored)>),
     /// `meta: clear_facts`.
     FactsCleared,
     /// `add_host`, `group_by`, `meta: refresh_inventory`. What it is about is in the change.
@@ -63,6 +66,51 @@ pub mod exact {
     }
 }
 
+/// What an author wrote keeps which of its texts are templates: `!unsafe` ones are not.
+mod authored {
+    use serde::{Deserializer, Serializer};
+
+    use super::{Authored, Map, Template, Value, exact};
+
+    pub(super) fn serialize<S: Serializer>(vars: &[(String, Authored)], s: S) -> Result<S::Ok, S::Error> {
+        let map: Map = vars.iter().map(|(name, value)| (name.clone(), tagged(value))).collect();
+        exact::serialize(&map, s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(String, Authored)>, D::Error> {
+        let wrong = || serde::de::Error::custom("not what an author wrote");
+        let map = exact::deserialize(d)?;
+        map.into_iter().map(|(name, value)| Ok((name, untagged(value).ok_or_else(wrong)?))).collect()
+    }
+
+    fn tagged(authored: &Authored) -> Value {
+        let (kind, value) = match authored {
+            Authored::Data(value) => ("data", value.clone()),
+            Authored::Template(_) => ("template", authored.source()),
+            Authored::List(items) => ("list", items.iter().map(tagged).collect()),
+            Authored::Map(map) => {
+                ("map", Value::Map(map.iter().map(|(name, item)| (name.clone(), tagged(item))).collect()))
+            }
+        };
+        Value::Map([(kind.to_owned(), value)].into())
+    }
+
+    fn untagged(value: Value) -> Option<Authored> {
+        let Value::Map(map) = value else { return None };
+        let (kind, value) = map.into_iter().next()?;
+        Some(match (kind.as_str(), value) {
+            ("data", value) => Authored::Data(value),
+            ("template", Value::String(text)) => Authored::Template(Template::new(&text)),
+            ("list", Value::List(items)) => Authored::List(items.into_iter().map(untagged).collect::<Option<_>>()?),
+            ("map", Value::Map(map)) => {
+                let items = map.into_iter().map(|(name, item)| Some((name, untagged(item)?)));
+                Authored::Map(items.collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +130,16 @@ mod tests {
             let text = serde_json::to_string(&lesson).unwrap();
             assert_eq!(serde_json::from_str::<Lesson>(&text).unwrap(), lesson);
         }
+    }
+
+    #[test]
+    fn what_an_author_wrote_stays_a_template_where_it_was_one_and_only_there() {
+        let list = Authored::List(vec![Authored::Template(Template::new("{{ x }}")), Authored::literal("{{ y }}")]);
+        let map = Authored::Map([("a".to_owned(), list)].into_iter().collect());
+        let lesson =
+            Lesson { host: "web1".into(), what: Learnt::Included(vec![("v".to_owned(), map)]), others: Vec::new() };
+        let text = serde_json::to_string(&lesson).unwrap();
+        assert_eq!(serde_json::from_str::<Lesson>(&text).unwrap(), lesson);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo};
 use super::precedence::{Layer, Precedence};
 use super::scope::{Scope, Source};
 use super::variable::{VarMap, Variable};
-use crate::template::Templar;
+use crate::template::{Authored, Templar};
 
 /// The variables of a run. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone)]
@@ -197,6 +197,11 @@ impl VarStore {
                     .map(|name| format!("fact `{name}` has a reserved name and is ignored"))
                     .collect();
             }
+            Learnt::Included(vars) => slot().learn(|known| {
+                let authored =
+                    |(name, value): &(String, Authored)| (name.clone(), Variable::Authored(Arc::new(value.clone())));
+                Arc::make_mut(&mut known.included).extend(vars.iter().map(authored));
+            }),
             Learnt::FactsCleared => slot().learn(|known| known.facts = Facts::default()),
             Learnt::Inventory(change) => return self.inner.roll().change(change),
         }
@@ -226,11 +231,6 @@ impl VarStore {
         })
     }
 
-    /// Keeps variables a file gave through `include_vars`: text an author wrote.
-    pub fn include_vars(&self, host: &str, vars: VarMap) -> Result<(), UnknownHost> {
-        self.know(host, |known| Arc::make_mut(&mut known.included).extend(vars))
-    }
-
     /// Keeps facts a module has returned, but those that would take a reserved name. Gives these names, to warn of.
     pub fn set_facts(&self, host: &str, facts: Map) -> Result<Vec<String>, UnknownHost> {
         Ok(self.inner.slot(host)?.merge_facts(facts))
@@ -254,6 +254,15 @@ impl VarStore {
         let hostvars = HostVars::new(Arc::clone(&self.inner));
         let magic = self.inner.magic(&slot, Some(Arc::clone(&play.magic)), hostvars);
         Ok(Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources))
+    }
+
+    /// The variables of a host that a task is delegated to, as `hostvars` shows them; of a host of no inventory, those that
+    /// all hosts have.
+    pub fn delegate_scope(&self, host: &str) -> Scope {
+        let slot = self.inner.roll().anybody(host);
+        let sources = self.inner.sources(&slot, slot.entry.layers.iter(), None);
+        let magic = self.inner.magic(&slot, None, HostVars::new(Arc::clone(&self.inner)));
+        Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources)
     }
 
     fn know(&self, host: &str, change: impl FnOnce(&mut Known)) -> Result<(), UnknownHost> {
@@ -339,7 +348,7 @@ impl HostSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::{Authored, TemplateError};
+    use crate::template::TemplateError;
     use crate::vars::{authored_map, data_map};
     use serde_json::{Value as Json, json};
 
@@ -398,7 +407,8 @@ mod tests {
         assert_eq!(seen(&play(&[Precedence::PlayVarsFiles, Precedence::PlayVars]), &none, "{{ v }}"), "PlayVarsFiles");
         let task = TaskVars::new(Arc::new(authored_map(map(json!({"v": "task"})))));
         assert_eq!(seen(&play(&[Precedence::PlayVarsFiles]), &task, "{{ v }}"), "task");
-        store.include_vars("h", authored_map(map(json!({"v": "include"})))).unwrap();
+        let included = vec![("v".to_owned(), Authored::literal("include"))];
+        store.learn(&Lesson { host: "h".to_owned(), what: Learnt::Included(included), others: Vec::new() });
         assert_eq!(seen(&play(&[]), &task, "{{ v }}"), "include");
         store.set_fact("h", "v", Value::from("registered")).unwrap();
         assert_eq!(seen(&play(&[]), &task, "{{ v }} {{ top }}"), "registered extra");

@@ -202,6 +202,7 @@ fn run_options() -> RunOptions {
             },
         },
         facts_cache: None,
+        flush_facts: false,
         tags: Default::default(),
         step: false,
     }

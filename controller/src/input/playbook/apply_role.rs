@@ -246,7 +246,7 @@ impl Unfold<'_> {
         .collect();
         let given = used.params.clone();
         let args = IndexMap::from_iter([
-            ("argument_spec".to_owned(), spec.options.clone()),
+            ("argument_spec".to_owned(), Authored::literal(spec.options.source())),
             ("provided_arguments".to_owned(), Authored::Map(given)),
             ("validate_args_context".to_owned(), Authored::literal(context)),
         ]);

@@ -153,11 +153,18 @@ struct Action {
     args: IndexMap<String, Authored>,
 }
 
+/// The module's name, which may be a template, and what stands behind it.
+fn module_and_rest(text: &str) -> (&str, &str) {
+    let template = text.strip_prefix("{{").and_then(|rest| rest.find("}}")).map(|end| end + "{{}}".len());
+    let end = template.or_else(|| text.find(char::is_whitespace)).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
 /// `action: copy src=a dest=b`, or `action: {module: copy, src: a, dest: b}`.
 fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, PlaybookError> {
     if let Some(text) = node.as_str() {
         let text = text.trim_start();
-        let (module, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let (module, rest) = module_and_rest(text);
         return match module {
             "" => Err(document.wrong(node.at, "no module/action detected in task.")),
             module => {
@@ -168,7 +175,7 @@ fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, Playboo
     let entries = document.map(node, &format!("`{}`", key.text))?;
     let module = entries.iter().find(|(key, _)| key.text == "module").and_then(|(_, node)| node.as_str());
     let Some(module) = module else { return Err(document.wrong(node.at, "no module/action detected in task.")) };
-    let (module, rest) = module.split_once(char::is_whitespace).unwrap_or((module, ""));
+    let (module, rest) = module_and_rest(module);
     let mut args = text_args(document, module, rest, node.at)?;
     let others: Vec<_> = entries.iter().filter(|(key, _)| key.text != "module").cloned().collect();
     args.extend(authored_entries(&others).map_err(|error| document.not_yaml(error))?);
@@ -283,6 +290,8 @@ mod tests {
         assert_eq!(shown_call("copy: dest=/b\nargs: {src: x, dest: /c}"), r#"copy {"src":"x","dest":"/b"}"#);
         assert_eq!(shown_call("copy: '{{ all }}'"), r#"copy {"_variable_params":"{{ all }}"}"#);
         assert!(call("local_action: command true").unwrap().local);
+        assert_eq!(shown_call("action: {module: '{{ which }}', src: a}"), r#"{{ which }} {"src":"a"}"#);
+        assert_eq!(shown_call("action: '{{ which }} src=a'"), r#"{{ which }} {"src":"a"}"#);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Document {
     /// `None` if there is nothing but comments.
     pub(super) root: Option<Node>,
     pub(super) warnings: Vec<String>,
+    /// The file as a whole was encrypted.
+    pub(super) is_encrypted: bool,
 }
 
 impl Document {
@@ -34,8 +36,10 @@ impl Document {
     pub(super) fn read(path: &Path, vault: &Vault) -> Result<Document, PlaybookError> {
         let text = read_text(path)?;
         let wrong = |error: VaultError| PlaybookError::whole(path, error.to_string()).hint(Some(error.hint()));
+        let is_encrypted = crate::vault::is_encrypted(&text);
         let text = open_text(text, vault).map_err(wrong)?;
-        Document::of_vaulted(&path.display().to_string(), text, vault)
+        let document = Document::of_vaulted(&path.display().to_string(), text, vault)?;
+        Ok(Document { is_encrypted, ..document })
     }
 
     /// Reads `text`, and decrypts what is tagged `!vault` in it.
@@ -59,7 +63,7 @@ impl Document {
         let warnings = document.warnings.iter().map(|w| format!("{}: {}", Place::at(&source, w.at), w.what)).collect();
         let root = document.root.filter(|root| !root.is_null());
         let path = Path::new(&*source).into();
-        Ok(Document { source, path, text: text.into(), root, warnings })
+        Ok(Document { source, path, text: text.into(), root, warnings, is_encrypted: false })
     }
 
     pub(super) fn place(&self, at: Position) -> Place {

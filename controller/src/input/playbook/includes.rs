@@ -16,7 +16,7 @@ use super::library::Library;
 use super::tree::Vars;
 use super::unfold::{Made, Unfold, looked, noun};
 use crate::input::source::{Place, Position, shown};
-use crate::plan::{Fragment, Fragments, IncludeId, Inclusion, Play, Task, TaskId};
+use crate::plan::{Fragment, Fragments, IncludeId, Inclusion, Play, Task, TaskId, VarsFile, VarsFiles};
 use crate::vars::{Layer, Precedence};
 
 /// What stands around an include, kept until a host comes to it.
@@ -52,6 +52,15 @@ pub(super) struct Includes {
     pub(super) library: Library,
     pub(super) contexts: Arc<Contexts>,
     pub(super) role_instances: AtomicU32,
+}
+
+impl VarsFiles for Includes {
+    fn variables(&self, path: &Path) -> Result<VarsFile, String> {
+        self.library.variables(path).map_err(|error| match error.advice() {
+            Some(advice) => format!("{error}; hint: {advice}"),
+            None => error.to_string(),
+        })
+    }
 }
 
 impl Fragments for Includes {

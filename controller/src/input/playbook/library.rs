@@ -14,6 +14,7 @@ use super::role::{Role, RoleKey};
 use super::role_path::SearchPaths;
 use super::tree::{Entry, Reader};
 use crate::input::authored::authored_entries;
+use crate::plan::VarsFile;
 use crate::plan::check::ModuleCatalog;
 use crate::template::{Authored, Templar};
 use crate::vars::VarMap;
@@ -143,19 +144,29 @@ impl Library {
     pub(super) fn vars(&self, paths: &[PathBuf]) -> Result<Arc<VarMap>, PlaybookError> {
         let mut vars: IndexMap<String, Authored> = IndexMap::new();
         for path in paths {
-            let document = self.document(path)?;
-            let Some(root) = &document.root else { continue };
-            let Some(entries) = root.as_map() else {
-                let what = format!("a file of variables must hold a dictionary, not a {}", root.kind());
-                return Err(document.wrong(root.at, what));
-            };
-            if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
-                let name = crate::input::source::shown(&key.text);
-                self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
-            }
-            vars.extend(authored_entries(entries).map_err(|error| document.not_yaml(error))?);
+            vars.extend(self.variables(path)?.vars);
         }
         Ok(var_map(vars))
+    }
+
+    /// The variables in the file at `path`.
+    ///
+    /// # Errors
+    /// A file that holds something else.
+    pub(super) fn variables(&self, path: &Path) -> Result<VarsFile, PlaybookError> {
+        let document = self.document(path)?;
+        let is_secret = document.is_encrypted;
+        let Some(root) = &document.root else { return Ok(VarsFile { vars: IndexMap::new(), is_secret }) };
+        let Some(entries) = root.as_map() else {
+            let what = format!("a file of variables must hold a dictionary, not a {}", root.kind());
+            return Err(document.wrong(root.at, what));
+        };
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
+            let name = crate::input::source::shown(&key.text);
+            self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
+        }
+        let vars = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
+        Ok(VarsFile { vars, is_secret })
     }
 
     pub(super) fn warn(&self, what: String) {

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU32;
 use super::around::{Around, Known, absolute};
 use super::document::Document;
 use super::error::PlaybookError;
-use super::includes::{Contexts, Includes};
-use super::keywords::Written;
+use super::includes::{Context, Contexts, Includes};
+use super::keywords::{Keywords, Written};
 use super::library::{Library, Surroundings};
 use super::play::{Outer, PlayMaker, magic};
 use super::play_node::{ImportNode, PlaybookEntry, read};
@@ -16,7 +16,7 @@ use super::prompt::Ask;
 use super::unfold::{Made, looked};
 use crate::input::inventory::Inventory;
 use crate::input::source::shown;
-use crate::plan::{Fragments, Plan, Play, PlayId};
+use crate::plan::{Fragments, IncludeId, Plan, Play, PlayId};
 use crate::vars::{Layer, Precedence};
 
 /// Playbooks within playbooks.
@@ -84,6 +84,29 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
     };
     let role_instances = AtomicU32::new(made.role_instances);
     Ok(Playbook { plan, fragments: Arc::new(Includes { library, contexts, role_instances }), starts })
+}
+
+/// What tasks that stand in no playbook can include, looked for in `folder`, and the number by which they ask for it.
+///
+/// # Errors
+/// None that are known of.
+pub fn without_playbook(
+    folder: &Path,
+    surroundings: Surroundings,
+) -> Result<(Arc<dyn Fragments>, IncludeId), PlaybookError> {
+    let document = Arc::new(Document::of_text("ad-hoc", String::new())?);
+    let known = Known {
+        templar: surroundings.templar.clone(),
+        extra: Arc::clone(&surroundings.extra),
+        layers: Vec::new(),
+        magic: Arc::default(),
+        collections: surroundings.paths.collections.iter().cloned().collect(),
+    };
+    let around = Around::play(document, Keywords::default(), folder);
+    let contexts = Arc::new(Contexts::default());
+    let id = contexts.keep(Context { around, known, playbook_dir: folder.into(), apply: None });
+    let includes = Includes { library: Library::new(surroundings), contexts, role_instances: AtomicU32::new(0) };
+    Ok((Arc::new(includes), id))
 }
 
 struct Loader<'a> {

@@ -25,7 +25,7 @@ mod unfold;
 
 pub use error::PlaybookError;
 pub use library::{Surroundings, vars_of_file, vars_of_text};
-pub use load::{Playbook, PlaybookRequest, load};
+pub use load::{Playbook, PlaybookRequest, load, without_playbook};
 pub use prompt::{Ask, Question};
 pub use role_path::SearchPaths;
 

@@ -19,7 +19,9 @@ use super::prompt;
 use super::unfold::{Made, Unfold};
 use crate::input::inventory::{Inventory, PatternError, select_known};
 use crate::input::source::shown;
-use crate::plan::{Gathering, HostOrder, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves};
+use crate::plan::{
+    Gathering, HostOrder, LateVarsFile, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves,
+};
 use crate::template::Authored;
 use crate::vars::{Layer, Precedence, VarMap};
 
@@ -65,7 +67,7 @@ impl PlayMaker<'_> {
         vars.extend(outer.vars.clone());
         known.layers.push(Layer::new(Precedence::PlayVars, var_map(vars.clone())));
         known.layers.extend(prompt::answers(&node.vars_prompt, &known, &around, self.prompts)?);
-        let vars_files = self.vars_files(node, &known, &around)?;
+        let (vars_files, late_vars_files) = self.vars_files(node, &known, &around)?;
         known.layers.extend(vars_files);
 
         let mut play = self.options(node, &known, &around, id)?;
@@ -82,6 +84,7 @@ impl PlayMaker<'_> {
         };
         self.sections(node, &around, &mut unfold, &mut play)?;
         play.vars = vars;
+        play.late_vars_files = late_vars_files;
         let exposed = std::mem::take(&mut unfold.exposed);
         play.layers = exposed.into_iter().chain(known.layers.into_iter().skip(1)).collect();
         play.roles = roles_of(&play, unfold.made);
@@ -138,7 +141,9 @@ impl PlayMaker<'_> {
                 .map(|w| super::lower::keyword(w, "gather_timeout", around))
                 .transpose()?,
             smart: self.library.around.smart_gathering,
+            task: None,
         };
+        play.gather = Some(Box::new(gather_task(known, around, id)?));
         for written in &around.keywords.tags {
             play.tags.extend(names(&known.render(written, around)?));
         }
@@ -172,11 +177,24 @@ impl PlayMaker<'_> {
         }
     }
 
-    /// Of each entry the first file that is there.
-    fn vars_files(&self, node: &PlayNode, known: &Known, around: &Around) -> Result<Vec<Layer>, PlaybookError> {
-        let mut layers = Vec::new();
+    /// Of each entry the first file that is there; and those entries that only a host's variables can name.
+    fn vars_files(
+        &self,
+        node: &PlayNode,
+        known: &Known,
+        around: &Around,
+    ) -> Result<(Vec<Layer>, Vec<LateVarsFile>), PlaybookError> {
+        let (mut layers, mut late) = (Vec::new(), Vec::new());
         for written in &node.vars_files {
-            let candidates = names(&known.render(written, around)?);
+            let candidates = match known.render(written, around) {
+                Ok(rendered) => names(&rendered),
+                Err(error) if known.templar.check(&written.value).is_err() => return Err(error),
+                Err(_) => {
+                    let names = written.value.clone();
+                    late.push(LateVarsFile { names, folders: self.vars_folders(around) });
+                    continue;
+                }
+            };
             let places: Vec<PathBuf> = candidates.iter().flat_map(|name| self.vars_file_places(name, around)).collect();
             let Some(found) = places.iter().find(|place| place.is_file()) else {
                 let what = format!("vars file {} was not found", shown(&candidates.join(", ")));
@@ -185,12 +203,16 @@ impl PlayMaker<'_> {
             let vars = self.library.vars(std::slice::from_ref(found))?;
             layers.push(Layer::new(Precedence::PlayVarsFiles, vars));
         }
-        Ok(layers)
+        Ok((layers, late))
     }
 
     fn vars_file_places(&self, name: &str, around: &Around) -> Vec<PathBuf> {
+        self.vars_folders(around).iter().map(|folder| folder.join(name)).collect()
+    }
+
+    fn vars_folders(&self, around: &Around) -> Vec<PathBuf> {
         let folders = around.folders.iter().map(PathBuf::as_path).chain([self.playbook_dir]);
-        folders.flat_map(|folder| [folder.join("vars").join(name), folder.join(name)]).collect()
+        folders.flat_map(|folder| [folder.join("vars"), folder.to_owned()]).collect()
     }
 
     fn collections(&self) -> Arc<[PathBuf]> {
@@ -286,6 +308,14 @@ fn list_of(value: &Authored) -> Vec<Authored> {
 }
 
 /// `shuffle` is left to the run, which has a seed.
+/// The task that gathers facts, with what it has from the play.
+fn gather_task(known: &Known, around: &Around, play: PlayId) -> Result<Task, PlaybookError> {
+    let mut task = super::lower::generated(around, known, &Task::new(TaskId(0), play, ""))?;
+    task.module = "ansible.builtin.setup".to_owned();
+    super::module_defaults::apply(&mut task, &around.keywords, around, known)?;
+    Ok(task)
+}
+
 fn roles_of(play: &Play, made: &Made) -> PlayRoles {
     let mut roles = PlayRoles::default();
     for id in &play.tasks {

@@ -175,7 +175,7 @@ impl Recording {
         let mut batches: Vec<Vec<HostIx>> = batches.iter().skip(gone).cloned().collect();
         batches.extend((known..known + new).map(|number| vec![HostIx(number as u32)]));
         let joined = (known..known + new).map(|number| format!("h{number}").parse().unwrap()).collect();
-        Event::HostsFound { play, joined, batches }
+        Event::HostsFound { play, joined, batches, exempt: Vec::new() }
     }
 }
 
@@ -500,6 +500,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             play: PlayId(play),
             joined: Vec::new(),
             batches: vec![vec![host]],
+            exempt: Vec::new(),
         }),
         1 => any::<u8>().prop_map(|number| Event::Cancel(reason(number))),
     ]

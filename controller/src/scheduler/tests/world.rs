@@ -127,10 +127,16 @@ impl World {
                     seen.dropped = true;
                 }
             }
-            Event::HostsFound { play, joined, batches } => {
+            Event::HostsFound { play, joined, batches, exempt } => {
                 if self.wanted.take_if(|wanted| wanted == play).is_some() {
                     self.program.hosts += joined.len();
-                    self.program.plays[play.index()].batches = batches.clone();
+                    let program = &mut self.program.plays[play.index()];
+                    program.batches = batches.clone();
+                    for (task, exempt) in exempt {
+                        let others = batches.iter().flatten().filter(|host| !exempt.contains(host)).copied();
+                        let steps = program.steps.iter_mut().filter(|step| step.task == *task);
+                        steps.for_each(|step| step.hosts = Some(others.clone().collect()));
+                    }
                 }
             }
             Event::DeadlineReached | Event::Cancel(_) | Event::Pause | Event::Resume => {}

@@ -1,0 +1,155 @@
+//! `pause`: waits, or asks whoever sits at the terminal.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use chrono::Local;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustle_agent::arguments;
+use rustle_agent::module::{ArgError, ArgSpec, ModuleArgs, args};
+use rustle_protocol::message::OutputStream;
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+
+arguments! {
+    pub(super) struct PauseArgs {
+        /// How long, in seconds; at least one.
+        seconds: Option<i64>,
+        /// How long, in minutes.
+        minutes: Option<i64>,
+        /// What to ask. Without a time, an answer is waited for.
+        prompt: Option<String>,
+        /// Show what is typed.
+        echo: bool = true,
+    }
+}
+
+const NAME: &str = "ansible.builtin.pause";
+
+pub(super) struct Pause;
+
+impl ModuleExecutor for Pause {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn summary(&self) -> &str {
+        "Waits for a time, or for an answer at the terminal."
+    }
+
+    fn supports_check_mode(&self) -> bool {
+        true
+    }
+
+    fn supports_diff(&self) -> bool {
+        false
+    }
+
+    fn needs_host(&self) -> bool {
+        false
+    }
+
+    /// It changes nothing.
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
+    fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {
+        PauseArgs::GROUPS
+    }
+
+    fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        parse(args.clone()).map(drop)
+    }
+
+    fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
+        async move {
+            match parse(args) {
+                Ok(args) => pause(args, cx).await,
+                Err(error) => Ok(ModuleResult::failed(error.to_string())),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn parse(args: Map) -> Result<PauseArgs, ArgError> {
+    let parsed: PauseArgs = args::parse(NAME, args)?;
+    if parsed.seconds.is_some() && parsed.minutes.is_some() {
+        return Err(ArgError::Rule("parameters are mutually exclusive: minutes|seconds".to_owned()));
+    }
+    Ok(parsed)
+}
+
+async fn pause(args: PauseArgs, cx: &mut ExecutionContext<'_>) -> Result<ModuleResult, Stop> {
+    let (started, start) = (Instant::now(), Local::now());
+    let seconds = args.seconds.or(args.minutes.map(|minutes| minutes.saturating_mul(60)));
+    let mut result = ModuleResult::ok();
+    let mut answer = String::new();
+    match seconds {
+        Some(seconds) => {
+            let time = Duration::from_secs(seconds.max(1).unsigned_abs());
+            let prompt = args.prompt.map(|prompt| format!("{prompt}\n")).unwrap_or_default();
+            cx.say(OutputStream::Stdout, &format!("{prompt}Pausing for {} seconds\n", time.as_secs()));
+            cx.pause(time).await?;
+        }
+        None if std::io::stdin().is_terminal() => {
+            let prompt = args.prompt.unwrap_or_else(|| "Press enter to continue, Ctrl+C to interrupt".to_owned());
+            answer = ask(format!("{prompt}:\n"), args.echo, cx).await?;
+        }
+        None => {
+            result = result.with_warning("Not waiting for response to prompt as stdin is not interactive");
+        }
+    }
+    let took = started.elapsed();
+    let stdout = match args.minutes {
+        Some(_) => format!("Paused for {} minutes", shown(took.as_secs_f64() / 60.0)),
+        None => format!("Paused for {} seconds", shown(took.as_secs_f64())),
+    };
+    let time = |at: chrono::DateTime<Local>| at.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+    Ok(result
+        .with("delta", Value::Int(i64::try_from(took.as_secs()).unwrap_or(i64::MAX)))
+        .with("echo", args.echo)
+        .with("rc", 0)
+        .with("start", time(start))
+        .with("stderr", "")
+        .with("stdout", stdout)
+        .with("stop", time(Local::now()))
+        .with("user_input", answer))
+}
+
+/// With two decimals, of which one may be missing, as Python shows a rounded number.
+fn shown(number: f64) -> String {
+    let rounded = (number * 100.0).round() / 100.0;
+    if rounded.fract() == 0.0 { format!("{rounded:.1}") } else { rounded.to_string() }
+}
+
+/// The answer to a question at the terminal. A question that is given up stays there until somebody presses enter.
+async fn ask(question: String, echo: bool, cx: &ExecutionContext<'_>) -> Result<String, Stop> {
+    let asked = tokio::task::spawn_blocking(move || match echo {
+        true => crate::prompt::text(&question),
+        false => crate::prompt::secret(&question),
+    });
+    let answer = cx.unless_cancelled(asked).await?;
+    // Nobody there to answer is an empty answer.
+    Ok(answer.ok().and_then(Result::ok).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_python_rounds_it() {
+        assert_eq!([1.0013, 1.256, 0.5, 90.0].map(shown), ["1.0", "1.26", "0.5", "90.0"]);
+    }
+
+    #[test]
+    fn seconds_and_minutes_exclude_each_other() {
+        let args = Map::from_iter([("seconds".to_owned(), 1.into()), ("minutes".to_owned(), 1.into())]);
+        assert!(parse(args).is_err_and(|error| error.to_string().contains("mutually exclusive: minutes|seconds")));
+    }
+}

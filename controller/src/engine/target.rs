@@ -1,0 +1,121 @@
+//! Who does a task's work: its own host, or the one that it is delegated to; and how they are reached.
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{HostName, Value};
+
+use super::links::{AgentAddress, Connection, Way};
+use super::result::Tried;
+use super::task::{TaskRun, explained};
+use crate::plan::Delegation;
+use crate::template::{Authored, Template};
+use crate::vars::{Scope, VarMap, Variable};
+
+/// Under this name a result says who has done the work, as in Ansible. It is not shown and not registered.
+const DELEGATED: &str = "_ansible_delegated_vars";
+
+/// Who does the work of a task for a host, or for an item of its loop.
+pub(super) struct Target {
+    pub(super) host: HostName,
+    pub(super) way: Way,
+    /// The variables that say how the target is reached and as whom work is done there.
+    pub(super) scope: Scope,
+    /// The task is delegated.
+    is_other: bool,
+    /// The facts that are found are the target's.
+    keeps_facts: bool,
+    address: Option<String>,
+}
+
+impl TaskRun<'_> {
+    /// Who does the work, as the host's variables say; or the sentence that says why nobody can.
+    pub(super) fn target(&self, scope: &Scope) -> Result<Target, String> {
+        let Some(Delegation { to, facts }) = &self.task.delegation else {
+            let way = self.way(self.host, scope, scope)?;
+            let (host, scope) = (self.host.clone(), scope.clone());
+            return Ok(Target { host, way, scope, is_other: false, keeps_facts: false, address: None });
+        };
+        let name = self.run.templar().render(to, scope).map_err(|error| explained(&error))?;
+        let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
+        let host = HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?;
+        let keeps_facts = self.rendered(facts, "delegate_facts", scope)?;
+        let of_target = self.run.environment.vars.delegate_scope(host.as_str());
+        let way = self.way(&host, &of_target, scope)?;
+        let address = text(&of_target, "ansible_host")?;
+        Ok(Target { host, way, scope: of_target, is_other: true, keeps_facts, address })
+    }
+
+    /// Ansible's order: what variables of the target say goes before what the task does.
+    fn way(&self, target: &HostName, of_target: &Scope, of_task: &Scope) -> Result<Way, String> {
+        let connection = match (text(of_target, "ansible_connection")?, &self.task.connection) {
+            (Some(name), _) => Some(name),
+            (None, Some(keyword)) => Some(self.rendered(keyword, "connection", of_task)?),
+            (None, None) => None,
+        };
+        let connection = connection.as_deref().map(Connection::of);
+        if connection == Some(Connection::Local) || self.run.environment.links.knows(target) {
+            return Ok(Way { connection, address: None });
+        }
+        let named = match text(of_target, "rustle_host")? {
+            Some(host) => Some(host),
+            None => text(of_target, "ansible_host")?,
+        };
+        let port = match text(of_target, "rustle_port")? {
+            Some(port) => port.trim().parse().map_err(|_| {
+                format!("rustle_port of host `{target}` is {port}, which is not a port from 1 to 65535")
+            })?,
+            None => rustle_agent::config::PORT,
+        };
+        let address = AgentAddress { host: named.unwrap_or_else(|| target.to_string()), port };
+        Ok(Way { connection, address: Some(address) })
+    }
+}
+
+impl Target {
+    /// The variables of the task, with those of whom it is delegated to under `ansible_delegated_vars`.
+    pub(super) fn seen_by_task(&self, scope: &Scope) -> Scope {
+        if !self.is_other {
+            return scope.clone();
+        }
+        let name = self.host.to_string();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        // Rendered only if the task asks for it. The name is only put into a template where it can end no string.
+        let vars = match name.chars().all(plain) {
+            true => Authored::Template(Template::new(&format!("{{{{ hostvars['{name}'] }}}}"))),
+            false => Authored::literal(Map::new()),
+        };
+        let all = Authored::Map([(name, vars)].into_iter().collect());
+        scope.with(VarMap::from_iter([("ansible_delegated_vars".to_owned(), Variable::Authored(all.into()))]))
+    }
+
+    /// Writes into the result who has done the work.
+    pub(super) fn note(&self, tried: &mut Tried) {
+        if !self.is_other {
+            return;
+        }
+        let mut told = Map::from_iter([("ansible_delegated_host".to_owned(), Value::from(self.host.as_str()))]);
+        told.insert("ansible_host".to_owned(), self.address.as_deref().unwrap_or(self.host.as_str()).into());
+        if self.keeps_facts {
+            told.insert("delegate_facts".to_owned(), true.into());
+        }
+        tried.values.insert(DELEGATED.to_owned(), Value::Map(told));
+    }
+}
+
+/// Who has done the work of a delegated task.
+pub(super) fn delegated_to(values: &Map) -> Option<HostName> {
+    HostName::new(values.get(DELEGATED)?.as_map()?.get("ansible_delegated_host")?.as_str()?).ok()
+}
+
+/// Whose the facts in a result are, if not the host's own.
+pub(super) fn owner_of_facts(values: &Map) -> Option<HostName> {
+    let told = values.get(DELEGATED)?.as_map()?;
+    told.contains_key("delegate_facts").then(|| delegated_to(values)).flatten()
+}
+
+fn text(scope: &Scope, name: &str) -> Result<Option<String>, String> {
+    if !scope.contains(name) {
+        return Ok(None);
+    }
+    let value = scope.get(name).map_err(|error| explained(&error))?;
+    Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))
+}
