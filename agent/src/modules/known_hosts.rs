@@ -167,15 +167,17 @@ fn wanted(args: &KnownHostsArgs) -> Result<Option<Entry<'_>>, ModuleError> {
     }
 }
 
-/// The file's content as it is to be. A new key of a kind that the host has already takes the old one's place, at the end.
+/// The file's content as it is to be. A new key of a kind that the host has already takes the old one's place, at the end;
+/// but authorities and revoked keys, of which there may be many, stand beside each other.
 fn with_change(file: &TextFile, args: &KnownHostsArgs, wanted: Option<&Entry<'_>>) -> Vec<u8> {
     let lines = file.lines();
     let entry_of = |line: &[u8]| {
         let text = std::str::from_utf8(trimmed(line)).ok()?.to_owned();
         Entry::parse(&text).filter(|entry| entry.is_of(&args.name)).map(|entry| {
-            let same_kind = wanted.is_none_or(|wanted| (wanted.marker, wanted.kind) == (entry.marker, entry.kind));
             let same_key = wanted.is_none_or(|wanted| wanted.is_same_key(&entry));
-            (same_kind, same_key, entry.is_hashed())
+            let is_plain = wanted.is_none_or(|wanted| wanted.marker.is_none() && entry.marker.is_none());
+            let same_kind = is_plain && wanted.is_none_or(|wanted| wanted.kind == entry.kind);
+            (same_kind || same_key, same_key, entry.is_hashed())
         })
     };
     let found: Vec<Option<(bool, bool, bool)>> = lines.iter().map(|line| entry_of(line)).collect();
@@ -276,6 +278,17 @@ mod tests {
         assert_eq!(file.content(), format!("[h1]:22 {KEY}\nh2 {KEY}\n"));
         assert!(file.run(json!({"name": "[h1]:22", "state": "absent"})).changed);
         assert_eq!(file.content(), format!("h2 {KEY}\n"));
+    }
+
+    #[test]
+    fn an_authority_stands_beside_another() {
+        let old = format!("@cert-authority *.example {KEY}\n");
+        let file = File::of(&old);
+        let new = format!("@cert-authority *.example {OTHER}");
+        assert!(file.run(json!({"name": "*.example", "key": new})).changed);
+        assert_eq!(file.content(), format!("{old}{new}\n"));
+        assert!(file.run(json!({"name": "*.example", "key": new, "state": "absent"})).changed);
+        assert_eq!(file.content(), old);
     }
 
     #[test]
