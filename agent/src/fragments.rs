@@ -1,7 +1,7 @@
 //! Fragments in a directory, put together to one text: `assemble`, on the host or on the controller.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::files::pattern::{Flags, Pattern};
 use crate::module::{Doing, ModuleError};
@@ -22,11 +22,15 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// The files' content, in the order of their names. Asks `is_cancelled` before each of them.
+    /// The files' content, as `read` finds it, in the order of their names. Asks `is_cancelled` before each of them.
     ///
     /// # Errors
     /// The directory or a file cannot be read, the expression is none, it is too much, or it was cancelled.
-    pub fn assembled(&self, is_cancelled: impl Fn() -> bool) -> Result<Vec<u8>, ModuleError> {
+    pub fn assembled(
+        &self,
+        read: impl Fn(&Path) -> Result<Vec<u8>, ModuleError>,
+        is_cancelled: impl Fn() -> bool,
+    ) -> Result<Vec<u8>, ModuleError> {
         let dir = self.dir.display();
         if !self.dir.is_dir() {
             let why = if self.dir.exists() { "is not a directory" } else { "does not exist" };
@@ -62,7 +66,7 @@ impl Fragments {
                 separate(&mut content, self.delimiter.as_deref());
             }
             is_first = false;
-            content.extend(std::fs::read(&path).doing(|| format!("read {}", path.display()))?);
+            content.extend(read(&path)?);
         }
         Ok(content)
     }

@@ -65,59 +65,87 @@ pub(crate) fn is_inside(path: &Path) -> bool {
         && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// Lists the directory `root` of this host. Links are followed, or listed as links.
+/// Lists the directory `root` of this host. Links are followed, or listed as links; one that leads to a directory it is in
+/// is a link in any case.
 ///
 /// # Errors
-/// Something cannot be read, there is too much, or links lead in a circle.
+/// Something cannot be read, or there is too much.
 pub(crate) fn from_directory(root: &Path, follow: bool, cancel: &CancelToken) -> Result<Vec<Entry>, ModuleError> {
-    let mut entries = Vec::new();
-    walk(root, Path::new(""), follow, cancel, &mut entries)?;
-    Ok(entries)
+    let top = Node::open(root, true)?.map(|node| identity(&node));
+    let mut walk = Walk { root, follow, cancel, above: top.into_iter().collect(), entries: Vec::new() };
+    walk.directory(Path::new(""))?;
+    Ok(walk.entries)
 }
 
-fn walk(
-    root: &Path,
-    below: &Path,
+/// What makes a directory the same as another: its device and its inode.
+type Identity = (u64, u64);
+
+fn identity(node: &Node) -> Identity {
+    (node.stat().st_dev, node.stat().st_ino)
+}
+
+struct Walk<'a> {
+    root: &'a Path,
     follow: bool,
-    cancel: &CancelToken,
-    entries: &mut Vec<Entry>,
-) -> Result<(), ModuleError> {
-    let dir = root.join(below);
-    let reading = || format!("list {}", dir.display());
-    if below.components().count() > DEPTH_MAX || entries.len() > ENTRIES_MAX {
-        let why = "there is too much in it, or a link leads in a circle";
-        return Err(ModuleError::new(format!("failed to {}: {why}", reading())));
+    cancel: &'a CancelToken,
+    /// The directories that the walk is in.
+    above: Vec<Identity>,
+    entries: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, below: &Path) -> Result<(), ModuleError> {
+        let dir = self.root.join(below);
+        let reading = || format!("list {}", dir.display());
+        if below.components().count() > DEPTH_MAX || self.entries.len() > ENTRIES_MAX {
+            return Err(ModuleError::new(format!("failed to {}: there is too much in it", reading())));
+        }
+        if self.cancel.is_cancelled() {
+            return Err(ModuleError::new(format!("listing {} was cancelled", dir.display())));
+        }
+        let mut names = std::fs::read_dir(&dir)
+            .and_then(|found| found.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, std::io::Error>>())
+            .doing(reading)?;
+        names.sort();
+        names.iter().try_for_each(|name| self.entry(below.join(name)))
     }
-    if cancel.is_cancelled() {
-        return Err(ModuleError::new(format!("listing {} was cancelled", dir.display())));
-    }
-    let mut names = std::fs::read_dir(&dir)
-        .and_then(|found| found.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, std::io::Error>>())
-        .doing(reading)?;
-    names.sort();
-    for name in names {
-        let path = below.join(&name);
+
+    fn entry(&mut self, path: PathBuf) -> Result<(), ModuleError> {
         // Gone since it was listed is as good as never there.
-        let Some(node) = Node::open(&root.join(&path), follow)? else { continue };
+        let Some(node) = self.open(&self.root.join(&path))? else { return Ok(()) };
         let mode = node.stat().st_mode & PERMISSIONS;
+        let inside = (node.kind() == Kind::Directory).then(|| identity(&node));
         let what = match node.kind() {
             Kind::Directory => What::Directory,
             Kind::Link => What::Link(node.link_target()?),
             Kind::File => What::File(Source::File(node)),
             Kind::Other => {
+                let path = self.root.join(&path);
                 return Err(ModuleError::new(format!(
                     "{} is a device, fifo or socket: it is not copied",
-                    root.join(&path).display()
+                    path.display()
                 )));
             }
         };
-        let is_dir = matches!(what, What::Directory);
-        entries.push(Entry { path: path.clone(), mode, what });
-        if is_dir {
-            walk(root, &path, follow, cancel, entries)?;
+        self.entries.push(Entry { path: path.clone(), mode, what });
+        if let Some(identity) = inside {
+            self.above.push(identity);
+            self.directory(&path)?;
+            self.above.pop();
+        }
+        Ok(())
+    }
+
+    /// What a path means to the walk: what a link leads to, or the link.
+    fn open(&self, path: &Path) -> Result<Option<Node>, ModuleError> {
+        // A link to itself cannot even be looked at.
+        let followed = if self.follow && path.exists() { Node::open(path, true)? } else { None };
+        match followed {
+            Some(node) if !self.above.contains(&identity(&node)) => Ok(Some(node)),
+            // Nothing is behind it, or a circle.
+            _ => Node::open(path, false),
         }
     }
-    Ok(())
 }
 
 /// Whether a path was written with a slash at its end.
@@ -148,10 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_links_ends() {
+    fn a_link_that_leads_in_a_circle_or_nowhere_stays_a_link() {
         let dir = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(".", dir.path().join("again")).unwrap();
-        assert!(from_directory(dir.path(), true, &CancelToken::new().unwrap()).is_err());
-        assert_eq!(from_directory(dir.path(), false, &CancelToken::new().unwrap()).unwrap().len(), 1);
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::os::unix::fs::symlink("../sub", dir.path().join("sub/again")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
+        std::os::unix::fs::symlink("itself", dir.path().join("itself")).unwrap();
+        for follow in [true, false] {
+            let entries = from_directory(dir.path(), follow, &CancelToken::new().unwrap()).unwrap();
+            let links = entries.iter().filter(|entry| matches!(entry.what, What::Link(_)));
+            assert_eq!((entries.len(), links.count()), (4, 3), "follow: {follow}");
+        }
     }
 }

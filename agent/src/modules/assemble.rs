@@ -11,7 +11,7 @@ use crate::files::node;
 use crate::files::place::{Placement, Source, place};
 use crate::files::users::Users;
 use crate::fragments::Fragments;
-use crate::module::{BlobRef, Module, ModuleContext, ModuleError};
+use crate::module::{BlobRef, Doing, Module, ModuleContext, ModuleError};
 
 arguments! {
     pub(crate) struct AssembleArgs {
@@ -93,7 +93,10 @@ fn source(args: &AssembleArgs, cx: &ModuleContext<'_>) -> Result<(Source, Option
         regexp: args.regexp.clone(),
         ignore_hidden: args.ignore_hidden,
     };
-    let content = fragments.assembled(|| cx.cancel.is_cancelled())?;
+    let content = fragments.assembled(
+        |path| std::fs::read(path).doing(|| format!("read {}", path.display())),
+        || cx.cancel.is_cancelled(),
+    )?;
     let md5 = Algorithm::Md5.of_bytes(&content);
     Ok((Source::Bytes(content), Some(md5)))
 }

@@ -6,11 +6,12 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustle_agent::module::{ArgError, BlobRef};
+use rustle_agent::module::ArgError;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::prepared::Prepare;
+use super::sender::Sender;
 use super::tree::tree;
 use super::{is_given, says_yes};
 use crate::dispatch::Blobs;
@@ -47,27 +48,27 @@ async fn with_content(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
     let Some(Value::String(src)) = args.get("src").filter(|_| !is_remote).cloned() else { return Ok(args) };
     args.shift_remove("src");
     let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
+    let sender = Sender::new(&args, cx);
     if path.is_dir() {
-        let blobs = cx.blobs.clone();
         let contents_only = src.ends_with('/');
         let follow = args.get("local_follow").is_none_or(|_| says_yes(&args, "local_follow"));
-        let tree = blocking(move || tree(&path, contents_only, follow, &blobs)).await?;
+        let tree = blocking(move || tree(&path, contents_only, follow, &sender)).await?;
         args.insert("_tree".into(), tree);
         return Ok(args);
     }
     if args.get("mode").is_some_and(|mode| mode.as_str() == Some("preserve")) {
         args.insert("mode".into(), mode_of(&path)?.into());
     }
-    put_file(&mut args, &path, cx.blobs).await?;
+    put_file(&mut args, &path, sender).await?;
     Ok(args)
 }
 
 /// Puts a file of the controller into the arguments: its blob and its name.
-pub(super) async fn put_file(args: &mut Map, path: &Path, blobs: &Blobs) -> Result<(), String> {
+pub(super) async fn put_file(args: &mut Map, path: &Path, sender: Sender) -> Result<(), String> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     args.insert("_original_basename".into(), name.into());
-    let (blobs, path) = (blobs.clone(), path.to_owned());
-    let blob = blocking(move || add_file(&blobs, &path)).await?;
+    let path = path.to_owned();
+    let blob = blocking(move || sender.add(&path)).await?;
     args.insert("_blob".into(), blob.to_value());
     Ok(())
 }
@@ -79,10 +80,6 @@ pub(super) fn put_content(args: &mut Map, content: Vec<u8>, blobs: &Blobs) {
     } else {
         args.insert("_blob".into(), blobs.add_bytes(Bytes::from(content)).to_value());
     }
-}
-
-pub(super) fn add_file(blobs: &Blobs, path: &Path) -> Result<BlobRef, String> {
-    blobs.add_file(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// Octal, as a task would write it.

@@ -18,6 +18,7 @@ mod pause;
 mod prepared;
 mod reboot;
 mod script;
+mod sender;
 mod set_fact;
 mod set_stats;
 mod template;

@@ -6,6 +6,7 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::prepared::Prepare;
+use super::sender::Sender;
 use crate::engine::ExecutionContext;
 
 pub(super) struct Script;
@@ -27,6 +28,7 @@ async fn with_script(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, St
     let words = rustle_agent::process::words::split(&line).map_err(|error| error.to_string())?;
     let name = words.first().ok_or("no script is named")?;
     let path = cx.files.find(name, "files").map_err(|error| error.to_string())?;
-    super::copy::put_file(&mut args, &path, cx.blobs).await?;
+    let sender = Sender::new(&args, cx);
+    super::copy::put_file(&mut args, &path, sender).await?;
     Ok(args)
 }

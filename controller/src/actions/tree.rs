@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
-use super::copy::add_file;
-use crate::dispatch::Blobs;
+use super::sender::Sender;
 
 /// Files in one copied tree.
 const TREE_ENTRIES_MAX: usize = 100_000;
@@ -17,9 +16,9 @@ const TREE_ENTRIES_MAX: usize = 100_000;
 ///
 /// # Errors
 /// What cannot be read, or is too much.
-pub(super) fn tree(root: &Path, contents_only: bool, follow: bool, blobs: &Blobs) -> Result<Value, String> {
+pub(super) fn tree(root: &Path, contents_only: bool, follow: bool, sender: &Sender) -> Result<Value, String> {
     let prefix = root.file_name().filter(|_| !contents_only).map(PathBuf::from);
-    let mut walk = Walk { blobs, follow, above: Vec::new(), entries: Vec::new() };
+    let mut walk = Walk { sender, follow, above: Vec::new(), entries: Vec::new() };
     match prefix {
         Some(prefix) => walk.directory(root, &prefix)?,
         None => walk.children(root, Path::new(""))?,
@@ -28,7 +27,7 @@ pub(super) fn tree(root: &Path, contents_only: bool, follow: bool, blobs: &Blobs
 }
 
 struct Walk<'a> {
-    blobs: &'a Blobs,
+    sender: &'a Sender,
     follow: bool,
     /// The folders that the walk is in, without links.
     above: Vec<PathBuf>,
@@ -40,7 +39,8 @@ impl Walk<'_> {
         self.above.push(dir.canonicalize().map_err(|error| unreadable(dir, &error))?);
         let entries = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut entries = entries.map_err(|error| unreadable(dir, &error))?;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
+        // A directory's own files come before its subdirectories, as in Ansible.
+        entries.sort_by_key(|entry| (entry.file_type().is_ok_and(|kind| kind.is_dir()), entry.file_name()));
         entries.iter().try_for_each(|entry| self.entry(&entry.path(), &to.join(entry.file_name())))?;
         self.above.pop();
         Ok(())
@@ -57,7 +57,7 @@ impl Walk<'_> {
             None => self.link(path, to),
             Some(meta) if meta.is_dir() => self.directory(path, to),
             Some(meta) if meta.is_file() => {
-                let blob = add_file(self.blobs, path)?.to_value();
+                let blob = self.sender.add(path)?.to_value();
                 self.push(to, meta.permissions().mode(), "blob", blob);
                 Ok(())
             }
@@ -105,7 +105,7 @@ mod tests {
 
     /// Paths, each with what it is.
     fn listed(root: &Path, contents_only: bool, follow: bool) -> Vec<String> {
-        let Value::List(entries) = tree(root, contents_only, follow, &Blobs::default()).unwrap() else { panic!() };
+        let Value::List(entries) = tree(root, contents_only, follow, &Sender::plain()).unwrap() else { panic!() };
         let shown = |entry: &Value| {
             let entry = entry.as_map().unwrap();
             let kind = entry.keys().last().unwrap();

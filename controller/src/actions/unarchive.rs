@@ -7,6 +7,7 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::prepared::Prepare;
+use super::sender::Sender;
 use super::{is_given, says_yes};
 use crate::engine::ExecutionContext;
 
@@ -38,6 +39,7 @@ async fn with_archive(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
         return Err(format!("src `{src}` is an address: fetch it first, or use remote_src with a path on the host"));
     }
     let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
-    super::copy::put_file(&mut args, &path, cx.blobs).await?;
+    let sender = Sender::new(&args, cx);
+    super::copy::put_file(&mut args, &path, sender).await?;
     Ok(args)
 }

@@ -221,6 +221,7 @@ impl Session {
             playbook_dir: self.base.to_string_lossy().into_owned(),
             run_tags: Vec::new(),
             skip_tags: Vec::new(),
+            vault: self.settings.vault.clone(),
             inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
         };
         let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;

@@ -10,6 +10,7 @@ use super::hostvars::HostVars;
 use super::inventory::HostEntry;
 use super::store::StoreInner;
 use crate::template::View;
+use crate::vault::Vault;
 
 /// About the run, the same for every host.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct RunInfo {
     pub skip_tags: Vec<String>,
     /// Files given as `-i`.
     pub inventory_sources: Vec<String>,
+    /// Passwords for encrypted files that are read while the run goes on. No variable shows them.
+    pub vault: Vault,
 }
 
 /// The hosts of a play, by name.

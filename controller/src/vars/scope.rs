@@ -12,6 +12,7 @@ use super::facts::Facts;
 use super::magic::{self, Magic};
 use super::variable::{VarMap, Variable};
 use crate::template::{Authored, Templar, Template, TemplateError, View};
+use crate::vault::Vault;
 
 /// How deep variables may need other variables. Real inventories stay below ten; each level takes a few KiB of stack.
 const RENDER_DEPTH_MAX: usize = 64;
@@ -96,6 +97,11 @@ impl Scope {
             names.extend(magic::NAMES.iter().filter(|name| magic.get(name).is_some()).map(|name| (*name).to_owned()));
         }
         names
+    }
+
+    /// Passwords for encrypted files.
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.inner.magic.as_ref().map(|magic| &magic.run.vault)
     }
 
     /// The variables as an object of the engine.
