@@ -222,6 +222,11 @@ impl TaskResult {
         self.status.is_failure() && (self.ignored || self.rescued)
     }
 
+    /// A `meta` task that did not fail: nothing was done on the host, and Ansible counts it nowhere.
+    pub fn is_word_to_the_run(&self) -> bool {
+        rustle_agent::module::short_name(&self.module) == "meta" && !self.status.is_failure()
+    }
+
     /// The sentence that says why, for a failure.
     pub fn msg(&self) -> &str {
         self.values.get("msg").and_then(|msg| msg.as_str()).unwrap_or_default()

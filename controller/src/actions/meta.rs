@@ -32,6 +32,23 @@ pub enum Meta {
     Noop,
 }
 
+impl Meta {
+    /// As a task says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Meta::FlushHandlers => "flush_handlers",
+            Meta::EndPlay => "end_play",
+            Meta::EndBatch => "end_batch",
+            Meta::EndHost => "end_host",
+            Meta::ClearFacts => "clear_facts",
+            Meta::ClearHostErrors => "clear_host_errors",
+            Meta::RefreshInventory => "refresh_inventory",
+            Meta::ResetConnection => "reset_connection",
+            Meta::Noop => "noop",
+        }
+    }
+}
+
 impl FromStr for Meta {
     type Err = String;
 

@@ -135,13 +135,22 @@ fn compile_play(
 pub(super) fn step(play: &Play, task: &Task) -> Step {
     Step {
         task: task.id,
-        kind: if meta_of(task) == Some(Meta::FlushHandlers) { StepKind::FlushHandlers } else { StepKind::Task },
+        kind: kind(task),
         hosts: None,
         joins_segment: false,
         within: task.within,
         on_failure: on_failure(play, task),
         turns: turns(play, task),
         depth: 0,
+    }
+}
+
+/// A flush that an author wrote is told of, and may depend on the host's conditions.
+fn kind(task: &Task) -> StepKind {
+    match meta_of(task) {
+        Some(Meta::FlushHandlers) if task.position.is_none() => StepKind::FlushHandlers,
+        Some(Meta::FlushHandlers) => StepKind::AskedFlush,
+        _ => StepKind::Task,
     }
 }
 

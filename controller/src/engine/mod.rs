@@ -17,6 +17,7 @@ mod late_vars;
 pub mod links;
 mod looping;
 mod manner;
+mod meta;
 mod module;
 mod recorder;
 mod replay;

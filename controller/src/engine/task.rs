@@ -86,6 +86,9 @@ impl TaskRun<'_> {
         if self.task.include.is_some() {
             return Ok(self.perform_include());
         }
+        if let Some(meta) = meta_of(self.task).filter(|_| self.task.looping.is_none()) {
+            return Ok(self.perform_meta(meta, &vars));
+        }
         let tried = match self.items(&vars) {
             Ok(None) => self.perform_item(0, self.run.take_progress(self.host, self.work).tries, &vars).await?,
             Ok(Some(items)) => return self.perform_loop(items, &vars).await,
@@ -606,10 +609,8 @@ impl TaskRun<'_> {
             Some(Meta::EndBatch) => Effect::EndBatch,
             Some(Meta::EndPlay) => Effect::EndPlay,
             Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,
-            Some(
-                Meta::FlushHandlers | Meta::ClearFacts | Meta::RefreshInventory | Meta::ResetConnection | Meta::Noop,
-            )
-            | None => Effect::None,
+            Some(Meta::FlushHandlers) => Effect::FlushHandlers,
+            Some(Meta::ClearFacts | Meta::RefreshInventory | Meta::ResetConnection | Meta::Noop) | None => Effect::None,
         }
     }
 }

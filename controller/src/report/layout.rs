@@ -213,11 +213,25 @@ impl Layout {
             }
             return lines;
         }
-        if has_own_line(result) {
+        if result.is_word_to_the_run() {
+            lines.extend(self.meta(result));
+        } else if has_own_line(result) {
             lines.extend(Outcome::of(result).lines(self.verbosity));
         }
         if result.ignored && result.status.is_failure() {
             lines.push(Line::coloured("...ignoring", Colour::Cyan));
+        }
+        lines
+    }
+
+    /// What Ansible says of a `meta` task: with `-vv` what it did, and always that it was skipped.
+    fn meta(&self, result: &TaskResult) -> Vec<Line> {
+        let skipped = result.status == TaskStatus::Skipped;
+        let said = if skipped { result.values.get("skip_reason") } else { result.values.get("msg") };
+        let said = said.and_then(Value::as_str).filter(|_| self.verbosity >= 2);
+        let mut lines: Vec<Line> = said.map(|said| Line::new(&format!("META: {said}"))).into_iter().collect();
+        if skipped {
+            lines.extend(Outcome::of(result).lines(self.verbosity));
         }
         lines
     }

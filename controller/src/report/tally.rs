@@ -58,6 +58,9 @@ impl Tally {
 
 impl HostTally {
     fn add(&mut self, result: &TaskResult) {
+        if result.is_word_to_the_run() {
+            return;
+        }
         if result.is_forgiven() {
             return self.add_forgiven(result);
         }

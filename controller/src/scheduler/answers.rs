@@ -38,14 +38,15 @@ impl Scheduler {
             }
             _ => pass(batch, rank, &outcome, goes_on),
         }
-        if let Some(stop) = lead {
-            self.settle_lead(stop, Some(&outcome));
-        }
         if goes_on {
             self.announce_next(host);
         }
         if outcome.effect == Effect::ClearHostErrors && is_good(outcome.verdict) {
             self.forgive_hosts();
+        }
+        if let Some(stop) = lead {
+            // Hosts that have just come back to this very stop pass by, too.
+            self.settle_lead(stop, Some(&outcome));
         }
         self.note_fall(host);
         self.note_left();
@@ -88,9 +89,9 @@ impl Scheduler {
 
     /// The host that went first at `stop` is through with it. What it said of the others holds for them now.
     fn settle_lead(&mut self, stop: Stop, said: Option<&Outcome>) {
-        if let Some(batch) = self.course.batch() {
-            batch.settle_lead(stop, said);
-        }
+        let passed = self.course.batch().map(|batch| batch.settle_lead(stop, said)).unwrap_or_default();
+        // By that they may have come to the end of a block with a failure.
+        passed.into_iter().for_each(|host| self.note_fall(host));
     }
 
     pub(super) fn on_drop(&mut self, host: HostIx) {
@@ -266,13 +267,16 @@ impl Scheduler {
 
 /// The host is through with its stop and stays in good standing.
 fn pass(batch: &mut Batch, rank: usize, outcome: &Outcome, goes_on: bool) {
+    if is_good(outcome.verdict) && outcome.effect == Effect::FlushHandlers && !goes_on {
+        return batch.flush(rank);
+    }
     let notified = if outcome.verdict == Verdict::Changed { outcome.notified.as_slice() } else { &[] };
     batch.pass(rank, notified, goes_on);
     if !is_good(outcome.verdict) {
         return;
     }
     match outcome.effect {
-        Effect::None | Effect::ClearHostErrors => {}
+        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors => {}
         Effect::EndHost => batch.leave(rank),
         Effect::EndBatch => end(batch, rank, Ending::EndBatch),
         Effect::EndPlay => end(batch, rank, Ending::EndPlay),

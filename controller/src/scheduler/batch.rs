@@ -159,6 +159,12 @@ impl Batch {
         }
     }
 
+    /// The lane stays at a flush for its handlers.
+    pub(super) fn flush(&mut self, rank: usize) {
+        self.lanes[rank].flush(&self.play);
+        self.rest(rank);
+    }
+
     /// The host failed at its stop, and a block around it takes that up. False if there is none.
     pub(super) fn rescue(&mut self, rank: usize, fatal: bool) -> bool {
         let rescued = self.lanes[rank].fail(&self.play, fatal);
@@ -318,7 +324,8 @@ impl Batch {
             // Who comes here depends on who fails.
             return here;
         }
-        let concerned = step.kind == StepKind::Task && step.hosts.as_ref().is_none_or(|h| h.contains(lane.host));
+        let concerned =
+            step.kind != StepKind::FlushHandlers && step.hosts.as_ref().is_none_or(|h| h.contains(lane.host));
         here || concerned && lane.stop < Some(stop)
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Cursor {
 #[derive(Debug, Default)]
 struct Flush {
     pass: u32,
+    /// The host answered that it wants one, where it is asked.
+    is_wanted: bool,
     /// The first handler it has not come by.
     next_handler: usize,
     /// Handlers that ran since the flush began.
@@ -72,12 +74,13 @@ impl Cursor {
                 && self.trouble.lets_in(&play.blocks, step.within);
             match step.kind {
                 StepKind::Task if concerns => return Some(Stop::at_task(self.step)),
-                StepKind::FlushHandlers if concerns => {
+                StepKind::AskedFlush if concerns && !self.flush.is_wanted => return Some(Stop::at_task(self.step)),
+                StepKind::FlushHandlers | StepKind::AskedFlush if concerns => {
                     if let Some(stop) = self.handler_in_pass(notified) {
                         return Some(stop);
                     }
                 }
-                StepKind::Task | StepKind::FlushHandlers => {}
+                StepKind::Task | StepKind::FlushHandlers | StepKind::AskedFlush => {}
             }
             self.move_to(self.step + 1);
         }
@@ -101,6 +104,16 @@ impl Cursor {
         self.step = room.step(self.step);
         self.flush.next_handler = room.handler(self.flush.next_handler);
         self.flush.ran = std::mem::take(&mut self.flush.ran).into_iter().map(|handler| room.handler(handler)).collect();
+    }
+
+    /// Stays at `stop` for the handlers that the host has been notified of, if it is a flush that asks.
+    pub(super) fn flush(&mut self, play: &Play, stop: Stop) {
+        let asks = play.steps().get(stop.step).is_some_and(|step| step.kind == StepKind::AskedFlush);
+        if asks && stop.handler.is_none() {
+            self.flush = Flush { is_wanted: true, ..Flush::default() };
+        } else {
+            self.pass(stop);
+        }
     }
 
     /// Leaves `stop` behind.

@@ -102,6 +102,20 @@ impl Lane {
     pub(super) fn pass(&mut self, play: &Play, notified: &[TaskId]) {
         if let Some(stop) = self.stop {
             self.cursor.pass(stop);
+        }
+        self.is_through_stop(play, notified);
+    }
+
+    /// The same at a flush that the host wants: its handlers are next.
+    pub(super) fn flush(&mut self, play: &Play) {
+        if let Some(stop) = self.stop {
+            self.cursor.flush(play, stop);
+        }
+        self.is_through_stop(play, &[]);
+    }
+
+    fn is_through_stop(&mut self, play: &Play, notified: &[TaskId]) {
+        if let Some(stop) = self.stop {
             if let Some(handler) = stop.handler {
                 self.notified.ran(handler);
             }

@@ -115,6 +115,9 @@ pub enum Verdict {
 pub enum Effect {
     #[default]
     None,
+    /// `meta: flush_handlers`: the host runs the handlers it has been notified of before it goes on. Heeded at
+    /// [`StepKind::AskedFlush`](super::StepKind::AskedFlush).
+    FlushHandlers,
     /// `meta: end_host`: the host is done with the play, without handlers, in good standing.
     EndHost,
     /// `meta: end_batch`: as `EndHost` for every host of the batch.

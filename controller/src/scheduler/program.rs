@@ -87,8 +87,11 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepKind {
     Task,
-    /// `meta: flush_handlers`. Never dispatched: the host runs the handlers it has been notified of.
+    /// The flush between two sections of a play. Never dispatched: the host runs the handlers it has been notified of.
     FlushHandlers,
+    /// `meta: flush_handlers`: dispatched like a task, and the host runs its handlers if it answers with
+    /// [`Effect::FlushHandlers`](super::Effect::FlushHandlers).
+    AskedFlush,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

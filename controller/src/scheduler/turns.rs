@@ -8,7 +8,7 @@ use super::cursor::Stop;
 use super::in_flight::InFlight;
 use super::lane::{Doing, Lane};
 use super::message::Outcome;
-use super::program::{Once, Turns};
+use super::program::{HostIx, Once, Turns};
 use super::splice::Room;
 
 /// The stops of a batch where a host goes first.
@@ -82,8 +82,8 @@ impl Batch {
     }
 
     /// The lane that went first at `stop` is through with it. If that was for all, the others pass by; else they have their
-    /// turn, and another goes first if this one had nothing to say.
-    pub(super) fn settle_lead(&mut self, stop: Stop, said: Option<&Outcome>) {
+    /// turn, and another goes first if this one had nothing to say. Gives those who passed by.
+    pub(super) fn settle_lead(&mut self, stop: Stop, said: Option<&Outcome>) -> Vec<HostIx> {
         let for_all = match self.play.turns_at(stop).once {
             Once::Yes => true,
             Once::Asked => self.play.is_linear() && said.is_some_and(|outcome| outcome.for_all),
@@ -93,13 +93,16 @@ impl Batch {
             self.leads.0.remove(&stop);
             let is_here = |lane: &Lane| lane.stop == Some(stop) && matches!(lane.doing, Doing::Ready | Doing::Resting);
             let others: Vec<usize> = (0..self.lanes.len()).filter(|rank| is_here(self.lane(*rank))).collect();
-            others.into_iter().for_each(|rank| self.pass(rank, &[], false));
-            return;
+            for rank in &others {
+                self.pass(*rank, &[], false);
+            }
+            return others.into_iter().map(|rank| self.lane(rank).host).collect();
         }
         match said {
             Some(outcome) => self.leads.0.insert(stop, Lead::Said { throttle: outcome.throttle }),
             None => self.leads.0.remove(&stop),
         };
+        Vec::new()
     }
 
     /// The lane that went first at `stop` is given up: another one does.

@@ -1,8 +1,8 @@
 //! The rules of blocks, told as runs: see `rules`.
 
-use super::fleet::{Fleet, Play, tells, web};
+use super::fleet::{ASKED_FLUSH, Fleet, Play, tells, web};
 use crate::plan::{BlockId, Section, Within};
-use crate::scheduler::{Strategy, TransportFault};
+use crate::scheduler::{Effect, Strategy, TransportFault};
 
 /// A block of `tasks` with `fix` to rescue it and `log` in any case, and `next` behind it.
 fn guarded() -> Play {
@@ -161,5 +161,25 @@ fn forced_handlers_run_after_a_block_that_failed() {
         4s handler restart: web1
         5s play-0 ends: NoHostsLeft
         web1 Failed",
+    );
+}
+
+#[test]
+fn a_handler_that_fails_in_a_flush_inside_a_block_is_rescued() {
+    let play = Play::of(["install", ASKED_FLUSH, "fix", "next"]).block(None, &["install", ASKED_FLUSH], &["fix"], &[]);
+    let fleet = Fleet::of(["web1", "web2"])
+        .notifying("install", &["web1", "web2"], ["restart"])
+        .asking(ASKED_FLUSH, "web1", Effect::FlushHandlers)
+        .asking(ASKED_FLUSH, "web2", Effect::FlushHandlers)
+        .failing("restart", ["web1"]);
+    tells(
+        fleet.run([play.handlers(["restart"])]),
+        "
+        0s install: web1 web2
+        1s ask: web1 web2
+        2s handler restart: web1 web2
+        3s fix: web1
+        4s next: web1 web2
+        5s play-0 ends: Completed",
     );
 }

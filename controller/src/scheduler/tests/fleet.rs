@@ -19,6 +19,9 @@ use crate::scheduler::{
 /// A step of this name is `meta: flush_handlers`.
 pub(super) const FLUSH: &str = "flush";
 
+/// A step of this name is a flush that asks the host.
+pub(super) const ASKED_FLUSH: &str = "ask";
+
 /// A play by the names of its tasks. All hosts of the fleet are in it unless it says otherwise.
 #[derive(Clone)]
 pub(super) struct Play {
@@ -276,7 +279,11 @@ impl Fleet {
         let hosts: Vec<HostIx> = (0..self.hosts.len() as u32).map(HostIx).collect();
         let steps = play.tasks.iter().map(|name| Step {
             task: self.task(name),
-            kind: if *name == FLUSH { StepKind::FlushHandlers } else { StepKind::Task },
+            kind: match *name {
+                FLUSH => StepKind::FlushHandlers,
+                ASKED_FLUSH => StepKind::AskedFlush,
+                _ => StepKind::Task,
+            },
             hosts: play
                 .only
                 .iter()

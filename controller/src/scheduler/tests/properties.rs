@@ -294,6 +294,7 @@ impl Choices {
         outcome.for_all = number.is_multiple_of(2);
         outcome.throttle = NonZeroU32::new(u32::from(number % 4));
         outcome.effect = match number {
+            40..=60 => Effect::FlushHandlers,
             240..=246 => Effect::EndHost,
             247..=248 => Effect::EndBatch,
             249..=250 => Effect::EndPlay,
@@ -456,7 +457,11 @@ fn carve(
 }
 
 fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
-    let kind = prop_oneof![5 => Just(StepKind::Task), 1 => Just(StepKind::FlushHandlers)];
+    let kind = prop_oneof![
+        5 => Just(StepKind::Task),
+        1 => Just(StepKind::FlushHandlers),
+        1 => Just(StepKind::AskedFlush),
+    ];
     let some = option::weighted(0.2, vec((0..hosts).prop_map(HostIx), 0..hosts as usize));
     (kind, some, any::<bool>(), on_failure(), turns()).prop_map(|(kind, some, joins, on_failure, turns)| Step {
         task: TaskId(0),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::fleet::{FLUSH, Fleet, Play, tells, web};
+use super::fleet::{ASKED_FLUSH, FLUSH, Fleet, Play, tells, web};
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
@@ -560,6 +560,25 @@ fn a_flush_runs_what_is_pending_and_a_later_change_notifies_again() {
         2s configure: web1
         3s handler restart: web1
         4s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_flush_that_asks_runs_the_handlers_of_those_who_want_it() {
+    let fleet = web()
+        .notifying("install", &["web1", "web2", "web3"], ["restart"])
+        .asking(ASKED_FLUSH, "web1", Effect::FlushHandlers)
+        .answering(ASKED_FLUSH, ["web2"], Verdict::Skipped)
+        .asking(ASKED_FLUSH, "web3", Effect::FlushHandlers);
+    tells(
+        fleet.run([Play::of(["install", ASKED_FLUSH, "check"]).handlers(["restart"])]),
+        "
+        0s install: web1 web2 web3
+        1s ask: web1 web2 web3
+        2s handler restart: web1 web3
+        3s check: web1 web2 web3
+        4s handler restart: web2
+        5s play-0 ends: Completed",
     );
 }
 

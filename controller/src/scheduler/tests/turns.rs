@@ -262,3 +262,34 @@ fn a_failure_may_be_everybodys_by_what_the_host_says() {
         web3 Cancelled",
     );
 }
+
+#[test]
+fn a_host_that_carries_a_failure_is_lost_at_the_blocks_end_though_another_one_runs_the_always_for_it() {
+    let play = Play::of(["install", "log", "next"]).block(None, &["install"], &[], &["log"]).once("log", Once::Yes);
+    tells(
+        web().failing("install", ["web2"]).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1
+        2s next: web1 web3
+        3s play-0 ends: Completed
+        web2 Failed",
+    );
+}
+
+#[test]
+fn a_host_that_is_brought_back_to_what_another_one_ran_for_all_passes_it_by() {
+    let fleet = web().unreachable("install", "web3", TransportFault::Permanent).asking(
+        "forgive",
+        "web1",
+        Effect::ClearHostErrors,
+    );
+    tells(
+        fleet.run([Play::of(["install", "forgive", "next"]).once("forgive", Once::Yes)]),
+        "
+        0s install: web1 web2 web3
+        1s forgive: web1
+        2s next: web1 web2 web3
+        3s play-0 ends: Completed",
+    );
+}

@@ -24,6 +24,8 @@ pub(super) struct Sent {
 struct Seen {
     finished: BTreeSet<usize>,
     pending: BTreeSet<usize>,
+    /// It asked for a flush at the last task.
+    wants_flush: bool,
     /// Handlers run since the last task.
     flushed: Vec<usize>,
     rounds: BTreeMap<TaskId, u32>,
@@ -165,7 +167,10 @@ impl World {
         if good && is_last && !outcome.included.is_empty() {
             self.join(host, task, &outcome.included);
         }
-        if outcome.verdict == Verdict::Changed {
+        let is_asked = self.step(task).is_some_and(|step| self.play().steps[step].kind == StepKind::AskedFlush);
+        let flushes = good && is_last && outcome.effect == Effect::FlushHandlers;
+        self.batch.get_mut(&host).unwrap().wants_flush |= flushes && is_asked;
+        if outcome.verdict == Verdict::Changed && !flushes {
             let handlers: Vec<usize> = outcome.notified.iter().filter_map(|task| self.handler(*task)).collect();
             self.batch.get_mut(&host).unwrap().pending.extend(handlers);
         }
@@ -258,8 +263,13 @@ impl World {
 
     /// Whether a block around takes the host's failure up; what it does not come to then counts as done.
     fn takes_up(&mut self, host: HostIx, work: Work, fatal: bool) -> bool {
-        let Some(step) = self.step(work.task) else { return false };
-        let taken_up = self.takes_up_at(host, self.play().steps[step].within);
+        let seen = &self.batch[&host];
+        let within = match self.step(work.task) {
+            Some(step) => self.play().steps[step].within,
+            None if seen.wants_flush => seen.last,
+            None => return false,
+        };
+        let taken_up = self.takes_up_at(host, within);
         let seen = self.batch.get_mut(&host).unwrap();
         seen.failing_for_all = fatal && !work.rescued;
         (seen.failed_last, seen.dragged) = (taken_up, false);
@@ -385,7 +395,7 @@ impl World {
 
     fn hear_effect(&mut self, host: HostIx, effect: Effect) {
         match effect {
-            Effect::None => {}
+            Effect::None | Effect::FlushHandlers => {}
             Effect::EndHost => self.batch.get_mut(&host).unwrap().left = true,
             Effect::EndBatch | Effect::EndPlay => {
                 self.batch.get_mut(&host).unwrap().left = true;
@@ -449,11 +459,12 @@ impl World {
             TaskKind::Task => {
                 seen.finished.insert(step.unwrap());
                 seen.flushed.clear();
+                seen.wants_flush = false;
                 seen.last = within;
             }
             TaskKind::Handler => {
                 seen.pending.remove(&handler.unwrap());
-                seen.last = None;
+                seen.last = seen.last.filter(|_| seen.wants_flush);
             }
         }
         seen.failed_last = false;
@@ -540,7 +551,9 @@ impl World {
 
     fn see_dispatch(&mut self, dispatch: &Dispatch) {
         let (host, first) = (dispatch.host, dispatch.work[0]);
-        self.spread(Some(first.task));
+        // A host that had no business there comes to the same task only over another one's failure.
+        let is_new = self.step(first.task).is_some_and(|step| !self.comes_to(host, &self.play().steps[step]));
+        self.spread(Some(first.task).filter(|_| !is_new));
         assert!(self.dragged_out.is_empty(), "hosts that should have gone with another: {:?}", self.dragged_out);
         self.check_turn(dispatch);
         assert!(!self.cancelled, "dispatch after cancel");
@@ -682,12 +695,12 @@ impl World {
     fn flushes_here(&self, host: HostIx, seen: &Seen) -> (usize, bool) {
         let concerns = |step: &Step| self.comes_to(host, step);
         let from = seen.finished.last().map_or(0, |last| last + 1);
-        let mut flushes = 0;
+        let mut flushes = usize::from(seen.wants_flush);
         let mut at_end = true;
         for step in self.play().steps[from..].iter().filter(|step| concerns(step)) {
             match step.kind {
                 StepKind::FlushHandlers => flushes += 1,
-                StepKind::Task => {
+                StepKind::Task | StepKind::AskedFlush => {
                     at_end = false;
                     break;
                 }
@@ -796,7 +809,7 @@ impl World {
 
     fn steps_of(&self, host: HostIx) -> impl Iterator<Item = usize> + '_ {
         let steps = self.play().steps.iter().enumerate();
-        let tasks = steps.filter(|(_, step)| step.kind == StepKind::Task);
+        let tasks = steps.filter(|(_, step)| step.kind != StepKind::FlushHandlers);
         let here = tasks.filter(move |(_, step)| self.comes_to(host, step));
         here.map(|(place, _)| place)
     }
