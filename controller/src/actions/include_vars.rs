@@ -62,7 +62,7 @@ impl LocalAction for IncludeVars {
                 return Err(ModuleError::new(format!("hash_behaviour must be one of: replace, merge, got: {other}")));
             }
         };
-        let mut taken = Taken { files: Vec::new(), vars: IndexMap::new(), merges, is_secret: false };
+        let mut taken = Taken { files: Vec::new(), vars: IndexMap::new(), is_secret: false };
         let taken_all = match &args.dir {
             Some(dir) => Selection::of(&args)?.take(&folder(dir, cx), &mut taken, cx),
             None => file(args.file.as_deref(), cx).and_then(|path| taken.take(&path, cx)),
@@ -94,7 +94,6 @@ impl LocalAction for IncludeVars {
 struct Taken {
     files: Vec<PathBuf>,
     vars: IndexMap<String, Authored>,
-    merges: bool,
     /// One of them was encrypted: what they hold is not shown.
     is_secret: bool,
 }
@@ -105,13 +104,8 @@ impl Taken {
         let VarsFile { vars, is_secret } = reader.variables(path)?;
         self.is_secret |= is_secret;
         self.files.push(path.to_owned());
-        for (name, value) in vars {
-            let value = match self.vars.swap_remove(&name) {
-                Some(before) if self.merges => merged(before, value),
-                _ => value,
-            };
-            self.vars.insert(name, value);
-        }
+        // Of two files the later counts, whatever is said of dicts that are there already.
+        self.vars.extend(vars);
         Ok(())
     }
 }

@@ -348,7 +348,7 @@ impl TaskRun<'_> {
     ) -> Result<(Map, CallSettings), String> {
         let templar = self.run.templar();
         let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
-        no_inner_arguments(args.keys())
+        no_inner_arguments(module.name(), args.keys())
             .and_then(|()| module.validate_args(&args))
             .map_err(|error| error.to_string())?;
         let mut environment = Map::new();

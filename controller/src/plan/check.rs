@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use rustle_agent::module::args::{nearest, unknown_args, value_error};
-use rustle_agent::module::{ArgError, ArgKind, ArgSpec};
+use rustle_agent::module::{ArgError, ArgKind, ArgSpec, short_name};
 use rustle_agent::modules;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
@@ -69,9 +69,7 @@ impl ModuleCatalog for NativeModules {
     fn names(&self) -> Vec<&str> {
         modules::MODULES
             .iter()
-            .flat_map(|module| {
-                std::iter::once(rustle_agent::module::short_name(module.name())).chain(module.aliases().iter().copied())
-            })
+            .flat_map(|module| std::iter::once(short_name(module.name())).chain(module.aliases().iter().copied()))
             .collect()
     }
 }
@@ -144,7 +142,7 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog, may_fail: bool) -> Vec<F
         Some(module) => check_args(task, module, catalog),
         None => {
             let names = catalog.names();
-            let short = rustle_agent::module::short_name(&task.module);
+            let short = short_name(&task.module);
             let hint = nearest(short, names.into_iter()).map(|name| format!("did you mean `{name}`?"));
             vec![(format!("there is no module `{}`", task.module), hint)]
         }
@@ -155,15 +153,17 @@ fn check_task(task: &Task, catalog: &dyn ModuleCatalog, may_fail: bool) -> Vec<F
 ///
 /// # Errors
 /// The first of them.
-pub fn no_inner_arguments<'n>(mut names: impl Iterator<Item = &'n String>) -> Result<(), ArgError> {
-    match names.find(|name| name.starts_with('_') && *name != "_raw_params") {
+pub fn no_inner_arguments<'n>(module: &str, mut names: impl Iterator<Item = &'n String>) -> Result<(), ArgError> {
+    // What these are given are variables, with the names that variables may have.
+    let takes_variables = matches!(short_name(module), "set_fact" | "add_host");
+    match names.find(|name| name.starts_with('_') && *name != "_raw_params" && !takes_variables) {
         Some(name) => Err(ArgError::Rule(format!("argument `{name}` begins with `_`, which is reserved"))),
         None => Ok(()),
     }
 }
 
 fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> Vec<Finding> {
-    if let Err(error) = no_inner_arguments(task.args.keys()) {
+    if let Err(error) = no_inner_arguments(&task.module, task.args.keys()) {
         return vec![finding(&error)];
     }
     if module.any_arguments {

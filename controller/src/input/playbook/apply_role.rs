@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
-use super::around::Around;
+use super::around::{Around, absolute};
 use super::error::PlaybookError;
 use super::import::{RoleFrom, RoleOptions, flag};
 use super::keywords::{Keywords, Written, var_map};
@@ -171,11 +171,13 @@ impl Unfold<'_> {
             playbook: self.playbook_dir,
             beside: around.role.as_ref().and_then(|role| role.path.parent()),
         };
-        path.find(&used.name, &around.collections).map_err(|error| {
+        let found = path.find(&used.name, &around.collections).map_err(|error| {
             let nearest = error.nearest.map(|name| format!("did you mean `{name}`?"));
             let what = format!("the role '{}' was not found in {}", shown(&used.name), listed(&error.looked_in));
             around.wrong_at(&used.place, what).hint(nearest.or_else(|| Some(looked(&error.looked_in))))
-        })
+        })?;
+        // `role_path`, wherever the run was started.
+        Ok(RoleFolder { path: absolute(&found.path), ..found })
     }
 
     fn role_info(&mut self, folder: &RoleFolder, parent: Option<Arc<RoleInfo>>) -> RoleInfo {
