@@ -7,7 +7,6 @@ use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
-use crate::template::Conditionals;
 
 arguments! {
     pub(super) struct AssertArgs {
@@ -54,8 +53,8 @@ fn holds(condition: &Value, cx: &ExecutionContext<'_>) -> Result<bool, ModuleErr
         Value::Bool(holds) => Ok(*holds),
         Value::String(expression) => cx
             .templar
-            .condition(expression, cx.scope, Conditionals::Lenient)
-            .map_err(|error| ModuleError::new(format!("Task failed: Error while evaluating conditional: {error}"))),
+            .condition(expression, cx.scope, cx.settings.conditionals)
+            .map_err(|error| ModuleError::new(format!("Task failed: {error}"))),
         other => Err(ModuleError::new(format!("'that' must be a condition or a list of them, not a {}", other.kind()))),
     }
 }

@@ -50,15 +50,20 @@ impl LocalAction for Debug {
 
 /// `var` is text that the author wrote, an expression with or without braces.
 fn shown(expression: &str, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let evaluated = match Authored::from_value(Value::from(expression)) {
-        Authored::Data(_) => cx.templar.expression(expression, cx.scope),
-        template => cx.templar.render(&template, cx.scope),
-    };
-    match evaluated {
-        Ok(value) => Ok(ModuleResult::ok().with(expression, value)),
-        Err(TemplateError::Undefined { message, .. }) => {
-            Ok(ModuleResult::ok().with(expression, format!("<< error 1 - {message} >>")))
-        }
-        Err(error) => Err(ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}"))),
-    }
+    let authored = Authored::from_value(Value::from(expression));
+    let (value, faults) = cx
+        .templar
+        .showable(&authored, cx.scope)
+        .map_err(|error| ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}")))?;
+    let mut result = ModuleResult::ok().with(expression, value);
+    result.warnings.extend(warning(&faults));
+    Ok(result)
+}
+
+/// What Ansible says beside a value that could not be shown whole.
+fn warning(faults: &[TemplateError]) -> Option<String> {
+    let lines = faults.iter().enumerate().map(|(at, fault)| format!("\nerror {} - {fault}", at + 1));
+    let plural = if faults.len() == 1 { "" } else { "s" };
+    (!faults.is_empty())
+        .then(|| format!("Encountered {} template error{plural}.{}", faults.len(), lines.collect::<String>()))
 }

@@ -75,6 +75,8 @@ trait LocalAction: Send + Sync {
     const SUMMARY: &'static str;
     /// Whether any argument name will do: the names are the task's own.
     const ANY_ARGS: bool = false;
+    /// See [`ModuleExecutor::has_templated_names`].
+    const TEMPLATED_NAMES: bool = false;
     /// See [`ModuleExecutor::unrendered_args`].
     const UNRENDERED: &'static [&'static str] = &[];
 
@@ -130,6 +132,10 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
 
     fn unrendered_args(&self) -> &'static [&'static str] {
         A::UNRENDERED
+    }
+
+    fn has_templated_names(&self) -> bool {
+        A::TEMPLATED_NAMES
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {

@@ -5,8 +5,9 @@ use rustle_agent::module::ModuleError;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-use super::{LocalAction, is_identifier};
+use super::LocalAction;
 use crate::engine::ExecutionContext;
+use crate::vars::is_variable_name;
 
 arguments! {
     /// The names are the task's own; only `cacheable` means something else.
@@ -21,6 +22,7 @@ impl LocalAction for SetFact {
     const NAME: &'static str = "ansible.builtin.set_fact";
     const SUMMARY: &'static str = "Sets variables of the host for the rest of the run.";
     const ANY_ARGS: bool = true;
+    const TEMPLATED_NAMES: bool = true;
 
     fn run(&self, _args: SetFactArgs, mut raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let cacheable = raw.shift_remove("cacheable");
@@ -29,11 +31,8 @@ impl LocalAction for SetFact {
                 "No key/value pairs provided, at least one is required for this action to succeed",
             ));
         }
-        if let Some(name) = raw.keys().find(|name| !is_identifier(name)) {
-            return Err(ModuleError::new(format!(
-                "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, \
-                 and contain only letters, numbers and underscores."
-            )));
+        if let Some(name) = raw.keys().find(|name| !is_variable_name(name)) {
+            return Err(ModuleError::new(format!("Task failed: Invalid variable name '{name}'.")));
         }
         let cacheable = cacheable.is_some_and(|value| value == Value::Bool(true) || value.as_str() == Some("yes"));
         Ok(ModuleResult::ok().with("ansible_facts", raw).with("_ansible_facts_cacheable", cacheable))

@@ -11,8 +11,7 @@ use rustle_protocol::value::Map;
 
 use super::agent_module;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
-use crate::template::TemplateFileOptions;
-use crate::vars::{VarMap, Variable};
+use crate::template::{TemplateFileOptions, file_vars};
 
 arguments! {
     /// What only `template` has; the rest is `copy`'s.
@@ -131,7 +130,12 @@ fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Resu
     let source = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = cx
         .templar
-        .render_file(&source, &path.to_string_lossy(), &options(&args, cx), &cx.scope.with(about(&path, &copy)))
+        .render_file(
+            &source,
+            &path.to_string_lossy(),
+            &options(&args, cx),
+            &cx.scope.with(file_vars(&path, copy.get("dest"), cx.scope)),
+        )
         .map_err(|error| format!("{}: {error}", path.display()))?;
     if copy.get("mode").is_some_and(|mode| mode.as_str() == Some("preserve")) {
         copy.insert("mode".into(), super::copy::mode_of(&path)?.into());
@@ -140,29 +144,6 @@ fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Resu
     copy.insert("_original_basename".into(), name.into());
     super::copy::put_content(&mut copy, text.into_bytes(), cx.blobs);
     Ok(copy)
-}
-
-/// What a template may say of itself.
-fn about(path: &Path, copy: &Map) -> VarMap {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let owner = std::fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::uid(&found));
-    let mut vars: VarMap = [
-        ("ansible_managed", "Ansible managed".to_owned()),
-        ("template_host", host),
-        ("template_path", text(path)),
-        ("template_fullpath", text(&full)),
-        ("template_uid", owner.map(|uid| uid.to_string()).unwrap_or_default()),
-        ("template_run_date", chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.6f").to_string()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), Variable::data(value)))
-    .collect();
-    if let Some(dest) = copy.get("dest") {
-        vars.insert("template_destpath".to_owned(), Variable::data(dest.clone()));
-    }
-    vars
 }
 
 fn options(args: &TemplateArgs, cx: &ExecutionContext<'_>) -> TemplateFileOptions {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::template::Conditionals;
+
 /// A configuration file larger than this is none.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -16,6 +18,7 @@ pub(super) struct AnsibleSettings {
     file: HashMap<String, String>,
     /// The folder of the file, for paths in it.
     folder: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl AnsibleSettings {
@@ -37,7 +40,12 @@ impl AnsibleSettings {
         let text = if is_small { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let path = std::path::absolute(&path).unwrap_or(path);
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        AnsibleSettings { variables, file: parse(&text), folder }
+        AnsibleSettings { variables, file: parse(&text), folder, path: Some(path) }
+    }
+
+    /// The file that was read: `ansible_config_file`.
+    pub(super) fn config_file(&self) -> Option<PathBuf> {
+        self.path.clone()
     }
 
     fn get(&self, variable: &str, key: &str) -> Option<&str> {
@@ -115,6 +123,12 @@ impl AnsibleSettings {
     /// Whether the recap shows what `set_stats` has gathered.
     pub(super) fn show_custom_stats(&self) -> bool {
         self.flag("ANSIBLE_SHOW_CUSTOM_STATS", "defaults.show_custom_stats").unwrap_or(false)
+    }
+
+    /// What results of conditions are accepted.
+    pub(super) fn conditionals(&self) -> Conditionals {
+        let broken = self.flag("ANSIBLE_ALLOW_BROKEN_CONDITIONALS", "defaults.allow_broken_conditionals");
+        if broken == Some(true) { Conditionals::Lenient } else { Conditionals::Strict }
     }
 
     pub(super) fn diff(&self) -> bool {
@@ -203,7 +217,7 @@ mod tests {
 
     fn settings(variables: &[(&str, &str)], file: &str) -> AnsibleSettings {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        AnsibleSettings { variables, file: parse(file), folder: "/cfg".into() }
+        AnsibleSettings { variables, file: parse(file), folder: "/cfg".into(), path: None }
     }
 
     #[test]

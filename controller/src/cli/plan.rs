@@ -18,7 +18,7 @@ use crate::input::inventory::{self as patterns, Inventory};
 use crate::input::{self, InputError, LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource};
 use crate::plan::check::check_modules as problems_of;
 use crate::plan::{Plan, TagFilter, start_at};
-use crate::template::Templar;
+use crate::template::{Conditionals, Templar};
 
 /// Problems shown before "and more": nobody mends more at once.
 const PROBLEMS_SHOWN: usize = 20;
@@ -50,6 +50,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let [path] = &args.plan[..] else {
         return Err(CliError::input("several plans: only playbooks can be given together"));
     };
+    settings.run.conditionals = Conditionals::Lenient;
     let registry = registry(&settings)?;
     let given = given_inventory(args, &settings, None)?;
     let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };

@@ -219,10 +219,16 @@ impl Session {
             forks: self.settings.run.limits.forks.get(),
             limit: self.settings.limit.clone(),
             playbook_dir: self.base.to_string_lossy().into_owned(),
-            run_tags: Vec::new(),
-            skip_tags: Vec::new(),
-            vault: self.settings.vault.clone(),
+            run_tags: if self.settings.run_tags.is_empty() {
+                vec!["all".to_owned()]
+            } else {
+                self.settings.run_tags.clone()
+            },
+            skip_tags: self.settings.skip_tags.clone(),
             inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
+            config_file: self.settings.ansible_config.as_ref().map(|path| path.display().to_string()),
+            playbook_python: crate::custom::controller_python().map(|path| path.display().to_string()),
+            vault: self.settings.vault.clone(),
         };
         let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;
         let live = Live::new(self.inventory.clone(), self.sources());

@@ -51,6 +51,8 @@ pub struct Settings {
     pub vault: Vault,
     /// Where roles and collections are.
     pub search_paths: SearchPaths,
+    /// The `ansible.cfg` that counts.
+    pub ansible_config: Option<PathBuf>,
     /// Ansible's `gathering`: implicit, explicit, smart.
     pub gathering: Option<String>,
     pub force_handlers: bool,
@@ -116,6 +118,7 @@ impl Settings {
             flush_facts: plan.is_some_and(|plan| plan.flush_cache),
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
+            conditionals: ansible.conditionals(),
         };
         Ok(Settings {
             inventory: match (&common.inventory[..], &executor.inventory[..]) {
@@ -146,6 +149,7 @@ impl Settings {
             extra_vars: common.extra_vars.clone(),
             vault: common.vault.vault_with(ansible.vault()).map_err(SettingsError::Vault)?,
             search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
+            ansible_config: ansible.config_file(),
             gathering: ansible.gathering().map(str::to_owned),
             force_handlers: plan.is_some_and(|plan| plan.force_handlers) || ansible.force_handlers(),
             run_tags: plan

@@ -58,6 +58,16 @@ fn playbook_python() -> Option<PathBuf> {
     words.first().filter(|word| word.contains("python")).map(PathBuf::from)
 }
 
+/// The Python that runs what is in Python on the controller: that of `ansible-playbook`, else the first `python3` of the
+/// `PATH`.
+pub fn controller_python() -> Option<PathBuf> {
+    playbook_python().or_else(|| {
+        let paths = std::env::var_os("PATH")?;
+        let mut programs = std::env::split_paths(&paths).map(|folder| folder.join("python3"));
+        programs.find(|path| path.is_absolute() && path.is_file())
+    })
+}
+
 fn ask(python: &Path) -> Option<PathBuf> {
     // From the root folder, and isolated: nothing is imported from wherever the operator happens to be.
     let output = Command::new(python).args(["-I", "-c", ASK]).current_dir("/").output().ok()?;

@@ -13,4 +13,4 @@ mod payload;
 
 pub use finder::ModuleFiles;
 pub use kind::FileKind;
-pub use library::PythonLibrary;
+pub use library::{PythonLibrary, controller_python};

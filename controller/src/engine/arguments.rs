@@ -5,42 +5,64 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::module::ModuleExecutor;
-use super::task::TaskRun;
-use crate::template::{Authored, TemplateError};
+use super::task::{TaskRun, unresolved};
+use crate::template::{Authored, needs_rendering, python_text, python_type};
 use crate::vars::Scope;
 
 impl TaskRun<'_> {
     /// The arguments that the module gets: those of `args: "{{ … }}"` first, then those that are written one by one.
     ///
     /// # Errors
-    /// A template that cannot be rendered, or one that is all arguments and is no dict.
-    pub(super) fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, TemplateError> {
+    /// The sentence for a template that cannot be rendered, or for one that is all arguments and is no dict.
+    pub(super) fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, String> {
+        let failed =
+            |error: String| format!("Task failed: Finalization of task args for '{}' failed: {error}", module.name());
         let mut args = match &self.task.more_args {
             None => Map::new(),
-            Some(all) => self.all_args(all, scope)?,
+            Some(all) => self.all_args(all, scope).map_err(failed)?,
+        };
+        let render = |args: &IndexMap<String, Authored>| {
+            self.run.templar().render_args(args, scope).map_err(|error| failed(error.to_string()))
         };
         let raw = module.unrendered_args();
         if raw.is_empty() {
-            args.extend(self.run.templar().render_args(&self.task.args, scope)?);
+            let own = render(&self.task.args)?;
+            args.extend(if module.has_templated_names() { self.with_rendered_names(own, scope)? } else { own });
             return Ok(args);
         }
         let (as_written, rest): (Vec<_>, Vec<_>) =
             self.task.args.iter().partition(|(name, _)| raw.contains(&name.as_str()));
         let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        args.extend(self.run.templar().render_args(&rest, scope)?);
+        args.extend(render(&rest)?);
         args.extend(as_written.into_iter().map(|(name, value)| (name.clone(), value.source())));
         Ok(args)
     }
 
+    /// `own` has the names that the author wrote, and these may be templates.
+    fn with_rendered_names(&self, own: Map, scope: &Scope) -> Result<Map, String> {
+        let mut renamed = Map::with_capacity(own.len());
+        for (name, value) in own {
+            if !needs_rendering(&name) {
+                renamed.insert(name, value);
+                continue;
+            }
+            match self.run.templar().render(&Authored::from_value(name.into()), scope) {
+                Ok(Value::String(name)) => drop(renamed.insert(name, value)),
+                Ok(other) => {
+                    let (text, kind) = (python_text(&other), python_type(&other));
+                    return Err(format!("Task failed: Invalid variable name '{text}' of type '{kind}'."));
+                }
+                Err(error) => return Err(unresolved(&error)),
+            }
+        }
+        Ok(renamed)
+    }
+
     /// One template that is all arguments. What it gives is data, and none of it is rendered again.
-    fn all_args(&self, all: &Authored, scope: &Scope) -> Result<Map, TemplateError> {
-        const ALL: &str = "args";
-        let one = IndexMap::from_iter([(ALL.to_owned(), all.clone())]);
-        match self.run.templar().render_args(&one, scope)?.shift_remove(ALL) {
+    fn all_args(&self, all: &Authored, scope: &Scope) -> Result<Map, String> {
+        match self.run.templar().render_optional(all, scope).map_err(|error| error.to_string())? {
             Some(Value::Map(args)) => Ok(args),
-            Some(other) => Err(TemplateError::Failed {
-                message: format!("invalid or malformed argument: '{}'", rustle_agent::module::shown(&other)),
-            }),
+            Some(other) => Err(format!("invalid or malformed argument: '{}'", rustle_agent::module::shown(&other))),
             None => Ok(Map::new()),
         }
     }

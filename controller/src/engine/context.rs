@@ -14,7 +14,7 @@ use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
 use crate::plan::{FileSearch, Fragments, RoleInfo};
-use crate::template::Templar;
+use crate::template::{Conditionals, Templar};
 use crate::vars::{Learnt, Scope, VarStore};
 
 /// One task, one host, one item of its loop.
@@ -56,6 +56,7 @@ pub struct CallSettings {
     pub check: bool,
     pub diff: bool,
     pub verbosity: u8,
+    pub conditionals: Conditionals,
     pub timeout: Option<Duration>,
     pub no_log: bool,
     pub live_output: bool,

@@ -420,7 +420,9 @@ impl PlayState {
         let own = Layer::new(Precedence::PlayVars, vars.collect::<VarMap>());
         let layers = std::iter::once(own).chain(play.layers.iter().cloned()).collect();
         PlayState {
-            vars: Arc::new(PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None)),
+            vars: Arc::new(
+                PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None).with_roles(play.roles.clone()),
+            ),
             all: found.unwrap_or(&play.hosts).iter().map(ToString::to_string).collect(),
             batch: Vec::new(),
             is_stale: true,

@@ -11,7 +11,7 @@ use super::compile;
 use super::error::ExecutionError;
 use super::result::{Tried, of_loop};
 use super::run::{Run, task_vars};
-use super::task::{TaskDone, TaskRun, explained};
+use super::task::{TaskDone, TaskRun};
 use crate::event::{RunEvent, TaskKind};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
 use crate::plan::{BlockId, Fragment, Inclusion, PlayId, Task, TaskId, Within, task_not_done_yet};
@@ -263,7 +263,8 @@ impl TaskRun<'_> {
         }
         let args = self.task.args.iter().filter(|(name, _)| *name != "apply");
         let args = args.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let args: Map = self.run.templar().render_args(&args, &scope).map_err(|error| failed(explained(&error)))?;
+        let args: Map =
+            self.run.templar().render_args(&args, &scope).map_err(|error| failed(format!("Task failed: {error}")))?;
         Ok(Inclusion { args, locals: vars.locals.clone().unwrap_or_default() })
     }
 }

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use rustle_protocol::{HostName, Value};
 
 use super::run::Run;
-use super::task::explained;
 use crate::plan::{LateVarsFile, PlayId};
 use crate::template::TemplateError;
 use crate::vars::{Layer, Precedence, Scope, VarMap, Variable};
@@ -42,7 +41,7 @@ impl Run {
             Ok(Value::List(names)) => names.iter().map(rustle_agent::module::shown).collect(),
             Ok(name) => vec![rustle_agent::module::shown(&name)],
             Err(TemplateError::Undefined { .. }) => return Ok(None),
-            Err(error) => return Err(explained(&error)),
+            Err(error) => return Err(error.to_string()),
         };
         let places = names.iter().flat_map(|name| file.folders.iter().map(move |folder| folder.join(name)));
         let found = places.into_iter().find(|place| place.is_file());

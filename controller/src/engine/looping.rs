@@ -10,12 +10,12 @@ use super::call_key::LOOP_ITEMS_MAX;
 use super::result::{Tried, of_loop};
 use super::run::Progress;
 use super::target::delegated_to;
-use super::task::{TaskDone, TaskRun, explained};
+use super::task::{TaskDone, TaskRun, unresolved};
 use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
 use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
-use crate::template::{Authored, TemplateError};
+use crate::template::{Authored, TemplateError, python_type};
 use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable};
 
 /// The names under which a lookup of `with_…` finds its name and its terms. No author can write them.
@@ -35,17 +35,17 @@ impl TaskRun<'_> {
     }
 
     fn items_of(&self, looping: &Looping, vars: &TaskVars, scope: &Scope) -> Result<Vec<Value>, String> {
-        let rendered = self.run.templar().render(&looping.items, scope).map_err(|error| explained(&error))?;
+        let rendered = self.run.templar().render(&looping.items, scope).map_err(|error| unresolved(&error))?;
         let items = match &looping.lookup {
             None => rendered,
-            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(|error| explained(&error))?,
+            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(|error| unresolved(&error))?,
         };
         match items {
             Value::List(items) if items.len() > LOOP_ITEMS_MAX => {
                 Err(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len()))
             }
             Value::List(items) => Ok(items),
-            other => Err(format!("Invalid data passed to 'loop', it requires a list, got this instead: {other}")),
+            other => Err(format!("The `loop` value must resolve to a 'list', not '{}'.", python_type(&other))),
         }
     }
 
@@ -151,9 +151,8 @@ impl TaskRun<'_> {
         }
         match self.holds_of(&control.break_when, tried, vars) {
             Ok(holds) => holds,
-            Err((condition, error)) => {
-                let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
-                tried.values.insert("msg".into(), msg.into());
+            Err(error) => {
+                tried.values.insert("msg".into(), unresolved(&error).into());
                 tried.set_failed(true);
                 true
             }

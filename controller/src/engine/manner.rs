@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use rustle_protocol::Value;
 
 use super::compile::{is_known, is_linear, turns};
-use super::task::{TaskRun, explained};
+use super::task::TaskRun;
 use crate::plan::{Keyword, KeywordValue};
 use crate::scheduler::{OnFailure, Once, Turns};
 use crate::vars::{Scope, TaskVars};
@@ -80,7 +80,7 @@ impl TaskRun<'_> {
                     Some(most) => return Ok(most),
                     None => invalid_int(&value),
                 },
-                Err(error) => explained(&error),
+                Err(error) => error.to_string(),
             },
         };
         Err(format!("Failed to convert the throttle value to an integer: {why}"))

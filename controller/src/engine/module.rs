@@ -57,6 +57,11 @@ pub trait ModuleExecutor: Send + Sync {
         &[]
     }
 
+    /// Whether its arguments' names may be templates, too, as those of `set_fact`.
+    fn has_templated_names(&self) -> bool {
+        false
+    }
+
     /// # Errors
     /// The first argument that is unknown, missing or ill-typed. Nothing has been touched.
     fn validate_args(&self, args: &Map) -> Result<(), ArgError>;

@@ -17,10 +17,10 @@ use super::result::Tried;
 use super::sink::EventSink;
 use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Growth, Journal, Record};
-use crate::plan::{Plan, PlayId, RoleInfo, RunAs, TagFilter, Task, TaskId};
+use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
-use crate::template::Templar;
-use crate::vars::{Layer, Precedence, Selection, TaskVars, VarMap, Variable, data_map};
+use crate::template::{Conditionals, Templar};
+use crate::vars::{Layer, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub tags: TagFilter,
     /// Ask before each task.
     pub step: bool,
+    /// What results of conditions are accepted.
+    pub conditionals: Conditionals,
 }
 
 impl Default for RunOptions {
@@ -61,6 +63,7 @@ impl Default for RunOptions {
             flush_facts: false,
             tags: TagFilter::default(),
             step: false,
+            conditionals: Conditionals::Lenient,
         }
     }
 }
@@ -273,10 +276,8 @@ impl Run {
 pub(super) fn task_vars(task: &Task) -> TaskVars {
     let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
     let own = (!task.vars.is_empty()).then(|| Layer::new(Precedence::TaskVars, vars.collect::<VarMap>()));
-    // Above all that authors say, like the other magic variables.
-    let of_role = |role: &RoleInfo| Layer::new(Precedence::ExtraVars, data_map(role.variables()));
-    let of_role = task.role.as_deref().map(of_role);
-    TaskVars { layers: task.layers.iter().cloned().chain(own).chain(of_role).collect(), locals: None }
+    let magic = TaskMagic { role: task.role.clone(), search: task.search.clone() };
+    TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None, magic: Some(magic) }
 }
 
 /// A name means the last handler of that name, as in Ansible; a topic means every handler that listens to it.

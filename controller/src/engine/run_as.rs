@@ -3,7 +3,7 @@
 use rustle_protocol::Value;
 use rustle_protocol::message::Become;
 
-use super::task::explained;
+use super::task::unresolved;
 use crate::plan::RunAs;
 use crate::template::{Authored, Templar};
 use crate::vars::Scope;
@@ -30,7 +30,7 @@ pub(super) fn become_of(
     let text = |name: &str, said: &Option<Authored>| -> Result<Option<String>, String> {
         let value = match (variable(of_target, name)?, said) {
             (Some(value), _) => value,
-            (None, Some(said)) => templar.render(said, scope).map_err(|error| explained(&error))?,
+            (None, Some(said)) => templar.render(said, scope).map_err(|error| unresolved(&error))?,
             (None, None) => return Ok(None),
         };
         Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))
@@ -49,7 +49,7 @@ fn variable(scope: &Scope, name: &str) -> Result<Option<Value>, String> {
     if !scope.contains(name) {
         return Ok(None);
     }
-    scope.get(name).map(Some).map_err(|error| explained(&error))
+    scope.get(name).map(Some).map_err(|error| unresolved(&error))
 }
 
 fn is_true(value: &Value) -> Result<bool, String> {

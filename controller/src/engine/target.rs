@@ -5,7 +5,7 @@ use rustle_protocol::{HostName, Value};
 
 use super::links::{AgentAddress, Connection, Way};
 use super::result::Tried;
-use super::task::{TaskRun, explained};
+use super::task::{TaskRun, unresolved};
 use crate::plan::Delegation;
 use crate::template::{Authored, Template};
 use crate::vars::{Scope, VarMap, Variable};
@@ -34,7 +34,7 @@ impl TaskRun<'_> {
             let (host, scope) = (self.host.clone(), scope.clone());
             return Ok(Target { host, way, scope, is_other: false, keeps_facts: false, address: None });
         };
-        let name = self.run.templar().render(to, scope).map_err(|error| explained(&error))?;
+        let name = self.run.templar().render(to, scope).map_err(|error| unresolved(&error))?;
         let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
         let host = HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?;
         let keeps_facts = self.rendered(facts, "delegate_facts", scope)?;
@@ -116,6 +116,6 @@ fn text(scope: &Scope, name: &str) -> Result<Option<String>, String> {
     if !scope.contains(name) {
         return Ok(None);
     }
-    let value = scope.get(name).map_err(|error| explained(&error))?;
+    let value = scope.get(name).map_err(|error| unresolved(&error))?;
     Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))
 }

@@ -27,7 +27,7 @@ use crate::journal::Record;
 use crate::plan::check::no_inner_arguments;
 use crate::plan::{Keyword, KeywordValue, Task, TaskId};
 use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
-use crate::template::{Conditionals, TemplateError};
+use crate::template::{TemplateError, needs_rendering, settle};
 use crate::vars::{InventoryChange, Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
@@ -89,7 +89,7 @@ impl TaskRun<'_> {
         if let Some(meta) = meta_of(self.task).filter(|_| self.task.looping.is_none()) {
             return Ok(self.perform_meta(meta, &vars));
         }
-        let tried = match self.items(&vars) {
+        let tried = match settle(|| self.items(&vars)).await {
             Ok(None) => self.perform_item(0, self.run.take_progress(self.host, self.work).tries, &vars).await?,
             Ok(Some(items)) => return self.perform_loop(items, &vars).await,
             Err(failed) => *failed,
@@ -109,7 +109,7 @@ impl TaskRun<'_> {
             Ok(scope) => scope,
             Err(message) => return Ok(Tried::failed(message)),
         };
-        match self.unmet_condition(&scope) {
+        match settle(|| self.unmet_condition(&scope)).await {
             Ok(None) => {}
             Ok(Some(condition)) => return Ok(Tried::skipped(condition)),
             Err(failed) => return Ok(*failed),
@@ -125,7 +125,7 @@ impl TaskRun<'_> {
                 Err(message) => return Ok(Tried::failed(message)),
             }
         }
-        let prepared = match self.prepared(&scope) {
+        let prepared = match settle(|| self.prepared(&scope)).await {
             Ok(prepared) => prepared,
             Err(failed) => return Ok(*failed),
         };
@@ -185,20 +185,16 @@ impl TaskRun<'_> {
         if conditions.is_empty() {
             return Ok(!tried.status.is_failure());
         }
-        self.holds_of(conditions, tried, vars)
-            .map_err(|(condition, error)| format!("The conditional check '{condition}' failed. {}", explained(&error)))
+        self.holds_of(conditions, tried, vars).map_err(|error| unresolved(&error))
     }
 
     /// The first `when` that does not hold.
     pub(super) fn unmet_condition(&self, scope: &Scope) -> Result<Option<&str>, Box<Tried>> {
         for condition in &self.task.when {
-            match self.run.templar().condition(condition, scope, Conditionals::Lenient) {
+            match self.run.templar().condition(condition, scope, self.run.options.conditionals) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some(condition)),
-                Err(error) => {
-                    let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
-                    return Err(Box::new(Tried::failed(msg)));
-                }
+                Err(error) => return Err(Box::new(Tried::failed(unresolved(&error)))),
             }
         }
         Ok(None)
@@ -258,11 +254,11 @@ impl TaskRun<'_> {
 
     /// The module that is to run: `action` may name it by a template.
     fn module_name(&self, scope: &Scope) -> Result<Cow<'_, str>, String> {
-        if !crate::template::needs_rendering(&self.task.module) {
+        if !needs_rendering(&self.task.module) {
             return Ok(Cow::Borrowed(&self.task.module));
         }
         let name = self.run.templar().render_text(&self.task.module, scope);
-        name.map(Cow::Owned).map_err(|error| explained(&error))
+        name.map(Cow::Owned).map_err(|error| unresolved(&error))
     }
 
     fn take_taught(&self) -> Vec<Learnt> {
@@ -347,13 +343,13 @@ impl TaskRun<'_> {
         target: &Target,
     ) -> Result<(Map, CallSettings), String> {
         let templar = self.run.templar();
-        let args = self.args(module, scope).map_err(|error| format!("Task failed: {}", explained(&error)))?;
+        let args = self.args(module, scope)?;
         no_inner_arguments(module.name(), args.keys())
             .and_then(|()| module.validate_args(&args))
             .map_err(|error| error.to_string())?;
         let mut environment = Map::new();
         for part in &self.task.environment {
-            match templar.render(part, scope).map_err(|error| explained(&error))? {
+            match templar.render(part, scope).map_err(|error| in_keyword("environment", error))? {
                 Value::Map(part) => environment.extend(part),
                 other => return Err(format!("environment must be a dict, not {}", other.to_json())),
             }
@@ -368,7 +364,7 @@ impl TaskRun<'_> {
         name: &str,
         scope: &Scope,
     ) -> Result<T, String> {
-        keyword.render(self.run.templar(), scope).map_err(|why| format!("{name}: {why}"))
+        keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, why))
     }
 
     fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, String> {
@@ -386,6 +382,7 @@ impl TaskRun<'_> {
             check: flag(&task.check_mode, "check_mode", options.check)?,
             diff: flag(&task.diff, "diff", options.diff)?,
             verbosity: options.verbosity,
+            conditionals: options.conditionals,
             timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
             no_log: self.is_secret(),
             live_output: options.live_output && !self.is_secret(),
@@ -415,9 +412,9 @@ impl TaskRun<'_> {
                     tried.set_failed(holds);
                 }
                 Ok(holds) => tried.set_changed(holds),
-                Err((condition, error)) => {
-                    let msg = format!("The conditional check '{condition}' failed. {}", explained(&error));
-                    tried.values.insert("msg".into(), msg.into());
+                Err(error) => {
+                    let name = if is_failure { "failed_when_result" } else { "changed_when_result" };
+                    tried.values.insert(name.into(), error.to_string().into());
                     tried.set_failed(true);
                 }
             }
@@ -425,23 +422,21 @@ impl TaskRun<'_> {
     }
 
     /// Whether all conditions hold, seen with the result under its registered name.
-    pub(super) fn holds_of<'c>(
+    pub(super) fn holds_of(
         &self,
-        conditions: &'c [String],
+        conditions: &[String],
         tried: &Tried,
         vars: &TaskVars,
-    ) -> Result<bool, (&'c str, TemplateError)> {
+    ) -> Result<bool, TemplateError> {
         let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
         if let Some(name) = &self.task.register {
             locals.insert(name.clone(), Variable::data(Value::Map(registered(&tried.values))));
         }
         let vars = vars.with_locals(locals);
         for condition in conditions {
-            let scope = self.scope(&vars).map_err(|message| (condition.as_str(), TemplateError::Failed { message }))?;
-            match self.run.templar().condition(condition, &scope, Conditionals::Lenient) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) => return Err((condition, error)),
+            let scope = self.scope(&vars).map_err(|message| TemplateError::Failed { message })?;
+            if !self.run.templar().condition(condition, &scope, self.run.options.conditionals)? {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -579,7 +574,7 @@ impl TaskRun<'_> {
     /// The name for this host; as it was written if it cannot be rendered, which is no reason to fail.
     pub(super) fn name(&self, vars: &TaskVars) -> String {
         let title = self.task.title();
-        if !crate::template::needs_rendering(title) {
+        if !needs_rendering(title) {
             return title.to_owned();
         }
         let rendered = self.scope(vars).ok().and_then(|scope| self.run.templar().render_text(title, &scope).ok());
@@ -660,12 +655,13 @@ pub(super) fn cancelled(mut result: ModuleResult) -> ModuleResult {
     result
 }
 
-/// The error and what to do about it.
-pub(super) fn explained(error: &TemplateError) -> String {
-    match error.hint() {
-        Some(hint) => format!("{error}; hint: {hint}"),
-        None => error.to_string(),
-    }
+/// A template of the task that gave no value, as Ansible says it.
+pub(super) fn unresolved(error: &TemplateError) -> String {
+    format!("Task failed: {error}")
+}
+
+fn in_keyword(name: &str, error: impl std::fmt::Display) -> String {
+    format!("Task failed: Error processing keyword '{name}': {error}")
 }
 
 fn message(values: &Map) -> &str {

@@ -13,7 +13,7 @@ const COMMAND_OPTIONS: [&str; 8] =
 ///
 /// # Errors
 /// A quote or a template that is not closed.
-pub(super) fn split_pairs(text: &str) -> Result<(Map, Vec<&str>), String> {
+pub(crate) fn split_pairs(text: &str) -> Result<(Map, Vec<&str>), String> {
     let mut pairs = Map::new();
     let mut others = Vec::new();
     for word in words(text)? {
@@ -69,7 +69,10 @@ fn pair(word: &str) -> Option<(String, String)> {
     let bytes = word.as_bytes();
     let at = (0..bytes.len()).find(|at| bytes[*at] == b'=' && (*at == 0 || bytes[at - 1] != b'\\'))?;
     let (key, value) = (&word[..at], &word[at + 1..]);
+    // A key may be made of templates: `set_fact: "{{ name }}=value"`.
+    let is_template = key.starts_with("{{") && key.ends_with("}}");
     let legal = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let legal = legal || is_template;
     legal.then(|| (key.to_owned(), unquoted(value).to_owned()))
 }
 

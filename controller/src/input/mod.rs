@@ -7,7 +7,7 @@ mod error;
 mod graph;
 pub mod inventory;
 pub mod json;
-mod key_value;
+pub(crate) mod key_value;
 mod keywords;
 mod load;
 pub mod playbook;

@@ -104,8 +104,6 @@ pub struct Play {
     pub tasks: Vec<TaskId>,
     /// In order of definition.
     pub handlers: Vec<TaskId>,
-    /// `ansible_play_role_names` and `ansible_role_names`: the roles that the play lists, without and with those they
-    /// depend on, once each.
     pub roles: PlayRoles,
     pub any_errors_fatal: bool,
     /// Percent of a batch's hosts.
@@ -157,11 +155,34 @@ impl Gathering {
     }
 }
 
-/// The roles of a play by name.
+/// The names of a play's roles, in the order in which they come to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlayRoles {
+    /// `ansible_play_role_names`, `role_names`: those that the play lists or imports, as often as it does.
     pub listed: Vec<String>,
-    pub with_dependencies: Vec<String>,
+    /// `ansible_dependent_role_names`: those that others depend on, once each.
+    pub dependencies: Vec<String>,
+}
+
+impl PlayRoles {
+    pub(crate) fn add(&mut self, name: String, is_dependency: bool) {
+        if !is_dependency {
+            self.listed.push(name);
+        } else if !self.dependencies.contains(&name) {
+            self.dependencies.push(name);
+        }
+    }
+
+    /// `ansible_role_names`: all of them, once each.
+    pub fn all(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = Vec::new();
+        for name in self.listed.iter().chain(&self.dependencies) {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
+        }
+        all
+    }
 }
 
 /// The order in which a play takes its hosts.

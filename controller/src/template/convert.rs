@@ -211,10 +211,24 @@ pub(crate) fn from_data(value: Value) -> Jinja {
 /// Undefined values, values that are no data (functions, `range`), nesting beyond [`DEPTH_MAX`], whole numbers beyond
 /// 64 bits.
 pub(crate) fn to_data(value: &Jinja) -> Result<Option<Value>, minijinja::Error> {
-    data_at(value, 0)
+    data_at(value, 0, &mut Err)
 }
 
-fn data_at(value: &Jinja, depth: usize) -> Result<Option<Value>, minijinja::Error> {
+/// As [`to_data`], with what `shown` gives in the place of each undefined value.
+///
+/// # Errors
+/// Those of [`to_data`] but for undefined values.
+pub(crate) fn to_shown_data(
+    value: &Jinja,
+    shown: &mut dyn FnMut(minijinja::Error) -> Value,
+) -> Result<Value, minijinja::Error> {
+    data_at(value, 0, &mut |error| Ok(shown(error))).map(Option::unwrap_or_default)
+}
+
+/// What becomes of an undefined value: the error it is, or something else.
+type OnUndefined<'a> = &'a mut dyn FnMut(minijinja::Error) -> Result<Value, minijinja::Error>;
+
+fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result<Option<Value>, minijinja::Error> {
     if depth > DEPTH_MAX {
         return Err(failed(format!("a template's result is nested deeper than {DEPTH_MAX} levels")));
     }
@@ -229,7 +243,7 @@ fn data_at(value: &Jinja, depth: usize) -> Result<Option<Value>, minijinja::Erro
             for (index, item) in value.try_iter()?.checked().enumerate() {
                 let item = item?;
                 let key = if item.is_undefined() { index.to_string() } else { String::new() };
-                items.extend(entry(value, &key, &item, depth + 1)?);
+                items.extend(entry(value, &key, &item, depth + 1, on_undefined)?);
             }
             Value::List(items)
         }
@@ -239,13 +253,13 @@ fn data_at(value: &Jinja, depth: usize) -> Result<Option<Value>, minijinja::Erro
                 let key = key?;
                 let item = value.get_item(&key)?;
                 let key = key.as_str().map_or_else(|| python::text(&key), str::to_owned);
-                if let Some(item) = entry(value, &key, &item, depth + 1)? {
+                if let Some(item) = entry(value, &key, &item, depth + 1, on_undefined)? {
                     map.insert(key, item);
                 }
             }
             Value::Map(map)
         }
-        ValueKind::Undefined => return Err(undefined(value)),
+        ValueKind::Undefined => return on_undefined(undefined(value)).map(Some),
         ValueKind::Plain if is_omit(value) => return Ok(None),
         ValueKind::Plain => Value::from(value.to_string()),
         _ => return Err(value.try_iter().err().unwrap_or_else(|| failed("a template's result is no data"))),
@@ -259,13 +273,19 @@ pub(crate) fn cause_of(container: &Jinja, key: &str) -> Option<TemplateError> {
 }
 
 /// An entry of a container as data; for an undefined one, the error its own template ended with.
-fn entry(container: &Jinja, key: &str, value: &Jinja, depth: usize) -> Result<Option<Value>, minijinja::Error> {
+fn entry(
+    container: &Jinja,
+    key: &str,
+    value: &Jinja,
+    depth: usize,
+    on_undefined: OnUndefined<'_>,
+) -> Result<Option<Value>, minijinja::Error> {
     if value.is_undefined()
         && let Some(cause) = cause_of(container, key)
     {
-        return Err(cause.into());
+        return on_undefined(cause.into()).map(Some);
     }
-    data_at(value, depth)
+    data_at(value, depth, on_undefined)
 }
 
 fn number(value: &Jinja) -> Result<Value, minijinja::Error> {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{StringInput, Value as Jinja};
+use minijinja::value::{StringInput, Value as Jinja, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 
-use super::convert::{Omit, is_omit, undefined};
+use super::convert::{Omit, is_omit, to_data, undefined};
 use super::rewrite::{Delimiters, Literals, rewrite};
 use super::{filters, python};
 
@@ -97,13 +97,10 @@ pub(super) fn environment() -> Environment<'static> {
     env
 }
 
-/// Strings in plays and inventories: Ansible trims the newline after a block and keeps the last one.
+/// Strings in plays and inventories: Ansible trims the newline after a block. The last one is put back afterwards, so
+/// that what an `include` brings has none.
 pub(super) fn string_syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .trim_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the standard delimiters are distinct")
+    SyntaxConfig::builder().trim_blocks(true).build().expect("the standard delimiters are distinct")
 }
 
 /// Gives the engine the text of our keys, and of files found in `directories`, the first that has them.
@@ -172,7 +169,22 @@ fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Resul
     }
     match value.as_str() {
         Some(text) => out.write_str(text),
-        None => out.write_str(&python::text(value)),
+        None => {
+            refuse_undefined(value)?;
+            out.write_str(&python::text(value))
+        }
     }
     .map_err(Error::from)
+}
+
+/// A list or dict with something undefined in it is no text.
+fn refuse_undefined(value: &Jinja) -> Result<(), Error> {
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+        return Ok(());
+    }
+    match to_data(value) {
+        Err(error) if error.kind() == ErrorKind::UndefinedError => Err(error),
+        // What is no data can be printed all the same.
+        _ => Ok(()),
+    }
 }

@@ -25,6 +25,10 @@ pub enum TemplateError {
         "Conditional result ({truth}) was derived from value of type '{kind}'. Conditionals must have a boolean result."
     )]
     NotBoolean { truth: &'static str, kind: &'static str },
+    /// A lookup has to wait, and the render is to be begun again when its answer is there. Seen by nobody but whoever
+    /// renders that way.
+    #[error("a lookup waits for its answer")]
+    Deferred,
     /// A filter, test, lookup or operator refused what it was given.
     #[error("{message}")]
     Failed { message: String },
@@ -82,6 +86,14 @@ impl TemplateError {
     pub(crate) fn undefined(name: &str) -> TemplateError {
         TemplateError::Undefined { name: name.to_owned(), message: format!("'{name}' is undefined") }
     }
+}
+
+/// An argument of a task that could not be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Error while resolving value for '{name}': {error}")]
+pub struct UnresolvedArg {
+    pub name: String,
+    pub error: TemplateError,
 }
 
 /// Carries our error through the engine: as the source of one of its own.

@@ -25,16 +25,17 @@ pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> Templat
         }
         return undefined(expression, scope, Origin::Exact);
     }
+    let what = syntactic(key);
     match error.kind() {
         ErrorKind::UndefinedError => walked(&error, key, scope),
         ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
         ErrorKind::UnknownMethod => unknown_method(detail),
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
-            TemplateError::failed(format!("Syntax error in template: No {}.", name_last(detail)))
+            TemplateError::failed(format!("Syntax error in {what}: No {}.", name_last(detail)))
         }
         _ => {
             let reason = if detail.is_empty() { error.kind().to_string() } else { in_python(detail) };
-            TemplateError::failed(format!("Error rendering template: {reason}{}", place(&error, key)))
+            TemplateError::failed(format!("Error rendering {what}: {reason}{}", place(&error, key)))
         }
     }
 }
@@ -119,10 +120,21 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         if let Some(error) = scope.and_then(|scope| first_undefined(key, scope)) {
             return error;
         }
+        if let Some(attribute) = mapped_attribute(key) {
+            return missing(&text, "dict", attribute);
+        }
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
     undefined(path, scope, Origin::Guessed)
+}
+
+/// The attribute of a `map(attribute='x')`: what one of a list's dicts lacks, where nothing else is undefined.
+fn mapped_attribute(key: &str) -> Option<&str> {
+    let (_, source) = Mode::split(key)?;
+    let (_, rest) = source.split_once("attribute=")?;
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    rest[1..].split(quote).next().filter(|name| !name.is_empty())
 }
 
 /// What nobody defined of the variables that a template mentions.
@@ -213,11 +225,14 @@ fn syntax(error: &Error, key: &str) -> TemplateError {
     if line == 1 && matches!(Mode::split(key), Some((Mode::Condition, _))) {
         column = column.saturating_sub(CONDITION_PREFIX.len()).max(1);
     }
-    let what = match Mode::split(key) {
+    TemplateError::Syntax { what: syntactic(key), line, column, message }
+}
+
+fn syntactic(key: &str) -> Syntactic {
+    match Mode::split(key) {
         Some((Mode::Condition, _)) => Syntactic::Expression,
         _ => Syntactic::Template,
-    };
-    TemplateError::Syntax { what, line, column, message }
+    }
 }
 
 fn position(source: &str, offset: usize) -> (usize, usize) {

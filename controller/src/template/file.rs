@@ -11,7 +11,7 @@ use super::engine::{self, file_key};
 use super::error::TemplateError;
 use super::explain;
 use super::rewrite::Delimiters;
-use super::templar::Templar;
+use super::templar::{Templar, with_last_newlines};
 use crate::vars::Scope;
 
 /// How a template file is read: the arguments of the `template` module, with its defaults.
@@ -69,10 +69,12 @@ impl Templar {
     ) -> Result<String, TemplateError> {
         let (options, source) = with_header(source, options)?;
         let engine = self.file_engine(&options)?;
-        let key = file_key(name, &with_newlines(source, &options.newline_sequence));
+        let source = with_newlines(source, &options.newline_sequence);
+        let key = file_key(name, &source);
         engine
             .get_template(&key)
             .and_then(|template| template.render(scope.context()))
+            .map(|text| with_last_newlines(text, &source, source.contains(&options.variable_start_string)))
             .map_err(|error| explain::explain(error, &key, Some(scope)))
     }
 
@@ -142,7 +144,6 @@ fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> 
         .comment_delimiters(options.comment_start_string.clone(), options.comment_end_string.clone())
         .trim_blocks(options.trim_blocks)
         .lstrip_blocks(options.lstrip_blocks)
-        .keep_trailing_newline(true)
         .build()
         .map_err(|error| TemplateError::failed(format!("the template's delimiters cannot be used: {error}")))
 }

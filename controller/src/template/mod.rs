@@ -6,11 +6,13 @@
 
 mod authored;
 mod convert;
+mod deferred;
 mod engine;
 mod error;
 mod explain;
 mod file;
 mod filters;
+mod managed;
 #[cfg(test)]
 mod provenance;
 mod python;
@@ -18,11 +20,18 @@ mod rewrite;
 mod templar;
 
 pub use authored::{Authored, Template, needs_rendering};
-pub use error::{Syntactic, TemplateError};
+pub use error::{Syntactic, TemplateError, UnresolvedArg};
 pub use file::TemplateFileOptions;
 pub use templar::{Conditionals, Templar};
 
 pub(crate) use convert::View;
+pub(crate) use deferred::settle;
+pub(crate) use managed::file_vars;
+
+/// The name that Python has for a value's type.
+pub(crate) fn python_type(value: &rustle_protocol::Value) -> &'static str {
+    filters::python_type(&View::of_data(&std::sync::Arc::new(value.clone())))
+}
 
 /// A value as Python's `repr` gives it.
 pub(crate) fn python_repr(value: &rustle_protocol::Value) -> String {

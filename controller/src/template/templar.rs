@@ -9,18 +9,19 @@ use minijinja::value::{Value as Jinja, ValueKind};
 use rustle_protocol::value::{Map, Value};
 
 use super::authored::{Authored, Template};
-use super::convert::{is_omit, to_data};
+use super::convert::{is_omit, to_data, to_shown_data};
 use super::engine::{self, Mode, Printed, template_key};
-use super::error::TemplateError;
+use super::error::{TemplateError, UnresolvedArg};
 use super::file::FileEngines;
 use super::rewrite::Delimiters;
 use super::{explain, filters, python};
 use crate::vars::Scope;
 
 /// Which results a condition may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conditionals {
     /// As ansible-core 2.19: a boolean, and nothing else.
+    #[default]
     Strict,
     /// As before 2.19 (`ALLOW_BROKEN_CONDITIONALS`), and for plans: any value, by its truth in Python.
     Lenient,
@@ -68,7 +69,7 @@ impl Templar {
                     items.iter().filter_map(|item| self.render_optional(item, scope).transpose()).collect();
                 Ok(Some(Value::List(items?)))
             }
-            Authored::Map(map) => self.render_args(map, scope).map(|map| Some(Value::Map(map))),
+            Authored::Map(map) => self.render_map(map, scope).map(|map| Some(Value::Map(map))),
         }
     }
 
@@ -76,14 +77,50 @@ impl Templar {
     ///
     /// # Errors
     /// The first argument's that fails, in the order they were written.
-    pub fn render_args(&self, args: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, TemplateError> {
+    pub fn render_args(&self, args: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, UnresolvedArg> {
         let mut rendered = Map::with_capacity(args.len());
         for (name, authored) in args {
-            if let Some(value) = self.render_optional(authored, scope)? {
+            let value = self.render_optional(authored, scope);
+            if let Some(value) = value.map_err(|error| UnresolvedArg { name: name.clone(), error })? {
                 rendered.insert(name.clone(), value);
             }
         }
         Ok(rendered)
+    }
+
+    fn render_map(&self, map: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, TemplateError> {
+        self.render_args(map, scope).map_err(|unresolved| unresolved.error)
+    }
+
+    /// As [`Templar::expression`], for something to be shown: what is undefined inside it is shown as
+    /// `<< error 1 - ... >>`, numbered, in Ansible's words. Gives these errors, too.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; not for undefined values.
+    pub fn showable(&self, authored: &Authored, scope: &Scope) -> Result<(Value, Vec<TemplateError>), TemplateError> {
+        let key = match authored {
+            Authored::Template(template) => template.key().to_owned(),
+            other => match other.source() {
+                Value::String(expression) => template_key(Mode::Condition, &expression),
+                value => return Ok((value, Vec::new())),
+            },
+        };
+        let mut faults = Vec::new();
+        let value = match self.try_evaluate(&key, scope) {
+            Ok(value) => to_shown_data(&value, &mut |error| {
+                faults.push(explain::explain(error, &key, Some(scope)));
+                fault_text(&faults)
+            }),
+            Err(error) => Err(error),
+        };
+        match value.map_err(|error| explain::explain(error, &key, Some(scope))) {
+            Ok(value) => Ok((value, faults)),
+            Err(error @ TemplateError::Undefined { .. }) => {
+                faults.push(error);
+                Ok((fault_text(&faults), faults))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Renders to text, as in a task's name: lists and dicts as Python writes them, `None` as nothing.
@@ -172,8 +209,14 @@ impl Templar {
         let output = captured.into_output();
         Ok(match (Mode::split(key), printed.first) {
             (Some((Mode::Expression | Mode::Condition, _)), first) => first.unwrap_or_default(),
-            (_, Some(first)) if printed.count <= 1 && is_alone(&first, &output) => first,
-            _ => Jinja::from(output),
+            (_, Some(first)) if printed.count <= 1 && first.as_str().is_none() && is_alone(&first, &output) => first,
+            (_, None) if output.is_empty() && Mode::split(key).is_some_and(|(_, source)| !source.is_empty()) => {
+                Jinja::from(())
+            }
+            (mode, first) => {
+                let source = mode.map_or("", |(_, source)| source);
+                Jinja::from(with_last_newlines(output, source, first.is_some()))
+            }
         })
     }
 
@@ -190,6 +233,23 @@ impl Templar {
     pub(super) fn files(&self) -> &Mutex<FileEngines> {
         &self.inner.files
     }
+}
+
+/// What stands in the place of the value that the last of `faults` is about.
+fn fault_text(faults: &[TemplateError]) -> Value {
+    let text = faults.last().map(|fault| format!("<< error {} - {fault} >>", faults.len()));
+    Value::from(text.unwrap_or_default())
+}
+
+/// As many newlines at the end as the template has there, of which the engine has taken one, and a block or a comment
+/// another: but not where nothing else is in it and nothing was printed.
+pub(super) fn with_last_newlines(mut output: String, source: &str, is_printed: bool) -> String {
+    let newlines = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    let missing = newlines(source).saturating_sub(newlines(&output));
+    if is_printed || !output.is_empty() {
+        output.extend(std::iter::repeat_n('\n', missing));
+    }
+    output
 }
 
 /// Whether the printed value is all there is in the output.

@@ -9,6 +9,7 @@ use rustle_protocol::value::{Map, Value};
 use super::hostvars::HostVars;
 use super::inventory::HostEntry;
 use super::store::StoreInner;
+use crate::plan::{FileSearch, PlayRoles, RoleInfo};
 use crate::template::View;
 use crate::vault::Vault;
 
@@ -28,6 +29,10 @@ pub struct RunInfo {
     pub skip_tags: Vec<String>,
     /// Files given as `-i`.
     pub inventory_sources: Vec<String>,
+    /// The `ansible.cfg` that counts.
+    pub config_file: Option<String>,
+    /// The Python that runs what is in Python on the controller.
+    pub playbook_python: Option<String>,
     /// Passwords for encrypted files that are read while the run goes on. No variable shows them.
     pub vault: Vault,
 }
@@ -57,14 +62,51 @@ pub(super) struct Magic {
     pub(super) run: Arc<RunInfo>,
     /// Only inside a play.
     pub(super) play: Option<Arc<PlayMagic>>,
+    /// Only for a task.
+    pub(super) task: Option<TaskMagic>,
     pub(super) hostvars: HostVars,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PlayMagic {
     pub(super) name: String,
     pub(super) hosts: PlayHosts,
     pub(super) environment: Option<Arc<Value>>,
+    pub(super) roles: PlayRoles,
+}
+
+/// Where a task stands. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TaskMagic {
+    /// The role it belongs to.
+    pub role: Option<Arc<RoleInfo>>,
+    /// Where its files are looked for.
+    pub search: Option<FileSearch>,
+}
+
+impl TaskMagic {
+    fn get(&self, name: &str) -> Option<Jinja> {
+        if name == "ansible_search_path" {
+            let folders = self.search.as_ref()?.folders();
+            return Some(folders.iter().map(|folder| Jinja::from(folder.to_string_lossy())).collect());
+        }
+        let role = self.role.as_ref()?;
+        Some(match name {
+            "role_name" => Jinja::from(role.name.as_str()),
+            "ansible_role_name" => Jinja::from(role.fqcn()),
+            "role_path" => Jinja::from(role.path.to_string_lossy()),
+            "ansible_collection_name" => role.collection.as_deref().map_or(Jinja::from(()), Jinja::from),
+            "ansible_parent_role_names" => {
+                role.parent.as_ref()?;
+                role.parents().map(|parent| Jinja::from(parent.fqcn())).collect()
+            }
+            "ansible_parent_role_paths" => {
+                role.parent.as_ref()?;
+                role.parents().map(|parent| Jinja::from(parent.path.to_string_lossy())).collect()
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// Every name [`Magic::get`] may answer to, but those of facts and of `vars`.
@@ -92,7 +134,23 @@ pub(super) const NAMES: &[&str] = &[
     "ansible_skip_tags",
     "ansible_inventory_sources",
     "ansible_version",
+    "ansible_config_file",
+    "ansible_playbook_python",
+    "ansible_role_names",
+    "ansible_play_role_names",
+    "ansible_dependent_role_names",
+    "role_names",
+    "ansible_search_path",
+    "role_name",
+    "ansible_role_name",
+    "role_path",
+    "ansible_collection_name",
+    "ansible_parent_role_names",
+    "ansible_parent_role_paths",
 ];
+
+/// Names that everything else overrides: how the host is reached.
+const DEFAULTS: &[&str] = &["ansible_host", "ansible_ssh_host"];
 
 impl Magic {
     pub(super) fn get(&self, name: &str) -> Option<Jinja> {
@@ -120,8 +178,27 @@ impl Magic {
             "ansible_skip_tags" => names(&self.run.skip_tags),
             "ansible_inventory_sources" => names(&self.run.inventory_sources),
             "ansible_version" => version(),
-            _ => return None,
+            "ansible_config_file" => Jinja::from(self.run.config_file.as_deref()?),
+            "ansible_playbook_python" => Jinja::from(self.run.playbook_python.as_deref()?),
+            "ansible_role_names" => self.play.as_ref()?.roles.all().into_iter().map(Jinja::from).collect(),
+            "ansible_play_role_names" | "role_names" => names(&self.play.as_ref()?.roles.listed),
+            "ansible_dependent_role_names" => names(&self.play.as_ref()?.roles.dependencies),
+            _ => return self.task.as_ref()?.get(name),
         })
+    }
+
+    /// The value of a name that nobody defined.
+    pub(super) fn default(&self, name: &str) -> Option<Jinja> {
+        // Only where a task runs: `hostvars` shows what was said of the host.
+        (self.task.is_some() && DEFAULTS.contains(&name)).then(|| {
+            let is_here = self.host.name == "localhost" && self.host.source.is_none();
+            Jinja::from(if is_here { "127.0.0.1" } else { &self.host.name })
+        })
+    }
+
+    /// Whether a listing of all variables shows the name: `hostvars` shows no other host's `hostvars`.
+    pub(super) fn lists(&self, name: &str) -> bool {
+        (name != "hostvars" || self.play.is_some()) && self.get(name).is_some()
     }
 }
 
@@ -143,7 +220,7 @@ fn names(names: &[String]) -> Jinja {
 /// The Ansible whose behaviour this follows; playbooks compare with it.
 fn version() -> Jinja {
     let mut map = Map::new();
-    for (key, value) in [("full", Value::from("2.19.0")), ("string", Value::from("2.19.0"))] {
+    for (key, value) in [("string", Value::from("2.19.0")), ("full", Value::from("2.19.0"))] {
         map.insert(key.to_owned(), value);
     }
     for (key, value) in [("major", 2), ("minor", 19), ("revision", 0)] {

@@ -13,10 +13,10 @@ mod variable;
 pub use facts::{CleanFacts, Facts};
 pub use inventory::{HostEntry, InventoryChange, InventoryVars, LiveInventory, Selection};
 pub use lesson::{Learnt, Lesson, exact};
-pub use magic::{PlayHosts, RunInfo};
+pub use magic::{PlayHosts, RunInfo, TaskMagic};
 pub use precedence::{Layer, Precedence};
 pub use scope::Scope;
 pub use store::{PlayVars, TaskVars, UnknownHost, VarStore};
-pub use variable::{VarMap, Variable, authored_map, data_map};
+pub use variable::{VarMap, Variable, authored_map, data_map, is_variable_name};
 
 pub(crate) use scope::WeakScope;

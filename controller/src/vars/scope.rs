@@ -94,7 +94,7 @@ impl Scope {
     pub fn names(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = self.inner.sources.iter().flat_map(Source::names).collect();
         if let Some(magic) = &self.inner.magic {
-            names.extend(magic::NAMES.iter().filter(|name| magic.get(name).is_some()).map(|name| (*name).to_owned()));
+            names.extend(magic::NAMES.iter().filter(|name| magic.lists(name)).map(|name| (*name).to_owned()));
         }
         names
     }
@@ -147,7 +147,8 @@ impl Inner {
         if let Some(value) = self.magic.as_ref().and_then(|magic| magic.get(name)) {
             return Some(value);
         }
-        self.sources.iter().find_map(|source| source.lookup(name, self))
+        let found = self.sources.iter().find_map(|source| source.lookup(name, self));
+        found.or_else(|| self.magic.as_ref().and_then(|magic| magic.default(name)))
     }
 
     fn read(&self, name: &str, variable: &Variable) -> Option<Jinja> {
@@ -165,7 +166,9 @@ impl Inner {
     fn rendered(&self, key: &str, label: &str, template: &Template) -> Rendered {
         self.memo(key).unwrap_or_else(|| {
             let rendered = self.evaluate(label, template);
-            self.keep(key, &rendered);
+            if !matches!(rendered, Rendered::Failed(TemplateError::Deferred)) {
+                self.keep(key, &rendered);
+            }
             rendered
         })
     }

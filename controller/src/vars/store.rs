@@ -9,10 +9,11 @@ use super::facts::{CleanFacts, Facts};
 use super::hostvars::HostVars;
 use super::inventory::{Fixed, HostEntry, InventoryChange, InventoryVars, LiveInventory, Selection};
 use super::lesson::{Learnt, Lesson};
-use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo};
+use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo, TaskMagic};
 use super::precedence::{Layer, Precedence};
 use super::scope::{Scope, Source};
 use super::variable::{VarMap, Variable};
+use crate::plan::PlayRoles;
 use crate::template::{Authored, Templar};
 
 /// The variables of a run. Cheap to clone; all methods may be called from any thread.
@@ -118,8 +119,15 @@ pub struct PlayVars {
 impl PlayVars {
     /// `environment` is the play's, as data.
     pub fn new(name: impl Into<String>, hosts: PlayHosts, layers: Vec<Layer>, environment: Option<Value>) -> PlayVars {
-        let magic = PlayMagic { name: name.into(), hosts, environment: environment.map(Arc::new) };
+        let environment = environment.map(Arc::new);
+        let magic = PlayMagic { name: name.into(), hosts, environment, roles: PlayRoles::default() };
         PlayVars { layers, magic: Arc::new(magic) }
+    }
+
+    /// The play with these roles.
+    #[must_use]
+    pub fn with_roles(&self, roles: PlayRoles) -> PlayVars {
+        self.changed(|magic| magic.roles = roles)
     }
 
     /// The hosts of the batch that runs, without those that were lost.
@@ -133,7 +141,12 @@ impl PlayVars {
 
     /// The play with other hosts: a batch began, or a host failed.
     pub fn with_hosts(&self, hosts: PlayHosts) -> PlayVars {
-        let magic = PlayMagic { name: self.magic.name.clone(), hosts, environment: self.magic.environment.clone() };
+        self.changed(|magic| magic.hosts = hosts)
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut PlayMagic)) -> PlayVars {
+        let mut magic = PlayMagic::clone(&self.magic);
+        change(&mut magic);
         PlayVars { layers: self.layers.clone(), magic: Arc::new(magic) }
     }
 }
@@ -145,16 +158,18 @@ pub struct TaskVars {
     pub layers: Vec<Layer>,
     /// `item`, `ansible_loop` and what else a loop sets: above all but magic variables.
     pub locals: Option<Arc<VarMap>>,
+    /// Where the task stands.
+    pub magic: Option<TaskMagic>,
 }
 
 impl TaskVars {
     pub fn new(vars: Arc<VarMap>) -> TaskVars {
-        TaskVars { layers: vec![Layer { precedence: Precedence::TaskVars, vars }], locals: None }
+        TaskVars { layers: vec![Layer { precedence: Precedence::TaskVars, vars }], ..TaskVars::default() }
     }
 
     /// The same task with one value of its loop. Loop items are data by then.
     pub fn with_locals(&self, locals: VarMap) -> TaskVars {
-        TaskVars { layers: self.layers.clone(), locals: Some(Arc::new(locals)) }
+        TaskVars { locals: Some(Arc::new(locals)), ..self.clone() }
     }
 }
 
@@ -252,7 +267,7 @@ impl VarStore {
         let layers = slot.entry.layers.iter().chain(&play.layers).chain(&task.layers);
         let sources = self.inner.sources(&slot, layers, task.locals.clone());
         let hostvars = HostVars::new(Arc::clone(&self.inner));
-        let magic = self.inner.magic(&slot, Some(Arc::clone(&play.magic)), hostvars);
+        let magic = self.inner.magic(&slot, Some(Arc::clone(&play.magic)), task.magic.clone(), hostvars);
         Ok(Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
@@ -261,7 +276,7 @@ impl VarStore {
     pub fn delegate_scope(&self, host: &str) -> Scope {
         let slot = self.inner.roll().anybody(host);
         let sources = self.inner.sources(&slot, slot.entry.layers.iter(), None);
-        let magic = self.inner.magic(&slot, None, HostVars::new(Arc::clone(&self.inner)));
+        let magic = self.inner.magic(&slot, None, None, HostVars::new(Arc::clone(&self.inner)));
         Scope::new(self.inner.templar.clone(), Some(Arc::new(magic)), sources)
     }
 
@@ -282,7 +297,7 @@ impl StoreInner {
     pub(super) fn host_scope(self: &Arc<Self>, host: &str, hostvars: HostVars) -> Option<Scope> {
         let slot = self.slot(host).ok()?;
         let sources = self.sources(&slot, slot.entry.layers.iter(), None);
-        let magic = self.magic(&slot, None, hostvars);
+        let magic = self.magic(&slot, None, None, hostvars);
         Some(Scope::new(self.templar.clone(), Some(Arc::new(magic)), sources))
     }
 
@@ -323,8 +338,15 @@ impl StoreInner {
         locals.into_iter().chain(all.into_iter().rev().map(|(_, source)| source)).collect()
     }
 
-    fn magic(self: &Arc<Self>, slot: &HostSlot, play: Option<Arc<PlayMagic>>, hostvars: HostVars) -> Magic {
-        Magic { host: Arc::clone(&slot.entry), store: Arc::clone(self), run: Arc::clone(&self.run), play, hostvars }
+    fn magic(
+        self: &Arc<Self>,
+        slot: &HostSlot,
+        play: Option<Arc<PlayMagic>>,
+        task: Option<TaskMagic>,
+        hostvars: HostVars,
+    ) -> Magic {
+        let (host, store, run) = (Arc::clone(&slot.entry), Arc::clone(self), Arc::clone(&self.run));
+        Magic { host, store, run, play, task, hostvars }
     }
 }
 

@@ -46,3 +46,27 @@ pub fn authored_map(map: Map) -> VarMap {
 pub fn data_map(map: Map) -> VarMap {
     map.into_iter().map(|(name, value)| (name, Variable::data(value))).collect()
 }
+
+/// Whether Ansible accepts the name for a variable: letters, digits and underscores, not beginning with a digit, and not
+/// a word that means something else in every template.
+pub fn is_variable_name(name: &str) -> bool {
+    const RESERVED: [&str; 7] = ["False", "None", "True", "false", "none", "not", "true"];
+    let mut chars = name.chars();
+    let starts = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    starts && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_variables_are_those_that_ansible_accepts() {
+        for name in ["a", "_b1", "become", "class"] {
+            assert!(is_variable_name(name), "{name}");
+        }
+        for name in ["", "1a", "a-b", "a.b", "true", "not", "\u{e9}"] {
+            assert!(!is_variable_name(name), "{name}");
+        }
+    }
+}

@@ -19,7 +19,7 @@ use rustle_exec::input::{LoadRequest, PlanSource, load};
 use rustle_exec::pki::Authority;
 use rustle_exec::plan::Plan;
 use rustle_exec::scheduler::{Limits, RetryPolicy};
-use rustle_exec::template::Templar;
+use rustle_exec::template::{Conditionals, Templar};
 use rustle_exec::vars::{HostEntry, InventoryVars, RunInfo, VarMap, VarStore};
 use rustle_protocol::endpoint::{Dialer, Listener, Peer};
 use rustle_protocol::frame::{FrameReader, FrameWriter};
@@ -205,6 +205,7 @@ fn run_options() -> RunOptions {
         flush_facts: false,
         tags: Default::default(),
         step: false,
+        conditionals: Conditionals::Lenient,
     }
 }
 

@@ -168,8 +168,11 @@ impl LiveInventory for Live {
             Some(id) => Some(self.entry(id)),
             None if LOCALHOSTS.contains(&name) => {
                 let mut host = self.outsider(name);
-                let connection = [("ansible_connection".to_owned(), Variable::authored("local".into()))];
-                host.layers.push(Layer::new(Precedence::InventoryHost, connection.into_iter().collect::<VarMap>()));
+                let python = crate::custom::controller_python();
+                let python = python.map(|path| ("ansible_python_interpreter", path.display().to_string()));
+                let own = [("ansible_connection", "local".to_owned())].into_iter().chain(python);
+                let own = own.map(|(name, value)| (name.to_owned(), Variable::data(value)));
+                host.layers.push(Layer::new(Precedence::InventoryHost, own.collect::<VarMap>()));
                 Some(host)
             }
             None => None,

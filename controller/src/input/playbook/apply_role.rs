@@ -140,6 +140,7 @@ impl Unfold<'_> {
         let beside = around.role.iter().filter(|_| used.is_dependency).map(|role| role.path.clone());
         inner.folders = beside.collect();
         inner.role = Some(Arc::new(self.role_info(&folder, parent)));
+        self.roles.add(inner.role.as_ref().map(|role| role.fqcn()).unwrap_or_default(), used.is_dependency);
         inner.collections = folder.collection.iter().chain(&role.collections).cloned().collect();
         let own = [
             Layer::new(Precedence::RoleDefaults, Arc::clone(&role.defaults)),

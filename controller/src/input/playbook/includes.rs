@@ -16,7 +16,7 @@ use super::library::Library;
 use super::tree::Vars;
 use super::unfold::{Made, Unfold, looked, noun};
 use crate::input::source::{Place, Position, shown};
-use crate::plan::{Fragment, Fragments, IncludeId, Inclusion, Play, Task, TaskId, VarsFile, VarsFiles};
+use crate::plan::{Fragment, Fragments, IncludeId, Inclusion, Play, PlayRoles, Task, TaskId, VarsFile, VarsFiles};
 use crate::vars::{Layer, Precedence};
 
 /// What stands around an include, kept until a host comes to it.
@@ -99,6 +99,7 @@ impl Includes {
             made: &mut made,
             blank: Task::new(TaskId(0), play.id, ""),
             exposed: Vec::new(),
+            roles: PlayRoles::default(),
             handlers: Vec::new(),
             applied: HashSet::new(),
             contexts: &self.contexts,

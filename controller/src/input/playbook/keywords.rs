@@ -13,7 +13,7 @@ use crate::input::authored::{authored, authored_entries};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Kind, Node};
 use crate::template::Authored;
-use crate::vars::{VarMap, Variable};
+use crate::vars::{VarMap, Variable, is_variable_name};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -286,18 +286,6 @@ pub(super) fn vars(document: &Document, node: &Node, noun: Noun) -> Result<Index
     Ok(vars)
 }
 
-/// Letters, digits and underscores, not beginning with a digit, and no word of Python.
-pub(super) fn is_variable_name(name: &str) -> bool {
-    const RESERVED: [&str; 38] = [
-        "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-        "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-        "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "true", "false", "none",
-    ];
-    let mut chars = name.chars();
-    let starts = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    starts && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&name)
-}
-
 /// Variables as a layer has them.
 pub(super) fn var_map(vars: IndexMap<String, Authored>) -> Arc<VarMap> {
     Arc::new(vars.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value)))).collect())
@@ -345,15 +333,5 @@ mod tests {
         assert_eq!(refusal("tags: {a: b}"), "t.yml:1:7: tags must be specified as a list");
         assert_eq!(refusal("when: {a: b}"), "t.yml:1:7: `when` must be a condition or a list of them, not a dict");
         assert!(read("become: '{{ x }}'").get("become").unwrap().value.needs_rendering());
-    }
-
-    #[test]
-    fn names_of_variables_are_those_of_python() {
-        for name in ["a", "_b1", "become"] {
-            assert!(is_variable_name(name), "{name}");
-        }
-        for name in ["", "1a", "a-b", "a.b", "class", "\u{e9}"] {
-            assert!(!is_variable_name(name), "{name}");
-        }
     }
 }

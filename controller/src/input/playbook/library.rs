@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::document::Document;
 use super::error::PlaybookError;
-use super::keywords::{is_variable_name, var_map};
+use super::keywords::var_map;
 use super::names::Noun;
 use super::role::{Role, RoleKey};
 use super::role_path::SearchPaths;
@@ -17,7 +17,7 @@ use crate::input::authored::authored_entries;
 use crate::plan::VarsFile;
 use crate::plan::check::ModuleCatalog;
 use crate::template::{Authored, Templar};
-use crate::vars::VarMap;
+use crate::vars::{VarMap, is_variable_name};
 use crate::vault::Vault;
 
 /// The variables in a file, for `-e @FILE`.

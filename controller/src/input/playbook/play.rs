@@ -78,6 +78,7 @@ impl PlayMaker<'_> {
             made,
             blank: Task::new(TaskId(0), id, ""),
             exposed: Vec::new(),
+            roles: PlayRoles::default(),
             handlers: Vec::new(),
             applied: HashSet::new(),
             contexts: self.contexts,
@@ -87,7 +88,7 @@ impl PlayMaker<'_> {
         play.late_vars_files = late_vars_files;
         let exposed = std::mem::take(&mut unfold.exposed);
         play.layers = exposed.into_iter().chain(known.layers.into_iter().skip(1)).collect();
-        play.roles = roles_of(&play, unfold.made);
+        play.roles = std::mem::take(&mut unfold.roles);
         Ok(play)
     }
 
@@ -307,25 +308,12 @@ fn list_of(value: &Authored) -> Vec<Authored> {
     }
 }
 
-/// `shuffle` is left to the run, which has a seed.
 /// The task that gathers facts, with what it has from the play.
 fn gather_task(known: &Known, around: &Around, play: PlayId) -> Result<Task, PlaybookError> {
     let mut task = super::lower::generated(around, known, &Task::new(TaskId(0), play, ""))?;
     task.module = "ansible.builtin.setup".to_owned();
     super::module_defaults::apply(&mut task, &around.keywords, around, known)?;
     Ok(task)
-}
-
-fn roles_of(play: &Play, made: &Made) -> PlayRoles {
-    let mut roles = PlayRoles::default();
-    for id in &play.tasks {
-        let Some(role) = made.tasks.get(id.index()).and_then(|task| task.role.as_ref()) else { continue };
-        let name = role.fqcn();
-        if !roles.with_dependencies.contains(&name) {
-            roles.with_dependencies.push(name);
-        }
-    }
-    roles
 }
 
 /// What Ansible sets itself and does not depend on a host: `groups` and the folders.

@@ -8,13 +8,14 @@ use rustle_protocol::Value;
 use super::call::{self, ModuleCall};
 use super::document::Document;
 use super::error::PlaybookError;
-use super::keywords::{self, Keywords, Shape, Written, conditions, is_variable_name, written};
+use super::keywords::{self, Keywords, Shape, Written, conditions, written};
 use super::names::Noun;
 use crate::input::authored::authored;
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Kind, Node};
 use crate::plan::check::ModuleCatalog;
 use crate::template::Authored;
+use crate::vars::is_variable_name;
 
 /// `vars:` of something.
 pub(super) type Vars = IndexMap<String, Authored>;

@@ -13,7 +13,7 @@ use super::lower;
 use super::names::Noun;
 use super::tree::{BlockNode, Entry, TaskNode, Vars};
 use crate::event::TaskKind;
-use crate::plan::{Block, BlockId, Section, Task, TaskId, Within};
+use crate::plan::{Block, BlockId, PlayRoles, Section, Task, TaskId, Within};
 use crate::vars::{Layer, Precedence};
 
 /// Tasks of one plan.
@@ -58,6 +58,8 @@ pub(super) struct Unfold<'a> {
     pub(super) handlers: Vec<TaskId>,
     /// Roles that need not run again.
     pub(super) applied: HashSet<String>,
+    /// The names of roles, in the order in which they come to run.
+    pub(super) roles: PlayRoles,
     pub(super) contexts: &'a Contexts,
 }
 

@@ -57,6 +57,7 @@ fn distinct(items: impl Iterator<Item = Value>) -> Value {
 
 fn unique(value: &Value, params: &Params) -> Result<Value, Error> {
     let attribute = params.get("attribute").filter(|value| !value.is_none());
+    let is_jinjas = attribute.is_some() || params.get("case_sensitive").is_some();
     let case_sensitive = params.flag("case_sensitive", false);
     let mut seen: Vec<Value> = Vec::new();
     let mut out = Vec::new();
@@ -65,6 +66,13 @@ fn unique(value: &Value, params: &Params) -> Result<Value, Error> {
             Some(attribute) => path(&item, &python::text(attribute))?,
             None => item.clone(),
         };
+        if is_jinjas && matches!(key.kind(), ValueKind::Map | ValueKind::Seq) {
+            let kind = super::python_type(&key);
+            return Err(failed(format!(
+                "Jinja2's unique filter failed and we cannot fall back to Ansible's version as it does not support the \
+                 parameters supplied: unhashable type: '{kind}'"
+            )));
+        }
         let key = match key.as_str() {
             Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
             _ => key,

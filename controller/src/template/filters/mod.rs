@@ -3,6 +3,7 @@
 mod changeable;
 mod checks;
 mod codec;
+mod crypt;
 mod dicts;
 mod functions;
 mod json;
@@ -40,6 +41,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     json::register(env);
     yaml::register(env);
     codec::register(env);
+    crypt::register(env);
     numbers::register(env);
     times::register(env);
     checks::register(env);

@@ -1,6 +1,6 @@
 //! Arguments of filters, tests and lookups as Python passes them: by position or by name.
 
-use minijinja::value::{Rest, Value, ValueOrKwargs};
+use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error};
 
 use crate::template::convert::{failed, undefined};
@@ -64,7 +64,7 @@ pub(super) fn defined(value: &Value) -> Result<(), Error> {
 
 /// Says which filter, test or lookup failed; an undefined value speaks for itself.
 pub(super) fn named(kind: &str, name: &str, error: Error) -> Error {
-    if error.kind() == minijinja::ErrorKind::UndefinedError {
+    if error.kind() == minijinja::ErrorKind::UndefinedError || super::lookups::is_deferred(&error) {
         return error;
     }
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -81,6 +81,21 @@ pub(super) struct Params {
 }
 
 impl Params {
+    /// The arguments of a lookup: its terms, and options, of which those that it does not know mean nothing.
+    pub(super) fn of_lookup(names: &'static [&'static str], args: &[Value]) -> Result<Params, Error> {
+        let (terms, by_name) = match args.split_last() {
+            Some((last, terms)) if last.is_kwargs() => (terms, Some(last)),
+            _ => (args, None),
+        };
+        let names = names.split_last().map_or(names, |(_, names)| names);
+        let mut params = Params { places: vec![None; names.len()], names, rest: terms.to_vec() };
+        for (place, name) in names.iter().enumerate() {
+            let has_it = |all: &&Value| all.try_iter().is_ok_and(|mut keys| keys.any(|key| key.as_str() == Some(name)));
+            params.places[place] = by_name.filter(has_it).map(|all| all.get_attr(name)).transpose()?;
+        }
+        Ok(params)
+    }
+
     pub(super) fn bind(what: &str, names: &'static [&'static str], args: &[Value]) -> Result<Params, Error> {
         let takes_rest = names.last() == Some(&REST);
         let named_count = if takes_rest { names.len() - 1 } else { names.len() };
@@ -141,17 +156,22 @@ pub(super) fn int(value: &Value, name: &str) -> Result<i64, Error> {
         .ok_or_else(|| failed(format!("'{name}' must be a whole number, not {value:?}")))
 }
 
-/// The items of a list, or of anything else that can be gone through.
+/// What Python goes through in a `for`: items, keys, the letters of a text.
 pub(super) fn items(value: &Value) -> Result<Vec<Value>, Error> {
-    if value.as_str().is_some() {
-        return Err(failed("a list is needed, not a string"));
+    if let Some(text) = value.as_str() {
+        return Ok(text.chars().map(|letter| Value::from(letter.to_string())).collect());
     }
-    value.try_iter()?.checked().collect()
+    match value.kind() {
+        ValueKind::Bool | ValueKind::Number | ValueKind::None => {
+            Err(failed(format!("'{}' object is not iterable", super::python_type(value))))
+        }
+        _ => value.try_iter()?.checked().collect(),
+    }
 }
 
 /// The entries of a dict.
 pub(super) fn entries(value: &Value) -> Result<Vec<(Value, Value)>, Error> {
-    if value.kind() != minijinja::value::ValueKind::Map {
+    if value.kind() != ValueKind::Map {
         return Err(failed(format!("a dict is needed, not {}", super::python_type(value))));
     }
     value.try_iter()?.checked().map(|key| key.and_then(|key| value.get_item(&key).map(|item| (key, item)))).collect()

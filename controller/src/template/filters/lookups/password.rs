@@ -1,5 +1,6 @@
 //! `password`: a random password, kept in a file so that it is the same next time.
 
+use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -8,8 +9,10 @@ use std::path::{Path, PathBuf};
 use minijinja::Error;
 use minijinja::value::Value;
 
-use super::{Call, read_file};
+use super::Call;
+use super::files::read_file;
 use crate::template::convert::failed;
+use crate::template::filters::crypt::{self, Method};
 use crate::template::filters::params::items;
 use crate::template::filters::{paths, random};
 use crate::template::python;
@@ -26,10 +29,12 @@ struct Wanted {
     length: usize,
     characters: String,
     seed: Option<Value>,
+    encrypt: Option<Method>,
+    ident: Option<String>,
 }
 
 pub(super) fn password(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    call.texts().iter().map(|term| one(&wanted(term, call)?, call).map(Value::from)).collect()
+    call.texts().iter().map(|term| one(&wanted(term, call)?, call)).collect()
 }
 
 /// A path, with `name=value` behind it or as the lookup's own arguments.
@@ -51,9 +56,14 @@ fn wanted(term: &str, call: &Call<'_>) -> Result<Wanted, Error> {
     {
         return Err(failed(format!("Unrecognized parameter(s) given to password lookup: {unknown}")));
     }
-    if option("encrypt").is_some_and(|method| method.is_true()) {
-        return Err(failed("`encrypt` is not supported; the password is kept and given as plain text"));
-    }
+    let encrypt = option("encrypt").filter(Value::is_true).map(|method| {
+        let name = python::text(&method);
+        Method::of_lookup(&name).ok_or_else(|| {
+            failed(format!(
+                "'{name}' is no way to hash that is known here: md5_crypt, sha256_crypt, sha512_crypt, bcrypt"
+            ))
+        })
+    });
     let length = option("length").map_or_else(|| "20".to_owned(), |length| python::text(&length));
     let length = length.parse().ok().filter(|length| (1..=LENGTH_MAX).contains(length));
     Ok(Wanted {
@@ -61,6 +71,8 @@ fn wanted(term: &str, call: &Call<'_>) -> Result<Wanted, Error> {
         length: length.ok_or_else(|| failed(format!("length must be a number from 1 to {LENGTH_MAX}")))?,
         characters: characters(option("chars"))?,
         seed: option("seed"),
+        encrypt: encrypt.transpose()?,
+        ident: option("ident").filter(Value::is_true).map(|ident| python::text(&ident)),
     })
 }
 
@@ -94,37 +106,98 @@ fn characters(chars: Option<Value>) -> Result<String, Error> {
     if all.is_empty() { Err(failed("there are no characters to make a password of")) } else { Ok(all) }
 }
 
-fn one(wanted: &Wanted, call: &Call<'_>) -> Result<String, Error> {
-    if wanted.path == "/dev/null" {
-        return Ok(made(wanted));
+/// A password in its file: the password, and what it was hashed with.
+#[derive(Clone, Default)]
+struct Kept {
+    password: String,
+    salt: Option<String>,
+    ident: Option<String>,
+}
+
+impl Kept {
+    /// `PASSWORD salt=SALT ident=IDENT`, the last two where there are any.
+    fn parse(text: &str) -> Kept {
+        let text = text.trim_end_matches(['\n', '\r']);
+        let (text, ident) = text.rsplit_once(" ident=").map_or((text, None), |(rest, ident)| (rest, Some(ident)));
+        let (password, salt) = text.rsplit_once(" salt=").map_or((text, None), |(rest, salt)| (rest, Some(salt)));
+        Kept { password: password.to_owned(), salt: salt.map(str::to_owned), ident: ident.map(str::to_owned) }
     }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.password)?;
+        for (name, value) in [("salt", &self.salt), ("ident", &self.ident)] {
+            if let Some(value) = value {
+                write!(f, " {name}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one(wanted: &Wanted, call: &Call<'_>) -> Result<Value, Error> {
+    let kept = if wanted.path == "/dev/null" { made(wanted)? } else { of_file(wanted, call)? };
+    let Some(method) = wanted.encrypt else { return Ok(Value::from(kept.password)) };
+    let hash = crypt::Wanted { method, salt: kept.salt, salt_size: None, rounds: None, ident: kept.ident };
+    crypt::hashed(&kept.password, hash)
+}
+
+/// The password that the file has, or a new one that it has from now on. A salt that is missing is added.
+fn of_file(wanted: &Wanted, call: &Call<'_>) -> Result<Kept, Error> {
     let path = PathBuf::from(paths::expand_user(&wanted.path));
     let base = call.directories().into_iter().next().unwrap_or_default();
     let path = if path.is_absolute() { path } else { base.join(path) };
-    if path.exists() {
-        let kept = read_file(&path)?;
-        return Ok(kept.trim_end().split(" salt=").next().unwrap_or_default().to_owned());
-    }
-    keep(&path, &made(wanted))
-}
-
-fn made(wanted: &Wanted) -> String {
-    let characters: Vec<char> = wanted.characters.chars().collect();
-    let mut generator = random::generator(wanted.seed.as_ref());
-    (0..wanted.length).map(|_| characters[generator.below(characters.len() as u64) as usize]).collect()
-}
-
-/// Keeps the password, for its owner's eyes only, and gives the one that is kept: of several who come at once, one wins.
-fn keep(path: &Path, password: &str) -> Result<String, Error> {
-    let refused = |error: std::io::Error| failed(format!("{}: {error}", path.display()));
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            writeln!(file, "{password}").map_err(refused)?;
-            Ok(password.to_owned())
+    if !path.exists() {
+        let new = salted(made(wanted)?, wanted)?;
+        if keep(&path, &new)? {
+            return Ok(new);
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(read_file(path)?.trim_end().to_owned()),
-        Err(error) => Err(refused(error)),
     }
+    let kept = Kept::parse(&read_file(&path, call)?);
+    if wanted.encrypt.is_none() || kept.salt.is_some() {
+        return Ok(kept);
+    }
+    let salted = salted(kept, wanted)?;
+    replace(&path, &salted)?;
+    Ok(salted)
+}
+
+fn made(wanted: &Wanted) -> Result<Kept, Error> {
+    let password = match &wanted.seed {
+        None => crypt::random_text(wanted.length, &wanted.characters).map_err(failed)?,
+        Some(seed) => {
+            let characters: Vec<char> = wanted.characters.chars().collect();
+            let mut generator = random::generator(Some(seed));
+            (0..wanted.length).map(|_| characters[generator.below(characters.len() as u64) as usize]).collect()
+        }
+    };
+    Ok(Kept { password, ..Kept::default() })
+}
+
+fn salted(kept: Kept, wanted: &Wanted) -> Result<Kept, Error> {
+    let Some(method) = wanted.encrypt else { return Ok(kept) };
+    let salt = crypt::random_salt(method).map_err(failed)?;
+    let default = (method == Method::Bcrypt).then(|| "2b".to_owned());
+    Ok(Kept { salt: Some(salt), ident: wanted.ident.clone().or(default), ..kept })
+}
+
+fn refused(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |error| failed(format!("{}: {error}", path.display()))
+}
+
+/// Keeps the password, for its owner's eyes only. Of several who come at once, one wins: false for the others.
+fn keep(path: &Path, kept: &Kept) -> Result<bool, Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused(path))?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => writeln!(file, "{kept}").map(|()| true).map_err(refused(path)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(refused(path)(error)),
+    }
+}
+
+fn replace(path: &Path, kept: &Kept) -> Result<(), Error> {
+    let mut file = OpenOptions::new().write(true).truncate(true).mode(0o600).open(path).map_err(refused(path))?;
+    writeln!(file, "{kept}").map_err(refused(path))
 }

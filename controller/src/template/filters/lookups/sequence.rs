@@ -1,28 +1,43 @@
 //! `sequence`: numbers from one to another, as text.
 
-use minijinja::Error;
-use minijinja::value::Value;
+use std::sync::LazyLock;
 
-use super::Call;
+use minijinja::Error;
+use minijinja::formatting::{FormatStyle, format};
+use minijinja::value::Value;
+use regex::Regex;
+
+use super::{Call, invalid_option};
+use crate::input::key_value::split_pairs;
 use crate::template::convert::failed;
-use crate::template::filters::params::{Params, int};
+use crate::template::filters::params::Params;
 use crate::template::python;
 
 /// Numbers one sequence may give.
 const SEQUENCE_MAX: i64 = 1_000_000;
 
+/// `[start-]end[/stride][:format]`.
+static SHORT: LazyLock<Regex> = LazyLock::new(|| {
+    let number = "-?(?:0x)?[0-9a-f]+";
+    let pattern = format!("(?i)^(?:({number})-)?({number})(?:/({number}))?(?::(.+))?$");
+    Regex::new(&pattern).expect("the pattern is well formed")
+});
+
 pub(super) fn sequence(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let mut out = Vec::new();
+    let options = Sequence::from_options(call.params)?;
     if call.terms.is_empty() {
-        out.extend(Sequence::from_options(call.params)?.numbers()?);
+        return options.map_or_else(|| Ok(Vec::new()), Sequence::numbers);
     }
+    // What the terms leave open is as the options say.
+    let options = options.unwrap_or_default();
+    let mut out = Vec::new();
     for term in call.texts() {
-        out.extend(Sequence::parse(&term)?.numbers()?);
+        out.extend(Sequence::parse(&term, options.clone())?.numbers()?);
     }
     Ok(out)
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sequence {
     start: Option<i64>,
     end: Option<i64>,
@@ -32,78 +47,89 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn from_options(params: &Params) -> Result<Sequence, Error> {
-        let number = |name: &str| params.get(name).map(|value| int(value, name)).transpose();
-        Ok(Sequence {
-            start: number("start")?,
-            end: number("end")?,
-            count: number("count")?,
-            stride: number("stride")?,
-            format: params.get("format").map(python::text),
-        })
-    }
-
-    /// `start=1 end=5 format=x%02d`, or the short `[start-]end[/stride][:format]`.
-    fn parse(term: &str) -> Result<Sequence, Error> {
-        let number = |text: &str| -> Result<i64, Error> {
-            let text = text.trim();
-            let hex = text.strip_prefix("0x").map(|digits| i64::from_str_radix(digits, 16));
-            hex.unwrap_or_else(|| text.parse())
-                .map_err(|_| failed(format!("'{text}' in the sequence '{term}' is not a whole number")))
-        };
-        let mut sequence = Sequence::default();
-        if !term.contains('=') {
-            let (numbers, format) =
-                term.split_once(':').map_or((term, None), |(numbers, format)| (numbers, Some(format)));
-            let (range, stride) =
-                numbers.split_once('/').map_or((numbers, None), |(range, stride)| (range, Some(stride)));
-            let (start, end) = range.split_once('-').map_or((None, range), |(start, end)| (Some(start), end));
-            sequence.start = start.map(number).transpose()?;
-            sequence.end = Some(number(end)?);
-            sequence.stride = stride.map(number).transpose()?;
-            sequence.format = format.map(str::to_owned);
-            return Ok(sequence);
-        }
-        for word in term.split_whitespace() {
-            let (key, value) = word.split_once('=').ok_or_else(|| failed(format!("'{word}' is no key=value")))?;
-            match key {
-                "start" => sequence.start = Some(number(value)?),
-                "end" => sequence.end = Some(number(value)?),
-                "count" => sequence.count = Some(number(value)?),
-                "stride" => sequence.stride = Some(number(value)?),
-                "format" => sequence.format = Some(value.to_owned()),
-                other => return Err(failed(format!("a sequence has no '{other}'"))),
+    /// `None` where no option is given.
+    fn from_options(params: &Params) -> Result<Option<Sequence>, Error> {
+        let mut sequence = None;
+        for name in ["start", "end", "count", "stride", "format"] {
+            if let Some(value) = params.get(name) {
+                sequence.get_or_insert_with(Sequence::default).set(name, &python::text(value))?;
             }
         }
         Ok(sequence)
+    }
+
+    /// `start=1 end=5 format=x%02d`, or the short form.
+    fn parse(term: &str, mut sequence: Sequence) -> Result<Sequence, Error> {
+        if let Some(short) = SHORT.captures(term) {
+            for (name, at) in [("start", 1), ("end", 2), ("stride", 3), ("format", 4)] {
+                if let Some(part) = short.get(at) {
+                    sequence.set(name, part.as_str())?;
+                }
+            }
+            return Ok(sequence);
+        }
+        let (pairs, others) = split_pairs(term).map_err(failed)?;
+        let is_known = |name: &str| ["start", "end", "count", "stride", "format"].contains(&name);
+        let strange = pairs.keys().filter(|name| !is_known(name)).map(String::as_str);
+        let strange: Vec<Value> =
+            strange.chain((!others.is_empty()).then_some("_raw_params")).map(Value::from).collect();
+        if !strange.is_empty() {
+            let names = python::repr(&Value::from(strange));
+            return Err(failed(format!("unrecognized arguments to with_sequence: {names}")));
+        }
+        for (name, value) in pairs {
+            sequence.set(&name, value.as_str().unwrap_or_default())?;
+        }
+        Ok(sequence)
+    }
+
+    fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        if name == "format" {
+            self.format = Some(text.to_owned());
+            return Ok(());
+        }
+        let number = text.trim().parse().map_err(|_| invalid_option("sequence", name, "integer", text))?;
+        match name {
+            "start" => self.start = Some(number),
+            "end" => self.end = Some(number),
+            "count" => self.count = Some(number),
+            _ => self.stride = Some(number),
+        }
+        Ok(())
     }
 
     fn numbers(self) -> Result<Vec<Value>, Error> {
         let start = self.start.unwrap_or(1);
         let stride = self.stride.unwrap_or(1);
         let end = match (self.count, self.end) {
-            (Some(0), _) => return Ok(Vec::new()),
-            (Some(count), None) => start.saturating_add(count.saturating_sub(1).saturating_mul(stride)),
+            (Some(0), None) => return Ok(Vec::new()),
+            // With a negative stride that is more numbers than were counted, as in Ansible.
+            (Some(count), None) => start.saturating_add(count.saturating_mul(stride)).saturating_sub(1),
             (None, Some(end)) => end,
             (Some(_), Some(_)) => return Err(failed("can't specify both count and end in with_sequence")),
             (None, None) => return Err(failed("must specify count or end in with_sequence")),
         };
+        let format_text = self.format.unwrap_or_else(|| "%d".to_owned());
+        if format_text.replace("%%", "").matches('%').count() != 1 {
+            return Err(failed(format!("bad formatting string: {format_text}")));
+        }
         if stride == 0 {
             return Ok(Vec::new());
         }
-        if (stride > 0 && end < start) || (stride < 0 && end > start) {
-            let (way, sign) = if stride > 0 { ("backwards", "negative") } else { ("forward", "positive") };
-            return Err(failed(format!("to count {way} make stride {sign}")));
+        if stride > 0 && end < start {
+            return Err(failed("to count backwards make stride negative"));
+        }
+        if stride < 0 && end > start {
+            return Err(failed("to count forward don't make stride negative"));
         }
         let count = (end - start) / stride + 1;
         if count > SEQUENCE_MAX {
             return Err(failed(format!("a sequence of {count} numbers is longer than {SEQUENCE_MAX}")));
         }
-        let format = self.format.unwrap_or_else(|| "%d".to_owned());
         let text = |index: i64| {
-            let number = Value::from(start + index * stride);
-            minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, &format, &[number])
+            format(FormatStyle::Printf, &format_text, &[Value::from(start + index * stride)])
                 .map(Value::from)
+                .map_err(|_| failed(format!("problem formatting {start} with '{format_text}'")))
         };
         (0..count).map(text).collect()
     }

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use minijinja::Error;
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 
-use super::{Call, read_file};
+use super::files::read_file;
+use super::{Call, invalid_option};
+use crate::input::key_value::split_pairs;
 use crate::template::convert::failed;
+use crate::template::filters::params::items;
 
 /// What is asked for, and `name=value` words behind it, which count more than the lookup's own arguments.
 struct Term<'c> {
@@ -17,16 +20,14 @@ struct Term<'c> {
 }
 
 impl<'c> Term<'c> {
-    fn new(term: &str, names: &[&str], call: &'c Call<'c>) -> Term<'c> {
-        let mut key = Vec::new();
-        let mut words = HashMap::new();
-        for word in term.split_whitespace() {
-            match word.split_once('=').filter(|(name, _)| names.contains(name)) {
-                Some((name, value)) => drop(words.insert(name.to_owned(), value.trim_matches(['"', '\'']).to_owned())),
-                None => key.push(word),
-            }
+    fn new(term: &str, names: &[&str], call: &'c Call<'c>) -> Result<Term<'c>, Error> {
+        let (pairs, key) = split_pairs(term).map_err(failed)?;
+        if let Some(strange) = pairs.keys().find(|name| !names.contains(&name.as_str())) {
+            return Err(failed(format!("'{strange}' is not a valid option")));
         }
-        Term { key: key.join(" "), words, call }
+        let text = |value: rustle_protocol::Value| value.as_str().unwrap_or_default().to_owned();
+        let words = pairs.into_iter().map(|(name, value)| (name, text(value))).collect();
+        Ok(Term { key: key.join(" "), words, call })
     }
 
     fn text(&self, name: &str, default: &str) -> String {
@@ -35,12 +36,12 @@ impl<'c> Term<'c> {
 
     fn column(&self, name: &str, default: usize) -> Result<usize, Error> {
         let text = self.text(name, &default.to_string());
-        text.parse().map_err(|_| failed(format!("{name} must be the number of a column, not '{text}'")))
+        text.parse().map_err(|_| invalid_option("csvfile", name, "int", &text))
     }
 
     fn file(&self, default: &str) -> Result<PathBuf, Error> {
         let name = self.text("file", default);
-        self.call.find(&name, "files").ok_or_else(|| failed(format!("Unable to find file '{name}'")))
+        self.call.find(&name, "files").ok_or_else(|| failed(format!("No such file or directory: '{name}'")))
     }
 }
 
@@ -51,7 +52,10 @@ pub(super) fn csvfile(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     }
     let mut found = Vec::new();
     for text in call.texts() {
-        let term = Term::new(&text, NAMES, call);
+        let term = Term::new(&text, NAMES, call)?;
+        if term.key.is_empty() {
+            return Err(failed("Search key is required but was not found"));
+        }
         let delimiter = match term.text("delimiter", "TAB").as_str() {
             "TAB" | "\t" | "\\t" => '\t',
             other => {
@@ -63,7 +67,7 @@ pub(super) fn csvfile(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             }
         };
         let (column, key_column) = (term.column("col", 1)?, term.column("keycol", 0)?);
-        let rows = rows(&read_file(&term.file("ansible.csv")?)?, delimiter);
+        let rows = rows(&read_file(&term.file("ansible.csv")?, call)?, delimiter);
         match rows.iter().find(|row| row.get(key_column).is_some_and(|key| *key == term.key)) {
             Some(row) => {
                 found.push(
@@ -72,10 +76,11 @@ pub(super) fn csvfile(call: &Call<'_>) -> Result<Vec<Value>, Error> {
                         .ok_or_else(|| failed("list index out of range"))?,
                 );
             }
-            None => found.extend(match term.words.get("default") {
-                Some(default) => Some(Value::from(default.as_str())),
-                None => call.params.get("default").filter(|default| !default.is_none()).cloned(),
-            }),
+            None => match (term.words.get("default"), call.params.get("default")) {
+                (Some(default), _) => found.push(Value::from(default.as_str())),
+                (None, Some(default)) if default.kind() == ValueKind::Seq => found.extend(items(default)?),
+                (None, default) => found.extend(default.filter(|default| !default.is_none()).cloned()),
+            },
         }
     }
     Ok(found)
@@ -109,13 +114,13 @@ pub(super) fn ini(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     const NAMES: &[&str] = &["section", "file", "type", "re", "default", "encoding", "case_sensitive"];
     let mut found = Vec::new();
     for text in call.texts() {
-        let term = Term::new(&text, NAMES, call);
+        let term = Term::new(&text, NAMES, call)?;
         let is_true = |name: &str| super::super::values::truth(&Value::from(term.text(name, "false"))).unwrap_or(false);
         let name = term.text("file", "ansible.ini");
         let is_ini = term.text("type", "ini") == "ini";
         let wanted = if is_ini { term.text("section", "global") } else { String::new() };
         let case_sensitive = is_true("case_sensitive");
-        let sections = sections(&read_file(&term.file("ansible.ini")?)?, case_sensitive, is_ini);
+        let sections = sections(&read_file(&term.file("ansible.ini")?, call)?, case_sensitive, is_ini);
         let section = sections.iter().rev().find(|(name, _)| *name == wanted);
         let (_, settings) = section.ok_or_else(|| failed(format!("No section '{wanted}' in '{name}'.")))?;
         let key = if case_sensitive { term.key.clone() } else { term.key.to_lowercase() };
