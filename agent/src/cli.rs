@@ -1,6 +1,7 @@
 //! The agent's command line and its life from start to end, for the `rustle-agent` binary and for the lab, whose
 //! agents are `rustle-exec` started again.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::blobs::BlobStore;
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::process::leftovers;
 use crate::runner::Runner;
 use crate::server::{self, SOFTWARE, Shared};
 
@@ -116,7 +118,22 @@ fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
     let ledger = Ledger::open(&config.state.join("ledger"), config.ledger.options()).map_err(|error| chain(&error))?;
     let revocations = config.state.join("revocations.der");
     take_kept_revocations(&listener, &revocations)?;
-    Ok(Shared::new(listener, runner, blobs, ledger, revocations))
+    let mut shared = Shared::new(listener, runner, blobs, ledger, revocations);
+    shared.one_run = config.limits.one_run;
+    end_leftovers(&shared);
+    Ok(shared)
+}
+
+/// What tasks had started that the death of an earlier agent cut off must not go on beside their next try.
+fn end_leftovers(shared: &Shared) {
+    let marks: HashSet<String> = shared.ledger.cut_off().iter().map(|key| leftovers::mark(&shared.host, key)).collect();
+    let leftovers::Ended { gone, left } = leftovers::end(&marks);
+    if !gone.is_empty() {
+        warn!(processes = ?gone, "processes of tasks that were cut off when an earlier agent died have been ended");
+    }
+    if !left.is_empty() {
+        warn!(processes = ?left, "processes of tasks that were cut off when an earlier agent died cannot be ended");
+    }
 }
 
 /// The list that a controller brought in an earlier life.

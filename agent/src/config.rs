@@ -42,11 +42,13 @@ pub struct Limits {
     pub drain_s: u64,
     /// Seconds without a sign of life after which a controller is gone. Default 8.
     pub idle_s: u64,
+    /// Every run holds the host for itself: another one waits or goes without it. Default false: if both runs want that.
+    pub one_run: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { calls: 16, blob_cache_mib: 1024, drain_s: 60, idle_s: 8 }
+        Limits { calls: 16, blob_cache_mib: 1024, drain_s: 60, idle_s: 8, one_run: false }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod blobs;
+mod boot;
 pub mod cli;
 pub mod config;
 pub mod facts;

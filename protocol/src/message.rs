@@ -317,6 +317,8 @@ pub enum CallOutcome {
     Interrupted,
     /// An earlier call of the segment failed, so this one was not started.
     NotRun,
+    /// As `Interrupted`, and the host was started anew since: no process of the call is left.
+    Rebooted,
 }
 
 /// First frame of a unidirectional stream, controller to agent; the blob's raw bytes follow.

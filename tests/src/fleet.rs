@@ -155,6 +155,12 @@ impl Fleet {
         fs::read_to_string(self.home(host).join("agent.log")).unwrap_or_default()
     }
 
+    /// From now on the inventory has these addresses.
+    pub fn reach_at(&self, addresses: impl IntoIterator<Item = (String, SocketAddr)>) {
+        let lines: String = addresses.into_iter().map(|(name, at)| line_of(&name, at)).collect();
+        fs::write(self.inventory(), lines).expect("a folder of our own");
+    }
+
     pub fn address(&self, host: &str) -> SocketAddr {
         self.agent(host).address
     }
@@ -217,7 +223,7 @@ impl Fleet {
     /// `rustle-exec` as the operator of this fleet, with nothing but what it needs to reach it, and no retries.
     pub fn exec(&self) -> Run {
         let run = Run::new(self.path()).arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller());
-        run.env("RUSTLE_MAX_RETRIES", "0")
+        run.env("RUSTLE_MAX_RETRIES", "0").env("RUSTLE_RECONNECT_WINDOW", "0")
     }
 
     /// The plan, run on this fleet.
@@ -228,7 +234,8 @@ impl Fleet {
     /// One module on all hosts.
     pub fn adhoc(&self, module: &str, args: &str) -> Run {
         let run = Run::new(self.path()).args(["adhoc", "all", "-m", module, "-a", args]);
-        run.arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller()).env("RUSTLE_MAX_RETRIES", "0")
+        let run = run.arg("-i").arg(self.inventory()).arg("--identity").arg(self.controller());
+        run.env("RUSTLE_MAX_RETRIES", "0").env("RUSTLE_RECONNECT_WINDOW", "0")
     }
 
     /// Writes a plan into a file of its own.
@@ -248,13 +255,7 @@ impl Fleet {
     }
 
     fn inventory_text(&self) -> String {
-        let mut lines: Vec<_> = self
-            .agents
-            .iter()
-            .map(|Agent { name, address, .. }| {
-                format!("{name} rustle_host={} rustle_port={}\n", address.ip(), address.port())
-            })
-            .collect();
+        let mut lines: Vec<_> = self.agents.iter().map(|agent| line_of(&agent.name, agent.address)).collect();
         lines.sort();
         lines.concat()
     }
@@ -270,6 +271,11 @@ impl Drop for Fleet {
             let _ = agent.process.wait();
         }
     }
+}
+
+/// A host's line in the inventory.
+fn line_of(name: &str, address: SocketAddr) -> String {
+    format!("{name} rustle_host={} rustle_port={}\n", address.ip(), address.port())
 }
 
 /// Host and address out of the next readiness message, if there is one.

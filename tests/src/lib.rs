@@ -8,6 +8,7 @@ mod fleet;
 pub mod fuzz_targets;
 mod plan;
 mod programs;
+mod proxy;
 mod run;
 mod wait;
 
@@ -15,6 +16,7 @@ pub use ansible::ansible_python;
 pub use fleet::{Fleet, FleetBuilder};
 pub use plan::{changed_when_false, named, play, plays, shell, task};
 pub use programs::{agent_program, exec_program};
+pub use proxy::{Counts, Proxy, Weather};
 pub use run::{Ended, Run, Running};
 pub use wait::{eventually, processes_with};
 

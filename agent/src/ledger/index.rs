@@ -106,7 +106,7 @@ impl Index {
     pub(super) fn end(&mut self, key: CallKey, end: End, place: Option<Place>) {
         let begun = match self.calls.get(&key) {
             Some(entry) => entry.begun.clone(),
-            None => Begun { key, module: String::new(), at_s: end.at_s },
+            None => Begun { key, module: String::new(), at_s: end.at_s, boot: 0 },
         };
         self.insert(Entry { begun, place, end: Some(end), is_ours: false, seq: 0 });
     }

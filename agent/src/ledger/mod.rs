@@ -74,7 +74,10 @@ pub enum Known {
     /// It began in this process and has not ended.
     Running,
     /// It began, and the agent died before it ended.
-    Interrupted,
+    Interrupted {
+        /// The machine was started anew since.
+        rebooted: bool,
+    },
     Ended {
         outcome: CallOutcome,
         elapsed_us: u64,
@@ -85,6 +88,7 @@ pub enum Known {
 #[derive(Debug)]
 pub struct Ledger {
     options: LedgerOptions,
+    boot: u128,
     state: Mutex<State>,
     commit: GroupCommit,
 }
@@ -109,6 +113,11 @@ impl Ledger {
     /// # Errors
     /// The folder is not ours alone, or the file cannot be opened. A damaged file is no error: what is whole counts.
     pub fn open(dir: &Path, options: LedgerOptions) -> Result<Ledger, LedgerError> {
+        Ledger::open_in(dir, options, crate::boot::number())
+    }
+
+    /// `boot`: which start of the machine this is.
+    fn open_in(dir: &Path, options: LedgerOptions, boot: u128) -> Result<Ledger, LedgerError> {
         create_private_dir(dir)?;
         let failed = |source| LedgerError::File { dir: dir.to_owned(), source };
         let (mut file, bytes, aside) = LedgerFile::open(dir).map_err(failed)?;
@@ -130,7 +139,7 @@ impl Ledger {
         }
         let state =
             State { file, index, degraded: None, buffer: Vec::new(), settled: Vec::new(), cut: 0, forgotten: 0 };
-        let ledger = Ledger { options, state: Mutex::new(state), commit: GroupCommit::default() };
+        let ledger = Ledger { options, boot, state: Mutex::new(state), commit: GroupCommit::default() };
         ledger.tidy(&mut ledger.lock());
         Ok(ledger)
     }
@@ -140,7 +149,8 @@ impl Ledger {
         let state = self.lock();
         let entry = state.index.get(key)?;
         let Some(end) = &entry.end else {
-            return Some(if entry.is_ours { Known::Running } else { Known::Interrupted });
+            let rebooted = entry.begun.boot != self.boot;
+            return Some(if entry.is_ours { Known::Running } else { Known::Interrupted { rebooted } });
         };
         if let Some(ended) = &end.held {
             return Some(Known::Ended { outcome: ended.outcome.clone(), elapsed_us: ended.elapsed_us });
@@ -152,11 +162,18 @@ impl Ledger {
         }
     }
 
+    /// Calls that the death of an earlier agent cut off since the machine was started.
+    pub fn cut_off(&self) -> Vec<CallKey> {
+        let state = self.lock();
+        let is_cut_off = |entry: &&Entry| entry.end.is_none() && !entry.is_ours && entry.begun.boot == self.boot;
+        state.index.calls().filter(is_cut_off).map(|entry| entry.begun.key).collect()
+    }
+
     /// Records that a call is about to start. To be awaited before it does.
     pub async fn begin(&self, key: CallKey, module: &str) {
         {
             let mut state = self.lock();
-            let begun = Begun { key, module: module.to_owned(), at_s: now_s() };
+            let begun = Begun { key, module: module.to_owned(), at_s: now_s(), boot: self.boot };
             let record = Record::Begun(begun);
             let place = state.append(&record);
             let Record::Begun(begun) = record else { return };
@@ -481,7 +498,9 @@ fn map_result(outcome: &CallOutcome, change: impl FnOnce(&ModuleResult) -> Modul
         CallOutcome::Finished(result) => CallOutcome::Finished(change(result)),
         CallOutcome::TimedOut(result) => CallOutcome::TimedOut(change(result)),
         CallOutcome::Cancelled(result) => CallOutcome::Cancelled(change(result)),
-        CallOutcome::Refused(_) | CallOutcome::Interrupted | CallOutcome::NotRun => outcome.clone(),
+        CallOutcome::Refused(_) | CallOutcome::Interrupted | CallOutcome::Rebooted | CallOutcome::NotRun => {
+            outcome.clone()
+        }
     }
 }
 

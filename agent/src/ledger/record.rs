@@ -46,6 +46,8 @@ pub struct Begun {
     pub module: String,
     /// Seconds since 1970.
     pub at_s: u64,
+    /// The start of the machine that it began in, as `boot::number` tells it.
+    pub boot: u128,
 }
 
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -152,7 +154,7 @@ mod tests {
 
     fn begun(task: u32) -> Record {
         let key = CallKey { run: RunId::from_u128(7), task, round: 0, item: 0, attempt: 1 };
-        Record::Begun(Begun { key, module: "ansible.builtin.ping".into(), at_s: 1 })
+        Record::Begun(Begun { key, module: "ansible.builtin.ping".into(), at_s: 1, boot: 7 })
     }
 
     fn file(count: u32) -> Vec<u8> {

@@ -88,8 +88,23 @@ fn a_result_is_there_until_it_is_acknowledged_also_in_the_next_life() {
 fn a_call_without_an_end_is_interrupted_in_the_next_life() {
     let home = Home::new();
     home.open().begin_now(1);
-    assert_eq!(home.open().find(&key(1)), Some(Known::Interrupted));
-    assert_eq!(home.open().find(&key(1)), Some(Known::Interrupted), "and in the one after that");
+    let interrupted = Some(Known::Interrupted { rebooted: false });
+    assert_eq!(home.open().find(&key(1)), interrupted);
+    let ledger = home.open();
+    assert_eq!(ledger.find(&key(1)), interrupted, "and in the one after that");
+    ledger.call(2, "two");
+    assert_eq!(ledger.cut_off(), [key(1)]);
+}
+
+#[test]
+fn a_call_that_the_machines_end_cut_off_is_told_from_one_that_the_agents_did() {
+    let home = Home::new();
+    let in_boot = |boot| Ledger::open_in(&home.dir(), OPTIONS, boot).unwrap();
+    in_boot(1).begin_now(1);
+    assert_eq!(in_boot(1).find(&key(1)), Some(Known::Interrupted { rebooted: false }));
+    let ledger = in_boot(2);
+    assert_eq!(ledger.find(&key(1)), Some(Known::Interrupted { rebooted: true }));
+    assert_eq!(ledger.cut_off(), [], "none of its processes is left");
 }
 
 #[test]
@@ -105,7 +120,7 @@ fn a_kill_at_any_byte_leaves_every_earlier_record() {
         fs::write(home.file(), &whole[..cut]).unwrap();
         let ledger = home.open();
         assert_eq!(ledger.find(&key(1)), known(said("one")), "cut at {cut}");
-        assert!(matches!(ledger.find(&key(2)), None | Some(Known::Interrupted)), "cut at {cut}");
+        assert!(matches!(ledger.find(&key(2)), None | Some(Known::Interrupted { .. })), "cut at {cut}");
         // What is written behind a torn tail is found again.
         ledger.call(3, "three");
         drop(ledger);

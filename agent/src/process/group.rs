@@ -111,7 +111,7 @@ impl Process {
         (self.pid, self.start) == (other.pid, other.start)
     }
 
-    fn is_same_and_alive(&self) -> bool {
+    pub(super) fn is_same_and_alive(&self) -> bool {
         read_process(self.pid).is_some_and(|now| self.is_same(&now) && !now.is_dead)
     }
 }

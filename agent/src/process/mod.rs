@@ -6,6 +6,7 @@
 
 mod capture;
 mod group;
+pub mod leftovers;
 mod program;
 mod reaper;
 mod supervise;

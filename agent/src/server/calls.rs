@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quinn::{ReadError, RecvStream, SendStream};
 use rustle_protocol::frame::{FrameError, FrameReader};
-use rustle_protocol::message::{Call, CallEvent, CallOutcome, CallRequest, Received, Resumed};
+use rustle_protocol::message::{Call, CallEvent, CallOutcome, CallRequest, Received, Refusal, RefusalCode, Resumed};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -91,6 +91,10 @@ impl CallStream {
     async fn answer(&mut self, asked: Resumed) -> Result<(), FrameError> {
         let Resumed { call, begun, received } = asked;
         let (key, ignore_failure) = (call.key, call.ignore_failure);
+        if key.run != self.session.run {
+            let message = format!("call {key} is not of run {}, whose connection this is", self.session.run);
+            return self.refuse(Refusal { code: RefusalCode::Protocol, message }).await;
+        }
         let Some(events) = self.events.take() else { return Ok(()) };
         let shared = Arc::clone(&self.session.shared);
         let events = match shared.running.adopt(&key, &self.session, events, received) {
@@ -107,10 +111,12 @@ impl CallStream {
             }
             None if !begun => return self.run_call(Box::new(call)).await,
             // Begun in the life of an agent that is no more; or so it is said, and the record is lost.
-            Some(Known::Interrupted | Known::Running) | None => {
-                info!(%key, "call was interrupted");
+            known @ (Some(Known::Interrupted { .. } | Known::Running) | None) => {
+                let rebooted = known == Some(Known::Interrupted { rebooted: true });
+                info!(%key, rebooted, "call was interrupted");
+                let outcome = if rebooted { CallOutcome::Rebooted } else { CallOutcome::Interrupted };
                 events.send(&CallEvent::Started).await;
-                events.send(&CallEvent::Ended { outcome: CallOutcome::Interrupted, elapsed_us: 0 }).await;
+                events.send(&CallEvent::Ended { outcome, elapsed_us: 0 }).await;
                 true
             }
         };
@@ -140,9 +146,8 @@ impl CallStream {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 info!(key = %note.key, module = note.module, reason = %refusal, "call refused");
-                self.tell_end(CallOutcome::Refused(refusal), 0).await;
                 self.skip_rest |= !ignore_failure;
-                return Ok(());
+                return self.refuse(refusal).await;
             }
         };
         let Some(mut events) = self.events.take() else { return Ok(()) };
@@ -188,6 +193,14 @@ impl CallStream {
                 self.session.shared.blobs.wake();
             }
         }
+    }
+
+    /// A refusal that is not the call's fault leaves it to be sent again: nothing behind it is run before it.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), FrameError> {
+        self.skip_rest |=
+            !matches!(refusal.code, RefusalCode::Policy | RefusalCode::UnknownModule | RefusalCode::Arguments);
+        self.tell_end(CallOutcome::Refused(refusal), 0).await;
+        Ok(())
     }
 
     async fn tell_end(&mut self, outcome: CallOutcome, elapsed_us: u64) {

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{Shared, calls, incoming};
+use crate::process::leftovers;
 use crate::runner::Admitted;
 
 /// Program and version, as both ends tell each other.
@@ -63,11 +64,14 @@ impl Session {
     ///
     /// # Errors
     /// The refusal to send: nothing was done.
-    pub(super) fn admit(&self, call: Box<Call>) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&self, mut call: Box<Call>) -> Result<Admitted, Refusal> {
         if self.shared.is_draining() {
             return Err(draining());
         }
         self.shared.ledger.check_epoch(self.run, self.epoch)?;
+        // Whatever the call starts bears its mark, so that it is found should this agent die.
+        let mark = leftovers::mark(&self.shared.host, &call.key);
+        call.environment.push((leftovers::VARIABLE.to_owned(), mark));
         self.shared.runner.admit(call)
     }
 }
@@ -80,6 +84,7 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
     match greeted.unwrap_or(Err(GreetError::Slow)) {
         Ok((hello, control)) => {
             info!(%controller, %peer, run = %hello.run, "controller connected");
+            let holds = shared.one_run || holds(&hello);
             let session = Arc::new(Session {
                 shared,
                 connection: connection.clone(),
@@ -87,7 +92,7 @@ pub(super) async fn serve(shared: Arc<Shared>, peer: Peer) {
                 run: hello.run,
                 epoch: hello.epoch,
                 on_disconnect: hello.on_disconnect,
-                holds: holds(&hello),
+                holds,
                 grace: grace(&hello),
                 budget: FrameBudget::default(),
                 clearing: AtomicBool::new(false),
@@ -171,7 +176,7 @@ fn admit(shared: &Shared, hello: &Hello, controller: &HostName) -> Result<Welcom
     if shared.is_draining() {
         return Err(draining());
     }
-    shared.presence.check_hold(hello.run, holds(hello))?;
+    shared.presence.check_hold(hello.run, shared.one_run || holds(hello))?;
     shared.ledger.see_run(hello.run, hello.epoch, controller)?;
     Ok(Welcome {
         version,

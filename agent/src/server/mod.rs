@@ -52,6 +52,8 @@ pub struct Shared {
     pub listener: Listener,
     /// Where the newest revocation list that a controller brought is kept, so that a restart does not forget it.
     pub revocations: PathBuf,
+    /// Every run holds this host for itself, whether or not its controller asks for that.
+    pub one_run: bool,
     running: RunningCalls,
     presence: Presence,
     draining: watch::Sender<bool>,
@@ -62,12 +64,13 @@ impl Shared {
     pub fn new(listener: Listener, runner: Runner, blobs: BlobStore, ledger: Ledger, revocations: PathBuf) -> Shared {
         Shared {
             host: listener.identity().identity().name.clone(),
-            boot_id: boot_id(),
+            boot_id: crate::boot::id(),
             runner,
             blobs,
             ledger,
             listener,
             revocations,
+            one_run: false,
             running: RunningCalls::default(),
             presence: Presence::default(),
             draining: watch::Sender::new(false),
@@ -77,11 +80,6 @@ impl Shared {
     fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
-}
-
-/// Changes when the machine reboots; empty where the system does not tell.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 /// Serves until `shutdown` ends, then drains: no new calls, running ones get `drain` to end and are stopped after that.

@@ -319,6 +319,7 @@ pub(super) fn is_failure(outcome: &CallOutcome) -> bool {
         | CallOutcome::Cancelled(_)
         | CallOutcome::Refused(_)
         | CallOutcome::Interrupted
+        | CallOutcome::Rebooted
         | CallOutcome::NotRun => true,
     }
 }
@@ -327,7 +328,7 @@ fn message_of(outcome: &CallOutcome) -> &str {
     match outcome {
         CallOutcome::Finished(result) | CallOutcome::TimedOut(result) | CallOutcome::Cancelled(result) => result.msg(),
         CallOutcome::Refused(Refusal { message, .. }) => message,
-        CallOutcome::Interrupted | CallOutcome::NotRun => "",
+        CallOutcome::Interrupted | CallOutcome::Rebooted | CallOutcome::NotRun => "",
     }
 }
 

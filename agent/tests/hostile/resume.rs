@@ -9,7 +9,7 @@ use rustle_protocol::message::{
     Call, CallEvent, CallOutcome, CallRequest, ControlRequest, DISCONNECT_GRACE_MS, Hello, HelloReply, OnDisconnect,
     Received, RefusalCode, Resumed, close,
 };
-use rustle_protocol::{ModuleResult, Value};
+use rustle_protocol::{ModuleResult, RunId, Value};
 
 use crate::support::{Controller, Fleet, command, hello, open_ledger, outcome, ping};
 use crate::{refused, soon};
@@ -114,6 +114,18 @@ async fn a_call_that_was_cut_off_is_interrupted_and_not_run_again() {
     let mut events = resume(&controller, &unknown, false, Received::default()).await;
     assert!(!finished(&soon(outcome(&mut events)).await).failed);
     assert_eq!(lines(&dir.path().join("witness")), 1);
+}
+
+#[tokio::test]
+async fn a_call_of_another_run_is_refused() {
+    let fleet = Fleet::start(4);
+    let dir = tempfile::tempdir().unwrap();
+    let controller = fleet.controller().await;
+    let mut call = append(1, &dir.path().join("witness"));
+    call.key.run = RunId::from_u128(99);
+    let CallOutcome::Refused(refusal) = controller.run(call).await else { panic!("it ran") };
+    assert_eq!(refusal.code, RefusalCode::Protocol);
+    assert_eq!(lines(&dir.path().join("witness")), 0);
 }
 
 /// Reads output until it says `until`; how many bytes have come.

@@ -12,12 +12,16 @@ use md5::Md5;
 use rustix::fs::{CWD, renameat};
 use rustle_agent::module::{ArgError, ArgSpec, ModuleArgs, args};
 use rustle_agent::{Beneath, arguments};
-use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
 use sha1::{Digest, Sha1};
 use tempfile::NamedTempFile;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+
+/// How often a file is asked for anew that comes as the answer to an earlier controller, without content: once for each such
+/// controller.
+const TOLD_AGAIN_MAX: u32 = 64;
 
 arguments! {
     pub(super) struct FetchArgs {
@@ -86,11 +90,21 @@ async fn fetch(args: &FetchArgs, to: &Destination, cx: &mut ExecutionContext<'_>
     if let Some(have) = &have {
         call.insert("_have".into(), have.sha1.as_str().into());
     }
-    let mut receiving = match Receiving::begin(to) {
-        Ok(receiving) => receiving,
-        Err(message) => return Ok(ModuleResult::failed(message)),
+    let mut again = if cx.may_be_told_again() { TOLD_AGAIN_MAX } else { 0 };
+    let (receiving, mut answer) = loop {
+        let mut receiving = match Receiving::begin(to) {
+            Ok(receiving) => receiving,
+            Err(message) => return Ok(ModuleResult::failed(message)),
+        };
+        let take = &mut |bytes: Vec<u8>| receiving.take(&bytes);
+        let answer = cx.receive("rustle.builtin.fetch", call.clone(), take).await?;
+        // What an earlier controller has asked for is told again as it ended, and its content is gone.
+        let is_whole = answer.get("checksum").and_then(Value::as_str) == Some(&receiving.sums().sha1);
+        if again == 0 || answer.get("sent").is_none() || is_whole {
+            break (receiving, answer);
+        }
+        again -= 1;
     };
-    let mut answer = cx.receive("rustle.builtin.fetch", call, &mut |bytes| receiving.take(&bytes)).await?;
     if answer.failed {
         return Ok(not_fetched(answer, args));
     }
@@ -108,10 +122,10 @@ async fn fetch(args: &FetchArgs, to: &Destination, cx: &mut ExecutionContext<'_>
     if args.validate_checksum && remote.as_str() != Some(&sums.sha1) {
         let mut failed = done(false, &sums).with("msg", "checksum mismatch").with("file", args.src.as_str());
         failed.failed = true;
-        return Ok(failed.with("remote_checksum", remote).with("remote_md5sum", rustle_protocol::Value::Null));
+        return Ok(failed.with("remote_checksum", remote).with("remote_md5sum", Value::Null));
     }
     Ok(match receiving.keep(to) {
-        Ok(()) => done(true, &sums).with("remote_checksum", remote).with("remote_md5sum", rustle_protocol::Value::Null),
+        Ok(()) => done(true, &sums).with("remote_checksum", remote).with("remote_md5sum", Value::Null),
         Err(message) => ModuleResult::failed(message),
     })
 }

@@ -227,6 +227,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "SECONDS")]
     pub disconnect_grace: Option<u64>,
 
+    /// Seconds for which a host whose connection broke is looked for; 0 for one try [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "RUSTLE_RECONNECT_WINDOW")]
+    pub reconnect_window: Option<u64>,
+
     /// Hosts that another run holds: share them; or hold hosts too, and wait or go without them [default: share]
     #[arg(long, value_name = "WHAT")]
     pub on_busy_host: Option<crate::dispatch::session::OnBusyHost>,

@@ -46,6 +46,8 @@ pub struct Executor {
     pub on_disconnect: Option<rustle_protocol::message::OnDisconnect>,
     /// Seconds.
     pub disconnect_grace: Option<u64>,
+    /// Seconds.
+    pub reconnect_window: Option<u64>,
     pub on_busy_host: Option<crate::dispatch::session::OnBusyHost>,
 }
 

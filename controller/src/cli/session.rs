@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_protocol::endpoint::Dialer;
 use rustle_protocol::loaded_identity::IdentityFiles;
-use rustle_protocol::message::{ControlRequest, close};
+use rustle_protocol::message::{CallOutcome, ControlRequest, close};
 use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::{CallKey, HostName, LoadedIdentity};
 
@@ -156,6 +156,7 @@ impl Session {
                     on_busy_host: self.settings.on_busy_host,
                 },
                 connects_max: self.settings.connects_max,
+                reconnect_window: self.settings.reconnect_window,
             },
             addresses: self.addresses(lab)?,
             blobs,
@@ -378,6 +379,13 @@ impl Links for Ways {
     fn acknowledge(&self, host: &HostName, calls: &[CallKey]) {
         if let Some(agents) = self.agents.get() {
             agents.acknowledge(host, calls);
+        }
+    }
+
+    fn late<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Vec<(CallKey, CallOutcome)>> {
+        match self.agents.get() {
+            Some(agents) => agents.late(host),
+            None => std::future::pending().boxed(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
 use super::recording::JournalSettings;
 use crate::dispatch::session::OnBusyHost;
 use crate::engine::RunOptions;
-use crate::engine::links::CONNECTS_MAX;
+use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
 use crate::input::playbook::SearchPaths;
 use crate::journal::Durability;
 use crate::plan::{RunAs, SerialSize, Strategy, TagFilter, serial_sizes};
@@ -40,6 +40,7 @@ pub struct Settings {
     pub connects_max: usize,
     pub on_disconnect: OnDisconnect,
     pub disconnect_grace: Duration,
+    pub reconnect_window: Duration,
     pub on_busy_host: OnBusyHost,
     pub run: RunOptions,
     /// `None` where the plan may say.
@@ -134,6 +135,10 @@ impl Settings {
                 .get(),
             on_disconnect: common.on_disconnect.map(Into::into).or(executor.on_disconnect).unwrap_or_default(),
             on_busy_host: common.on_busy_host.or(executor.on_busy_host).unwrap_or_default(),
+            reconnect_window: seconds(
+                "--reconnect-window",
+                common.reconnect_window.or(executor.reconnect_window).unwrap_or(RECONNECT_WINDOW.as_secs()),
+            )?,
             disconnect_grace: seconds(
                 "--disconnect-grace",
                 common.disconnect_grace.or(executor.disconnect_grace).unwrap_or(DISCONNECT_GRACE_S),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rustle_protocol::fault::ConnectionFault;
-use rustle_protocol::message::{Call, CallOutcome, OutputStream};
+use rustle_protocol::message::{Call, CallOutcome, OutputStream, RefusalCode};
 
 pub use blobs::Blobs;
 pub use cancel::Cancel;
@@ -47,6 +47,12 @@ pub trait CallListener: Send {
     fn started(&mut self, call: usize);
     fn output(&mut self, call: usize, stream: OutputStream, bytes: Vec<u8>);
     fn ended(&mut self, call: usize, outcome: CallOutcome, elapsed: Duration);
+    /// Whether calls whose connection broke may be listened to from where they were heard last. If not, the break is told.
+    fn goes_on(&self) -> bool {
+        true
+    }
+    /// The host is waited for, or is there again: what passes meanwhile is not the calls' time.
+    fn waits(&mut self, _waits: bool) {}
 }
 
 /// Why a host could not be talked to.
@@ -61,14 +67,14 @@ pub struct LinkError {
     pub accepted: bool,
     /// Trying again may help: false for a wrong certificate, true for silence.
     pub transient: bool,
-    /// Another run holds the host.
-    pub held: bool,
+    /// The agent's reason, if it was one.
+    pub refused: Option<RefusalCode>,
 }
 
 impl LinkError {
     /// An error that trying again may mend.
     pub fn transient(message: impl Into<String>) -> LinkError {
-        LinkError { message: message.into(), hint: None, accepted: false, transient: true, held: false }
+        LinkError { message: message.into(), hint: None, accepted: false, transient: true, refused: None }
     }
 
     /// An error that stays until somebody mends its cause.
@@ -79,7 +85,13 @@ impl LinkError {
     /// From a connection that could not be made or did not last.
     pub fn from_fault(fault: &ConnectionFault) -> LinkError {
         let hint = Some(fault.hint()).filter(|hint| !hint.is_empty()).map(str::to_owned);
-        LinkError { message: fault.to_string(), hint, accepted: false, transient: fault.is_transient(), held: false }
+        let (message, transient) = (fault.to_string(), fault.is_transient());
+        LinkError { message, hint, accepted: false, transient, refused: None }
+    }
+
+    /// The agent has no room: another run holds the host, it runs as many calls as it may, or it is shutting down.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.refused, Some(RefusalCode::Busy | RefusalCode::Draining))
     }
 
     #[must_use]

@@ -1,5 +1,6 @@
 //! A connection to one agent: the handshake, then a stream for each segment of calls and each blob.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +121,11 @@ impl Session {
         &self.peer.connection
     }
 
+    /// Why the connection is no more, if it is so.
+    pub fn lost(&self) -> Option<LinkError> {
+        self.peer.connection.close_reason().map(|reason| lost(&self.peer, &reason))
+    }
+
     /// Judges the agent's certificate again, if that was long enough ago.
     ///
     /// # Errors
@@ -157,9 +163,14 @@ impl Session {
         self.peer.connection.close(code.into(), reason.as_bytes());
     }
 
-    async fn run_segment(
+    /// As [`HostLink::run`], over this connection alone. A call that has ended is taken out of `calls`.
+    ///
+    /// # Errors
+    /// As [`HostLink::run`], and a refusal with [`LinkError::is_busy`]: nothing of what is left was done. What is left can be
+    /// sent again over another connection: the agent knows the calls by their keys.
+    pub async fn run_calls(
         &self,
-        calls: Vec<Call>,
+        calls: &mut VecDeque<Call>,
         listener: &mut dyn CallListener,
         cancel: &Cancel,
     ) -> Result<(), LinkError> {
@@ -204,7 +215,11 @@ impl Session {
                 }
             };
             match event {
-                Ok(Some(event)) => self.take(event, &mut segment, listener).map_err(|error| segment.fault(error))?,
+                Ok(Some(event)) => {
+                    let before = segment.at;
+                    self.take(event, &mut segment, listener).map_err(|error| segment.fault(error))?;
+                    calls.drain(..segment.at - before);
+                }
                 Ok(None) => return Err(segment.fault(LinkError::transient("the agent ended the stream too early"))),
                 Err(error) => return Err(segment.broken(error)),
             }
@@ -251,6 +266,12 @@ impl Session {
             CallEvent::Ended { outcome, .. } if !segment.begun && needs_start(&outcome) => {
                 return Err(out_of_order("ended a task that it had not begun"));
             }
+            CallEvent::Ended { outcome: CallOutcome::Refused(refusal), .. } if refused(&refusal).is_busy() => {
+                self.unfinished.ended(segment.key());
+                // Nothing of the segment was begun from here on.
+                segment.sent = false;
+                return Err(refused(&refusal));
+            }
             CallEvent::Ended { outcome, elapsed_us } => {
                 // The agent's clock is the finer one, but nothing there can have taken longer than it did here.
                 let elapsed = Duration::from_micros(elapsed_us).min(segment.since.elapsed());
@@ -285,9 +306,11 @@ fn out_of_order(what: &str) -> LinkError {
 /// Whether only a call that was begun can come out so.
 fn needs_start(outcome: &CallOutcome) -> bool {
     match outcome {
-        CallOutcome::Finished(_) | CallOutcome::TimedOut(_) | CallOutcome::Cancelled(_) | CallOutcome::Interrupted => {
-            true
-        }
+        CallOutcome::Finished(_)
+        | CallOutcome::TimedOut(_)
+        | CallOutcome::Cancelled(_)
+        | CallOutcome::Interrupted
+        | CallOutcome::Rebooted => true,
         CallOutcome::Refused(_) | CallOutcome::NotRun => false,
     }
 }
@@ -299,7 +322,7 @@ impl HostLink for Session {
         listener: &'a mut dyn CallListener,
         cancel: &'a Cancel,
     ) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.run_segment(calls, listener, cancel).boxed()
+        async move { self.run_calls(&mut calls.into(), listener, cancel).await }.boxed()
     }
 }
 
@@ -325,11 +348,15 @@ struct Segment<'a> {
 
 impl Segment<'_> {
     /// All in one write, so that a segment is one packet where it fits.
-    async fn send_calls(&mut self, calls: Vec<Call>, unfinished: &Unfinished) -> Result<(), LinkError> {
+    async fn send_calls(&mut self, calls: &mut VecDeque<Call>, unfinished: &Unfinished) -> Result<(), LinkError> {
         let mut frames = Vec::new();
-        for call in calls {
-            frame::push(&mut frames, &unfinished.request(call))
-                .map_err(|error| LinkError::lasting(format!("the task cannot be sent: {error}")))?;
+        // Each goes into its request, and comes back behind the others: none is copied.
+        for _ in 0..calls.len() {
+            let Some(call) = calls.pop_front() else { break };
+            let request = unfinished.request(call);
+            let pushed = frame::push(&mut frames, &request);
+            calls.extend(call_of(request));
+            pushed.map_err(|error| LinkError::lasting(format!("the task cannot be sent: {error}")))?;
         }
         self.sent = true;
         self.writer
@@ -355,6 +382,14 @@ impl Segment<'_> {
 
     fn broken(&self, error: FrameError) -> LinkError {
         self.fault(broken(self.peer, error))
+    }
+}
+
+fn call_of(request: CallRequest) -> Option<Call> {
+    match request {
+        CallRequest::Call(call) => Some(*call),
+        CallRequest::Resume(resumed) => Some(resumed.call),
+        CallRequest::Cancel => None,
     }
 }
 
@@ -391,10 +426,10 @@ async fn hello(
         }
         Some(HelloReply::Refused(refusal)) => {
             // A hello is busy for one reason alone.
-            let held = refusal.code == RefusalCode::Busy;
+            let is_held = refusal.code == RefusalCode::Busy;
             let error = refused(&refusal);
-            let transient = error.transient && !(held && options.on_busy_host == OnBusyHost::Refuse);
-            Err(LinkError { held, transient, ..error })
+            let transient = error.transient && !(is_held && options.on_busy_host != OnBusyHost::Wait);
+            Err(LinkError { transient, ..error })
         }
         None => Err(LinkError::transient("the agent closed the connection without a word")),
     }
@@ -405,7 +440,7 @@ pub fn refused(refusal: &Refusal) -> LinkError {
     let mut reason = refusal.message.clone();
     cut(&mut reason, REFUSAL_BYTES_MAX);
     let message = format!("the agent refused: {reason}");
-    match refusal.code {
+    let error = match refusal.code {
         RefusalCode::Busy | RefusalCode::Draining => LinkError::transient(message),
         RefusalCode::Version
         | RefusalCode::Identity
@@ -414,7 +449,8 @@ pub fn refused(refusal: &Refusal) -> LinkError {
         | RefusalCode::UnknownModule
         | RefusalCode::Arguments
         | RefusalCode::Protocol => LinkError::lasting(message),
-    }
+    };
+    LinkError { refused: Some(refusal.code), ..error }
 }
 
 /// Text of an agent, at most `bytes` long.
@@ -503,6 +539,7 @@ pub fn refusal_of(outcome: &CallOutcome) -> Option<LinkError> {
         | CallOutcome::TimedOut(_)
         | CallOutcome::Cancelled(_)
         | CallOutcome::Interrupted
+        | CallOutcome::Rebooted
         | CallOutcome::NotRun => None,
     }
 }

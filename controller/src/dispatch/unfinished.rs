@@ -34,7 +34,13 @@ impl Unfinished {
         }
     }
 
-    pub(super) fn begun(&self, key: &CallKey) {
+    /// Calls whose end has not come.
+    pub fn keys(&self) -> Vec<CallKey> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// The call is known to have begun, or is to be taken for one that has.
+    pub fn begun(&self, key: &CallKey) {
         if let Some(heard) = self.lock().get_mut(key) {
             heard.begun = true;
         }

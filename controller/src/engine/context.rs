@@ -1,6 +1,6 @@
 //! What a module's executor has to work with.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
@@ -12,7 +12,7 @@ use super::error::Stop;
 use super::links::{Links, Way};
 use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
-use crate::dispatch::{Blobs, CallListener, Cancel, LinkError};
+use crate::dispatch::{Blobs, CallListener, Cancel, HostLink, LinkError};
 use crate::plan::{FileSearch, Fragments, RoleInfo};
 use crate::template::{Conditionals, Templar};
 use crate::vars::{Learnt, Scope, VarStore};
@@ -70,6 +70,8 @@ pub trait CallWatcher: Send + Sync {
     fn output(&self, stream: OutputStream, bytes: Vec<u8>);
     /// A call that broke off is not to be asked for again: the next try of the task is another run of its module.
     fn is_not_resumed(&self);
+    /// The host is waited for, or is there again: what passes meanwhile is not the task's time.
+    fn waits(&self, waits: bool);
     /// The result of a call has come from `host`.
     fn told(&self, host: &HostName, key: CallKey);
 }
@@ -81,11 +83,7 @@ impl ExecutionContext<'_> {
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
         let key = self.next_key()?;
-        // A host that another run holds may be waited for.
-        let link = tokio::select! {
-            link = self.links.link_by(self.target, self.way) => link?,
-            () = self.cancel.cancelled() => return Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
-        };
+        let link = self.link().await?;
         if self.is_repeated && link.is_local() && !is_idempotent(module) {
             return ended(CallOutcome::Interrupted, false);
         }
@@ -116,10 +114,26 @@ impl ExecutionContext<'_> {
         }
     }
 
+    /// The way to the target. One that another run holds, or that is away, may be waited for.
+    async fn link(&self) -> Result<Arc<dyn HostLink>, Stop> {
+        self.watcher.waits(true);
+        let link = tokio::select! {
+            link = self.links.link_by(self.target, self.way) => link.map_err(Stop::from),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
+        };
+        self.watcher.waits(false);
+        link
+    }
+
     fn next_key(&mut self) -> Result<CallKey, LinkError> {
         let key = self.key.call(self.calls).ok_or_else(too_many_calls)?;
         self.calls += 1;
         Ok(key)
+    }
+
+    /// Whether an earlier controller may have made the same calls: then their results may be told again, and only those.
+    pub fn may_be_told_again(&self) -> bool {
+        self.is_repeated
     }
 
     /// Waits for `time`.
@@ -154,7 +168,7 @@ impl ExecutionContext<'_> {
     /// # Errors
     /// The target cannot be reached.
     pub async fn is_local(&self) -> Result<bool, Stop> {
-        Ok(self.links.link_by(self.target, self.way).await?.is_local())
+        Ok(self.link().await?.is_local())
     }
 
     /// Runs one module on the target and gives what it writes out to `take`, piece by piece, and to nobody else: content, not
@@ -168,12 +182,12 @@ impl ExecutionContext<'_> {
         args: Map,
         take: &mut (dyn FnMut(Vec<u8>) + Send),
     ) -> Result<ModuleResult, Stop> {
-        let link = self.links.link_by(self.target, self.way).await?;
+        let link = self.link().await?;
         let key = self.next_key()?;
         let mut call = call(key, module, args, self.settings);
         call.live_output = true;
         self.watcher.started();
-        let mut listener = Receiver { take, outcome: None };
+        let mut listener = Receiver { watcher: self.watcher, take, outcome: None };
         let ran = link.run(vec![call], &mut listener, self.cancel).await;
         // The next try begins with an empty file, and must not be told the rest.
         ran.inspect_err(|_| self.watcher.is_not_resumed())?;
@@ -186,6 +200,7 @@ impl ExecutionContext<'_> {
 
 /// Takes a call's output in the place of those who watch the run.
 struct Receiver<'a> {
+    watcher: &'a dyn CallWatcher,
     take: &'a mut (dyn FnMut(Vec<u8>) + Send),
     outcome: Option<CallOutcome>,
 }
@@ -199,6 +214,15 @@ impl CallListener for Receiver<'_> {
 
     fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
         self.outcome = Some(outcome);
+    }
+
+    fn waits(&mut self, waits: bool) {
+        self.watcher.waits(waits);
+    }
+
+    /// What a module wrote while nobody listened may be lost, and content must be whole.
+    fn goes_on(&self) -> bool {
+        false
     }
 }
 
@@ -244,13 +268,17 @@ pub(super) fn ended(outcome: CallOutcome, repeatable: bool) -> Result<ModuleResu
         CallOutcome::Cancelled(result) => Err(Stop::Cancelled(Box::new(result))),
         CallOutcome::NotRun => Err(Stop::Cancelled(Box::new(ModuleResult::failed("not started")))),
         CallOutcome::Refused(refusal) => Ok(ModuleResult::failed(refused(&refusal).message)),
-        CallOutcome::Interrupted if repeatable => Err(Stop::Interrupted),
-        CallOutcome::Interrupted => Ok(ModuleResult::failed(
-            "the agent died while the task ran, or the host did: whether the task ran to its end, half or hardly at all is \
-             unknown. It was not run again, for it may do harm twice. Look at what it was to change, and whether a \
-             process of it is still there, before running it again",
-        )),
+        CallOutcome::Interrupted | CallOutcome::Rebooted if repeatable => Err(Stop::Interrupted),
+        CallOutcome::Interrupted => Ok(unknown("the agent died while the task ran, or the host did")),
+        CallOutcome::Rebooted => Ok(unknown("the host was rebooted while the task ran").with("rebooted", true)),
     }
+}
+
+fn unknown(why: &str) -> ModuleResult {
+    ModuleResult::failed(format!(
+        "{why}: whether the task ran to its end, half or hardly at all is unknown. It was not run again, for it may do harm \
+         twice. Processes of it that were left have been ended. Look at what it was to change before running it again"
+    ))
 }
 
 struct OneCall<'a> {
@@ -269,6 +297,10 @@ impl CallListener for OneCall<'_> {
 
     fn ended(&mut self, _call: usize, outcome: CallOutcome, _elapsed: Duration) {
         self.outcome = Some(outcome);
+    }
+
+    fn waits(&mut self, waits: bool) {
+        self.watcher.waits(waits);
     }
 }
 

@@ -13,12 +13,14 @@ use tokio::sync::mpsc;
 
 use super::compile::HostTable;
 use super::control::{Control, Controls};
+use super::late::LateOutcomes;
 use super::recorder::{Evidence, Recorder};
 use super::replay::Sending;
 use super::run::Run;
 use super::segment;
 use super::step::{Answer, Stepper};
 use super::task::{TaskDone, TaskRun};
+use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
@@ -47,6 +49,7 @@ pub(super) struct Drive<'a> {
     /// Results of tries that did not get through, for each host the last one, until the scheduler says whether another
     /// follows.
     lost: HashMap<HostIx, TaskResult>,
+    late: LateOutcomes<'a>,
     play: PlayState,
     /// The hosts that were found for the play that begins.
     found: Option<Vec<HostIx>>,
@@ -92,6 +95,7 @@ impl<'a> Drive<'a> {
             done,
             done_events,
             lost: HashMap::new(),
+            late: LateOutcomes::new(run),
             play: PlayState::default(),
             found: None,
             stepper: run.options.step.then(Stepper::default),
@@ -131,6 +135,10 @@ impl<'a> Drive<'a> {
                     Some(event) => (event, Evidence::default()),
                     None => continue,
                 },
+                events = self.late.next() => {
+                    events.into_iter().for_each(|event| self.recorder.told(event));
+                    continue;
+                }
                 () = sink.failed(), if !report_failed => {
                     report_failed = true;
                     (Event::Cancel(CancelReason::ReportFailed), Evidence::default())
@@ -274,6 +282,9 @@ impl<'a> Drive<'a> {
     }
 
     fn report(&mut self, notice: Notice) {
+        if let Notice::Unreachable { host, aborted: false, .. } = notice {
+            self.late.wait_for(self.hosts.name(host).clone());
+        }
         if let Some(event) = self.note(notice) {
             self.recorder.notice(event);
         }
@@ -504,6 +515,7 @@ impl<'a> AtWork<'a> {
             taught: Default::default(),
             started_at: Utc::now(),
             started: Instant::now(),
+            clock: TaskClock::start(),
         }
     }
 

@@ -13,6 +13,7 @@ mod engine_api;
 mod error;
 mod facts_cache;
 mod include;
+mod late;
 mod late_vars;
 pub mod links;
 mod looping;
@@ -29,6 +30,7 @@ mod sink;
 mod step;
 mod target;
 mod task;
+mod task_clock;
 pub(crate) mod under_way;
 
 pub use crate::plan::{FileNotFound, FileSearch};

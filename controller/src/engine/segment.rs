@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustle_protocol::ModuleResult;
 use rustle_protocol::message::{Call, CallOutcome, OutputStream};
 
 use super::context::{CallWatcher, ended, is_idempotent};
@@ -28,7 +29,15 @@ pub(super) async fn perform(
     let count = calls.len();
     let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
-        let link = first.run.environment.links.link(first.host).await.map_err(|error| (0, error))?;
+        let link = tokio::select! {
+            link = first.run.environment.links.link(first.host) => link.map_err(|error| (0, error))?,
+            () = first.cancel.cancelled() => {
+                let calls = 0..runs.len();
+                listener.ended(0, CallOutcome::Cancelled(ModuleResult::failed("not started")), Duration::ZERO);
+                calls.skip(1).for_each(not_run);
+                return Ok(());
+            }
+        };
         if first.sending != Sending::First && link.is_local() && !calls.iter().all(|call| is_idempotent(&call.module)) {
             listener.ended(0, CallOutcome::Interrupted, Duration::ZERO);
             (1..runs.len()).for_each(not_run);

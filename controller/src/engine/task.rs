@@ -20,6 +20,7 @@ use super::result::{Tried, registered};
 use super::run::Run;
 use super::run_as::become_of;
 use super::target::{Target, delegated_to, owner_of_facts};
+use super::task_clock::TaskClock;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
@@ -47,6 +48,8 @@ pub(super) struct TaskRun<'a> {
     pub(super) started_at: DateTime<Utc>,
     pub(super) started: Instant,
     pub(super) manner: OnceLock<Manner>,
+    /// Of the try that runs.
+    pub(super) clock: TaskClock,
     /// Calls made until now and not acknowledged, by the hosts that ran them.
     pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
     /// What an action of the controller has to teach, until it is known how the task came out.
@@ -304,7 +307,8 @@ impl TaskRun<'_> {
         let timeout = cx.settings.timeout;
         let limit = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(AGENT_GRACE));
         let seconds = timeout.unwrap_or_default().as_secs();
-        match tokio::time::timeout(limit, module.execute(args, cx)).await {
+        self.clock.restart();
+        match self.clock.timeout(limit, module.execute(args, cx)).await {
             Ok(Ok(result)) => Ok(Tried::finished(result).with_diffs(module.lists_diffs())),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
             Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
@@ -613,6 +617,10 @@ impl TaskRun<'_> {
 impl CallWatcher for TaskRun<'_> {
     fn is_not_resumed(&self) {
         self.run.note_cut_off(self.host, self.work);
+    }
+
+    fn waits(&self, waits: bool) {
+        self.clock.waits(waits);
     }
 
     fn told(&self, host: &HostName, key: CallKey) {

@@ -144,7 +144,7 @@ pub(crate) async fn run_plan_and(
         }
     }));
     let blobs = Blobs::default();
-    let options = AgentLinksOptions { session, connects_max: 8 };
+    let options = AgentLinksOptions { session, connects_max: 8, reconnect_window: Duration::ZERO };
     let links = Arc::new(AgentLinks::new(dialer, options, addresses, blobs.clone(), sink.clone()));
     let environment = Environment::new(vars(&names), links.clone(), blobs, Path::new("plan.json"));
     let engine = ExecutionEngine::new(environment, run_options());

@@ -12,6 +12,7 @@ mod first_command;
 mod identity;
 mod included;
 mod modules;
+mod network;
 mod options;
 mod plans;
 mod playbooks;
