@@ -56,6 +56,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         fragments: Some(fragments),
         piped: None,
         only: None,
+        answers: Vec::new(),
     }
     .run()
 }

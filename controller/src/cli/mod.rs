@@ -4,6 +4,7 @@ mod absent;
 mod adhoc;
 mod ansible_settings;
 pub mod args;
+mod asker;
 mod config_file;
 mod dry_run;
 #[cfg(test)]

@@ -72,7 +72,8 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped, only })
+    let answers = Vec::new();
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped, only, answers })
 }
 
 /// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::PlanArgs;
+use super::asker::{Answers, Asker};
 use super::listing::{self, Listed};
 use super::session::{Session, registry};
 use super::settings::Settings;
 use super::{CliError, chain, extra_vars, inventory, plan};
 use crate::engine::Registry;
 use crate::input::inventory::Inventory;
-use crate::input::playbook::{self, Ask, PlaybookError, PlaybookRequest, Question, Surroundings};
+use crate::input::playbook::{self, PlaybookError, PlaybookRequest, Surroundings};
 use crate::plan::check::ModuleCatalog;
 use crate::plan::{Fragments, Plan, TagFilter, not_done_yet};
 use crate::template::Templar;
@@ -33,24 +34,14 @@ fn begins_a_list(text: &str) -> bool {
 
 /// Reads the playbooks and makes a run of them.
 pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
-    let Read { mut plan, fragments, inventory, mut registry, templar, base, .. } = read(args, &settings)?;
+    let Read { mut plan, fragments, inventory, mut registry, templar, base, answers, .. } = read(args, &settings)?;
     stand_in(&mut registry, &mut plan);
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     refuse_pending(&plan)?;
-    Ok(Session {
-        settings,
-        inventory,
-        plan,
-        templar,
-        registry,
-        base,
-        lab,
-        fragments: Some(fragments),
-        piped: None,
-        only,
-    })
+    let fragments = Some(fragments);
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped: None, only, answers })
 }
 
 /// # Errors
@@ -86,6 +77,7 @@ struct Read {
     templar: Templar,
     /// The folder of the first playbook.
     base: PathBuf,
+    answers: Answers,
 }
 
 fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
@@ -97,7 +89,7 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
         // Nobody but this machine itself.
         None => inventory::load(&[], &settings.vault, Some(&base))?,
     };
-    let asker = Terminal;
+    let asker = Asker::of(&settings.journal)?;
     let request = PlaybookRequest {
         paths: &args.plan,
         surroundings: surroundings(settings, &registry, &templar)?,
@@ -111,7 +103,8 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let names = args.plan.iter().map(|path| path.display().to_string());
     let listed = names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end });
     let listed = listed.collect();
-    Ok(Read { plan, fragments, listed, inventory, registry, templar, base })
+    let answers = asker.answers();
+    Ok(Read { plan, fragments, listed, inventory, registry, templar, base, answers })
 }
 
 /// What is needed to understand a playbook beside the playbook itself.
@@ -160,34 +153,6 @@ fn stand_in(registry: &mut Registry, plan: &mut Plan) {
 pub(super) fn error(error: PlaybookError) -> CliError {
     let advice = error.advice().map(str::to_owned);
     CliError::input(chain(&error)).hint(advice)
-}
-
-/// Whoever started the run.
-struct Terminal;
-
-impl Ask for Terminal {
-    fn ask(&self, question: &Question) -> Result<Option<String>, String> {
-        use std::io::IsTerminal;
-        if !std::io::stdin().is_terminal() {
-            return Ok(None);
-        }
-        let default = question.default.as_ref().filter(|_| !question.private);
-        let text = match default {
-            Some(default) => format!("{} [{default}]: ", question.text),
-            None => format!("{}: ", question.text),
-        };
-        let ask = |text: &str| {
-            let answer = if question.private { crate::prompt::secret(text) } else { crate::prompt::text(text) };
-            answer.map_err(|error| error.to_string())
-        };
-        loop {
-            let answer = ask(&text)?;
-            if !question.confirm || ask(&format!("confirm {text}"))? == answer {
-                return Ok(Some(answer));
-            }
-            ask("***** VALUES ENTERED DO NOT MATCH ****\n(press return)")?;
-        }
-    }
 }
 
 #[cfg(test)]

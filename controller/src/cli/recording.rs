@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use rustle_protocol::RunId;
 
+use super::asker::Answers;
 use super::settings::Settings;
 use super::{CliError, chain};
 use crate::control::Server;
@@ -75,6 +76,7 @@ impl Recording {
         settings: &Settings,
         plan: &Plan,
         plan_bytes: Option<&[u8]>,
+        answers: Answers,
     ) -> Result<(), CliError> {
         let runs = settings.journal.runs()?;
         let id = self.id;
@@ -86,7 +88,7 @@ impl Recording {
             run: id,
             started: Utc::now(),
             software: SOFTWARE.to_owned(),
-            inputs: inputs(),
+            inputs: inputs(answers),
             limits: settings.run.limits.clone(),
             hosts: plan.hosts().into_iter().cloned().collect(),
             plan: PlanPrint::of(plan),
@@ -253,7 +255,7 @@ fn refused(id: RunId, error: &LeaseError) -> CliError {
 }
 
 /// How this program was called.
-fn inputs() -> Inputs {
+fn inputs(answers: Answers) -> Inputs {
     let variables = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.to_str().filter(|name| name.starts_with(OUR_VARIABLES))?;
         Some((name.to_owned(), value.to_string_lossy().into_owned()))
@@ -262,6 +264,7 @@ fn inputs() -> Inputs {
         arguments: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         folder: std::env::current_dir().unwrap_or_default(),
         environment: variables.collect(),
+        answers,
     }
 }
 

@@ -14,6 +14,7 @@ use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::{CallKey, HostName, LoadedIdentity};
 
 use super::args::ConnectionPlugin;
+use super::asker::Answers;
 use super::operator::Operator;
 use super::recording::Recording;
 use super::settings::Settings;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     pub(super) piped: Option<Vec<u8>>,
     /// Nobody but these takes part, whatever tasks add.
     pub(super) only: Option<HashSet<HostName>>,
+    /// What the operator was asked, and said.
+    pub(super) answers: Answers,
 }
 
 impl Session {
@@ -89,7 +92,7 @@ impl Session {
         let files = FileSearch::new(&self.base);
         // A throw-away fleet goes with its run: there would be nobody to go on with.
         if self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
-            recording.begin(&self.settings, &self.plan, self.piped.as_deref())?;
+            recording.begin(&self.settings, &self.plan, self.piped.as_deref(), std::mem::take(&mut self.answers))?;
         }
         let environment = Environment { vars, registry: self.registry, links, blobs, files, fragments: self.fragments };
         let tags = TagFilter::new(&self.settings.run_tags, &self.settings.skip_tags);

@@ -143,6 +143,9 @@ pub struct Inputs {
     pub folder: PathBuf,
     /// Variables of the environment that are settings of ours.
     pub environment: Vec<(String, String)>,
+    /// What the operator said when `vars_prompt` asked, but for secret answers.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub answers: Vec<(String, String)>,
 }
 
 /// What a plan says, short enough to keep and precise enough to name what changed.
