@@ -169,6 +169,15 @@ impl Ended {
         lines
     }
 
+    /// Of an ad-hoc run: what each host answered, as `web1 | SUCCESS`, sorted.
+    pub fn answers(&self) -> Vec<&str> {
+        let words = [" | SUCCESS", " | CHANGED", " | SKIPPED", " | FAILED", " | UNREACHABLE!"];
+        let answer = |line| words.iter().find_map(|word| str::find(line, word).map(|at| &line[..at + word.len()]));
+        let mut answers: Vec<_> = self.stdout.lines().filter_map(answer).collect();
+        answers.sort_unstable();
+        answers
+    }
+
     /// The banners, in order, without their stars.
     pub fn banners(&self) -> Vec<&str> {
         let banner = |line: &&str| ["PLAY [", "TASK [", "RUNNING HANDLER ["].iter().any(|word| line.starts_with(word));

@@ -15,21 +15,32 @@ use crate::template::{Authored, Templar};
 
 pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
-    let settings = Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
+    let mut settings =
+        Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
+    settings.report.adhoc = true;
     init_logging(settings.log_level.as_deref())?;
     let registry = registry(&settings)?;
     let lab = super::lab::wanted(&args.common);
     let inventory = match args.common.lab {
         Some(count) => lab_inventory(count.max(1))?,
-        None if settings.inventory.is_empty() => {
+        None if settings.inventory.is_empty() && !is_this_machine(&args.pattern) => {
             return Err(
                 CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet"))
             );
         }
-        None => inventory::load(&settings.inventory, &settings.vault, None)?,
+        None => inventory::load(&settings.inventory, &settings.vault, args.playbook_dir.as_deref())?,
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
-    let base = std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
+    if args.list_hosts {
+        let names: String = hosts.iter().map(|host| format!("    {host}\n")).collect();
+        return super::print(&format!("  hosts ({}):\n{names}", hosts.len()));
+    }
+    let base = match args.playbook_dir {
+        Some(folder) => {
+            folder.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", folder.display())))?
+        }
+        None => std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?,
+    };
     let templar = Templar::new();
     let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
     let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
@@ -59,6 +70,11 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         answers: Vec::new(),
     }
     .run()
+}
+
+/// Whether it can be reached though there is no inventory.
+fn is_this_machine(pattern: &str) -> bool {
+    matches!(pattern, "localhost" | "127.0.0.1")
 }
 
 /// lab1 to labN, in `all`.

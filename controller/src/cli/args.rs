@@ -159,11 +159,11 @@ impl PlanArgs {
 #[derive(Debug, Args)]
 pub struct CommonArgs {
     /// Inventory: an INI or YAML file, a folder, an executable that prints JSON, or `host1,host2,` (repeatable)
-    #[arg(short, long, value_name = "INVENTORY")]
+    #[arg(short, long, alias = "inventory-file", value_name = "INVENTORY")]
     pub inventory: Vec<PathBuf>,
 
     /// Only hosts of this pattern
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, alias = "subset", value_name = "PATTERN")]
     pub limit: Option<String>,
 
     /// Run against throw-away agents on this machine: one for each host, or hosts lab1..labN
@@ -192,7 +192,7 @@ pub struct CommonArgs {
     pub connection_plugin: Option<ConnectionPlugin>,
 
     /// Seconds a task may take [default: 600]
-    #[arg(long, value_name = "SECONDS", env = "RUSTLE_EXEC_TIMEOUT")]
+    #[arg(long, visible_alias = "task-timeout", value_name = "SECONDS", env = "RUSTLE_EXEC_TIMEOUT")]
     pub timeout: Option<u64>,
 
     /// Tries again after a transport failure [default: 3]
@@ -327,8 +327,16 @@ pub struct AdhocArgs {
     pub module: String,
 
     /// Its arguments: `key=value ...`, a command line, or JSON
-    #[arg(short, long, default_value = "")]
+    #[arg(short, long, default_value = "", allow_hyphen_values = true)]
     pub args: String,
+
+    /// Show the hosts of the pattern, run nothing
+    #[arg(long)]
+    pub list_hosts: bool,
+
+    /// The folder whose group_vars and host_vars count as a playbook's, and beside which files are looked for
+    #[arg(long, value_name = "DIR")]
+    pub playbook_dir: Option<PathBuf>,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -394,9 +402,12 @@ pub enum RunsCommand {
 
 /// `rustle-exec inventory`
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "graph", "host"]))]
+#[command(args_override_self = true)]
 pub struct InventoryArgs {
-    /// Everything, as JSON
+    /// With --graph: the group to begin with [default: all]
+    pub group: Option<String>,
+
+    /// Everything
     #[arg(long)]
     pub list: bool,
 
@@ -408,9 +419,37 @@ pub struct InventoryArgs {
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
 
+    /// As YAML instead of JSON
+    #[arg(short, long, conflicts_with = "toml")]
+    pub yaml: bool,
+
+    /// As TOML instead of JSON
+    #[arg(long)]
+    pub toml: bool,
+
+    /// With --list: a group's variables stand at the group, not at each of its hosts
+    #[arg(long)]
+    pub export: bool,
+
+    /// With --list: write to this file
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
     /// Inventory (repeatable)
-    #[arg(short, long, value_name = "INVENTORY", required = true)]
+    #[arg(short, long, alias = "inventory-file", value_name = "INVENTORY")]
     pub inventory: Vec<PathBuf>,
+
+    /// Variables above all others (repeatable)
+    #[arg(short, long, value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+
+    /// Say more (repeatable)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE", env = "RUSTLE_CONFIG")]
+    pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub vault: super::vault_args::VaultOptions,
@@ -423,7 +462,7 @@ pub struct InventoryArgs {
     #[arg(long)]
     pub vars: bool,
 
-    /// Only hosts of this pattern
+    /// With --list: only hosts of this pattern
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
 }

@@ -653,7 +653,7 @@ fn verdict(status: TaskStatus) -> Verdict {
 
 pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> ModuleResult {
     result.failed = true;
-    result.set("msg", format!("the task took longer than {seconds} s; it was stopped and its processes are gone"));
+    result.set("msg", format!("Timed out after {seconds} second(s); the task was stopped and its processes are gone"));
     result.with("timedout", true)
 }
 

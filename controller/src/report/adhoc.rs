@@ -31,7 +31,11 @@ impl Adhoc {
             | RunEvent::Status(_)
             | RunEvent::Cancelling { .. }
             | RunEvent::Retrying { .. } => self.layout.lines(event),
-            _ => Vec::new(),
+            // What it is called is known from its beginning.
+            _ => {
+                drop(self.layout.lines(event));
+                Vec::new()
+            }
         }
     }
 }

@@ -38,6 +38,11 @@ pub(crate) fn python_repr(value: &rustle_protocol::Value) -> String {
     python::repr(&View::of_data(&std::sync::Arc::new(value.clone())))
 }
 
+/// A value as PyYAML writes it by itself.
+pub(crate) fn yaml_block(value: &rustle_protocol::Value) -> String {
+    filters::yaml_block(value)
+}
+
 /// A value as Python prints it: text as it is, everything else as its `repr`.
 pub(crate) fn python_text(value: &rustle_protocol::Value) -> String {
     python::text(&View::of_data(&std::sync::Arc::new(value.clone())))

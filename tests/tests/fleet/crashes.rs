@@ -153,7 +153,7 @@ fn of_two_runs_that_hold_a_host_the_second_waits_or_is_refused() {
     let second = scene.fleet.run(&touch()).args(["--on-busy-host", "wait"]).start();
     second.wait_for("waiting for the host");
     assert!(!scene.file("second").exists());
-    assert_eq!(scene.fleet.adhoc("ping", "").ends(0).results(), ["ok: [web1]"], "who holds nothing shares");
+    assert_eq!(scene.fleet.adhoc("ping", "").ends(0).answers(), ["web1 | SUCCESS"], "who holds nothing shares");
     scene.go();
     expect(first, 0);
     expect(second, 0);

@@ -97,7 +97,7 @@ fn when_the_controller_is_killed_the_agent_kills_the_task_if_told_so() {
     drop(running);
     eventually("the task is killed", || busy.alive().is_empty().then_some(()));
     assert!(!busy.is_done("web1"));
-    assert_eq!(busy.fleet.adhoc("ping", "").ends(0).results(), ["ok: [web1]"], "the agent itself is well");
+    assert_eq!(busy.fleet.adhoc("ping", "").ends(0).answers(), ["web1 | SUCCESS"], "the agent itself is well");
 }
 
 #[test]

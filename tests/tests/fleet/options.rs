@@ -59,12 +59,12 @@ fn inventories_add_up_and_may_be_ini_yaml_programs_or_names() {
             Run::new(fleet.path()).args(["adhoc", pattern, "-m", "debug", "-a", "msg={{ colour | default('none') }}"]);
         run.args(["-i", "a.ini", "-i", "b.yml", "-i", "c.sh"]).arg("--identity").arg(fleet.controller()).ends(0)
     };
-    assert_eq!(run("all").results(), ["ok: [db1] => {", "ok: [web1] => {", "ok: [web2] => {"]);
+    assert_eq!(run("all").answers(), ["db1 | SUCCESS", "web1 | SUCCESS", "web2 | SUCCESS"]);
     assert_eq!(run("web").stdout.matches("\"msg\": \"blue\"").count(), 2, "groups of several files are one");
     let ended = Run::new(fleet.path())
         .args(["adhoc", "all", "-m", "ping", "-i", "x1,x2,", "--connection-plugin", "local"])
         .ends(0);
-    assert_eq!(ended.results(), ["ok: [x1]", "ok: [x2]"]);
+    assert_eq!(ended.answers(), ["x1 | SUCCESS", "x2 | SUCCESS"]);
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn every_section_of_the_configuration_file_is_heeded() {
 fn the_environment_sets_time_out_and_log_level() {
     let fleet = Fleet::start(&["web1"]);
     let ended = fleet.run(&play([shell("sleep 1000")])).env("RUSTLE_EXEC_TIMEOUT", "1").ends(2);
-    assert!(ended.stdout.contains("the task took longer than 1 s"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Timed out after 1 second(s)"), "{}", ended.stdout);
     assert_eq!(fleet.run(&ping()).ends(0).stderr, "");
     assert_ne!(fleet.run(&ping()).env("RUSTLE_LOG_LEVEL", "trace").ends(0).stderr, "");
 }

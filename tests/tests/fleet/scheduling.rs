@@ -200,7 +200,7 @@ fn a_task_past_its_time_is_killed_with_everything_it_started() {
     let mark = format!("mark-{}", fleet.path().file_name().unwrap().to_string_lossy());
     let command = format!("sh -c 'sleep 1000; : {mark}' & sh -c 'sleep 1000; : {mark}'");
     let ended = fleet.run(&play([shell(&command)])).args(["--timeout", "1"]).ends(2);
-    assert!(ended.stdout.contains("the task took longer than 1 s; it was stopped"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Timed out after 1 second(s); the task was stopped"), "{}", ended.stdout);
     assert_eq!(processes_with(&mark), Vec::<u32>::new());
 }
 

@@ -2,6 +2,7 @@
 //! groups are and which come first.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -24,6 +25,8 @@ pub(in crate::input) struct Builder {
     nothing: Arc<Map>,
     /// The source being read.
     pub(in crate::input) source: Option<Arc<str>>,
+    /// The sources begun until now, as they were named.
+    pub(in crate::input) sources: Vec<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -54,6 +57,7 @@ impl Builder {
             vault: Vault::default(),
             nothing,
             source: None,
+            sources: Vec::new(),
         };
         builder.group("all");
         builder.group("ungrouped");

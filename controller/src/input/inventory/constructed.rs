@@ -6,7 +6,8 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::build::Builder;
-use super::{HostId, Inventory, InventoryError};
+use super::load::folders_of_vars;
+use super::{HostId, Inventory, InventoryError, vars_files};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
 use crate::template::{Authored, Conditionals, Templar};
@@ -18,7 +19,13 @@ use crate::vars::{Scope, authored_map, data_map};
 /// A configuration of another shape; with `strict`, an expression that fails.
 pub(super) fn apply(entries: &[(Key, Node)], source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
     let plugin = Constructed::read(entries, source)?;
-    let before = builder.clone().finish();
+    let mut before = builder.clone();
+    if plugin.use_vars_plugins {
+        for (folder, beside) in folders_of_vars(&builder.sources, None) {
+            vars_files::read_beside(&folder, beside, &mut before)?;
+        }
+    }
+    let before = before.finish();
     let templar = Templar::new();
     for (id, _) in before.hosts() {
         plugin.host(&before, id, &templar, builder)?;
@@ -30,6 +37,8 @@ struct Constructed<'a> {
     source: &'a Arc<str>,
     strict: bool,
     leading_separator: bool,
+    /// Whether what is beside the sources, `group_vars/` and `host_vars/`, counts too.
+    use_vars_plugins: bool,
     compose: &'a [(Key, Node)],
     groups: &'a [(Key, Node)],
     keyed_groups: &'a [Node],
@@ -53,6 +62,7 @@ impl<'a> Constructed<'a> {
             source,
             strict: flag("strict", false),
             leading_separator: flag("leading_separator", true),
+            use_vars_plugins: flag("use_vars_plugins", false),
             compose: map("compose")?,
             groups: map("groups")?,
             keyed_groups: match find("keyed_groups") {
@@ -117,15 +127,15 @@ impl<'a> Constructed<'a> {
         let or_default = |name: String| if name.is_empty() { default.clone().unwrap_or_default() } else { name };
         let names: Vec<String> = match &value {
             Value::Null => default.iter().cloned().collect(),
-            Value::List(items) => items.iter().map(|item| or_default(rustle_agent::module::shown(item))).collect(),
+            Value::List(items) => items.iter().map(|item| or_default(named(item))).collect(),
             Value::Map(map) => map
                 .iter()
-                .map(|(name, value)| match or_default(rustle_agent::module::shown(value)) {
+                .map(|(name, value)| match or_default(named(value)) {
                     value if value.is_empty() && trailing == Some(false) => name.clone(),
                     value => format!("{name}{separator}{value}"),
                 })
                 .collect(),
-            one => vec![or_default(rustle_agent::module::shown(one))],
+            one => vec![or_default(named(one))],
         };
         for name in names.into_iter().filter(|name| !name.is_empty()) {
             let separator = if prefix.is_empty() && !self.leading_separator { "" } else { &separator };
@@ -165,6 +175,11 @@ impl<'a> Constructed<'a> {
     fn wrong(&self, node: &Node, what: String) -> InventoryError {
         InventoryError::content(Place::at(self.source, node.at), what)
     }
+}
+
+/// What a value adds to a group's name. Nothing is no name.
+fn named(value: &Value) -> String {
+    if matches!(value, Value::Null) { String::new() } else { rustle_agent::module::shown(value) }
 }
 
 /// A bare expression, or a value that may be a template.

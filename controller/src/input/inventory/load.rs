@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::{Beside, GroupId, Inventory, InventoryError, Limits, ini, script, vars_files, yaml};
+use super::{Beside, GroupId, Inventory, InventoryError, Limits, ini, script, toml, vars_files, yaml};
 use crate::input::source::Place;
 use crate::input::vaulted;
 use crate::vault::Vault;
@@ -41,6 +41,7 @@ impl Inventory {
         let mut builder = Builder::new(limits);
         builder.vault = vault.clone();
         for source in sources {
+            builder.sources.push(source.clone());
             match host_list(source) {
                 Some(list) => read_host_list(list, &mut builder)?,
                 None => read_source(source, 0, &mut builder)?,
@@ -132,11 +133,12 @@ fn read_file(path: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
     match kind(path, &text) {
         SourceKind::Ini => ini::read(&text, &source, builder),
         SourceKind::Yaml => yaml::read(&text, &source, builder),
+        SourceKind::Toml => toml::read(&text, &source, builder),
         SourceKind::ScriptOutput => script::read_list(&text, &source, builder).map(drop),
         SourceKind::Unknown(what) => Err(InventoryError::hinted(
             Place::whole(source),
             what,
-            "INI, YAML and JSON are read, and executables that print JSON",
+            "INI, YAML, TOML and JSON are read, and executables that print JSON",
         )),
     }
 }
@@ -144,6 +146,7 @@ fn read_file(path: &Path, builder: &mut Builder) -> Result<(), InventoryError> {
 enum SourceKind {
     Ini,
     Yaml,
+    Toml,
     ScriptOutput,
     Unknown(&'static str),
 }
@@ -153,7 +156,7 @@ fn kind(path: &Path, text: &str) -> SourceKind {
     match extension {
         "yml" | "yaml" => SourceKind::Yaml,
         "json" => json_kind(text),
-        "toml" => SourceKind::Unknown("TOML, which is not read as an inventory"),
+        "toml" => SourceKind::Toml,
         "ini" => SourceKind::Ini,
         _ => match first_line(text) {
             line if line.starts_with("#!") => {

@@ -1,6 +1,6 @@
 //! The inventory: which hosts there are, in which groups, with which variables.
 //!
-//! Reads what Ansible reads: INI and YAML files, JSON, executables that print JSON, folders of all these, host lists
+//! Reads what Ansible reads: INI, YAML and TOML files, JSON, executables that print JSON, folders of all these, host lists
 //! (`a,b,`), and `group_vars/` and `host_vars/` beside them. Order is order of appearance everywhere. Groups and
 //! variables are shared: a host costs its name, two pointers to variables and one to its groups.
 
@@ -17,6 +17,7 @@ mod patterns;
 mod range;
 mod script;
 pub mod show;
+mod toml;
 mod vars_files;
 mod yaml;
 

@@ -1,42 +1,209 @@
 //! The answers of `rustle-exec inventory`: `--list`, `--host` and `--graph`, laid out as `ansible-inventory` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
-use serde::Serialize;
 
-use super::{GroupId, HostId, Inventory};
+use super::{Group, GroupId, HostId, Inventory};
 
-/// Groups and every host's variables, as JSON that can be read as an inventory again.
-pub fn list(inventory: &Inventory) -> String {
-    let hostvars: Map = inventory
-        .hosts()
-        .map(|(id, name)| (name.as_str().to_owned(), sorted(Value::Map(inventory.merged_vars(id)))))
-        .filter(|(_, vars)| vars.as_map().is_some_and(|map| !map.is_empty()))
-        .collect();
-    let mut document: BTreeMap<&str, Value> = BTreeMap::new();
-    document.insert("_meta", Value::Map(Map::from_iter([("hostvars".to_owned(), sorted(Value::Map(hostvars)))])));
-    for (_, group) in inventory.groups() {
-        let mut parts = Map::new();
-        let children: Vec<String> = group.children.iter().map(|c| inventory.group(*c).name.to_string()).collect();
-        let hosts: Vec<String> = group.hosts.iter().map(|h| inventory.name(*h).as_str().to_owned()).collect();
-        for (part, names) in [("children", children), ("hosts", hosts)] {
-            if !names.is_empty() {
-                parts.insert(part.into(), Value::from(names));
-            }
-        }
-        if !parts.is_empty() {
-            document.insert(&group.name, Value::Map(parts));
-        }
-    }
-    pretty(&document)
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Json,
+    Yaml,
+    Toml,
 }
 
-/// One host's variables, merged, as JSON.
-pub fn host(inventory: &Inventory, host: HostId) -> String {
-    pretty(&sorted(Value::Map(inventory.merged_vars(host))))
+/// What of an inventory is shown.
+pub struct View<'a> {
+    pub inventory: &'a Inventory,
+    /// These hosts; `None` for all.
+    pub only: Option<HashSet<HostId>>,
+    /// Variables stand where they were given, a group's at the group, instead of at every host that has them.
+    pub export: bool,
+}
+
+impl<'a> View<'a> {
+    /// All of it.
+    pub fn of(inventory: &'a Inventory) -> View<'a> {
+        View { inventory, only: None, export: false }
+    }
+
+    /// Groups, hosts and variables. Each format can be read as an inventory again.
+    pub fn list(&self, format: Format) -> String {
+        match format {
+            Format::Json => written(&self.flat(), format),
+            Format::Yaml => {
+                let all = self.tree(GroupId::ALL, &mut Seen::default());
+                let named = Some(("all".to_owned(), Value::Map(all.clone()))).filter(|_| !all.is_empty());
+                written(&Value::Map(named.into_iter().collect()), format)
+            }
+            Format::Toml => {
+                let mut tables = Map::new();
+                self.tables(GroupId::ALL, &mut Seen::default(), &mut tables);
+                written(&Value::Map(tables), format)
+            }
+        }
+    }
+
+    fn hosts(&self, group: &Group) -> Vec<HostId> {
+        let is_shown = |host: &HostId| self.only.as_ref().is_none_or(|only| only.contains(host));
+        group.hosts.iter().copied().filter(is_shown).collect()
+    }
+
+    fn host_name(&self, host: HostId) -> String {
+        self.inventory.name(host).as_str().to_owned()
+    }
+
+    fn children(&self, group: &Group) -> Vec<String> {
+        group.children.iter().map(|child| self.inventory.group(*child).name.to_string()).collect()
+    }
+
+    fn host_vars(&self, host: HostId) -> Map {
+        if !self.export {
+            return self.inventory.merged_vars(host);
+        }
+        let host = self.inventory.host(host);
+        merged([&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
+    }
+
+    fn group_vars(&self, group: &Group) -> Map {
+        if self.export { own_vars(group) } else { Map::new() }
+    }
+
+    /// As an inventory script's `--list`.
+    fn flat(&self) -> Value {
+        let mut document: BTreeMap<String, Value> = BTreeMap::new();
+        let mut reached = HashSet::new();
+        for (id, group) in self.inventory.groups() {
+            let hosts = self.hosts(group);
+            reached.extend(hosts.iter().copied());
+            let vars = sorted(Value::Map(self.group_vars(group)));
+            let hosts: Vec<String> = hosts.into_iter().map(|host| self.host_name(host)).collect();
+            let parts = [
+                ("children", Value::from(self.children(group))),
+                // Every host is in `all`; what is listed there is in no other group.
+                ("hosts", Value::from(if id == GroupId::ALL { Vec::new() } else { hosts })),
+                ("vars", vars),
+            ];
+            let parts: Map = parts
+                .into_iter()
+                .filter(|(_, part)| !is_empty(part))
+                .map(|(name, part)| (name.to_owned(), part))
+                .collect();
+            if !parts.is_empty() {
+                document.insert(group.name.to_string(), Value::Map(parts));
+            }
+        }
+        let mut hostvars: Map = self
+            .inventory
+            .hosts()
+            .filter(|(id, _)| reached.contains(id))
+            .map(|(id, name)| (name.as_str().to_owned(), sorted(Value::Map(self.host_vars(id)))))
+            .filter(|(_, vars)| !is_empty(vars))
+            .collect();
+        hostvars.sort_keys();
+        let meta = [("hostvars", Value::Map(hostvars)), ("profile", "inventory_legacy".into())];
+        let meta = Value::Map(meta.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        document.insert("_meta".to_owned(), meta);
+        Value::Map(document.into_iter().collect())
+    }
+
+    /// As a YAML inventory: groups in groups, what was shown before only named.
+    fn tree(&self, id: GroupId, seen: &mut Seen) -> Map {
+        let group = self.inventory.group(id);
+        let mut children = Map::new();
+        for child in self.sorted_children(group) {
+            let name = self.inventory.group(child).name.to_string();
+            if seen.groups.contains(&child) {
+                children.insert(name, Value::Map(Map::new()));
+                continue;
+            }
+            let below = self.tree(child, seen);
+            if !below.is_empty() {
+                seen.groups.insert(child);
+                children.insert(name, Value::Map(below));
+            }
+        }
+        // Every host is in `all`; what is shown there is in no other group.
+        let mut hosts = if id == GroupId::ALL { Vec::new() } else { self.hosts(group) };
+        hosts.sort_by_key(|host| self.inventory.name(*host));
+        let hosts: Map = hosts.into_iter().map(|host| (self.host_name(host), self.vars_once(host, seen))).collect();
+        parts([
+            ("children", Value::Map(children)),
+            ("hosts", Value::Map(hosts)),
+            ("vars", self.group_vars(group).into()),
+        ])
+    }
+
+    fn sorted_children(&self, group: &Group) -> Vec<GroupId> {
+        let mut children = group.children.clone();
+        children.sort_by_key(|child| &self.inventory.group(*child).name);
+        children
+    }
+
+    fn vars_once(&self, host: HostId, seen: &mut Seen) -> Value {
+        Value::Map(if seen.hosts.insert(host) { self.host_vars(host) } else { Map::new() })
+    }
+
+    /// As a TOML inventory: a table for each group.
+    fn tables(&self, id: GroupId, seen: &mut Seen, out: &mut Map) {
+        if !seen.groups.insert(id) {
+            return;
+        }
+        let group = self.inventory.group(id);
+        let (children, hosts) = match id {
+            GroupId::ALL => (Vec::new(), Vec::new()),
+            _ => (self.children(group), self.hosts(group)),
+        };
+        let hosts: Map = hosts.into_iter().map(|host| (self.host_name(host), self.vars_once(host, seen))).collect();
+        let vars = self.group_vars(group).into();
+        let table = parts([("children", Value::from(children)), ("hosts", Value::Map(hosts)), ("vars", vars)]);
+        if !table.is_empty() {
+            out.insert(group.name.to_string(), Value::Map(table));
+        }
+        for child in &group.children {
+            self.tables(*child, seen, out);
+        }
+    }
+}
+
+/// What a format that says things once has said.
+#[derive(Default)]
+struct Seen {
+    groups: HashSet<GroupId>,
+    hosts: HashSet<HostId>,
+}
+
+/// Those that are not empty.
+fn parts(parts: [(&str, Value); 3]) -> Map {
+    parts.into_iter().filter(|(_, part)| !is_empty(part)).map(|(name, part)| (name.to_owned(), part)).collect()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+fn own_vars(group: &Group) -> Map {
+    merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
+}
+
+fn merged<'a>(layers: impl IntoIterator<Item = &'a std::sync::Arc<Map>>) -> Map {
+    let layers = layers.into_iter().flat_map(|layer| layer.iter());
+    layers.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// One host's variables, merged.
+pub fn host(vars: Map, format: Format) -> String {
+    let vars = Value::Map(vars);
+    written(&if format == Format::Json { sorted(vars) } else { vars }, format)
 }
 
 /// Groups below `top` as a tree of lines; with `vars`, each host's merged variables and each group's own.
@@ -59,43 +226,19 @@ fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: 
         }
     }
     if vars {
-        let mut own = (*below.vars).clone();
-        let files = [&below.file_vars.inventory, &below.file_vars.playbook].into_iter();
-        own.extend(files.flat_map(|vars| vars.iter()).map(|(name, value)| (name.clone(), value.clone())));
-        variables(own, depth, out);
+        variables(own_vars(below), depth, out);
     }
 }
 
 fn variables(mut vars: Map, depth: usize, out: &mut String) {
     vars.sort_keys();
     for (name, value) in vars {
-        let shown = match value {
-            Value::String(text) => text,
-            other => python(&other),
-        };
-        line(depth, format_args!("{{{name} = {shown}}}"), out);
+        line(depth, format_args!("{{{name} = {}}}", crate::template::python_text(&value)), out);
     }
 }
 
 fn line(depth: usize, text: std::fmt::Arguments<'_>, out: &mut String) {
     let _ = writeln!(out, "{}|--{text}", "  |".repeat(depth)[..].strip_suffix('|').unwrap_or(""));
-}
-
-/// A value as Python writes it.
-fn python(value: &Value) -> String {
-    match value {
-        Value::Null => "None".into(),
-        Value::Bool(true) => "True".into(),
-        Value::Bool(false) => "False".into(),
-        Value::String(text) if text.contains('\'') && !text.contains('"') => format!("\"{text}\""),
-        Value::String(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
-        Value::List(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
-        Value::Map(map) => {
-            let entries = map.iter().map(|(key, value)| format!("{}: {}", python(&key.as_str().into()), python(value)));
-            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_json(),
-    }
 }
 
 /// Keys sorted at every depth.
@@ -111,10 +254,40 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-fn pretty(value: &impl Serialize) -> String {
+fn written(value: &Value, format: Format) -> String {
+    match format {
+        Format::Json => pretty(value),
+        Format::Yaml => crate::template::yaml_block(value),
+        Format::Toml => toml::to_string_pretty(&tables_of(value)).expect("a table of values is TOML"),
+    }
+}
+
+/// TOML has no null: what is null is left out.
+fn tables_of(value: &Value) -> toml::Value {
+    let text = |text: String| toml::Value::String(text);
+    match value {
+        Value::Null => text(String::new()),
+        Value::Bool(flag) => toml::Value::Boolean(*flag),
+        Value::Int(number) => toml::Value::Integer(*number),
+        Value::UInt(number) => text(number.to_string()),
+        Value::Float(number) => toml::Value::Float(*number),
+        Value::String(own) => text(own.clone()),
+        Value::Bytes(bytes) => text(String::from_utf8_lossy(bytes).into_owned()),
+        Value::List(items) => {
+            toml::Value::Array(items.iter().filter(|item| **item != Value::Null).map(tables_of).collect())
+        }
+        Value::Map(map) => {
+            let known = map.iter().filter(|(_, value)| **value != Value::Null);
+            toml::Value::Table(known.map(|(name, value)| (name.clone(), tables_of(value))).collect())
+        }
+    }
+}
+
+fn pretty(value: &Value) -> String {
     let mut bytes = Vec::new();
     let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, indent);
-    value.serialize(&mut serializer).expect("values are JSON and memory takes every byte");
+    serde::Serialize::serialize(value, &mut serializer).expect("values are JSON and memory takes every byte");
+    bytes.push(b'\n');
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }

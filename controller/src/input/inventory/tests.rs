@@ -1,9 +1,11 @@
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::show::{Format, View};
 use super::*;
 
 /// A folder with these files, and the inventory that the first (or the folder, for `""`) makes.
@@ -359,17 +361,90 @@ fn a_scripts_saved_output_and_json_of_the_yaml_shape_are_read() {
 }
 
 #[test]
-fn what_was_listed_can_be_read_again() {
+fn what_was_listed_can_be_read_again_in_every_format() {
     let inventory = ini(SITE);
-    let again = Files::of(&[("saved.json", &show::list(&inventory))]).load(&["saved.json"]).unwrap();
-    assert_eq!(show::list(&again), show::list(&inventory));
-    assert_eq!(show::graph(&again, GroupId::ALL, false).len(), show::graph(&inventory, GroupId::ALL, false).len());
+    for (name, format) in [("saved.json", Format::Json), ("saved.yml", Format::Yaml), ("saved.toml", Format::Toml)] {
+        for export in [false, true] {
+            let text = View { export, ..View::of(&inventory) }.list(format);
+            let again = Files::of(&[(name, &text)]).load(&[name]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            let of = |inventory: &Inventory| -> BTreeMap<String, Map> {
+                let hosts = inventory.hosts().map(|(id, name)| (name.to_string(), inventory.merged_vars(id)));
+                hosts.map(|(name, vars)| (name, comparable(vars, format))).collect()
+            };
+            assert_eq!(of(&again), of(&inventory), "{text}");
+            let site = |inventory: &Inventory| -> BTreeSet<String> {
+                select(inventory, "site").unwrap().iter().map(ToString::to_string).collect()
+            };
+            assert_eq!(site(&again), site(&inventory), "{text}");
+        }
+    }
+}
+
+/// TOML has no null.
+fn comparable(mut map: Map, format: Format) -> Map {
+    map.retain(|_, value| format != Format::Toml || *value != Value::Null);
+    map.sort_keys();
+    map
+}
+
+#[test]
+fn a_view_shows_variables_where_they_were_given_and_only_the_hosts_asked_for() {
+    let inventory = ini("[web]\na x=1\nb\n[web:vars]\nv=2\n[site:children]\nweb\n[other:children]\nweb\n");
+    let yaml = View { export: true, ..View::of(&inventory) }.list(Format::Yaml);
+    insta::assert_snapshot!(yaml, @r"
+    all:
+      children:
+        other:
+          children:
+            web:
+              hosts:
+                a:
+                  x: 1
+                b: {}
+              vars:
+                v: 2
+        site:
+          children:
+            web: {}
+    ");
+    let only = Some(HashSet::from([inventory.host_id("b").unwrap()]));
+    let toml = View { only, ..View::of(&inventory) }.list(Format::Toml);
+    insta::assert_snapshot!(toml, @r#"
+    [other]
+    children = ["web"]
+
+    [site]
+    children = ["web"]
+
+    [web.hosts.b]
+    v = 2
+    "#);
+    let nobody = View { only: Some(HashSet::new()), ..View::of(&inventory) };
+    assert_eq!(nobody.list(Format::Yaml), "{}\n");
+}
+
+#[test]
+fn a_toml_inventory_has_a_table_for_each_group() {
+    let text = "[all.vars]\nx = 1\n[web]\nchildren = ['db']\n[web.hosts]\n'a[1:2]' = {}\n[web.hosts.b]\ny = [1, {z = 'w'}]\n\
+                [db.hosts.c]\n";
+    let inventory = Files::of(&[("hosts.toml", text)]).load(&["hosts.toml"]).unwrap();
+    assert_eq!(chosen(&inventory, "web"), "a1 a2 b c");
+    let b = inventory.host_id("b").unwrap();
+    assert_eq!(Value::Map(inventory.merged_vars(b)).to_json(), r#"{"x":1,"y":[1,{"z":"w"}]}"#);
+    for (text, expected) in [
+        ("[web]\nhosts = 1\n", "hosts.toml: hosts must be a table, not a integer"),
+        ("[web]\nchildren = 'x'\n", "hosts.toml: children of group `web` must be a list of names"),
+        ("a = \n", "hosts.toml:1:5: not TOML: "),
+    ] {
+        let error = Files::of(&[("hosts.toml", text)]).load(&["hosts.toml"]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
 fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
     let inventory = ini("[web]\nh b=True x=\"[1,'a']\" m=text\n[web:vars]\na=None\n");
-    insta::assert_snapshot!(show::host(&inventory, HostId(0)), @r#"
+    insta::assert_snapshot!(show::host(inventory.merged_vars(HostId(0)), Format::Json), @r#"
     {
         "a": null,
         "b": true,
@@ -389,10 +464,11 @@ fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
       |  |--{x = [1, 'a']}
       |--{a = None}
     ");
-    insta::assert_snapshot!(show::list(&ini("[web]\nh\n[site:children]\nweb\n[empty]\n")), @r#"
+    insta::assert_snapshot!(View::of(&ini("[web]\nh\n[site:children]\nweb\n[empty]\n")).list(Format::Json), @r#"
     {
         "_meta": {
-            "hostvars": {}
+            "hostvars": {},
+            "profile": "inventory_legacy"
         },
         "all": {
             "children": [
@@ -495,11 +571,6 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
             "h.json",
             r#"{"g": {"hosts": ["a", 5]}}"#,
             "h.json: hosts of group `g` must be a list of names, not a list with a int",
-        ),
-        (
-            "h.toml",
-            "",
-            "h.toml: TOML, which is not read as an inventory (INI, YAML and JSON are read, and executables that print JSON)",
         ),
         (
             "h",

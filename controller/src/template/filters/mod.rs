@@ -29,6 +29,8 @@ use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
 use super::rewrite;
 
+pub(super) use self::yaml::block_text as yaml_block;
+
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter(rewrite::FILTER, walkable);
     changeable::register(env);

@@ -100,6 +100,15 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
     Ok(Jinja::from(writer.out))
 }
 
+/// A value as PyYAML writes it by itself: blocks, two blanks a level, keys as they come.
+pub(in crate::template) fn block_text(value: &Value) -> String {
+    let mut writer =
+        Writer { out: String::new(), column: 0, indent: 2, width: 80, sort_keys: false, flow: Flow::Never };
+    writer.node(value, None, Place::Root);
+    writer.put("\n");
+    writer.out
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Root,
