@@ -115,7 +115,7 @@ impl Library {
                 let what = format!("included task files must contain a list of tasks, not a {}", root.kind());
                 return Err(document.wrong(root.at, what));
             }
-            Some(root) => reader.entries(root)?,
+            Some(root) => reader.entries(root, "tasks")?,
             None => Vec::new(),
         };
         let file = Arc::new(TaskFile { document, entries });

@@ -89,6 +89,9 @@ pub(super) fn read(document: &Document, catalog: &dyn ModuleCatalog) -> Result<V
         let what = format!("A playbook must be a list of plays, got a {} instead", root.kind());
         return Err(document.wrong(root.at, what).hint(Some("a play begins with `- hosts:`")));
     };
+    if items.is_empty() {
+        return Err(document.wrong(root.at, "A playbook must contain at least one play"));
+    }
     items.iter().map(|item| entry(document, item, catalog)).collect()
 }
 
@@ -129,12 +132,15 @@ fn play(
     catalog: &dyn ModuleCatalog,
 ) -> Result<PlayNode, PlaybookError> {
     let find = |word: &str| entries.iter().find(|(key, _)| key.text == word);
+    if let (Some((key, _)), Some(_)) = (find("user"), find("remote_user")) {
+        return Err(document.wrong(key.at, "both 'user' and 'remote_user' are set for this play."));
+    }
     if let Some((key, _)) = entries.iter().find(|(key, _)| !Noun::Play.has(&key.text)) {
         let what = format!("'{}' is not a valid attribute for a Play", shown(&key.text));
         return Err(document.wrong(key.at, what).hint(Noun::Play.nearest(&key.text)));
     }
     let tasks = |word: &str, noun: Noun| match find(word) {
-        Some((_, node)) => Reader { document, catalog, noun }.entries(node),
+        Some((key, node)) => Reader { document, catalog, noun }.entries(node, &key.text),
         None => Ok(Vec::new()),
     };
     let mut options = IndexMap::new();
@@ -216,14 +222,14 @@ fn prompts(document: &Document, node: &Node) -> Result<Vec<PromptNode>, Playbook
     };
     let prompt = |item: &Node| {
         let entries = document.map(item, "an entry of `vars_prompt`")?;
-        if let Some((key, _)) = entries.iter().find(|(key, _)| !KNOWN.contains(&key.text.as_str())) {
-            let what = format!("Invalid vars_prompt data structure, found unsupported key '{}'", shown(&key.text));
-            return Err(document.wrong(key.at, what));
-        }
         let name = entries.iter().find(|(key, _)| key.text == "name").and_then(|(_, node)| node.as_str());
         let Some(name) = name else {
             return Err(document.wrong(item.at, "Invalid vars_prompt data structure, missing 'name' key"));
         };
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !KNOWN.contains(&key.text.as_str())) {
+            let what = format!("Invalid vars_prompt data structure, found unsupported key '{}'", shown(&key.text));
+            return Err(document.wrong(key.at, what));
+        }
         let options = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
         Ok(PromptNode { name: name.to_owned(), options })
     };
@@ -235,6 +241,10 @@ fn prompts(document: &Document, node: &Node) -> Result<Vec<PromptNode>, Playbook
 /// # Errors
 /// What names no role, with its place.
 pub(super) fn role_nodes(document: &Document, node: &Node) -> Result<Vec<RoleNode>, PlaybookError> {
+    if node.as_list().is_none() && !node.is_null() {
+        let what = format!("A malformed role declaration was encountered. It must be a list, not a {}", node.kind());
+        return Err(document.wrong(node.at, what));
+    }
     let items = document.list(node, "a list of roles")?;
     items.iter().map(|item| role_node(document, item)).collect()
 }
@@ -242,6 +252,9 @@ pub(super) fn role_nodes(document: &Document, node: &Node) -> Result<Vec<RoleNod
 fn role_node(document: &Document, node: &Node) -> Result<RoleNode, PlaybookError> {
     let Some(entries) = node.as_map() else {
         return match node.as_str() {
+            Some(name) if name.contains(',') => {
+                Err(document.wrong(node.at, format!("Invalid old style role requirement: {}", shown(name))))
+            }
             Some(_) => Ok(RoleNode {
                 at: node.at,
                 name: authored(node).map_err(|error| document.not_yaml(error))?,
@@ -304,6 +317,24 @@ mod tests {
         for (text, error) in [
             ("- a", "t.yml:1:3: playbook entries must be either valid plays or 'import_playbook' statements"),
             ("a: b", "t.yml:1:1: A playbook must be a list of plays, got a dict instead"),
+            ("[]", "t.yml:1:1: A playbook must contain at least one play"),
+            (
+                "- hosts: a\n  user: x\n  remote_user: y",
+                "t.yml:2:3: both 'user' and 'remote_user' are set for this play.",
+            ),
+            (
+                "- hosts: a\n  pre_tasks: 12",
+                "t.yml:2:14: A malformed block was encountered while loading pre_tasks: 12 should be a list or None but was a int",
+            ),
+            (
+                "- hosts: a\n  roles: 12",
+                "t.yml:2:10: A malformed role declaration was encountered. It must be a list, not a int",
+            ),
+            ("- hosts: a\n  roles: ['a,b']", "t.yml:2:11: Invalid old style role requirement: a,b"),
+            (
+                "- hosts: a\n  vars_prompt: [{foo: x}]",
+                "t.yml:2:17: Invalid vars_prompt data structure, missing 'name' key",
+            ),
             ("- tasks: []", "t.yml:1:3: the field 'hosts' is required but was not set"),
             ("- hosts: []", "t.yml:1:10: Hosts list cannot be empty. Please check your playbook"),
             ("- hosts: a\n  tsks: []", "t.yml:2:3: 'tsks' is not a valid attribute for a Play"),

@@ -76,13 +76,14 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// What is not a task, with its place.
-    pub(super) fn entries(&self, node: &Node) -> Result<Vec<Entry>, PlaybookError> {
+    pub(super) fn entries(&self, node: &Node, part: &str) -> Result<Vec<Entry>, PlaybookError> {
         let Some(items) = node.as_list() else {
             if node.is_null() {
                 return Ok(Vec::new());
             }
             let what = format!(
-                "A malformed block was encountered while loading tasks: should be a list or None but was a {}",
+                "A malformed block was encountered while loading {part}: {} should be a list or None but was a {}",
+                shown(&node.to_value().map(|value| rustle_agent::module::shown(&value)).unwrap_or_default()),
                 node.kind()
             );
             return Err(self.document.wrong(node.at, what).hint(Some("each task begins with `- `")));
@@ -112,7 +113,7 @@ impl Reader<'_> {
             return Err(self.document.wrong(key.at, what).hint(Noun::Block.nearest(&key.text)));
         }
         let section = |word: &str| match entries.iter().find(|(key, _)| key.text == word) {
-            Some((_, node)) => self.entries(node),
+            Some((key, node)) => self.entries(node, &key.text),
             None => Ok(Vec::new()),
         };
         let has = |word: &str| entries.iter().find(|(key, _)| key.text == word);
@@ -267,7 +268,7 @@ mod tests {
     fn entries(text: &str, noun: Noun) -> Result<Vec<Entry>, PlaybookError> {
         let document = Document::of_text("t.yml", text.to_owned()).unwrap();
         let root = document.root.clone().unwrap();
-        Reader { document: &document, catalog: &NativeModules, noun }.entries(&root)
+        Reader { document: &document, catalog: &NativeModules, noun }.entries(&root, "tasks")
     }
 
     fn refusal(text: &str) -> String {
@@ -298,7 +299,7 @@ mod tests {
             ("- x", "t.yml:1:3: task/handler entries must be dictionaries (got a string)"),
             (
                 "a: b",
-                "t.yml:1:1: A malformed block was encountered while loading tasks: should be a list or None but was a dict (each task begins with `- `)",
+                "t.yml:1:1: A malformed block was encountered while loading tasks: {\"a\":\"b\"} should be a list or None but was a dict (each task begins with `- `)",
             ),
             ("- block: []\n  regster: x", "t.yml:2:3: 'regster' is not a valid attribute for a Block"),
             ("- rescue: []", "t.yml:1:3: 'rescue' keyword cannot be used without 'block'"),

@@ -1,6 +1,7 @@
 //! From the parser's events to [`Node`]s, with an explicit stack: no document can exhaust ours.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 
 use indexmap::IndexMap;
 use rustle_protocol::Value;
@@ -38,24 +39,75 @@ impl Document {
 /// Text that is not YAML, a second document, an unknown tag, a key that is not a scalar, nesting beyond [`DEPTH_MAX`],
 /// aliases that add more than [`ALIAS_NODES_MAX`] nodes.
 pub fn compose(text: &str) -> Result<Document, YamlError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut composer = Composer::default();
-    let mut parser = Parser::new_from_str(text);
-    while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| not_yaml(&error))?;
-        composer.take(event, position(&span.start))?;
+    let mut source = Source::new(text.strip_prefix('\u{feff}').unwrap_or(text));
+    loop {
+        let refused = match source.compose() {
+            Ok(document) => return document,
+            Err(error) => error,
+        };
+        if refused.info() != TOO_FAR_LEFT || !source.shift_closer(refused.marker()) {
+            return Err(source.not_yaml(&refused));
+        }
     }
-    Ok(Document { root: composer.root, warnings: composer.warnings })
 }
 
-fn position(mark: &Marker) -> Position {
-    Position::new(mark.line(), mark.col() + 1)
+/// Text as the parser takes it. A bracket may close a list or dict in any column, and PyYAML reads that; the parser wants it to be
+/// indented, so the lines that begin with one are shifted to the right when the parser stumbles over them.
+struct Source<'a> {
+    text: Cow<'a, str>,
+    shifted: BTreeSet<usize>,
 }
 
-fn not_yaml(error: &ScanError) -> YamlError {
-    let tabs = error.info().contains("tab").then_some("indent with spaces; YAML does not allow tabs there");
-    let quotes = error.info().contains("mapping values").then_some("quote text that contains `: `");
-    YamlError { at: position(error.marker()), what: format!("not YAML: {}", error.info()), hint: tabs.or(quotes) }
+/// What the parser says of anything in a list or dict in brackets that is not indented.
+const TOO_FAR_LEFT: &str = "invalid indentation";
+
+/// Further than anything is nested that somebody reads.
+const SHIFT_COLUMNS: usize = 256;
+
+/// Lines that are shifted in one file, at most: the file is read again for each.
+const SHIFTED_MAX: usize = 256;
+
+impl<'a> Source<'a> {
+    fn new(text: &'a str) -> Source<'a> {
+        Source { text: text.into(), shifted: BTreeSet::new() }
+    }
+
+    /// What the text means, or why that is an error; outside, what the parser stumbled over.
+    fn compose(&self) -> Result<Result<Document, YamlError>, ScanError> {
+        let mut composer = Composer::default();
+        let mut parser = Parser::new_from_str(&self.text);
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event?;
+            if let Err(error) = composer.take(event, self.position(&span.start)) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(Document { root: composer.root, warnings: composer.warnings }))
+    }
+
+    /// Whether there is a closing bracket at the mark that might do further to the right.
+    fn shift_closer(&mut self, mark: &Marker) -> bool {
+        let before = self.text.split_inclusive('\n').take(mark.line().saturating_sub(1));
+        let at: usize = before.map(str::len).sum();
+        let is_closer = self.text[at..].trim_start_matches(' ').starts_with([']', '}']);
+        if !is_closer || self.shifted.len() >= SHIFTED_MAX || !self.shifted.insert(mark.line()) {
+            return false;
+        }
+        self.text.to_mut().insert_str(at, &" ".repeat(SHIFT_COLUMNS));
+        true
+    }
+
+    fn position(&self, mark: &Marker) -> Position {
+        let shift = if self.shifted.contains(&mark.line()) { SHIFT_COLUMNS } else { 0 };
+        Position::new(mark.line(), mark.col().saturating_sub(shift) + 1)
+    }
+
+    fn not_yaml(&self, error: &ScanError) -> YamlError {
+        let tabs = error.info().contains("tab").then_some("indent with spaces; YAML does not allow tabs there");
+        let quotes = error.info().contains("mapping values").then_some("quote text that contains `: `");
+        let at = self.position(error.marker());
+        YamlError { at, what: format!("not YAML: {}", error.info()), hint: tabs.or(quotes) }
+    }
 }
 
 /// A node and how many nodes it is with all below it.

@@ -133,3 +133,17 @@ proptest! {
         let _ = compose(&parts.concat()).map(|d| d.root.map(|root| root.to_value()));
     }
 }
+
+#[test]
+fn a_bracket_closes_in_any_column() {
+    assert_eq!(
+        value("a:\n  b: {\n    c: [1,\n    2\n],\n    d: 3\n}\ne: 4\n"),
+        json(r#"{"a":{"b":{"c":[1,2],"d":3}},"e":4}"#)
+    );
+    assert!(refusal("a:\n  b: 1\n}\n").starts_with("3:1: not YAML"));
+    let at = compose("a:\n  b: [{\n}, x]\n").unwrap().root.unwrap();
+    let Kind::Map(a) = &at.kind else { panic!() };
+    let Kind::Map(b) = &a[0].1.kind else { panic!() };
+    let Kind::List(items) = &b[0].1.kind else { panic!() };
+    assert_eq!(items[1].at, Position::new(3, 4), "columns are those of the file");
+}
