@@ -19,7 +19,8 @@ pub(super) fn describe(plan: &Plan, playbooks: &[Listed], args: &PlanArgs, filte
     for playbook in playbooks {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\nplaybook: {}", playbook.name);
-        if args.list_tasks || args.list_tags || args.list_hosts {
+        // A check of the syntax is that and nothing else.
+        if !args.syntax_check && (args.list_tasks || args.list_tags || args.list_hosts) {
             for (number, play) in (1..).zip(&plan.plays[playbook.plays.clone()]) {
                 let _ = describe_play(plan, play, number, args, filter, &mut out);
             }
@@ -57,7 +58,8 @@ fn describe_play(
         }
     }
     if args.list_tags {
-        let tags: BTreeSet<&str> = tasks.iter().flat_map(|task| &task.tags).map(String::as_str).collect();
+        let tags = tasks.iter().flat_map(|task| &task.tags).chain(&play.tags);
+        let tags: BTreeSet<&str> = tags.map(String::as_str).collect();
         writeln!(out, "      TASK TAGS: [{}]", joined(&tags))?;
     }
     Ok(())

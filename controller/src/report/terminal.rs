@@ -24,6 +24,9 @@ pub const FOLD_HOSTS_ABOVE: usize = 50;
 /// Time between two drawings of the progress: what the eye takes for at once.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A terminal writes `^C` behind what is drawn; drawn up to the edge, the progress would go on in a line that nobody clears.
+const ECHO_COLUMNS: usize = 2;
+
 /// Lines for people at a terminal.
 pub struct TerminalText {
     layout: Layout,
@@ -125,6 +128,7 @@ impl Terminal {
 
 fn style(progress: &Arc<Mutex<Progress>>, columns: impl Fn() -> usize + Copy + Send + Sync + 'static) -> ProgressStyle {
     let (of_headline, of_waiting) = (Arc::clone(progress), Arc::clone(progress));
+    let columns = move || columns().saturating_sub(ECHO_COLUMNS);
     let start = Instant::now();
     // A failed write here would be one to a string: it cannot fail.
     let headline = move |_: &ProgressState, to: &mut dyn Write| {
