@@ -575,7 +575,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         (
             "h",
             "#!/usr/bin/python\nprint('x')\n",
-            "h: begins with `#!` and is not executable: chmod +x it, or take that line out (INI, YAML and JSON are read, and executables that print JSON)",
+            "h: begins with `#!` and is not executable: chmod +x it, or take that line out (INI, YAML, TOML and JSON are read, and executables that print JSON)",
         ),
     ] {
         assert_eq!(refusal(name, text), message, "{text}");
