@@ -24,6 +24,8 @@ fn pending(task: &Task) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::plan::{Background, Keyword, PlayId, TaskId};
 
@@ -33,5 +35,25 @@ mod tests {
         assert_eq!(pending(&task()), None);
         let background = Some(Background { limit: Keyword::default(), poll: Keyword::default() });
         assert_eq!(pending(&Task { background, ..task() }), Some("`async`"));
+    }
+
+    /// What stands between backticks, but for what is in parentheses.
+    fn words(text: &str) -> BTreeSet<&str> {
+        let outside = text.split('(').map(|part| part.rsplit_once(')').map_or(part, |(_, rest)| rest));
+        outside.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+    }
+
+    #[test]
+    fn the_page_on_playbooks_lists_what_is_refused_and_nothing_else() {
+        let code = include_str!("pending.rs").split("#[cfg(test)]").next().unwrap();
+        let refused: BTreeSet<&str> = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .filter_map(|line| line.split_once("then_some(\"")?.1.rsplit_once('"'))
+            .flat_map(|(sentence, _)| words(sentence))
+            .collect();
+        let page = include_str!("../../../docs/playbooks.md");
+        let listed = page.split("\n\n").find(|paragraph| paragraph.contains("cannot be run yet")).unwrap_or_default();
+        assert_eq!(words(listed), refused);
     }
 }

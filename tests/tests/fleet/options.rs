@@ -222,6 +222,21 @@ fn without_continue_on_error_a_failed_batch_ends_the_run() {
 }
 
 #[test]
+fn more_failed_hosts_than_the_command_line_allows_end_the_run() {
+    let fleet = Fleet::start(&["h1", "h2", "h3", "h4"]);
+    let fails = shell("case {{ inventory_hostname }} in h1|h2) exit 1;; esac");
+    let plan = plays([
+        json!({ "name": "One", "hosts": "all", "tasks": [fails] }),
+        json!({ "name": "Two", "hosts": "all", "tasks": [task("ping", json!({}))] }),
+    ]);
+    let with = |percent: &str| fleet.run(&plan).args(["--max-fail-percentage", percent]).ends(2);
+    for (percent, pings) in [("50", 2), ("49.9", 0), ("0", 0)] {
+        let ended = with(percent);
+        assert_eq!(ended.results().iter().filter(|line| line.starts_with("ok: ")).count(), pings, "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn require_all_success_is_not_content_with_hosts_that_had_nothing_to_do() {
     let fleet = Fleet::start(&["web1", "web2"]);
     let mut tagged = task("ping", json!({}));
