@@ -69,8 +69,8 @@ fn wanted(mut raw: Map) -> Result<InventoryChange, ModuleError> {
 fn told(change: &InventoryChange) -> ModuleResult {
     let InventoryChange::AddHost { name, groups, vars } = change else { return ModuleResult::ok() };
     let host = Map::from_iter([
-        ("groups".to_owned(), groups.iter().map(|group| Value::from(group.as_str())).collect()),
         ("host_name".to_owned(), name.as_str().into()),
+        ("groups".to_owned(), groups.iter().map(|group| Value::from(group.as_str())).collect()),
         ("host_vars".to_owned(), Value::Map(vars.clone())),
     ]);
     ModuleResult::ok().with("add_host", Value::Map(host))

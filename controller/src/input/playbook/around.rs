@@ -117,6 +117,8 @@ impl Around {
 }
 
 pub(super) fn absolute(path: &Path) -> PathBuf {
+    // The folder of a file that was named alone has no name.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
