@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustle_tests::{Fleet, eventually, named, play, plays, processes_with, shell, task};
+use rustle_tests::{Fleet, named, play, plays, processes_with, shell};
 use serde_json::{Value, json};
 
 /// A file that hosts write a line into, in the order in which they come.
@@ -176,22 +176,6 @@ fn handlers_run_once_at_the_end_for_hosts_that_changed_something() {
     let mut lines = order.lines();
     lines[..2].sort();
     assert_eq!(lines, ["last web1", "last web2", "first web1", "second web1"], "{}", ended.stdout);
-}
-
-#[test]
-fn a_host_that_comes_back_is_tried_again() {
-    let fleet = Fleet::builder().config("calls = 1\n").start(&["web1"]);
-    let (begun, go) = (fleet.path().join("begun"), fleet.path().join("go"));
-    let slow = fleet.run(&play([shell(&format!("touch {}; {}", begun.display(), wait_for(&go)))])).start();
-    eventually("the agent's only slot is taken", || begun.exists().then_some(()));
-    let plan = fleet.write_plan(&play([task("ping", json!({}))]));
-    let busy = fleet.exec().arg(&plan).ends(4);
-    assert!(busy.stdout.contains("1 calls are running, which is this agent's limit"), "{}", busy.stdout);
-    let again = fleet.exec().args(["--retries", "1000", "--retry-delay", "0.05"]).arg(&plan).start();
-    again.wait_for("FAILED - RETRYING: [web1]");
-    fs::write(&go, "").unwrap();
-    assert_eq!(again.finish().expect_code(0).recap("web1").split(" changed").next(), Some("web1 : ok=1"));
-    slow.finish().expect_code(0);
 }
 
 #[test]
