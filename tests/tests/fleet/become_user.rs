@@ -153,7 +153,7 @@ fn a_task_out_of_time_ends_with_all_it_started_and_says_what_it_had_said() {
     let mark = mark(&fleet);
     let line = format!("echo begun; (trap '' TERM; sleep 600; : {mark}) & sleep 600; : {mark}");
     let ended = fleet.run(&play([as_nobody(shell(&line))])).args(["--timeout", "1"]).ends(2);
-    assert!(ended.stdout.contains("longer than 1 s") && ended.stdout.contains("begun"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Timed out after 1 second(s)") && ended.stdout.contains("begun"), "{}", ended.stdout);
     eventually("nothing of it is left", || processes_with(&mark).is_empty().then_some(()));
 }
 
