@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 /// Long enough for a loaded machine; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Between two looks at what tells nobody that it has come: a file, a line of a log, another process.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Looks until `look` sees what it looks for.

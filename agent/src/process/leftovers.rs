@@ -47,6 +47,7 @@ pub fn end(marks: &HashSet<String>) -> Ended {
         }
         let until = Instant::now() + patience;
         while found.iter().any(Process::is_same_and_alive) && Instant::now() < until {
+            // They are nobody's children here, so their end is told to nobody; bounded by `patience`.
             std::thread::sleep(LOOK_INTERVAL);
         }
     }

@@ -93,6 +93,7 @@ impl Drop for Supervised {
             let _ = kill_process_group(self.pid, Signal::KILL);
             let until = Instant::now() + GONE_TIMEOUT;
             while !has_ended(WaitId::Pid(self.pid)) && Instant::now() < until {
+                // After SIGKILL, at most `GONE_TIMEOUT`: to wait for the end itself could last for ever in a hanging kernel.
                 std::thread::sleep(LOOK_INTERVAL);
             }
             if has_ended(WaitId::Pid(self.pid)) {

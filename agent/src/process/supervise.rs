@@ -68,6 +68,7 @@ pub(super) fn supervise(
         // Its last words are read while it ends, or a full pipe would keep it from ending.
         let left = Group::of(process.pid).end(kill_grace, &mut |time| {
             if pipes.turn([None, None], Some(time)).is_err() {
+                // Its pipes cannot be polled, and the group's end is looked for in steps.
                 std::thread::sleep(time);
             }
         });

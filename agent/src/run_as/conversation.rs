@@ -279,6 +279,7 @@ impl Helper {
         // The word to end: there is nobody left to work for.
         self.requests = None;
         if !self.has_ended_within(END_WAIT) {
+            // A group tells nobody that it is gone: it is looked at in steps until the grace is over.
             let left = Group::of(self.process.pid).end(END_GRACE, &mut std::thread::sleep);
             tracing::warn!(pid = self.process.pid.as_raw_nonzero(), ?left, "a helper had to be ended");
         }
@@ -299,6 +300,7 @@ impl Helper {
             }
             match &self.pidfd {
                 Some(_) => drop(turn_in(&self.pidfd, left)),
+                // Without a pidfd there is nothing to wait on that also keeps a time.
                 None => std::thread::sleep(LOOK_INTERVAL.min(left)),
             }
         }

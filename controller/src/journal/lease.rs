@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// How often a lock that somebody has is asked for: whoever only looks whether there is a holder has it for a moment.
 const TRIES: u32 = 5;
+/// A lock that is waited for cannot be given up; so it is asked for, and this long waited in between.
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Longest text about a holder that is read.

@@ -25,6 +25,7 @@ use super::index::{Entry, Index, Serial};
 
 /// How long one `pki` command waits for another. Issuing a thousand identities takes a few seconds.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Between two tries: a lock that is waited for cannot be given up after [`LOCK_WAIT_MAX`].
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// A fleet's certificate authority.

@@ -72,6 +72,7 @@ pub(crate) fn until_gone(pids: &[i32]) {
     let until = Instant::now() + SOON;
     while let Some(pid) = pids.iter().find(|pid| is_running(**pid)) {
         assert!(Instant::now() < until, "process {pid} is still there");
+        // The processes are not ours to wait for: they are looked at until they are gone.
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -179,6 +179,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> mpsc::Re
 }
 
 fn wait(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
+    /// A child's end cannot be waited for with a deadline in the standard library; a script takes longer than this to start.
     const POLL: Duration = Duration::from_millis(2);
     loop {
         match child.try_wait() {
