@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::fault::ConnectionFault;
@@ -19,7 +19,8 @@ use crate::ids::HostName;
 use crate::loaded_identity::LoadedIdentity;
 use crate::tls::{Verdict, client_config, server_config};
 use crate::transport::{
-    INCOMING_BUFFER_BYTES, INCOMING_BUFFER_TOTAL_BYTES, INCOMING_MAX, SocketBuffers, TransportOptions, bind,
+    DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_TOTAL_BYTES, INCOMING_MAX,
+    SocketBuffers, TransportOptions, bind, datagram_bytes_towards,
 };
 use crate::trust::{Expected, PeerRefused};
 
@@ -54,7 +55,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Dialer {
     socket: OpenSocket,
-    transport: Arc<TransportConfig>,
+    options: TransportOptions,
 }
 
 /// What both ends have.
@@ -89,7 +90,8 @@ impl Listener {
         let identity = wanted(identity, Role::Agent)?;
         let mut settings = quinn::ServerConfig::with_crypto(server_crypto(&identity, Verdict::default()));
         settings
-            .transport_config(options.config(Role::Agent))
+            // An agent sends little but results: it does not look for more.
+            .transport_config(options.config(Role::Agent, DATAGRAM_BYTES_MIN))
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL_BYTES);
@@ -187,7 +189,7 @@ impl Dialer {
         // A kernel without IPv6 refuses the first.
         let socket =
             OpenSocket::new(any_v6, identity.clone(), None).or_else(|_| OpenSocket::new(any_v4, identity, None))?;
-        Ok(Dialer { socket, transport: options.config(Role::Controller) })
+        Ok(Dialer { socket, options: *options })
     }
 
     /// Calls the agent of `host` at `address`. Waits at most the idle timeout.
@@ -206,7 +208,8 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(tls).expect("the provider has the suite of initial packets");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         // An address is called once in a run: there is nothing to remember of it.
-        config.transport_config(self.transport.clone()).token_store(Arc::new(quinn::NoneTokenStore));
+        let transport = self.options.config(Role::Controller, datagram_bytes_towards(address));
+        config.transport_config(transport).token_store(Arc::new(quinn::NoneTokenStore));
         let connecting = self.socket.endpoint.connect_with(config, self.reachable(address), SERVER_NAME)?;
         let connection = connecting.await.map_err(|error| ConnectionFault::new(&error, &verdict, &us))?;
         Ok(Peer::new(connection, self.socket.us.clone()))
@@ -288,8 +291,9 @@ impl OpenSocket {
     ) -> Result<OpenSocket, BindError> {
         let failed = |source| BindError::Socket { address, source };
         let (socket, buffers) = bind(address).map_err(failed)?;
-        let endpoint =
-            Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let mut config = EndpointConfig::default();
+        config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("it is above QUIC's least");
+        let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)?;
         Ok(OpenSocket { endpoint, buffers, us: Arc::new(CurrentIdentity(RwLock::new(us))) })
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quinn::RecvStream;
 use rustle_protocol::frame::FrameReader;
 use rustle_protocol::message::{BlobHeader, close};
@@ -37,15 +37,20 @@ pub(super) async fn serve(session: Arc<Session>, recv: RecvStream) {
     };
     let (mut recv, rest) = reader.into_parts();
     let (chunks, received) = mpsc::channel(CHUNKS_MAX);
+    // Written chunks come back to be filled again: memory that is given back and asked for anew costs a page fault every 4 KiB.
+    let (written, mut to_fill) = mpsc::channel(CHUNKS_MAX);
     let writer = tokio::task::spawn_blocking({
         let session = Arc::clone(&session);
-        move || store(&session, header, received)
+        move || store(&session, header, received, &written)
     });
     let mut gathered = rest;
     let complete = loop {
         let read = gather(&mut recv, &mut gathered).await;
         // Also what came before a break: a later try goes on behind it.
-        let is_taken = gathered.is_empty() || chunks.send(gathered.split().freeze()).await.is_ok();
+        let is_taken = gathered.is_empty() || {
+            let empty = to_fill.try_recv().unwrap_or_default();
+            chunks.send(std::mem::replace(&mut gathered, empty)).await.is_ok()
+        };
         match read {
             Ok(true) if is_taken => {}
             Ok(ended) => break !ended && is_taken,
@@ -77,10 +82,18 @@ async fn gather(recv: &mut RecvStream, gathered: &mut BytesMut) -> std::io::Resu
 }
 
 /// Runs on its own thread. The end of the chunks is the end of the blob; what is missing shows in its length.
-fn store(session: &Session, header: BlobHeader, mut chunks: mpsc::Receiver<Bytes>) -> Result<(), String> {
+fn store(
+    session: &Session,
+    header: BlobHeader,
+    mut chunks: mpsc::Receiver<BytesMut>,
+    written: &mpsc::Sender<BytesMut>,
+) -> Result<(), String> {
     let mut receiving = session.shared.blobs.receive(header.blob, session.number(), header.offset)?;
-    while let Some(chunk) = chunks.blocking_recv() {
+    while let Some(mut chunk) = chunks.blocking_recv() {
         receiving.write(&chunk)?;
+        chunk.clear();
+        // Nobody wants it any more once all is gathered.
+        let _ = written.try_send(chunk);
     }
     receiving.finish()
 }

@@ -14,6 +14,7 @@ use rustle_protocol::trust::PeerRefused;
 use rustle_protocol::{HostName, Role};
 
 mod files;
+mod paths;
 mod revocations;
 mod session;
 mod support;
