@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustle_tests::children_cpu;
+
 /// Processes at once while the floor is measured: one for each core of the machine the aims were set on.
 const WORKERS: usize = 2;
 /// The large file.
@@ -310,16 +312,6 @@ struct Taken {
     controller: Duration,
     /// CPU of all agents together, without what they start.
     agents: Duration,
-}
-
-/// CPU of this process's children that have ended.
-fn children_cpu() -> Duration {
-    /// Of the kernel's clock, in every build of Linux.
-    const TICKS_PER_SECOND: u64 = 100;
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(13) + ticks(14)) * 1000 / TICKS_PER_SECOND)
 }
 
 /// CPU of each thread of a process, by its id.

@@ -1,25 +1,34 @@
-//! What it costs to understand a large playbook and a large inventory, before anybody is contacted:
+//! What the controller costs by itself: to understand a large playbook and a large inventory, before anybody is contacted, and
+//! to take one task with three templated arguments through one host, beside what minijinja takes for the three alone.
 //!
-//!     cargo bench -p rustle-tests --bench loading
+//!     cargo build --release && cargo bench -p rustle-tests --bench loading
 //!
-//! Prints milliseconds and resident memory beside the aims. It judges nothing: machines differ.
+//! Prints times and resident memory beside the aims. It judges nothing: machines differ.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use minijinja::context;
 use rustle_exec::engine::Registry;
 use rustle_exec::input::inventory::{Inventory, Limits};
 use rustle_exec::input::playbook::{self, PlaybookRequest, SearchPaths, Surroundings};
 use rustle_exec::template::Templar;
 use rustle_exec::vars::VarMap;
 use rustle_exec::vault::Vault;
+use rustle_tests::children_cpu;
 
 const ROLES: usize = 100;
 const TASKS_PER_ROLE: usize = 50;
 const HOSTS: usize = 10_000;
 const ROUNDS: usize = 7;
+/// The tasks that go through all [`HOSTS`], beside a run of one.
+const RENDERED_TASKS: usize = 11;
+/// What stands in each of them.
+const ARGUMENTS: [&str; 3] =
+    ["{{ inventory_hostname }} in {{ rack }}", "{{ greeting | upper }}", "{{ settings.b[1] + 1 }}"];
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -27,6 +36,7 @@ fn main() {
     write_inventory(folder.path()).expect("the temporary folder can be written");
     load_playbook(folder.path());
     load_inventory(folder.path());
+    render_tasks(folder.path());
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark's answer")]
@@ -115,6 +125,71 @@ fn load_inventory(folder: &Path) {
     let hosts = inventory.host_count();
     say(&format!("inventory of {hosts} hosts: {took} ms, {} MiB resident more than before", resident_mib() - before));
     say(&format!("resident in all: {} MiB (aim: 300 MB before the first connection)", resident_mib()));
+}
+
+/// The whole run of the real program, journal and output included, since that is what a task costs. No host is contacted:
+/// `set_fact` is the controller's own. What a run of one task takes, the start and the inventory, is taken off.
+fn render_tasks(folder: &Path) {
+    let run = |tasks: usize| {
+        let mut playbook = String::from("- hosts: all\n  gather_facts: false\n  tasks:\n");
+        for task in 0..tasks {
+            playbook += "    - set_fact:\n";
+            for (index, argument) in ARGUMENTS.iter().enumerate() {
+                playbook += &format!("        made_{task}_{index}: \"{argument}\"\n");
+            }
+        }
+        fs::write(folder.join("render.yml"), playbook).expect("the temporary folder can be written");
+        let before = children_cpu();
+        let status = Command::new(controller())
+            .current_dir(folder)
+            .env("HOME", folder)
+            .args(["-i", "hosts.ini", "render.yml", "--progress=never"])
+            .stdout(Stdio::null())
+            .status()
+            .expect("the program starts");
+        assert!(status.success(), "{status}");
+        children_cpu() - before
+    };
+    let mut times: Vec<_> = (0..ROUNDS).map(|_| run(RENDERED_TASKS).saturating_sub(run(1))).collect();
+    times.sort();
+    let each = |time: Duration, count: usize| time.as_secs_f64() * 1e6 / count as f64;
+    let ours = each(times[ROUNDS / 2], HOSTS * (RENDERED_TASKS - 1));
+    let floor = each(minijinja_alone(), HOSTS);
+    say(&format!(
+        "a task with three templated arguments, for each of {HOSTS} hosts: {ours:.0} us of CPU (aim: 60 us); minijinja alone \
+         {floor:.1} us, ratio {:.1}",
+        ours / floor
+    ));
+}
+
+/// The same templates, compiled, with all that they name at hand.
+fn minijinja_alone() -> Duration {
+    let mut environment = minijinja::Environment::new();
+    for (name, source) in ["a", "b", "c"].into_iter().zip(ARGUMENTS) {
+        environment.add_template(name, source).expect("it is a template");
+    }
+    let templates = ["a", "b", "c"].map(|name| environment.get_template(name).expect("it was added"));
+    let variables = context! {
+        inventory_hostname => "host00001", rack => "r1", greeting => "hello host00001", settings => context! { b => [1, 2, 3] },
+    };
+    let started = Instant::now();
+    for _ in 0..HOSTS {
+        for template in &templates {
+            std::hint::black_box(template.render(&variables).expect("it renders"));
+        }
+    }
+    started.elapsed()
+}
+
+/// The release build, or what `RUSTLE_EXEC` names.
+fn controller() -> PathBuf {
+    std::env::var_os("RUSTLE_EXEC").map_or_else(
+        || {
+            let bench = std::env::current_exe().expect("a running program has a path");
+            bench.ancestors().nth(2).expect("target/release/deps/bench").join("rustle-exec")
+        },
+        PathBuf::from,
+    )
 }
 
 fn best_and_median(mut times: Vec<Duration>) -> (u128, u128) {

@@ -4,6 +4,7 @@
 //! A failure of the harness is a panic with the whole story: nobody but a test is there to take an error.
 
 mod ansible;
+mod cpu;
 mod fleet;
 pub mod fuzz_targets;
 mod plan;
@@ -13,6 +14,7 @@ mod run;
 mod wait;
 
 pub use ansible::ansible_python;
+pub use cpu::children_cpu;
 pub use fleet::{Fleet, FleetBuilder};
 pub use plan::{changed_when_false, named, play, plays, shell, task};
 pub use programs::{agent_program, exec_program};
