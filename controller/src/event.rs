@@ -127,7 +127,7 @@ pub enum RunEvent {
     Paused,
     Resumed,
     /// Answer to an operator's question.
-    Status(Status),
+    Status(Box<Status>),
     /// The last event of every run.
     RunFinished(RunFinished),
 }
@@ -291,6 +291,9 @@ pub struct Status {
     /// Hosts whose task is running and since when, longest first, at most [`WAITED_FOR_MAX`].
     pub waited_for: Vec<WaitedFor>,
     pub paused: bool,
+    /// What the operator can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 /// Hosts named in a status: more than anybody reads.

@@ -65,11 +65,7 @@ impl Operator {
             // A run that has just ended needs neither; one that has too much to heed gets to it.
             let said = async {
                 match meaning {
-                    Meaning::ShowStatus => {
-                        let shown = engine.show_status().await;
-                        self.advice.iter().for_each(|advice| super::notice(advice));
-                        shown
-                    }
+                    Meaning::ShowStatus => engine.show_status(self.advice.clone()).await,
                     Meaning::Cancel => engine.cancel_execution(CancelReason::Interrupted).await,
                 }
             };

@@ -16,7 +16,9 @@ pub(super) enum Control {
     Drop(HostName, oneshot::Sender<bool>),
     Status(oneshot::Sender<Status>),
     /// Tell the status to the reporters.
-    ShowStatus,
+    ShowStatus {
+        advice: Option<String>,
+    },
 }
 
 /// The engine's ear.

@@ -373,8 +373,8 @@ impl<'a> Drive<'a> {
                 let _ = answer.send(self.status());
                 None
             }
-            Control::ShowStatus => {
-                self.run.sink.emit(RunEvent::Status(self.status()));
+            Control::ShowStatus { advice } => {
+                self.run.sink.emit(RunEvent::Status(Box::new(Status { advice, ..self.status() })));
                 None
             }
         }
@@ -397,6 +397,7 @@ impl<'a> Drive<'a> {
                 })
                 .collect(),
             paused: snapshot.paused,
+            advice: None,
         }
     }
 

@@ -283,12 +283,12 @@ impl ExecutionEngine {
         answered.await.map_err(|_| not_running())
     }
 
-    /// Has the status told to the reporters, as Ctrl-C does.
+    /// Has the status told to the reporters, as Ctrl-C does, with `advice` on what can be done about it.
     ///
     /// # Errors
     /// [`ExecutionError::StateError`] if nothing runs.
-    pub async fn show_status(&self) -> Result<(), ExecutionError> {
-        self.say(Control::ShowStatus).await
+    pub async fn show_status(&self, advice: Option<String>) -> Result<(), ExecutionError> {
+        self.say(Control::ShowStatus { advice }).await
     }
 
     async fn say(&self, control: Control) -> Result<(), ExecutionError> {

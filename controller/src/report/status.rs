@@ -27,6 +27,7 @@ pub fn lines(status: &Status, elapsed: Duration) -> Vec<Line> {
     if hosts.running > status.waited_for.len() && !status.waited_for.is_empty() {
         lines.push(format!("  and for {} more", fold::count(hosts.running - status.waited_for.len())));
     }
+    lines.extend(status.advice.clone());
     lines.iter().map(|line| Line::new(line).to_err()).collect()
 }
 
@@ -73,6 +74,7 @@ mod tests {
             hosts: HostCounts { waiting: 1200, running: 3, done: 790, failed: 5, unreachable: 2, cancelled: 0 },
             waited_for: vec![waited("web3", 7300), waited("web9", 42)],
             paused: true,
+            advice: Some("to give a host up: rustle-exec runs drop ID HOST".to_owned()),
         };
         insta::assert_snapshot!(shown(&lines(&status, Duration::from_secs(83))), @r"
         stderr: STATUS after 1m 23s, paused: play [web], task [install nginx]
@@ -80,6 +82,7 @@ mod tests {
         stderr:   waiting for web3: install\u001b[2J nginx (2h 01m)
         stderr:   waiting for web9: install\u001b[2J nginx (42s)
         stderr:   and for 1 more
+        stderr: to give a host up: rustle-exec runs drop ID HOST
         ");
     }
 
