@@ -5,6 +5,7 @@
 //! its deadline; the server carries calls in and events out.
 
 pub mod accounts;
+pub mod background;
 pub mod blobs;
 mod boot;
 pub mod cli;

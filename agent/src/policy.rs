@@ -4,6 +4,7 @@ use rustle_protocol::HostName;
 use rustle_protocol::message::{Become, Call, Refusal, RefusalCode};
 use serde::Deserialize;
 
+use crate::background;
 use crate::module::short_name;
 use crate::run_as;
 
@@ -54,7 +55,14 @@ impl Policy {
     /// # Errors
     /// The refusal to send.
     pub fn admit_call(&self, call: &Call) -> Result<(), Refusal> {
-        let module = short_name(&call.module);
+        // A job's module is what runs.
+        let inner = (call.module == background::MODULE).then(|| call.args.0.get("_module")?.as_str()).flatten();
+        let module = inner.unwrap_or(&call.module);
+        if inner.is_none() && call.module == background::MODULE {
+            return Err(refusal("a job without a module".into()));
+        }
+        let is_foreign = FOREIGN_CODE.contains(&module);
+        let module = short_name(module);
         let listed = |list: &[String]| list.iter().any(|name| short_name(name) == module);
         if listed(&self.modules_denied) || !(self.modules.is_empty() || listed(&self.modules)) {
             return Err(refusal(format!("module `{module}` is not allowed by [policy] of this agent")));
@@ -62,7 +70,7 @@ impl Policy {
         if self.check_only && !call.check {
             return Err(refusal("[policy] check_only is set on this agent: only check mode (--check) is taken".into()));
         }
-        if self.check_only && FOREIGN_CODE.contains(&call.module.as_str()) {
+        if self.check_only && is_foreign {
             let why = "a custom module only promises to change nothing in check mode";
             return Err(refusal(format!("[policy] check_only is set on this agent: {why}")));
         }
@@ -112,6 +120,23 @@ mod tests {
         let policy = Policy::default();
         assert!(policy.admit_call(&call("shell", false)).is_ok());
         assert!(policy.admit_controller(&"anyone".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_job_is_judged_by_the_module_it_runs() {
+        let job = |module: &str| {
+            let mut job = call(background::MODULE, true);
+            job.args.0.insert("_module".to_owned(), module.into());
+            job
+        };
+        let denied = Policy { modules_denied: vec!["shell".into()], ..Policy::default() };
+        assert!(denied.admit_call(&job("ansible.builtin.shell")).is_err());
+        assert!(denied.admit_call(&job("ansible.builtin.command")).is_ok());
+        assert!(denied.admit_call(&call(background::MODULE, false)).is_err(), "a job without a module");
+        let checking = Policy { check_only: true, ..Policy::default() };
+        assert!(checking.admit_call(&job("rustle.builtin.python")).is_err());
+        let listed = Policy { modules: vec!["ping".into()], ..Policy::default() };
+        assert!(listed.admit_call(&job("ping")).is_ok() && listed.admit_call(&job("shell")).is_err());
     }
 
     #[test]

@@ -104,6 +104,14 @@ pub enum RunEvent {
         #[serde(with = "seconds", rename = "delay_s")]
         delay: Duration,
     },
+    /// A task in the background was looked at; told each `poll`, and when it is over.
+    JobPolled {
+        task: TaskId,
+        host: HostName,
+        /// `ansible_job_id`.
+        job: String,
+        state: JobState,
+    },
     /// The host is done with the task. Exactly one for each host and task that was started or skipped.
     HostFinished(Arc<TaskResult>),
     /// A notified name that no handler of the play has.
@@ -152,6 +160,16 @@ pub struct RunStarted {
 pub enum TaskKind {
     Task,
     Handler,
+}
+
+/// How a task in the background was found when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Running,
+    Succeeded,
+    /// Failed, or did not end in its time.
+    Failed,
 }
 
 /// How a host came out of a task.

@@ -527,9 +527,15 @@ fn home_of(user: &str) -> Option<String> {
     accounts.user(user).map(|user| user.home.clone())
 }
 
+/// That of whom this process runs as.
+fn own_home() -> Option<String> {
+    let accounts = crate::accounts::Accounts::read(std::path::Path::new("/")).ok()?;
+    accounts.user_by_uid(rustix::process::geteuid().as_raw()).map(|user| user.home.clone())
+}
+
 /// Expands a leading `~` or `~user` and every `$NAME` or `${NAME}` that is set, as Python's `expanduser` and `expandvars` do.
 pub(crate) fn expand_with(path: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let home = || lookup("HOME");
+    let home = || lookup("HOME").or_else(own_home);
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             home().map_or_else(|| path.to_owned(), |home| home + rest)

@@ -2,6 +2,8 @@
 
 mod apt;
 mod assemble;
+mod async_status;
+mod background;
 mod blockinfile;
 mod command;
 mod copy;
@@ -43,6 +45,7 @@ use crate::module::AnyModule;
 pub static MODULES: &[&dyn AnyModule] = &[
     &apt::Apt,
     &assemble::Assemble,
+    &async_status::AsyncStatus,
     &blockinfile::BlockInFile,
     &command::Command,
     &copy::Copy,
@@ -75,6 +78,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &user::User,
     &wait_for::WaitFor,
     &fetch::Fetch,
+    &background::Background,
     &program::Program,
     &python::Python,
 ];

@@ -30,10 +30,13 @@ const UMASK: u32 = 0o022;
 /// This program's file, once [`serve_if_helper`] has said that it is no helper.
 static PROGRAM: OnceLock<OsString> = OnceLock::new();
 
-/// To be called first in `main`: if this process was started as a helper it does its work now, and the code to end with
-/// is returned. Otherwise this program can be started as a helper from now on; one that never calls this cannot become
-/// other users.
+/// To be called first in `main`: if this process was started as a helper or as a job it does its work now, and the code to
+/// end with is returned. Otherwise this program can be started as a helper from now on; one that never calls this can
+/// neither become other users nor start jobs.
 pub fn serve_if_helper() -> Option<ExitCode> {
+    if let Some(code) = crate::background::serve_if_job() {
+        return Some(code);
+    }
     if std::env::args_os().nth(1).is_none_or(|argument| argument != HELPER_ARGUMENT) {
         if let Ok(program) = std::env::current_exe() {
             let _ = PROGRAM.set(program.into());

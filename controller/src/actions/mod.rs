@@ -5,6 +5,7 @@ mod add_host;
 mod argument_spec;
 mod assemble;
 mod assert;
+mod async_status;
 mod copy;
 mod debug;
 mod fail;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Here(set_stats::SetStats)),
         Arc::new(Here(validate_argument_spec::ValidateArgumentSpec)),
         Arc::new(Prepared::<assemble::Assemble>::new()),
+        Arc::new(Prepared::<async_status::AsyncStatus>::new()),
         Arc::new(Prepared::<copy::Copy>::new()),
         Arc::new(fetch::Fetch),
         Arc::new(gather_facts::GatherFacts),

@@ -14,6 +14,7 @@ pub(super) struct Package;
 
 impl Prepare for Package {
     const NAME: &'static str = "ansible.builtin.package";
+    const SUPPORTS_ASYNC: bool = true;
 
     fn prepare<'a>(args: Map, cx: &'a ExecutionContext<'_>) -> BoxFuture<'a, Result<Map, String>> {
         std::future::ready(with_manager(args, cx)).boxed()

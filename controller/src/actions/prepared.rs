@@ -13,6 +13,9 @@ pub(super) trait Prepare: Send + Sync {
     /// Of the agent's module, qualified.
     const NAME: &'static str;
 
+    /// See [`ModuleExecutor::supports_async`].
+    const SUPPORTS_ASYNC: bool = false;
+
     /// What Ansible's action looks at before its module does.
     ///
     /// # Errors
@@ -65,6 +68,10 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
 
     fn is_idempotent(&self) -> bool {
         self.module.is_idempotent()
+    }
+
+    fn supports_async(&self) -> bool {
+        A::SUPPORTS_ASYNC
     }
 
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {

@@ -13,7 +13,7 @@ use crate::engine::Registry;
 use crate::input::inventory::Inventory;
 use crate::input::playbook::{self, PlaybookError, PlaybookRequest, Surroundings};
 use crate::plan::check::ModuleCatalog;
-use crate::plan::{Fragments, Plan, TagFilter, not_done_yet};
+use crate::plan::{Fragments, Plan, TagFilter};
 use crate::template::Templar;
 
 /// Whether a file is a playbook: by its name, or because its first line of content begins a list.
@@ -39,18 +39,8 @@ pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, Cl
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
-    refuse_pending(&plan)?;
     let fragments = Some(fragments);
     Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped: None, only, answers })
-}
-
-/// # Errors
-/// What would not be done as it is written.
-fn refuse_pending(plan: &Plan) -> Result<(), CliError> {
-    match &not_done_yet(plan)[..] {
-        [] => Ok(()),
-        all => Err(CliError::input(all.join("\n  "))),
-    }
 }
 
 /// What the playbooks hold, in Ansible's layout.

@@ -192,6 +192,10 @@ impl ModuleExecutor for FileModule {
         true
     }
 
+    fn supports_async(&self) -> bool {
+        true
+    }
+
     fn validate_args(&self, _args: &Map) -> Result<(), ArgError> {
         Ok(())
     }

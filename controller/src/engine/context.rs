@@ -7,12 +7,14 @@ use rustle_protocol::message::{Become, Call, CallOutcome, OutputStream};
 use rustle_protocol::value::{Map, WireMap};
 use rustle_protocol::{CallKey, HostName, ModuleResult};
 
+use super::background::JobOrder;
 use super::call_key::{CALLS_MAX, TryKey};
 use super::error::Stop;
 use super::links::{Links, Way};
 use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, HostLink, LinkError};
+use crate::event::JobState;
 use crate::plan::{FileSearch, Fragments, RoleInfo};
 use crate::template::{Conditionals, Templar};
 use crate::vars::{Learnt, Scope, VarStore};
@@ -48,6 +50,8 @@ pub struct ExecutionContext<'a> {
     pub(super) cancel: &'a Cancel,
     pub(super) watcher: &'a (dyn CallWatcher + 'a),
     pub(super) taught: &'a Mutex<Vec<Learnt>>,
+    /// The next call is to go on in the background.
+    pub(super) job: Option<JobOrder>,
 }
 
 /// How a task's calls are to be run.
@@ -72,6 +76,8 @@ pub trait CallWatcher: Send + Sync {
     fn is_not_resumed(&self);
     /// The host is waited for, or is there again: what passes meanwhile is not the task's time.
     fn waits(&self, waits: bool);
+    /// A job of the host was looked at.
+    fn polled(&self, job: &str, state: JobState);
     /// The result of a call has come from `host`.
     fn told(&self, host: &HostName, key: CallKey);
 }
@@ -82,6 +88,10 @@ impl ExecutionContext<'_> {
     /// # Errors
     /// See [`Stop`]. A failed module is `Ok`.
     pub async fn call(&mut self, module: &str, args: Map) -> Result<ModuleResult, Stop> {
+        let (module, args) = match self.job.take() {
+            Some(job) => job.wrap(module, args),
+            None => (module, args),
+        };
         let key = self.next_key()?;
         let link = self.link().await?;
         if self.is_repeated && link.is_local() && !is_idempotent(module) {

@@ -14,7 +14,7 @@ use super::run::{Run, task_vars};
 use super::task::{TaskDone, TaskRun};
 use crate::event::{RunEvent, TaskKind};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
-use crate::plan::{BlockId, Fragment, Inclusion, PlayId, Task, TaskId, Within, task_not_done_yet};
+use crate::plan::{BlockId, Fragment, Inclusion, PlayId, Task, TaskId, Within};
 use crate::scheduler::Splice;
 use crate::vars::{Layer, TaskVars, data_map};
 
@@ -143,9 +143,6 @@ impl Run {
     fn read_fragment(&self, inner: &Inner, including: &Task, wish: &Inclusion) -> Result<Fragment, String> {
         let fragments = self.environment.fragments.as_ref().ok_or("nothing can be included in this plan")?;
         let fragment = fragments.fragment(self.plan.play(including.play), including, wish)?;
-        if let Some(why) = fragment.tasks.iter().find_map(task_not_done_yet) {
-            return Err(why);
-        }
         if inner.tasks.len() + fragment.tasks.len() > ADDED_TASKS_MAX {
             return Err(format!("includes have added {ADDED_TASKS_MAX} tasks to the plan, which is the most"));
         }

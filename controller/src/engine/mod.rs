@@ -4,6 +4,7 @@
 //! event into one sink.
 
 mod arguments;
+pub(crate) mod background;
 mod call_key;
 mod compile;
 mod context;

@@ -66,6 +66,11 @@ pub trait ModuleExecutor: Send + Sync {
     /// The first argument that is unknown, missing or ill-typed. Nothing has been touched.
     fn validate_args(&self, args: &Map) -> Result<(), ArgError>;
 
+    /// Whether it may go on in the background (`async`): its first call to the host is then started as a job.
+    fn supports_async(&self) -> bool {
+        self.as_call().is_some()
+    }
+
     /// Runs the task's work with rendered arguments. A failed task is `Ok` with `failed` set.
     ///
     /// # Errors

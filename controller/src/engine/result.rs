@@ -21,12 +21,7 @@ impl Tried {
         let (diff, warnings) = (diff.clone(), warnings.clone());
         let mut values = Map::with_capacity(result.values().len() + 4);
         values.insert("changed".into(), (*changed).into());
-        for (name, value) in result.values() {
-            values.insert(name.clone(), value.clone());
-            if let (Some(lines), Value::String(text)) = (lines_name(name), value) {
-                values.insert(lines.to_owned(), text.lines().map(Value::from).collect());
-            }
-        }
+        values.extend(with_lines(result.values()));
         // Ansible says of what was skipped neither that it failed nor that it did not.
         if *skipped {
             values.insert("skipped".into(), true.into());
@@ -99,7 +94,7 @@ impl Tried {
 
     /// Only what may be shown of a result that must not be.
     pub(super) fn censored(mut self) -> Tried {
-        let kept = ["changed", "failed", "skipped", "_ansible_delegated_vars"];
+        let kept = ["changed", "failed", "skipped", "attempts", "_ansible_delegated_vars"];
         self.values.retain(|name, _| kept.contains(&name.as_str()));
         let reason = "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
         self.values.insert("censored".into(), reason.into());
@@ -122,6 +117,18 @@ pub(super) fn registered(values: &Map) -> Map {
         }
     }
     kept
+}
+
+/// The same values, and output also line by line.
+pub(super) fn with_lines(values: &Map) -> Map {
+    let mut all = Map::with_capacity(values.len() + 2);
+    for (name, value) in values {
+        all.insert(name.clone(), value.clone());
+        if let (Some(lines), Value::String(text)) = (lines_name(name), value) {
+            all.insert(lines.to_owned(), text.lines().map(Value::from).collect());
+        }
+    }
+    all
 }
 
 fn lines_name(name: &str) -> Option<&'static str> {

@@ -9,6 +9,7 @@ use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 
+use super::background::{self, InBackground};
 use super::call_key::TryKey;
 use super::compile::{is_known, meta_of};
 use super::context::{self, CallSettings, CallWatcher, ExecutionContext};
@@ -23,7 +24,7 @@ use super::target::{Target, delegated_to, owner_of_facts};
 use super::task_clock::TaskClock;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
-use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
+use crate::event::{ItemResult, JobState, RunEvent, TaskResult, TaskStatus};
 use crate::journal::Record;
 use crate::plan::check::no_inner_arguments;
 use crate::plan::{Keyword, KeywordValue, Task, TaskId};
@@ -64,6 +65,7 @@ struct Prepared {
     /// The task's variables, with those of whom it is delegated to.
     scope: Scope,
     settings: CallSettings,
+    background: Option<InBackground>,
 }
 
 /// What came of it: the public result, what the scheduler is told, and what is known now.
@@ -220,11 +222,22 @@ impl TaskRun<'_> {
             let msg = format!("remote module ({}) does not support check mode", self.task.module);
             return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
         }
-        Ok(Prepared { module, args, target, scope, settings })
+        let background = self.background(&scope).map_err(fail)?;
+        if background.is_some() && !module.supports_async() {
+            return Err(fail(format!("This action ({}) does not support async.", self.task.module)));
+        }
+        Ok(Prepared { module, args, target, scope, settings, background })
+    }
+
+    fn background(&self, scope: &Scope) -> Result<Option<InBackground>, String> {
+        let Some(background) = &self.task.background else { return Ok(None) };
+        let limit = self.rendered(&background.limit, "async", scope)?;
+        let poll = self.rendered(&background.poll, "poll", scope)?;
+        Ok((!limit.is_zero()).then_some(InBackground { limit, poll }))
     }
 
     async fn try_once(&self, item: u32, number: u32, prepared: &Prepared) -> Result<Tried, LinkError> {
-        let Prepared { module, args, target, scope, settings } = prepared;
+        let Prepared { module, args, target, scope, settings, background } = prepared;
         let key = self.key(item, number, &target.host);
         let mut cx = ExecutionContext {
             host: self.host,
@@ -247,10 +260,11 @@ impl TaskRun<'_> {
             cancel: self.cancel,
             watcher: self,
             taught: &self.taught,
+            job: None,
         };
         // What a try before this one had to teach went with it.
         self.take_taught();
-        let mut tried = self.execute(module.as_ref(), args.clone(), &mut cx).await?;
+        let mut tried = self.execute(module.as_ref(), args.clone(), &mut cx, *background).await?;
         target.note(&mut tried);
         Ok(tried)
     }
@@ -303,12 +317,19 @@ impl TaskRun<'_> {
         module: &dyn ModuleExecutor,
         args: Map,
         cx: &mut ExecutionContext<'_>,
+        background: Option<InBackground>,
     ) -> Result<Tried, LinkError> {
         let timeout = cx.settings.timeout;
         let limit = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(AGENT_GRACE));
         let seconds = timeout.unwrap_or_default().as_secs();
         self.clock.restart();
-        match self.clock.timeout(limit, module.execute(args, cx)).await {
+        let work = async {
+            match background {
+                Some(background) => background::run(module, args, cx, background).await,
+                None => module.execute(args, cx).await,
+            }
+        };
+        match self.clock.timeout(limit, work).await {
             Ok(Ok(result)) => Ok(Tried::finished(result).with_diffs(module.lists_diffs())),
             Ok(Err(Stop::Unreachable(error))) => Err(error),
             Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
@@ -380,6 +401,8 @@ impl TaskRun<'_> {
         };
         let timeout = match &task.timeout {
             Some(timeout) => self.rendered(timeout, "timeout", scope)?,
+            // `async` is its time.
+            None if task.background.is_some() => Duration::ZERO,
             None => options.timeout,
         };
         Ok(CallSettings {
@@ -621,6 +644,11 @@ impl CallWatcher for TaskRun<'_> {
 
     fn waits(&self, waits: bool) {
         self.clock.waits(waits);
+    }
+
+    fn polled(&self, job: &str, state: JobState) {
+        let (task, host) = (self.task.id, self.host.clone());
+        self.run.sink.emit(RunEvent::JobPolled { task, host, job: job.to_owned(), state });
     }
 
     fn told(&self, host: &HostName, key: CallKey) {

@@ -30,6 +30,7 @@ impl Adhoc {
             RunEvent::Warning { .. }
             | RunEvent::Status(_)
             | RunEvent::Cancelling { .. }
+            | RunEvent::JobPolled { .. }
             | RunEvent::Retrying { .. } => self.layout.lines(event),
             // What it is called is known from its beginning.
             _ => {

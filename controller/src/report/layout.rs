@@ -16,7 +16,7 @@ use super::custom_stats::CustomStats;
 use super::line::{Colour, Line, width};
 use super::tally::Tally;
 use super::{diff, recap, status, values};
-use crate::event::{CancelReason, ItemResult, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus};
+use crate::event::{CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus};
 use crate::plan::TaskId;
 
 /// Columns that a banner fills where there is no terminal, and the least on one.
@@ -94,6 +94,7 @@ impl Layout {
             RunEvent::Retrying { task, host, attempt, attempts_max, .. } => {
                 self.retrying(*task, host, attempts_max.saturating_sub(*attempt))
             }
+            RunEvent::JobPolled { task, host, job, state } => self.job_polled(*task, host, job, *state),
             RunEvent::HostFinished(result) => self.host_finished(result),
             RunEvent::UnknownHandler { name, .. } => self.warning(
                 &format!("a task notified '{name}', but no handler of the play has or listens to that name"),
@@ -284,6 +285,17 @@ impl Layout {
             &format!("FAILED - RETRYING: [{host}]: {name} ({left} retries left)."),
             Colour::DarkGray,
         ));
+        lines
+    }
+
+    fn job_polled(&mut self, task: TaskId, host: &HostName, job: &str, state: JobState) -> Vec<Line> {
+        let text = match state {
+            JobState::Running => format!("ASYNC POLL on {host}: jid={job} started=True finished=False"),
+            JobState::Succeeded => format!("ASYNC OK on {host}: jid={job}"),
+            JobState::Failed => format!("ASYNC FAILED on {host}: jid={job}"),
+        };
+        let mut lines = self.under(task);
+        lines.push(Line::coloured(&text, Colour::DarkGray));
         lines
     }
 

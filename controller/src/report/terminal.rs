@@ -53,7 +53,7 @@ impl TerminalText {
     fn folded(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::ItemFinished { item, .. } => self.layout.warnings(&item.warnings),
-            RunEvent::Retrying { .. } => Vec::new(),
+            RunEvent::Retrying { .. } | RunEvent::JobPolled { .. } => Vec::new(),
             RunEvent::HostFinished(result) => self.host_finished(result),
             RunEvent::TaskStarted { task, .. } => {
                 let mut lines = self.close(*task);

@@ -9,7 +9,7 @@ use super::json;
 const VERBOSITY_FULL: u8 = 3;
 
 /// Facts about the result that have been told in other ways, or are nobody's business.
-const HIDDEN: [&str; 7] = ["failed", "skipped", "warnings", "deprecations", "exception", "results_file", "diff"];
+const HIDDEN: [&str; 6] = ["failed", "skipped", "warnings", "deprecations", "exception", "diff"];
 
 /// Modules whose result is what they are for: shown whatever the verbosity, on many lines.
 fn is_always_shown(module: &str) -> bool {
