@@ -6,6 +6,11 @@ use rustle_protocol::{ModuleResult, Value};
 
 use crate::event::TaskStatus;
 
+/// What a failed result has under this name.
+const EXCEPTION: &str = "exception";
+/// What it says of a traceback that nobody asked for.
+const NO_TRACEBACK: &str = "(traceback unavailable)";
+
 /// One try of one item: the result dictionary and what it amounts to.
 #[derive(Clone, Debug)]
 pub(super) struct Tried {
@@ -83,6 +88,15 @@ impl Tried {
         };
     }
 
+    /// `failed_when` has said that this is no failure.
+    pub(super) fn excuse(&mut self) {
+        if self.status.is_failure() {
+            self.values.shift_remove(EXCEPTION);
+            self.values.insert("failed_when_suppressed_exception".into(), NO_TRACEBACK.into());
+        }
+        self.set_failed(false);
+    }
+
     pub(super) fn is_changed(&self) -> bool {
         self.values.get("changed") == Some(&Value::Bool(true))
     }
@@ -104,15 +118,26 @@ impl Tried {
     }
 }
 
-/// What a variable is given of a result: without what is only for the controller.
+/// What a variable is given of a task's result, or of an item's: without what is only for the controller, and with what
+/// Ansible says in the place of a traceback.
 pub(super) fn registered(values: &Map) -> Map {
     let is_public = |name: &str| !name.starts_with("_ansible_");
-    let mut kept: Map =
-        values.iter().filter(|(name, _)| is_public(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let kept = values.iter().filter(|(name, _)| is_public(name));
+    let mut kept: Map = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if kept.get("failed") == Some(&Value::Bool(true)) {
+        kept.entry(EXCEPTION.to_owned()).or_insert_with(|| NO_TRACEBACK.into());
+    }
+    kept
+}
+
+/// As [`registered`], of a loop: what its items came to stands in `results`.
+pub(super) fn registered_loop(values: &Map) -> Map {
+    let mut kept = registered(values);
+    kept.shift_remove(EXCEPTION);
     if let Some(Value::List(items)) = kept.get_mut("results") {
         for item in items.iter_mut() {
-            if let Value::Map(item) = item {
-                item.retain(|name, _| is_public(name));
+            if let Value::Map(values) = item {
+                *values = registered(values);
             }
         }
     }

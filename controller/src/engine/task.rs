@@ -17,7 +17,7 @@ use super::error::Stop;
 use super::manner::Manner;
 use super::module::ModuleExecutor;
 use super::replay::Sending;
-use super::result::{Tried, registered};
+use super::result::{Tried, registered, registered_loop};
 use super::run::Run;
 use super::run_as::become_of;
 use super::target::{Target, delegated_to, owner_of_facts};
@@ -436,7 +436,7 @@ impl TaskRun<'_> {
             match self.holds_of(conditions, tried, vars) {
                 Ok(holds) if is_failure => {
                     tried.values.insert("failed_when_result".into(), holds.into());
-                    tried.set_failed(holds);
+                    if holds { tried.set_failed(true) } else { tried.excuse() }
                 }
                 Ok(holds) => tried.set_changed(holds),
                 Err(error) => {
@@ -536,7 +536,8 @@ impl TaskRun<'_> {
         // What items taught is known already.
         let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
         if let Some(name) = &self.task.register {
-            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(registered(&tried.values)))].into())));
+            let value = if items.is_empty() { registered(&tried.values) } else { registered_loop(&tried.values) };
+            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(value))].into())));
         }
         self.learn(&lessons);
         let manner = self.manner();
@@ -595,7 +596,7 @@ impl TaskRun<'_> {
         let store = &self.run.environment.vars;
         // The host is one of the run's.
         let _ = store.set_fact(self.host.as_str(), "ansible_failed_task", Value::Map(task));
-        let _ = store.set_fact(self.host.as_str(), "ansible_failed_result", Value::Map(tried.values.clone()));
+        let _ = store.set_fact(self.host.as_str(), "ansible_failed_result", Value::Map(registered(&tried.values)));
     }
 
     /// The name for this host; as it was written if it cannot be rendered, which is no reason to fail.
