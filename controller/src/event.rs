@@ -162,6 +162,13 @@ pub enum TaskKind {
     Handler,
 }
 
+/// Ansible's sentence about a name that no handler answers to.
+pub fn unknown_handler(name: &str) -> String {
+    format!(
+        "The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"
+    )
+}
+
 /// How a task in the background was found when it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -131,6 +131,10 @@ impl AnsibleSettings {
         if broken == Some(true) { Conditionals::Lenient } else { Conditionals::Strict }
     }
 
+    pub(super) fn unknown_handler_fails(&self) -> bool {
+        self.flag("ANSIBLE_ERROR_ON_MISSING_HANDLER", "defaults.error_on_missing_handler").unwrap_or(true)
+    }
+
     pub(super) fn diff(&self) -> bool {
         self.flag("ANSIBLE_DIFF_ALWAYS", "diff.always").unwrap_or(false)
     }

@@ -120,6 +120,7 @@ impl Settings {
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
             conditionals: ansible.conditionals(),
+            unknown_handler_fails: ansible.unknown_handler_fails(),
         };
         Ok(Settings {
             inventory: match (&common.inventory[..], &executor.inventory[..]) {

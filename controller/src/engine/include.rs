@@ -82,13 +82,22 @@ impl Additions {
         self.inner().exposed.get(&play).cloned().unwrap_or_default()
     }
 
+    /// Handlers that roles brought.
+    pub(super) fn all_handlers(&self, play: PlayId) -> Vec<TaskId> {
+        self.inner().handlers.get(&play).cloned().unwrap_or_default()
+    }
+
     /// Handlers that roles brought, with this name or topic.
     pub(super) fn handlers(&self, first: usize, play: PlayId, name: &str) -> Vec<TaskId> {
         let inner = self.inner();
         let ids = inner.handlers.get(&play).map_or(&[][..], Vec::as_slice);
         let task = |id: &TaskId| &inner.tasks[id.index() - first].task;
-        let named = ids.iter().rev().find(|id| task(id).name.as_deref() == Some(name));
-        let listening = ids.iter().filter(|id| task(id).listen.iter().any(|topic| topic == name));
+        let of_role = |id: &TaskId| task(id).role.as_ref().map(|role| role.instance);
+        let is_it = |id: &&TaskId| task(id).handler_names().any(|own| own == name);
+        // See `handlers` of the run.
+        let mut lists = ids.chunk_by(|one, next| of_role(one) == of_role(next)).rev();
+        let named = lists.find_map(|list| list.iter().find(is_it));
+        let listening = ids.iter().filter(|id| task(id).handler_topics().any(|topic| topic == name));
         let mut found: Vec<TaskId> = named.into_iter().chain(listening).copied().collect();
         found.dedup();
         found
@@ -212,7 +221,11 @@ impl TaskRun<'_> {
             Err(failed) => return self.conclude(*failed, Vec::new(), &vars),
             Ok(None) => vec![self.include_item(&vars, None, &mut wished)],
             Ok(Some(items)) => {
-                let item_vars = |number| self.item_vars(&items, number, &vars);
+                let control = match self.control(&vars) {
+                    Ok((control, _pause)) => control,
+                    Err(message) => return self.conclude(Tried::failed(message), Vec::new(), &vars),
+                };
+                let item_vars = |number| self.item_vars(&control, &items, number, &vars);
                 let include = |number| self.include_item(&item_vars(number), Some(&items[number]), &mut wished);
                 (0..items.len()).map(include).collect()
             }

@@ -10,7 +10,7 @@ use super::call_key::LOOP_ITEMS_MAX;
 use super::result::{Tried, of_loop};
 use super::run::Progress;
 use super::target::delegated_to;
-use super::task::{TaskDone, TaskRun, unresolved};
+use super::task::{TaskDone, TaskRun, in_keyword, unresolved};
 use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
 use crate::journal::{ItemRecord, Record};
@@ -63,13 +63,11 @@ impl TaskRun<'_> {
     }
 
     pub(super) async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
-        let default = LoopControl::default();
-        let control = self.control(&default);
-        let pause = self.scope(vars).and_then(|scope| self.rendered(&control.pause, "pause", &scope));
-        let pause = match pause {
-            Ok(pause) => pause,
+        let (control, pause) = match self.control(vars) {
+            Ok(rendered) => rendered,
             Err(message) => return Ok(self.conclude(Tried::failed(message), Vec::new(), vars)),
         };
+        let control = &control;
         let Progress { items: mut done, mut tries, is_over } = self.run.take_progress(self.host, self.work);
         let rest = if is_over { 0..0 } else { done.len()..items.len() };
         for number in rest {
@@ -79,7 +77,7 @@ impl TaskRun<'_> {
             if self.cancel.is_cancelled() {
                 break;
             }
-            let item_vars = self.item_vars(&items, number, vars);
+            let item_vars = self.item_vars(control, &items, number, vars);
             let mut tried = match self.perform_item(number as u32, std::mem::take(&mut tries), &item_vars).await {
                 Ok(tried) => tried,
                 Err(error) => {
@@ -133,14 +131,22 @@ impl TaskRun<'_> {
         }
     }
 
-    fn control<'c>(&'c self, default: &'c LoopControl) -> &'c LoopControl {
-        self.task.looping.as_ref().map_or(default, |looping| &looping.control)
+    /// `loop_control` with the names it gives, which may be templates, and the pause between items.
+    pub(super) fn control(&self, vars: &TaskVars) -> Result<(LoopControl, Duration), String> {
+        let Some(looping) = &self.task.looping else { return Ok((LoopControl::default(), Duration::ZERO)) };
+        let (control, scope) = (&looping.control, self.scope(vars)?);
+        let named = |name: &String| {
+            self.run.templar().render_text(name, &scope).map_err(|error| in_keyword("loop_control", error))
+        };
+        let loop_var = named(&control.loop_var)?;
+        let index_var = control.index_var.as_ref().map(named).transpose()?;
+        let pause = self.rendered(&control.pause, "pause", &scope)?;
+        Ok((LoopControl { loop_var, index_var, ..control.clone() }, pause))
     }
 
     /// The task's variables with those that the loop gives the item at place `number`.
-    pub(super) fn item_vars(&self, items: &[Value], number: usize, vars: &TaskVars) -> TaskVars {
-        let default = LoopControl::default();
-        let names = names_of(self.control(&default), items, number, vars);
+    pub(super) fn item_vars(&self, control: &LoopControl, items: &[Value], number: usize, vars: &TaskVars) -> TaskVars {
+        let names = names_of(control, items, number, vars);
         TaskVars { locals: Some(Arc::new(names)), ..vars.clone() }
     }
 

@@ -19,7 +19,7 @@ use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Growth, Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
-use crate::template::{Conditionals, Templar};
+use crate::template::{Conditionals, Templar, needs_rendering};
 use crate::vars::{Layer, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
@@ -46,6 +46,8 @@ pub struct RunOptions {
     pub step: bool,
     /// What results of conditions are accepted.
     pub conditionals: Conditionals,
+    /// A notified name that nobody answers to fails the host's task; otherwise it is a warning.
+    pub unknown_handler_fails: bool,
 }
 
 impl Default for RunOptions {
@@ -64,6 +66,7 @@ impl Default for RunOptions {
             tags: TagFilter::default(),
             step: false,
             conditionals: Conditionals::Lenient,
+            unknown_handler_fails: false,
         }
     }
 }
@@ -163,6 +166,17 @@ impl Run {
         let planned = self.handlers[play.index()].get(name).map_or(&[][..], Vec::as_slice);
         let added = self.additions.handlers(self.plan.tasks.len(), play, name);
         planned.iter().copied().chain(added).collect()
+    }
+
+    /// The handlers of a play whose own names have to be rendered first, in the order in which they are asked: see
+    /// [`handlers`].
+    pub(super) fn templated_handlers(&self, play: PlayId) -> Vec<TaskId> {
+        let planned = self.plan.play(play).handlers.iter().copied();
+        let all: Vec<TaskId> = planned.chain(self.additions.all_handlers(play)).collect();
+        let of_role = |id: &TaskId| self.task(*id).role.as_ref().map(|role| role.instance);
+        let lists = all.chunk_by(|one, next| of_role(one) == of_role(next)).rev();
+        let is_templated = |id: &TaskId| self.task(*id).name.as_deref().is_some_and(needs_rendering);
+        lists.flatten().copied().filter(is_templated).collect()
     }
 
     pub(super) fn keep_progress(&self, host: &HostName, work: Work, done: Vec<ItemDone>) {
@@ -280,17 +294,19 @@ pub(super) fn task_vars(task: &Task) -> TaskVars {
     TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None, magic: Some(magic) }
 }
 
-/// A name means the last handler of that name, as in Ansible; a topic means every handler that listens to it.
+/// A name means one handler, a topic every handler that listens to it. As in Ansible the first of a name counts in a list of
+/// handlers, and of several lists, those of roles and the play's own, the last that has it.
 fn handlers(plan: &Plan, ids: &[TaskId]) -> BTreeMap<String, Vec<TaskId>> {
     let mut by_name = BTreeMap::new();
-    for id in ids {
-        if let Some(name) = &plan.task(*id).name {
-            by_name.insert(name.clone(), vec![*id]);
+    let of_role = |id: &TaskId| plan.task(*id).role.as_ref().map(|role| role.instance);
+    for list in ids.chunk_by(|one, next| of_role(one) == of_role(next)) {
+        for id in list.iter().rev() {
+            by_name.extend(plan.task(*id).handler_names().map(|name| (name, vec![*id])));
         }
     }
     for id in ids {
-        for topic in &plan.task(*id).listen {
-            let listeners: &mut Vec<TaskId> = by_name.entry(topic.clone()).or_default();
+        for topic in plan.task(*id).handler_topics() {
+            let listeners: &mut Vec<TaskId> = by_name.entry(topic).or_default();
             if !listeners.contains(id) {
                 listeners.push(*id);
             }

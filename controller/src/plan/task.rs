@@ -197,6 +197,23 @@ pub enum Risk {
 }
 
 impl Task {
+    /// What `notify` may call this handler: its name, also behind its role's and its collection's.
+    pub fn handler_names(&self) -> impl Iterator<Item = String> {
+        self.name.iter().flat_map(|name| self.qualified(name))
+    }
+
+    /// The topics it listens to, also behind its role's name and its collection's.
+    pub fn handler_topics(&self) -> impl Iterator<Item = String> {
+        self.listen.iter().flat_map(|topic| self.qualified(topic))
+    }
+
+    fn qualified(&self, word: &str) -> Vec<String> {
+        let Some(role) = &self.role else { return vec![word.to_owned()] };
+        let mut all = vec![word.to_owned(), format!("{} : {word}", role.name)];
+        all.extend(role.collection.as_ref().map(|collection| format!("{collection}.{} : {word}", role.name)));
+        all
+    }
+
     /// A task that runs `module` and says nothing else.
     pub fn new(id: TaskId, play: PlayId, module: impl Into<String>) -> Task {
         Task {

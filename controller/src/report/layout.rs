@@ -16,7 +16,9 @@ use super::custom_stats::CustomStats;
 use super::line::{Colour, Line, width};
 use super::tally::Tally;
 use super::{diff, recap, status, values};
-use crate::event::{CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus};
+use crate::event::{
+    CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus, unknown_handler,
+};
 use crate::plan::TaskId;
 
 /// Columns that a banner fills where there is no terminal, and the least on one.
@@ -96,10 +98,7 @@ impl Layout {
             }
             RunEvent::JobPolled { task, host, job, state } => self.job_polled(*task, host, job, *state),
             RunEvent::HostFinished(result) => self.host_finished(result),
-            RunEvent::UnknownHandler { name, .. } => self.warning(
-                &format!("a task notified '{name}', but no handler of the play has or listens to that name"),
-                None,
-            ),
+            RunEvent::UnknownHandler { name, .. } => self.warning(&unknown_handler(name), None),
             RunEvent::PlayFinished { end, .. } => self.take_included().into_iter().chain(play_end(end)).collect(),
             RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::BrightRed).to_err()],
             RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],

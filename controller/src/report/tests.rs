@@ -244,7 +244,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     fatal: [web2]: CANCELLED! => {"changed": false, "msg": "stopped after 3s"}
     stderr: [WARNING]: web1: disk\u001b[2J
     stderr:     nearly full
-    stderr: [WARNING]: a task notified 'restrat', but no handler of the play has or listens to that name
+    stderr: [WARNING]: The requested handler 'restrat' was not found in either the main handlers list nor in the listening handlers list
     stderr: PAUSED: nothing new is started until the run is resumed
     stderr: RESUMED
     STOPPED: 2 of 3 hosts failed, more than is allowed (20%)

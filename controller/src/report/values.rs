@@ -54,7 +54,8 @@ fn shown(module: &str, values: &Map, full: bool) -> Map {
         key.starts_with("_ansible_")
             || HIDDEN.contains(&key)
             || (key == "invocation" && (!full || is_debug))
-            || (is_debug && matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item"))
+            || (is_debug
+                && matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item" | "failed_when_result"))
     };
     let mut shown: Map = values.iter().filter(|(key, _)| !hidden(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     for stream in ["stdout", "stderr"] {

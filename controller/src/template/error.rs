@@ -40,6 +40,8 @@ pub enum Syntactic {
     Template,
     /// A condition, or another bare expression.
     Expression,
+    /// One with templates in it, which cannot be.
+    EnclosingExpression,
 }
 
 impl std::fmt::Display for Syntactic {
@@ -47,6 +49,7 @@ impl std::fmt::Display for Syntactic {
         f.write_str(match self {
             Syntactic::Template => "template",
             Syntactic::Expression => "expression",
+            Syntactic::EnclosingExpression => "expression. Template delimiters are not supported in expressions",
         })
     }
 }

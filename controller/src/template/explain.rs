@@ -8,6 +8,7 @@ use super::convert::cause_of;
 use super::engine::{self, CONDITION_PREFIX, Mode, key_source};
 use super::error::{Syntactic, TemplateError};
 use super::filters;
+use super::needs_rendering;
 use super::rewrite::{Delimiters, FILTER, rewrite};
 use crate::vars::Scope;
 
@@ -230,6 +231,7 @@ fn syntax(error: &Error, key: &str) -> TemplateError {
 
 fn syntactic(key: &str) -> Syntactic {
     match Mode::split(key) {
+        Some((Mode::Condition, source)) if needs_rendering(source) => Syntactic::EnclosingExpression,
         Some((Mode::Condition, _)) => Syntactic::Expression,
         _ => Syntactic::Template,
     }

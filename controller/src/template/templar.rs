@@ -132,13 +132,20 @@ impl Templar {
         Ok(if value.is_none() { String::new() } else { python::text(&value) })
     }
 
-    /// Whether a bare expression, as in `when`, holds.
+    /// Whether a bare expression, as in `when`, holds. One that is a template as a whole, `"{{ ready }}"`, is what the
+    /// template gives; text that it gives is an expression in turn if an author wrote it, and an error otherwise.
     ///
     /// # Errors
     /// See [`TemplateError`]; an undefined variable is an error, not `false`.
     pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
-        let value =
-            self.evaluate_key(&template_key(Mode::Condition, source), scope).map_err(TemplateError::in_conditional)?;
+        let value = self.evaluate_key(&condition_key(source), scope).map_err(TemplateError::in_conditional)?;
+        if is_enclosed(source) && value.as_str().is_some() {
+            return match variable_in(source).and_then(|name| scope.authored_text(name)) {
+                Some(text) => self.condition(&text, scope, rule),
+                None if rule == Conditionals::Lenient => Ok(value.is_true()),
+                None => Err(TemplateError::failed("Encountered untrusted template or expression.")),
+            };
+        }
         if value.kind() != ValueKind::Bool && rule == Conditionals::Strict {
             let truth = if value.is_true() { "True" } else { "False" };
             return Err(TemplateError::NotBoolean { truth, kind: filters::python_type(&value) });
@@ -173,7 +180,7 @@ impl Templar {
 
     /// As [`Templar::check`], for a condition.
     pub fn check_condition(&self, source: &str) -> Result<(), TemplateError> {
-        self.compile(&template_key(Mode::Condition, source))
+        self.compile(&condition_key(source))
     }
 
     /// The variables a value's templates mention and do not set themselves; none for templates with syntax errors.
@@ -188,7 +195,7 @@ impl Templar {
 
     /// As [`Templar::undeclared`], for a condition.
     pub fn undeclared_in_condition(&self, source: &str) -> BTreeSet<String> {
-        self.undeclared_in(&template_key(Mode::Condition, source))
+        self.undeclared_in(&condition_key(source))
     }
 
     /// The engine's value of a template, still lazy inside.
@@ -273,6 +280,22 @@ impl std::fmt::Debug for Templar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Templar").finish_non_exhaustive()
     }
+}
+
+/// Whether a condition is a template as a whole.
+fn is_enclosed(condition: &str) -> bool {
+    let trimmed = condition.trim();
+    [("{{", "}}"), ("{%", "%}")].iter().any(|(open, close)| trimmed.starts_with(open) && trimmed.ends_with(close))
+}
+
+/// The variable, if a template is nothing but its name.
+fn variable_in(template: &str) -> Option<&str> {
+    let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    crate::vars::is_variable_name(inner).then_some(inner)
+}
+
+fn condition_key(source: &str) -> String {
+    if is_enclosed(source) { Template::new(source).key().to_owned() } else { template_key(Mode::Condition, source) }
 }
 
 #[cfg(test)]

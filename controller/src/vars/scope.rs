@@ -90,6 +90,21 @@ impl Scope {
             || self.inner.sources.iter().any(|source| source.contains(name))
     }
 
+    /// The text of a variable that an author wrote as it is; none for templates, and for what came from anywhere else.
+    pub(crate) fn authored_text(&self, name: &str) -> Option<String> {
+        let source = self.inner.sources.iter().find(|source| source.contains(name))?;
+        match source {
+            Source::Vars(vars) => match vars.get(name)? {
+                Variable::Authored(authored) => match &**authored {
+                    Authored::Data(Value::String(text)) => Some(text.clone()),
+                    _ => None,
+                },
+                Variable::Data(_) => None,
+            },
+            Source::Facts(_) => None,
+        }
+    }
+
     /// Every name a layer has, sorted.
     pub fn names(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = self.inner.sources.iter().flat_map(Source::names).collect();

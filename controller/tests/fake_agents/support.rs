@@ -203,6 +203,7 @@ fn run_options() -> RunOptions {
         },
         facts_cache: None,
         flush_facts: false,
+        unknown_handler_fails: false,
         tags: Default::default(),
         step: false,
         conditionals: Conditionals::Lenient,

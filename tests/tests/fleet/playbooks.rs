@@ -137,3 +137,18 @@ fn the_example_playbooks_run_in_a_lab_and_are_done_the_second_time() {
         assert_eq!(changes(&run().stdout), vec![0; hosts], "{playbook}");
     }
 }
+
+#[test]
+fn a_handler_that_nobody_has_fails_the_task_that_notifies_it_unless_the_environment_says_otherwise() {
+    let project = Project::new(&[(
+        "site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - command: 'true'\n    notify: restrat\n  - debug: msg=on\n",
+    )]);
+    let sentence = "The requested handler 'restrat' was not found in either the main handlers list nor in the listening \
+                    handlers list";
+    let ended = project.run().arg("site.yml").ends(2);
+    assert!(ended.stdout.contains(sentence) && !ended.stdout.contains("\"msg\": \"on\""), "{}", ended.stdout);
+    let ended = project.run().env("ANSIBLE_ERROR_ON_MISSING_HANDLER", "false").arg("site.yml").ends(0);
+    assert!(ended.stderr.contains(&format!("[WARNING]: {sentence}")), "{}", ended.stderr);
+    assert!(ended.stdout.contains("\"msg\": \"on\""), "{}", ended.stdout);
+}

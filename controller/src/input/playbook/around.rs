@@ -151,11 +151,22 @@ impl Known {
     /// # Errors
     /// What it lacks, at its place.
     pub(super) fn render(&self, written: &Written, around: &Around) -> Result<Value, PlaybookError> {
-        self.render_value(&written.value, around).map_err(|error| {
-            around.wrong_at(&written.place, error.to_string()).hint(Some(
-                "this is read before any host is known: only -e, variables of the play and its roles can be used here",
-            ))
-        })
+        self.render_value(&written.value, around).map_err(|error| Known::unrendered(written, around, &error))
+    }
+
+    /// As [`render`](Self::render); none if the whole of it is `omit`.
+    pub(super) fn render_optional(&self, written: &Written, around: &Around) -> Result<Option<Value>, PlaybookError> {
+        match self.render_value(&written.value, around) {
+            Ok(value) => Ok(Some(value)),
+            Err(TemplateError::Omitted) => Ok(None),
+            Err(error) => Err(Known::unrendered(written, around, &error)),
+        }
+    }
+
+    fn unrendered(written: &Written, around: &Around, error: &TemplateError) -> PlaybookError {
+        around.wrong_at(&written.place, error.to_string()).hint(Some(
+            "this is read before any host is known: only -e, variables of the play and its roles can be used here",
+        ))
     }
 
     fn render_value(&self, value: &Authored, around: &Around) -> Result<Value, TemplateError> {

@@ -47,7 +47,8 @@ pub(super) fn task(node: &TaskNode, around: &Around, known: &Known, blank: &Task
     task.until = lower.until(node)?;
     task.background = lower.background(&node.numbers)?;
     if let Some(listen) = &node.listen {
-        task.listen = names(&known.render(listen, around)?);
+        // Topics are no templates, unlike what `notify` says.
+        task.listen = names(&listen.value.source());
     }
     task.position =
         Some(TaskPosition { file: Arc::clone(&around.document.path), line: node.at.line, column: node.at.column });
@@ -138,9 +139,10 @@ impl Lower<'_> {
     }
 
     fn looping(&self, node: &LoopNode, control: &IndexMap<String, Written>) -> Result<Looping, PlaybookError> {
-        let text = |name: &str| -> Result<Option<String>, PlaybookError> {
-            let value = control.get(name).map(|written| self.known.render(written, self.around)).transpose()?;
-            Ok(value.filter(|value| !value.is_null()).map(|value| rustle_agent::module::shown(&value)))
+        // A template among the names is the task's own business.
+        let text = |name: &str| {
+            let value = control.get(name).map(|written| written.value.source());
+            value.filter(|value| !value.is_null()).map(|value| rustle_agent::module::shown(&value))
         };
         let flag = |name: &str, default: bool| -> Result<bool, PlaybookError> {
             let value = control.get(name).map(|written| self.known.render(written, self.around)).transpose()?;
@@ -156,8 +158,8 @@ impl Lower<'_> {
             items: node.items.value.clone(),
             lookup: node.lookup.clone(),
             control: LoopControl {
-                loop_var: text("loop_var")?.unwrap_or(default.loop_var),
-                index_var: text("index_var")?,
+                loop_var: text("loop_var").unwrap_or(default.loop_var),
+                index_var: text("index_var"),
                 label: control.get("label").map(|written| written.value.clone()),
                 pause: control
                     .get("pause")

@@ -242,7 +242,9 @@ impl Options<'_> {
     }
 
     fn value(&self, name: &str) -> Result<Option<Value>, PlaybookError> {
-        self.get(name).map(|written| self.known.render(written, self.around)).transpose()
+        // `omit` is as if the keyword was not there.
+        let value = self.get(name).map(|written| self.known.render_optional(written, self.around)).transpose()?;
+        Ok(value.flatten())
     }
 
     fn flag(&self, name: &str) -> Result<Option<bool>, PlaybookError> {

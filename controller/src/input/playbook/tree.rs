@@ -230,7 +230,14 @@ impl Reader<'_> {
         };
         // What a template would give is known when the task runs.
         if !is_variable_name(name) && !crate::template::needs_rendering(name) {
-            let what = format!("Invalid '{}' specified: '{}' is not a valid variable name.", key.text, shown(name));
+            let given = match &node.kind {
+                Kind::Scalar(Value::String(name)) => format!("'{}'", shown(name)),
+                Kind::Scalar(other) => {
+                    format!("'{}' of type '{}'", other.to_json(), crate::template::python_type(other))
+                }
+                _ => "''".to_owned(),
+            };
+            let what = format!("Invalid '{}' specified: Invalid variable name {given}.", key.text);
             return Err(self.document.wrong(node.at, what));
         }
         Ok(name.to_owned())
@@ -303,10 +310,7 @@ mod tests {
             ),
             ("- block: []\n  regster: x", "t.yml:2:3: 'regster' is not a valid attribute for a Block"),
             ("- rescue: []", "t.yml:1:3: 'rescue' keyword cannot be used without 'block'"),
-            (
-                "- ping:\n  register: a-b",
-                "t.yml:2:13: Invalid 'register' specified: 'a-b' is not a valid variable name.",
-            ),
+            ("- ping:\n  register: a-b", "t.yml:2:13: Invalid 'register' specified: Invalid variable name 'a-b'."),
             ("- ping:\n  loop: [1]\n  with_list: [1]", "t.yml:3:3: duplicate loop in task: with_list"),
             (
                 "- ping:\n  loop_control: {loop_vr: x}",
