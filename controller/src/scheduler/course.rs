@@ -156,8 +156,10 @@ impl Scheduler {
         let mut found = Play::new(PlayProgram { batches, ..asked.program.clone() }, self.roster.len());
         let hosts: Vec<HostIx> = found.program.batches.concat();
         for step in &mut found.program.steps {
-            if let Some((_, exempt)) = exempt.iter().find(|(task, _)| *task == step.task) {
-                step.hosts = Some(hosts.iter().copied().filter(|host| !exempt.contains(host)).collect());
+            for (_, exempt) in exempt.iter().filter(|(task, _)| *task == step.task) {
+                // Only ever fewer: a step that only some hosts have stays theirs.
+                let here = step.hosts.get_or_insert_with(|| hosts.iter().copied().collect());
+                exempt.iter().for_each(|host| here.remove(*host));
             }
         }
         for host in found.program.batches.iter().flatten() {

@@ -161,9 +161,13 @@ impl HostSet {
     pub fn contains(&self, host: HostIx) -> bool {
         self.words.get(host.index() / 64).is_some_and(|word| word & (1 << (host.index() % 64)) != 0)
     }
-}
 
-impl HostSet {
+    pub fn remove(&mut self, host: HostIx) {
+        if let Some(word) = self.words.get_mut(host.index() / 64) {
+            *word &= !(1 << (host.index() % 64));
+        }
+    }
+
     pub fn insert(&mut self, host: HostIx) {
         let word = host.index() / 64;
         if self.words.len() <= word {

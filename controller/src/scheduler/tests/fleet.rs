@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use super::program;
 use super::world::World;
 use crate::event::{HostState, TaskKind};
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
@@ -193,25 +194,12 @@ impl Fleet {
     /// The host includes other tasks with this one.
     pub(super) fn including(mut self, task: &'static str, host: &'static str, fragments: &[&[&'static str]]) -> Fleet {
         let mut splice = |tasks: &&[&'static str]| Splice {
-            steps: tasks.iter().map(|name| self.included_step(name)).collect(),
+            steps: tasks.iter().map(|name| program::step(self.task(name))).collect(),
             blocks: BTreeMap::new(),
             handlers: Vec::new(),
         };
         let included = fragments.iter().map(&mut splice).collect();
         self.with(task, host, Outcome { included, ..Outcome::of(Verdict::Ok) })
-    }
-
-    fn included_step(&mut self, name: &'static str) -> Step {
-        Step {
-            task: self.task(name),
-            kind: StepKind::Task,
-            hosts: None,
-            joins_segment: false,
-            within: None,
-            on_failure: OnFailure::default(),
-            turns: Turns::default(),
-            depth: 0,
-        }
     }
 
     /// The next answer of the host to the task.
@@ -278,7 +266,6 @@ impl Fleet {
             OnFailure { any_errors_fatal: play.any_errors_fatal, ignore_unreachable: play.ignore_unreachable };
         let hosts: Vec<HostIx> = (0..self.hosts.len() as u32).map(HostIx).collect();
         let steps = play.tasks.iter().map(|name| Step {
-            task: self.task(name),
             kind: match *name {
                 FLUSH => StepKind::FlushHandlers,
                 ASKED_FLUSH => StepKind::AskedFlush,
@@ -293,7 +280,7 @@ impl Fleet {
             within: play.within.get(name).copied(),
             on_failure,
             turns: play.turns.get(name).copied().unwrap_or_default(),
-            depth: 0,
+            ..program::step(self.task(name))
         });
         let steps = steps.collect();
         let handlers = play.handlers.iter().map(|name| HandlerStep {
@@ -302,17 +289,15 @@ impl Fleet {
             turns: play.turns.get(name).copied().unwrap_or_default(),
             depth: 0,
         });
+        let batches = hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect();
         PlayProgram {
-            play: PlayId(place as u32),
-            batches: hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect(),
-            late: false,
             strategy: play.strategy,
             rolling: play.rolling,
-            steps,
             blocks: (0..).map(BlockId).zip(play.blocks).collect(),
             handlers: handlers.collect(),
             max_fail_percentage: play.max_fail_percentage.map(|percent| Percent::new(percent).unwrap()),
             force_handlers: play.force_handlers,
+            ..program::play(PlayId(place as u32), batches, steps)
         }
     }
 }

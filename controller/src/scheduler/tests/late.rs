@@ -3,37 +3,17 @@
 use crate::event::HostState;
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
-    Command, Event, HostIx, Notice, OnFailure, Outcome, PlayProgram, Program, RunTime, Scheduler, Step, StepKind,
-    Strategy, Turns, Verdict,
+    Command, Event, HostIx, Notice, Outcome, PlayProgram, Program, RunTime, Scheduler, Step, Verdict,
 };
 
 use super::fleet::Fleet;
+use super::program;
 
 #[test]
 fn who_is_in_a_play_can_be_known_when_it_begins_and_may_be_new_to_the_run() {
-    let play = |number: u32, hosts: Vec<HostIx>, late: bool| PlayProgram {
-        play: PlayId(number),
-        batches: vec![hosts],
-        late,
-        strategy: Strategy::Linear,
-        rolling: false,
-        steps: vec![Step {
-            task: TaskId(number),
-            kind: StepKind::Task,
-            hosts: None,
-            joins_segment: false,
-            within: None,
-            on_failure: OnFailure::default(),
-            turns: Turns::default(),
-            depth: 0,
-        }],
-        blocks: Default::default(),
-        handlers: Vec::new(),
-        max_fail_percentage: None,
-        force_handlers: false,
-    };
+    let play = |number, hosts| program::play(PlayId(number), vec![hosts], vec![program::step(TaskId(number))]);
     let (old, new) = (HostIx(0), HostIx(1));
-    let plays = vec![play(0, vec![old], false), play(1, Vec::new(), true)];
+    let plays = vec![play(0, vec![old]), PlayProgram { late: true, ..play(1, Vec::new()) }];
     let mut scheduler = Scheduler::new(Program { hosts: 1, plays, limits: Fleet::of([]).limits });
     let mut next = |event: Option<Event>| {
         if let Some(event) = event {
@@ -62,28 +42,8 @@ fn who_is_in_a_play_can_be_known_when_it_begins_and_may_be_new_to_the_run() {
 #[test]
 fn a_host_passes_by_what_it_is_exempt_from_and_one_that_all_pass_by_has_no_banner() {
     let (first, second) = (HostIx(0), HostIx(1));
-    let step = |task: u32| Step {
-        task: TaskId(task),
-        kind: StepKind::Task,
-        hosts: None,
-        joins_segment: false,
-        within: None,
-        on_failure: OnFailure::default(),
-        turns: Default::default(),
-        depth: 0,
-    };
-    let play = PlayProgram {
-        play: PlayId(0),
-        batches: vec![vec![first, second]],
-        late: true,
-        strategy: Strategy::Linear,
-        rolling: false,
-        steps: vec![step(0), step(1), step(2)],
-        blocks: Default::default(),
-        handlers: Vec::new(),
-        max_fail_percentage: None,
-        force_handlers: false,
-    };
+    let steps = (0..3).map(|task| program::step(TaskId(task))).collect();
+    let play = PlayProgram { late: true, ..program::play(PlayId(0), vec![vec![first, second]], steps) };
     let mut scheduler = Scheduler::new(Program { hosts: 2, plays: vec![play], limits: Fleet::of([]).limits });
     while scheduler.poll_command().is_some() {}
     let exempt = vec![(TaskId(0), vec![first, second]), (TaskId(1), vec![first])];
@@ -95,4 +55,22 @@ fn a_host_passes_by_what_it_is_exempt_from_and_one_that_all_pass_by_has_no_banne
         _ => None,
     });
     assert_eq!(begun.collect::<Vec<_>>(), [(1, 1)]);
+}
+
+#[test]
+fn a_step_that_only_some_hosts_have_is_widened_by_no_exemption() {
+    let (first, second, third) = (HostIx(0), HostIx(1), HostIx(2));
+    let hosts = vec![first, second, third];
+    let restricted = Step { hosts: Some([first, second].into_iter().collect()), ..program::step(TaskId(0)) };
+    let play = PlayProgram { late: true, ..program::play(PlayId(0), vec![hosts.clone()], vec![restricted]) };
+    let mut scheduler = Scheduler::new(Program { hosts: 3, plays: vec![play], limits: Fleet::of([]).limits });
+    while scheduler.poll_command().is_some() {}
+    let exempt = vec![(TaskId(0), vec![first])];
+    scheduler
+        .handle(Event::HostsFound { play: PlayId(0), joined: Vec::new(), batches: vec![hosts], exempt }, RunTime::ZERO);
+    let sent = std::iter::from_fn(|| scheduler.poll_command()).filter_map(|command| match command {
+        Command::Dispatch(dispatch) => Some(dispatch.host),
+        Command::Report(_) | Command::Abort { .. } | Command::FindHosts { .. } => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [second]);
 }

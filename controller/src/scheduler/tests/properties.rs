@@ -10,6 +10,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::program::step;
 use super::world::World;
 use crate::event::CancelReason;
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
@@ -25,7 +26,7 @@ const EVENTS_MAX: usize = 20_000;
 const IDS_PER_PLAY: u32 = 100;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(rounds())]
 
     #[test]
     fn every_rule_holds_for_every_order_of_events_and_every_run_ends(program in program(), choices in choices()) {
@@ -100,6 +101,13 @@ fn a_run_of_ten_thousand_hosts_and_a_hundred_tasks_is_brought_to_its_end() {
     assert_eq!(scheduler.status(RunTime::ZERO).hosts.done, hosts as usize);
 }
 
+/// A thousand of each property, or as many as `PROPTEST_CASES` says.
+fn rounds() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let cases = std::env::var_os("PROPTEST_CASES").map_or(1_000, |_| config.cases);
+    ProptestConfig { cases, ..config }
+}
+
 /// A run and what happened in it.
 struct Recording {
     events: Vec<(Event, RunTime)>,
@@ -167,7 +175,7 @@ impl Recording {
         event
     }
 
-    /// Some of those that were known are not there any more, and some are new to the run.
+    /// Some of those that were known are not there any more, some are new to the run, and some pass a step by.
     fn hosts_found(&self, play: PlayId, choices: &mut Choices) -> Event {
         let (known, batches) = self.world.hosts_of(play);
         let gone = usize::from(choices.next() % 4);
@@ -175,7 +183,14 @@ impl Recording {
         let mut batches: Vec<Vec<HostIx>> = batches.iter().skip(gone).cloned().collect();
         batches.extend((known..known + new).map(|number| vec![HostIx(number as u32)]));
         let joined = (known..known + new).map(|number| format!("h{number}").parse().unwrap()).collect();
-        Event::HostsFound { play, joined, batches, exempt: Vec::new() }
+        let steps = self.world.steps_named_by(play);
+        let exempt = (0..choices.next() % 3).filter_map(|_| {
+            let (step, every) = (usize::from(choices.next()), usize::from(choices.next() % 3 + 1));
+            let hosts = batches.iter().flatten().step_by(every).copied().collect();
+            steps.get(step % steps.len().max(1)).map(|task| (*task, hosts))
+        });
+        let exempt = exempt.collect();
+        Event::HostsFound { play, joined, batches, exempt }
     }
 }
 
@@ -341,25 +356,8 @@ fn limits(hosts: u32) -> Limits {
     }
 }
 
-fn step(task: TaskId) -> Step {
-    let on_failure = OnFailure::default();
-    let turns = Turns::default();
-    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure, turns, depth: 0 }
-}
-
 fn one_step_play(hosts: u32) -> PlayProgram {
-    PlayProgram {
-        play: PlayId(0),
-        batches: vec![(0..hosts).map(HostIx).collect()],
-        late: false,
-        strategy: Pace::Linear,
-        rolling: false,
-        steps: vec![step(TaskId(0))],
-        blocks: BTreeMap::new(),
-        handlers: Vec::new(),
-        max_fail_percentage: None,
-        force_handlers: false,
-    }
+    super::program::play(PlayId(0), vec![(0..hosts).map(HostIx).collect()], vec![step(TaskId(0))])
 }
 
 fn choices() -> impl Strategy<Value = Vec<u8>> {
@@ -464,14 +462,12 @@ fn some_step(hosts: u32) -> impl Strategy<Value = Step> {
     ];
     let some = option::weighted(0.2, vec((0..hosts).prop_map(HostIx), 0..hosts as usize));
     (kind, some, any::<bool>(), on_failure(), turns()).prop_map(|(kind, some, joins, on_failure, turns)| Step {
-        task: TaskId(0),
         kind,
         hosts: some.map(|hosts| hosts.into_iter().collect()),
         joins_segment: joins && turns == Turns::default(),
-        within: None,
         on_failure,
         turns,
-        depth: 0,
+        ..step(TaskId(0))
     })
 }
 
@@ -492,7 +488,7 @@ fn on_failure() -> impl Strategy<Value = OnFailure> {
 fn any_event() -> impl Strategy<Value = Event> {
     let host = (0..16u32).prop_map(HostIx);
     let task = prop_oneof![0..8u32, 50..55u32, 100..108u32, Just(u32::MAX)].prop_map(TaskId);
-    let answer = (host.clone(), task, any::<u8>(), any::<u8>()).prop_map(|(host, task, number, more)| {
+    let answer = (host.clone(), task.clone(), any::<u8>(), any::<u8>()).prop_map(|(host, task, number, more)| {
         Choices::of_answers(vec![number, more]).answer(host, task, false, &[TaskId(50), TaskId(51), TaskId(9)])
     });
     prop_oneof![
@@ -501,11 +497,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Pause),
         1 => Just(Event::Resume),
         1 => host.clone().prop_map(Event::DropHost),
-        1 => (0..4u32, host).prop_map(|(play, host)| Event::HostsFound {
+        1 => (0..4u32, host, option::of(task)).prop_map(|(play, host, exempt)| Event::HostsFound {
             play: PlayId(play),
             joined: Vec::new(),
             batches: vec![vec![host]],
-            exempt: Vec::new(),
+            exempt: exempt.map(|task| (task, vec![host])).into_iter().collect(),
         }),
         1 => any::<u8>().prop_map(|number| Event::Cancel(reason(number))),
     ]

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::fleet::{ASKED_FLUSH, FLUSH, Fleet, Play, tells, web};
+use super::program;
 use crate::event::{CancelReason, HostCounts, HostState, PlayEnd, TaskKind};
 use crate::plan::{PlayId, TaskId};
 use crate::scheduler::{
-    Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, PlayProgram, Program, RunEnd,
-    RunTime, Scheduler, Step, StepKind, Strategy, TransportFault, Turns, Verdict, Waiting, Work,
+    Command, Dispatch, Effect, Event, HostIx, Notice, OnFailure, Outcome, Percent, Program, RunEnd, RunTime, Scheduler,
+    Strategy, TransportFault, Verdict, Waiting, Work,
 };
 
 #[test]
@@ -746,27 +747,7 @@ fn clear_host_errors_brings_unreachable_hosts_back_and_failed_ones_into_later_pl
 
 #[test]
 fn the_world_is_told_in_the_order_things_happen() {
-    let play = PlayProgram {
-        play: PlayId(0),
-        batches: vec![vec![HostIx(1), HostIx(0)]],
-        late: false,
-        strategy: Strategy::Linear,
-        rolling: false,
-        steps: vec![Step {
-            task: TaskId(7),
-            kind: StepKind::Task,
-            hosts: None,
-            joins_segment: false,
-            within: None,
-            on_failure: OnFailure::default(),
-            turns: Turns::default(),
-            depth: 0,
-        }],
-        blocks: Default::default(),
-        handlers: Vec::new(),
-        max_fail_percentage: None,
-        force_handlers: false,
-    };
+    let play = program::play(PlayId(0), vec![vec![HostIx(1), HostIx(0)]], vec![program::step(TaskId(7))]);
     let limits = Fleet::of([]).forks(1).limits;
     let mut scheduler = Scheduler::new(Program { hosts: 3, plays: vec![play], limits });
     let work = vec![Work { task: TaskId(7), kind: TaskKind::Task, round: 0, rescued: false }];

@@ -114,6 +114,10 @@ impl World {
         (self.program.hosts, &self.program.plays[play.index()].batches)
     }
 
+    pub(super) fn steps_named_by(&self, play: PlayId) -> Vec<TaskId> {
+        self.program.plays[play.index()].steps.iter().map(|step| step.task).collect()
+    }
+
     /// Takes note of an event that is about to be handled.
     pub(super) fn hear(&mut self, event: &Event) {
         match event {
@@ -132,13 +136,17 @@ impl World {
             Event::HostsFound { play, joined, batches, exempt } => {
                 if self.wanted.take_if(|wanted| wanted == play).is_some() {
                     self.program.hosts += joined.len();
-                    let program = &mut self.program.plays[play.index()];
-                    program.batches = batches.clone();
-                    for (task, exempt) in exempt {
-                        let others = batches.iter().flatten().filter(|host| !exempt.contains(host)).copied();
-                        let steps = program.steps.iter_mut().filter(|step| step.task == *task);
-                        steps.for_each(|step| step.hosts = Some(others.clone().collect()));
+                    // Each batch of the play begins with this, before its hosts include anything.
+                    let found = &mut self.plays[play.index()];
+                    found.batches = batches.clone();
+                    for step in &mut found.steps {
+                        for (_, exempt) in exempt.iter().filter(|(task, _)| *task == step.task) {
+                            let had = |host: &HostIx| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(*host));
+                            let all = batches.iter().flatten().copied();
+                            step.hosts = Some(all.filter(|host| had(host) && !exempt.contains(host)).collect());
+                        }
                     }
+                    self.program.plays[play.index()] = found.clone();
                 }
             }
             Event::DeadlineReached | Event::Cancel(_) | Event::Pause | Event::Resume => {}
