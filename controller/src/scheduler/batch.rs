@@ -238,7 +238,7 @@ impl Batch {
 
     /// The host failed at its stop. Tells whether the batch's budget counts it now.
     pub(super) fn lose(&mut self, rank: usize, state: HostState) -> bool {
-        self.lanes[rank].pass(&self.play, &[]);
+        self.lanes[rank].stay_behind();
         self.put_out(rank, state);
         let counts = !std::mem::replace(&mut self.lanes[rank].counted, true);
         self.tally.failed += usize::from(counts);
@@ -276,17 +276,19 @@ impl Batch {
         left.into_iter().map(|host| (host, through(host))).collect()
     }
 
-    /// Forgives every lost host the operator has not given up. Those that were unreachable go on where they were lost. Gives all of them, in order.
+    /// Forgives every host that the operator has not given up, what it carries through an `always` included. Those that were
+    /// unreachable go on where they were lost. Gives those that were lost, in order.
     pub(super) fn forgive(&mut self) -> Vec<HostIx> {
         let mut forgiven = Vec::new();
         for rank in 0..self.lanes.len() {
             if self.lanes[rank].dropped {
                 continue;
             }
-            let Some(state) = self.lanes[rank].lost.take() else { continue };
-            forgiven.push(self.lanes[rank].host);
-            if state == HostState::Unreachable {
+            if self.lanes[rank].forgive(&self.play) {
                 self.rest(rank);
+            }
+            if self.lanes[rank].lost.take().is_some() {
+                forgiven.push(self.lanes[rank].host);
             }
         }
         forgiven

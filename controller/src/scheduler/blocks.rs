@@ -94,6 +94,11 @@ impl Trouble {
         Some(self.fail(blocks, blocks.parents.get(&block).copied().flatten()))
     }
 
+    /// No failure that it carries is one any more. A `rescue` that it runs goes on.
+    pub(super) fn forgive(&mut self) {
+        self.failing.clear();
+    }
+
     /// Whether the host runs what stands here: not a `rescue` without a failure.
     pub(super) fn lets_in(&self, blocks: &Blocks, within: Option<Within>) -> bool {
         let closed = |at: &Within| at.section == Section::Rescue && !self.rescuing.contains(&at.block);

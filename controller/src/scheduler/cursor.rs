@@ -139,6 +139,12 @@ impl Cursor {
         }
     }
 
+    /// Forgets the failures that the host carries through an `always`: it goes on behind the block.
+    pub(super) fn forgive(&mut self) {
+        self.trouble.forgive();
+        self.fell = false;
+    }
+
     pub(super) fn has_fallen(&self) -> bool {
         self.fell
     }

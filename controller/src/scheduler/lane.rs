@@ -114,18 +114,43 @@ impl Lane {
         self.is_through_stop(play, &[]);
     }
 
+    /// Is lost at its stop, and leaves it behind without a look at what is next: that depends on whether it is forgiven.
+    pub(super) fn stay_behind(&mut self) {
+        if let Some(stop) = self.stop {
+            self.cursor.pass(stop);
+        }
+        self.leave_stop();
+        self.stop = None;
+    }
+
+    /// Forgets the failures that it carries through an `always`, where it fell over one too. Tells whether it may be on its way
+    /// again by that.
+    pub(super) fn forgive(&mut self, play: &Play) -> bool {
+        let stands_still = self.cursor.has_fallen() || self.lost == Some(HostState::Unreachable);
+        self.cursor.forgive();
+        (self.dragged, self.fatal) = (false, false);
+        if stands_still {
+            self.settle(play);
+        }
+        stands_still
+    }
+
     fn is_through_stop(&mut self, play: &Play, notified: &[TaskId]) {
+        self.leave_stop();
+        for handler in notified.iter().filter_map(|task| play.handler(*task)) {
+            self.notified.notify(handler);
+        }
+        self.settle(play);
+    }
+
+    fn leave_stop(&mut self) {
         if let Some(stop) = self.stop {
             if let Some(handler) = stop.handler {
                 self.notified.ran(handler);
             }
             (self.last, self.failed_last) = (Some(stop), false);
         }
-        for handler in notified.iter().filter_map(|task| play.handler(*task)) {
-            self.notified.notify(handler);
-        }
         self.attempt = 0;
-        self.settle(play);
     }
 
     /// Leaves the stop behind, where it failed, for the `rescue` or the `always` of a block around; false if there is none.

@@ -183,3 +183,50 @@ fn a_handler_that_fails_in_a_flush_inside_a_block_is_rescued() {
         5s play-0 ends: Completed",
     );
 }
+
+#[test]
+fn clear_host_errors_forgives_what_a_host_carries_through_an_always() {
+    let play = Play::of(["install", "log", "clear", "next"]).block(None, &["install"], &[], &["log", "clear"]);
+    tells(
+        web().failing("install", ["web1", "web2"]).asking("clear", "web1", Effect::ClearHostErrors).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s clear: web1 web2 web3
+        3s next: web1 web2 web3
+        4s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_host_that_comes_back_from_the_end_of_an_always_has_left_the_failure_behind() {
+    let play = |strategy| {
+        let play = Play::of(["install", "log", "clear", "next"]).strategy(strategy);
+        play.block(None, &["install"], &[], &["log"])
+    };
+    let fleet = || {
+        let fleet = web().failing("install", ["web1"]).unreachable("log", "web1", TransportFault::Permanent);
+        fleet.asking("clear", "web2", Effect::ClearHostErrors)
+    };
+    tells(
+        fleet().run([play(Strategy::Linear)]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s clear: web2 web3
+        3s clear: web1
+        4s next: web1 web2 web3
+        5s play-0 ends: Completed",
+    );
+    tells(
+        fleet().run([play(Strategy::Free)]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s clear: web2 web3
+        3s clear: web1
+        3s next: web2 web3
+        4s next: web1
+        5s play-0 ends: Completed",
+    );
+}

@@ -412,6 +412,7 @@ impl World {
             }
             Effect::ClearHostErrors => {
                 for (host, seen) in self.batch.iter_mut().filter(|(_, seen)| !seen.dropped) {
+                    seen.failing.clear();
                     match self.lost.get(host) {
                         Some(HostState::Unreachable) => {
                             self.lost.remove(host);
@@ -445,14 +446,15 @@ impl World {
         self.given_up.insert((host, task, false));
         let leads = self.leaders.get(&task) == Some(&host);
         self.through(host, work);
-        if !self.on_failure(work).ignore_unreachable && !on_failure.ignore_unreachable {
+        if self.on_failure(work).ignore_unreachable || on_failure.ignore_unreachable {
+            self.leave_blocks(host, task);
+        } else {
             let fatal = self.is_fatal(work) || on_failure.any_errors_fatal;
             if fatal && self.is_linear() {
                 self.shared_at = Some(task);
             }
             self.fail(host, task, fatal);
         }
-        self.leave_blocks(host, task);
         if leads {
             self.hear_leader(task, None);
         }
