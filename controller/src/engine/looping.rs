@@ -86,9 +86,9 @@ impl TaskRun<'_> {
                 }
             };
             note_names(&mut tried.values, control, &items[number], number, &item_vars);
+            let label = self.label(control, &items[number], &item_vars, &mut tried);
             let lessons = self.lessons(&tried);
             self.learn(&lessons);
-            let label = self.label(control, &items[number], &item_vars);
             let shown = Arc::new(self.shown_item(label, tried.clone()));
             self.run.sink.emit(RunEvent::ItemFinished {
                 task: self.task.id,
@@ -172,8 +172,8 @@ impl TaskRun<'_> {
         }
     }
 
-    /// What is shown in the place of the item; the item itself if its label cannot be rendered.
-    fn label(&self, control: &LoopControl, item: &Value, vars: &TaskVars) -> String {
+    /// What is shown in the place of the item. A label that cannot be rendered is the item's failure, and the item is shown.
+    fn label(&self, control: &LoopControl, item: &Value, vars: &TaskVars, tried: &mut Tried) -> String {
         let shown = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => crate::template::python_text(other),
@@ -181,12 +181,20 @@ impl TaskRun<'_> {
         if self.is_secret() {
             return "(censored due to no_log)".to_owned();
         }
-        let label = control.label.as_ref().and_then(|label| self.label_of(label, vars));
-        shown(label.as_ref().unwrap_or(item))
+        match control.label.as_ref().map(|label| self.label_of(label, &self.with_result(tried, vars))) {
+            None => shown(item),
+            Some(Ok(label)) => shown(&label),
+            Some(Err(why)) => {
+                tried.set_failed(true);
+                tried.values.insert("msg".into(), format!("Failed to template loop_control.label: {why}").into());
+                shown(item)
+            }
+        }
     }
 
-    fn label_of(&self, label: &Authored, vars: &TaskVars) -> Option<Value> {
-        self.run.templar().render(label, &self.scope(vars).ok()?).ok()
+    fn label_of(&self, label: &Authored, vars: &TaskVars) -> Result<Value, String> {
+        let scope = self.scope(vars)?;
+        self.run.templar().render(label, &scope).map_err(|error| error.to_string())
     }
 
     fn shown_item(&self, label: String, tried: Tried) -> ItemResult {

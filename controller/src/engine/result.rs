@@ -88,6 +88,16 @@ impl Tried {
         };
     }
 
+    /// All tries that `until` had are used up. That is registered as a failure, but where `failed_when` has said of the last
+    /// try that it is none, the play goes on.
+    pub(super) fn give_up(&mut self) {
+        if self.values.get("failed_when_result") == Some(&Value::Bool(false)) {
+            self.values.insert("failed".into(), true.into());
+        } else {
+            self.set_failed(true);
+        }
+    }
+
     /// `failed_when` has said that this is no failure.
     pub(super) fn excuse(&mut self) {
         if self.status.is_failure() {

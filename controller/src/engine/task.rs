@@ -137,11 +137,15 @@ impl TaskRun<'_> {
         let mut number = tries_before.min(tries.saturating_sub(1)) + 1;
         loop {
             let mut tried = self.try_once(item, number, &prepared).await?;
-            self.judge(&mut tried, vars);
             // What is tried once is not held against `until`.
-            let Some(until) = self.task.until.as_ref().filter(|_| tries > 1) else { return Ok(tried) };
+            let until = self.task.until.as_ref().filter(|_| tries > 1);
+            if until.is_some() {
+                // Before it is judged: `changed_when` and `failed_when` may ask for it.
+                tried.values.insert("attempts".into(), number.into());
+            }
+            self.judge(&mut tried, vars);
+            let Some(until) = until else { return Ok(tried) };
             let stopped = matches!(tried.status, TaskStatus::Cancelled | TaskStatus::TimedOut | TaskStatus::Skipped);
-            tried.values.insert("attempts".into(), number.into());
             match self.is_reached(&until.conditions, &tried, vars) {
                 Ok(true) => return Ok(tried),
                 _ if stopped => return Ok(tried),
@@ -154,7 +158,7 @@ impl TaskRun<'_> {
                     }
                 }
                 Ok(false) => {
-                    tried.set_failed(true);
+                    tried.give_up();
                     // As Ansible counts when none of them was good enough: one too few.
                     tried.values.insert("attempts".into(), (number - 1).into());
                     return Ok(tried);
@@ -448,6 +452,15 @@ impl TaskRun<'_> {
         }
     }
 
+    /// The task's variables and the result under its registered name.
+    pub(super) fn with_result(&self, tried: &Tried, vars: &TaskVars) -> TaskVars {
+        let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
+        if let Some(name) = &self.task.register {
+            locals.insert(name.clone(), Variable::data(Value::Map(registered(&tried.values))));
+        }
+        vars.with_locals(locals)
+    }
+
     /// Whether all conditions hold, seen with the result under its registered name.
     pub(super) fn holds_of(
         &self,
@@ -455,11 +468,7 @@ impl TaskRun<'_> {
         tried: &Tried,
         vars: &TaskVars,
     ) -> Result<bool, TemplateError> {
-        let mut locals = vars.locals.as_deref().cloned().unwrap_or_default();
-        if let Some(name) = &self.task.register {
-            locals.insert(name.clone(), Variable::data(Value::Map(registered(&tried.values))));
-        }
-        let vars = vars.with_locals(locals);
+        let vars = self.with_result(tried, vars);
         for condition in conditions {
             let scope = self.scope(&vars).map_err(|message| TemplateError::Failed { message })?;
             if !self.run.templar().condition(condition, &scope, self.run.options.conditionals)? {
