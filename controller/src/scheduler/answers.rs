@@ -139,14 +139,12 @@ impl Scheduler {
     /// A host that came out of a block with a failure that nobody rescues is lost now.
     fn note_fall(&mut self, host: HostIx) {
         let Some((batch, rank)) = self.course.find(host) else { return };
-        if !batch.take_fall(rank) {
-            return;
-        }
+        let Some(fall) = batch.take_fall(rank) else { return };
         if batch.lane(rank).dragged {
             batch.put_out(rank, HostState::Cancelled);
             return self.go(host, HostState::Cancelled);
         }
-        if batch.lane(rank).fatal {
+        if fall.fatal {
             // Under linear the others have had their share.
             batch.note_fatal();
         }
@@ -171,6 +169,9 @@ impl Scheduler {
         let Some((batch, rank)) = self.course.find(host) else { return };
         if fatal || batch.is_fatal_at(rank) {
             batch.share_failure();
+            batch.note_fatal();
+        } else if batch.lane(rank).carries_fatal() {
+            // Under linear the others have had their share.
             batch.note_fatal();
         }
         self.lose_at(host, state);

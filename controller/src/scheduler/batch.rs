@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::event::HostState;
 use crate::plan::TaskId;
 
+use super::blocks::Fall;
 use super::budget::{Ending, Tally};
 use super::cursor::Stop;
 use super::in_flight::InFlight;
@@ -213,10 +214,10 @@ impl Batch {
         (caught, lost)
     }
 
-    /// Whether the host came to the end of a block with a failure that nobody rescues. Told once; such a host is to be lost.
-    pub(super) fn take_fall(&mut self, rank: usize) -> bool {
+    /// How the host came to the end of a block with a failure that nobody rescues. Told once; such a host is to be lost.
+    pub(super) fn take_fall(&mut self, rank: usize) -> Option<Fall> {
         let lane = &mut self.lanes[rank];
-        lane.take_fall() && lane.lost.is_none() && lane.doing != Doing::Out
+        lane.take_fall().filter(|_| lane.lost.is_none() && lane.doing != Doing::Out)
     }
 
     /// The lane is to do its stop as if never sent there.

@@ -63,35 +63,61 @@ pub(super) struct Trouble {
     /// Blocks whose `rescue` the host runs or ran.
     rescuing: BTreeSet<BlockId>,
     /// Blocks whose `always` it runs with a failure that nobody rescued, the innermost last.
-    failing: Vec<BlockId>,
+    failing: Vec<Failing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    block: BlockId,
+    /// A failure in it is everybody's, as long as nobody rescues it.
+    fatal: bool,
+}
+
+/// A failure that no block around takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fall {
+    /// It is everybody's, or one that the host carried with it is.
+    pub(super) fatal: bool,
 }
 
 impl Trouble {
-    /// The host failed at a place. Gives the step it goes on at; `None` if no block around takes the failure up.
-    pub(super) fn fail(&mut self, blocks: &Blocks, within: Option<Within>) -> Option<usize> {
+    /// The host failed at a place. Gives the step it goes on at. What it carried through an `always` goes on with it.
+    ///
+    /// # Errors
+    /// If no block around takes the failure up; then nothing has changed.
+    pub(super) fn fail(&mut self, blocks: &Blocks, within: Option<Within>, mut fatal: bool) -> Result<usize, Fall> {
+        let mut left = BTreeSet::new();
         for Within { block, section } in blocks.around(within) {
-            self.failing.retain(|failing| *failing != block);
+            left.insert(block);
+            fatal |= self.failing.iter().any(|failing| failing.block == block && failing.fatal);
             if section == Section::Tasks
                 && let Some(rescue) = blocks.section(block, Section::Rescue)
             {
+                self.failing.retain(|failing| !left.contains(&failing.block));
                 self.rescuing.insert(block);
-                return Some(rescue.start);
+                return Ok(rescue.start);
             }
             if section != Section::Always
                 && let Some(always) = blocks.section(block, Section::Always)
             {
-                self.failing.push(block);
-                return Some(always.start);
+                self.failing.retain(|failing| !left.contains(&failing.block));
+                self.failing.push(Failing { block, fatal });
+                return Ok(always.start);
             }
         }
-        None
+        Err(Fall { fatal })
     }
 
     /// The host comes to `step`. If a block that it leaves by that has failed, so does the host, at the block's place:
-    /// gives where it goes on, or `Some(None)` if nobody takes the failure up.
-    pub(super) fn leave(&mut self, blocks: &Blocks, step: usize) -> Option<Option<usize>> {
-        let block = self.failing.pop_if(|block| blocks.end(*block) <= step)?;
-        Some(self.fail(blocks, blocks.parents.get(&block).copied().flatten()))
+    /// gives where it goes on, or that nobody takes the failure up.
+    pub(super) fn leave(&mut self, blocks: &Blocks, step: usize) -> Option<Result<usize, Fall>> {
+        let failed = self.failing.pop_if(|failing| blocks.end(failing.block) <= step)?;
+        Some(self.fail(blocks, blocks.parents.get(&failed.block).copied().flatten(), failed.fatal))
+    }
+
+    /// Whether a failure that it carries is everybody's.
+    pub(super) fn is_fatal(&self) -> bool {
+        self.failing.iter().any(|failing| failing.fatal)
     }
 
     /// No failure that it carries is one any more. A `rescue` that it runs goes on.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::blocks::Trouble;
+use super::blocks::{Fall, Trouble};
 use super::handlers::Notified;
 use super::play::Play;
 use super::program::{HostIx, StepKind};
@@ -39,7 +39,7 @@ pub(super) struct Cursor {
     flush: Flush,
     trouble: Trouble,
     /// It came to the end of a block with a failure that nobody rescues.
-    fell: bool,
+    fell: Option<Fall>,
 }
 
 /// The way through a flush.
@@ -61,9 +61,9 @@ impl Cursor {
         loop {
             if let Some(failed) = self.trouble.leave(&play.blocks, self.step) {
                 match failed {
-                    Some(step) => self.move_to(step),
-                    None => {
-                        self.fell = true;
+                    Ok(step) => self.move_to(step),
+                    Err(fall) => {
+                        self.fell = Some(fall);
                         return None;
                     }
                 }
@@ -129,34 +129,39 @@ impl Cursor {
 
     /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is
     /// none, and then it stays.
-    pub(super) fn fail(&mut self, play: &Play, stop: Stop) -> bool {
-        match self.trouble.fail(&play.blocks, play.within_at(stop)) {
-            Some(step) => {
+    pub(super) fn fail(&mut self, play: &Play, stop: Stop, fatal: bool) -> bool {
+        match self.trouble.fail(&play.blocks, play.within_at(stop), fatal) {
+            Ok(step) => {
                 self.move_to(step);
                 true
             }
-            None => false,
+            Err(_) => false,
         }
+    }
+
+    /// Whether a failure that the host carries through an `always` is everybody's.
+    pub(super) fn carries_fatal(&self) -> bool {
+        self.trouble.is_fatal()
     }
 
     /// Forgets the failures that the host carries through an `always`: it goes on behind the block.
     pub(super) fn forgive(&mut self) {
         self.trouble.forgive();
-        self.fell = false;
+        self.fell = None;
     }
 
     pub(super) fn has_fallen(&self) -> bool {
-        self.fell
+        self.fell.is_some()
     }
 
-    /// Whether the host failed at the end of a block, once.
-    pub(super) fn take_fall(&mut self) -> bool {
-        std::mem::take(&mut self.fell)
+    /// How the host failed at the end of a block, once.
+    pub(super) fn take_fall(&mut self) -> Option<Fall> {
+        self.fell.take()
     }
 
     /// Jumps to the flush at the end of the batch; stays if it is there or beyond. Blocks on the way are left for good.
     pub(super) fn jump_to_last_flush(&mut self, play: &Play) {
-        (self.trouble, self.fell) = (Trouble::default(), false);
+        (self.trouble, self.fell) = (Trouble::default(), None);
         if self.step < play.steps().len() {
             self.move_to(play.steps().len());
         }

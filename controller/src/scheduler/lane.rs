@@ -3,6 +3,7 @@
 use crate::event::HostState;
 use crate::plan::TaskId;
 
+use super::blocks::Fall;
 use super::cursor::{Cursor, Stop};
 use super::handlers::Notified;
 use super::message::Work;
@@ -55,8 +56,6 @@ pub(super) struct Lane {
     failed_last: bool,
     /// The failure that it carries through an `always` is another host's.
     pub(super) dragged: bool,
-    /// A failure that it carries through an `always` ends the play for everybody, if nobody rescues it.
-    pub(super) fatal: bool,
     /// Holds a slot until it is out.
     pub(super) has_slot: bool,
     cursor: Cursor,
@@ -77,7 +76,6 @@ impl Lane {
             last: None,
             failed_last: false,
             dragged: false,
-            fatal: false,
             has_slot: false,
             cursor: Cursor::default(),
             notified: Notified::default(),
@@ -128,7 +126,7 @@ impl Lane {
     pub(super) fn forgive(&mut self, play: &Play) -> bool {
         let stands_still = self.cursor.has_fallen() || self.lost == Some(HostState::Unreachable);
         self.cursor.forgive();
-        (self.dragged, self.fatal) = (false, false);
+        self.dragged = false;
         if stands_still {
             self.settle(play);
         }
@@ -156,14 +154,13 @@ impl Lane {
     /// Leaves the stop behind, where it failed, for the `rescue` or the `always` of a block around; false if there is none.
     pub(super) fn fail(&mut self, play: &Play, fatal: bool) -> bool {
         let Some(stop) = self.stop else { return false };
-        if !self.cursor.fail(play, stop) {
+        if !self.cursor.fail(play, stop, fatal) {
             return false;
         }
         if let Some(handler) = stop.handler {
             self.notified.ran(handler);
         }
         (self.last, self.failed_last, self.dragged) = (Some(stop), true, false);
-        self.fatal = fatal && !play.rescues(stop);
         self.attempt = 0;
         self.settle(play);
         true
@@ -177,7 +174,7 @@ impl Lane {
     /// Fails at its last stop, since another host did: goes on with the `rescue` or the `always` of a block around; false if
     /// there is none.
     pub(super) fn drag(&mut self, play: &Play) -> bool {
-        let caught = self.last.is_some_and(|last| self.cursor.fail(play, last));
+        let caught = self.last.is_some_and(|last| self.cursor.fail(play, last, false));
         if caught {
             self.dragged = true;
             self.settle(play);
@@ -190,8 +187,13 @@ impl Lane {
         self.doing == Doing::Resting && self.stop.is_none() && !self.cursor.has_fallen()
     }
 
-    /// Whether it failed at the end of a block, once.
-    pub(super) fn take_fall(&mut self) -> bool {
+    /// Whether a failure that it carries through an `always` ends the play for everybody, if nobody rescues it.
+    pub(super) fn carries_fatal(&self) -> bool {
+        self.cursor.carries_fatal()
+    }
+
+    /// How it failed at the end of a block, once.
+    pub(super) fn take_fall(&mut self) -> Option<Fall> {
         self.cursor.take_fall()
     }
 

@@ -2,7 +2,7 @@
 
 use super::fleet::{ASKED_FLUSH, Fleet, Play, tells, web};
 use crate::plan::{BlockId, Section, Within};
-use crate::scheduler::{Effect, Strategy, TransportFault};
+use crate::scheduler::{Effect, Outcome, Strategy, TransportFault, Verdict};
 
 /// A block of `tasks` with `fix` to rescue it and `log` in any case, and `next` behind it.
 fn guarded() -> Play {
@@ -228,5 +228,42 @@ fn a_host_that_comes_back_from_the_end_of_an_always_has_left_the_failure_behind(
         3s next: web2 web3
         4s next: web1
         5s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_failure_that_is_everybodys_stays_so_when_its_host_is_lost_in_the_always() {
+    let play = Play::of(["install", "log", "next"]).strategy(Strategy::Free).block(None, &["install"], &[], &["log"]);
+    let fatal = Outcome { fatal: true, ..Outcome::of(Verdict::Failed) };
+    let fleet = web().with("install", "web1", fatal).unreachable("log", "web1", TransportFault::Permanent);
+    tells(
+        fleet.run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s play-0 ends: FatalError
+        web1 Unreachable
+        web2 Cancelled
+        web3 Cancelled",
+    );
+}
+
+#[test]
+fn a_failure_that_is_everybodys_goes_through_each_always_on_its_way_out() {
+    let inner = Within { block: BlockId(0), section: Section::Tasks };
+    let play = Play::of(["install", "log", "tidy", "next"]).strategy(Strategy::Free);
+    let play = play.block(None, &["install"], &[], &["tidy"]).block(Some(inner), &["install"], &[], &["log"]);
+    let fatal = Outcome { fatal: true, ..Outcome::of(Verdict::Failed) };
+    let fleet = web().with("install", "web1", fatal).failing("log", ["web1"]);
+    tells(
+        fleet.run([play]),
+        "
+        0s install: web1 web2 web3
+        1s log: web1 web2 web3
+        2s tidy: web1 web2 web3
+        3s play-0 ends: FatalError
+        web1 Failed
+        web2 Cancelled
+        web3 Cancelled",
     );
 }

@@ -29,10 +29,10 @@ struct Seen {
     /// Handlers run since the last task.
     flushed: Vec<usize>,
     rounds: BTreeMap<TaskId, u32>,
-    /// Blocks whose `rescue` it runs or ran, and those whose `always` it runs with a failure, the innermost last.
+    /// Blocks whose `rescue` it runs or ran, and those whose `always` it runs with a failure, the innermost last, and
+    /// whether that is everybody's.
     rescuing: BTreeSet<BlockId>,
-    failing: Vec<BlockId>,
-    failing_for_all: bool,
+    failing: Vec<(BlockId, bool)>,
     /// Where its last step stands, whether it failed there, and whether it runs an `always` over another host's failure.
     last: Option<Within>,
     failed_last: bool,
@@ -184,17 +184,20 @@ impl World {
         }
         let came_out = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut);
         let fatal = self.is_fatal(work) || outcome.fatal || leads && outcome.for_all;
+        let carried = self.carries_fatal(host);
         let taken_up = !good && !ignored && came_out && self.takes_up(host, work, fatal);
         assert!(!work.rescued || taken_up || good || ignored || !came_out, "a rescue was promised and there is none");
         if !good && !ignored && fatal && self.is_linear() {
             self.shared_at = Some(task);
         }
         if !good && !ignored && !taken_up {
-            self.fail(host, task, fatal);
-        } else if good {
-            self.hear_effect(host, outcome.effect);
+            self.fail(host, task, fatal || carried);
+        } else {
+            if good {
+                self.hear_effect(host, outcome.effect);
+            }
+            self.leave_blocks(host, task);
         }
-        self.leave_blocks(host, task);
         if leads {
             self.hear_leader(task, Some(outcome));
         }
@@ -260,7 +263,7 @@ impl World {
         };
         let hosts: Vec<_> = self.batch.iter().filter_map(shares).collect();
         for (host, last) in hosts {
-            if self.takes_up_at(host, last) {
+            if self.takes_up_at(host, last, false) {
                 self.batch.get_mut(&host).unwrap().dragged = true;
                 self.leave_blocks(host, task);
             } else {
@@ -277,28 +280,28 @@ impl World {
             None if seen.wants_flush => seen.last,
             None => return false,
         };
-        let taken_up = self.takes_up_at(host, within);
+        let taken_up = self.takes_up_at(host, within, fatal);
         let seen = self.batch.get_mut(&host).unwrap();
-        seen.failing_for_all = fatal && !work.rescued;
         (seen.failed_last, seen.dragged) = (taken_up, false);
         taken_up
     }
 
-    fn takes_up_at(&mut self, host: HostIx, within: Option<Within>) -> bool {
+    fn takes_up_at(&mut self, host: HostIx, within: Option<Within>, mut fatal: bool) -> bool {
         for Within { block, section } in self.around(within) {
             let has = |section| !self.steps_in(block, section).is_empty();
             let (has_rescue, has_always) = (has(Section::Rescue), has(Section::Always));
             let tasks = self.steps_in(block, Section::Tasks);
             let rescue = self.steps_in(block, Section::Rescue);
             let seen = self.batch.get_mut(&host).unwrap();
-            seen.failing.retain(|failing| *failing != block);
+            fatal |= seen.failing.contains(&(block, true));
+            seen.failing.retain(|(failing, _)| *failing != block);
             if section == Section::Tasks && has_rescue {
                 seen.rescuing.insert(block);
                 seen.finished.extend(tasks);
                 return true;
             }
             if section != Section::Always && has_always {
-                seen.failing.push(block);
+                seen.failing.push((block, fatal));
                 seen.finished.extend(tasks.into_iter().chain(rescue));
                 return true;
             }
@@ -308,16 +311,17 @@ impl World {
 
     /// A host that is through with the `always` of a block that failed has failed there.
     fn leave_blocks(&mut self, host: HostIx, task: TaskId) {
-        while let Some(block) = self.batch[&host].failing.last().copied() {
+        while let Some((block, _)) = self.batch[&host].failing.last().copied() {
             let always = self.steps_in(block, Section::Always);
             let here: Vec<usize> = self.steps_of(host).filter(|step| always.contains(step)).collect();
             let seen = &self.batch[&host];
             if self.lost.contains_key(&host) || seen.left || !here.iter().all(|step| seen.finished.contains(step)) {
                 return;
             }
-            self.batch.get_mut(&host).unwrap().failing.pop();
+            let fatal = self.carries_fatal(host);
+            let (_, failed_for_all) = self.batch.get_mut(&host).unwrap().failing.pop().unwrap();
             let parent = self.play().blocks[&block];
-            if self.takes_up_at(host, parent) {
+            if self.takes_up_at(host, parent, failed_for_all) {
                 continue;
             }
             if self.batch[&host].dragged {
@@ -326,10 +330,15 @@ impl World {
             }
             self.failed_in_batch.insert(host);
             self.failed_in_run.insert(host);
-            if self.batch[&host].failing_for_all {
+            if fatal {
                 self.note_fatal(task);
             }
         }
+    }
+
+    /// Whether it runs an `always` with a failure that is everybody's.
+    fn carries_fatal(&self, host: HostIx) -> bool {
+        self.batch[&host].failing.iter().any(|(_, fatal)| *fatal)
     }
 
     fn around(&self, within: Option<Within>) -> Vec<Within> {
@@ -453,7 +462,7 @@ impl World {
             if fatal && self.is_linear() {
                 self.shared_at = Some(task);
             }
-            self.fail(host, task, fatal);
+            self.fail(host, task, fatal || self.carries_fatal(host));
         }
         if leads {
             self.hear_leader(task, None);
