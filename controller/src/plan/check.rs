@@ -179,7 +179,8 @@ fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> V
         .filter(|spec| spec.required && given(task, spec).is_none())
         .map(|spec| spec.name.to_owned())
         .collect();
-    if !missing.is_empty() {
+    // A template that is all arguments may hold any of them.
+    if !missing.is_empty() && task.more_args.is_none() {
         findings.push(finding(&ArgError::Missing(missing)));
     }
     for spec in module.specs() {
@@ -197,7 +198,7 @@ fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> V
 
 /// What is wrong with the arguments taken together; known only if none of them is still a template.
 fn combination(task: &Task, catalog: &dyn ModuleCatalog) -> Option<Finding> {
-    if task.args.values().any(Authored::needs_rendering) {
+    if task.more_args.is_some() || task.args.values().any(Authored::needs_rendering) {
         return None;
     }
     let args = task.args.iter().map(|(name, value)| (name.clone(), value.source())).collect();
@@ -269,6 +270,14 @@ mod tests {
     fn what_fits_is_no_problem() {
         assert_eq!(findings("copy", r#"{"path": "/x", "backup": "yes"}"#), []);
         assert_eq!(findings("set_fact", r#"{"anything": 1}"#), []);
+    }
+
+    #[test]
+    fn a_template_that_is_all_arguments_may_hold_what_is_missing() {
+        let mut task = Task::new(TaskId(0), PlayId(0), "copy");
+        assert_eq!(check_task(&task, &Catalog, false).len(), 1);
+        task.more_args = Some(Authored::from_value("{{ all }}".into()));
+        assert_eq!(check_task(&task, &Catalog, false), []);
     }
 
     #[test]

@@ -7,7 +7,10 @@
 //!
 //! Ansible's excerpts of the playbook's text above a failure (`[ERROR]: … Origin: …`) are not shown.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use rustle_protocol::result::Diff;
 use rustle_protocol::{HostName, Map, Value};
@@ -85,6 +88,7 @@ impl Layout {
     pub fn lines(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
+            RunEvent::RunStarted(run) => self.run_started(&run.plan, run.plays),
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
             RunEvent::BatchStarted { .. } => self.banner(&play_banner(&self.play)),
             RunEvent::TaskStarted { task, name, module, kind, hosts, .. } => {
@@ -109,8 +113,7 @@ impl Layout {
                 lines.extend(self.custom_stats());
                 lines
             }
-            RunEvent::RunStarted(_)
-            | RunEvent::HostConnected { .. }
+            RunEvent::HostConnected { .. }
             | RunEvent::HostStarted { .. }
             | RunEvent::Output { .. }
             | RunEvent::BatchFinished { .. } => Vec::new(),
@@ -148,6 +151,19 @@ impl Layout {
 
     fn banner(&self, text: &str) -> Vec<Line> {
         banner(text, self.columns)
+    }
+
+    /// Which playbook it is and how many plays are in it, for who wants to know that much.
+    fn run_started(&self, plan: &str, plays: usize) -> Vec<Line> {
+        if self.verbosity < 2 {
+            return Vec::new();
+        }
+        // Several playbooks are one run here, and named one behind the other.
+        let name = |path| Path::new(path).file_name().map_or(Cow::Borrowed(path), OsStr::to_string_lossy);
+        let files: Vec<_> = plan.split(", ").map(name).collect();
+        let mut lines = self.banner(&format!("PLAYBOOK: {}", files.join(", ")));
+        lines.push(Line::new(&format!("{plays} plays in {plan}")));
+        lines
     }
 
     fn play_started(&mut self, name: &str, hosts: usize) -> Vec<Line> {
@@ -459,7 +475,7 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+fn one_line(text: &str) -> Cow<'_, str> {
     super::sanitize::line(text)
 }
 

@@ -135,6 +135,15 @@ fn loops_are_told_item_by_item() {
 }
 
 #[test]
+fn a_run_that_tells_more_begins_with_the_playbook_and_its_plays() {
+    let script = Script::new(["web1"]);
+    let head = |verbosity| shown(&lines(&script, verbosity));
+    assert_eq!(head(1), "");
+    let banner = format!("PLAYBOOK: plan.json {}\n1 plays in plan.json", "*".repeat(60));
+    assert_eq!(head(2), banner);
+}
+
+#[test]
 fn a_result_is_shown_with_verbosity_and_debug_always() {
     let mut script = Script::new(["web1"]);
     script.play("p");

@@ -160,7 +160,7 @@ fn module_and_rest(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim_start())
 }
 
-/// `action: copy src=a dest=b`, or `action: {module: copy, src: a, dest: b}`.
+/// `action: copy src=a dest=b`, or `action: {module: copy, src: a, args: {dest: b}}`, where `args` has the last word.
 fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, PlaybookError> {
     if let Some(text) = node.as_str() {
         let text = text.trim_start();
@@ -177,8 +177,11 @@ fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, Playboo
     let Some(module) = module else { return Err(document.wrong(node.at, "no module/action detected in task.")) };
     let (module, rest) = module_and_rest(module);
     let mut args = text_args(document, module, rest, node.at)?;
-    let others: Vec<_> = entries.iter().filter(|(key, _)| key.text != "module").cloned().collect();
+    let others: Vec<_> = entries.iter().filter(|(key, _)| !["module", "args"].contains(&&*key.text)).cloned().collect();
     args.extend(authored_entries(&others).map_err(|error| document.not_yaml(error))?);
+    if let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "args") {
+        args.extend(own_args(document, module, node)?);
+    }
     Ok(Action { at: node.at, module: module.to_owned(), args })
 }
 
@@ -287,6 +290,12 @@ mod tests {
     fn action_and_args_are_other_ways_to_say_it() {
         assert_eq!(shown_call("action: copy src=a dest=/b"), r#"copy {"src":"a","dest":"/b"}"#);
         assert_eq!(shown_call("action: {module: copy, src: a}"), r#"copy {"src":"a"}"#);
+        assert_eq!(
+            shown_call("action: {module: copy, dest: /c, args: {src: a, dest: /b}}"),
+            r#"copy {"dest":"/b","src":"a"}"#
+        );
+        assert_eq!(shown_call("action: {module: copy, args: src=a dest=/b}"), r#"copy {"src":"a","dest":"/b"}"#);
+        assert_eq!(shown_call("action: {module: copy, args: '{{ all }}'}"), r#"copy {"_variable_params":"{{ all }}"}"#);
         assert_eq!(shown_call("copy: dest=/b\nargs: {src: x, dest: /c}"), r#"copy {"src":"x","dest":"/b"}"#);
         assert_eq!(shown_call("copy: '{{ all }}'"), r#"copy {"_variable_params":"{{ all }}"}"#);
         assert!(call("local_action: command true").unwrap().local);
