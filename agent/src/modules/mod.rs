@@ -77,8 +77,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &unarchive::Unarchive,
     &user::User,
     &wait_for::WaitFor,
-    &fetch::Fetch,
     &background::Background,
+    &fetch::Fetch,
     &program::Program,
     &python::Python,
 ];
