@@ -11,6 +11,8 @@ use rustle_protocol::{Map, ModuleResult, Value};
 
 /// What is read of a file, in bytes. A result that went over the network is no larger.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What is shown of a file that makes no sense, in bytes: enough to see what it is.
+const SHOWN_BYTES_MAX: usize = 1024;
 
 /// The file of one job.
 #[derive(Debug)]
@@ -83,7 +85,10 @@ impl JobFile {
         }
         match serde_json::from_slice::<serde_json::Value>(&text).map(Value::from) {
             Ok(Value::Map(all)) => Ok(standing(all)),
-            _ => Err(format!("Could not parse job output: {}", String::from_utf8_lossy(&text))),
+            _ => {
+                text.truncate(SHOWN_BYTES_MAX);
+                Err(format!("Could not parse job output: {}", String::from_utf8_lossy(&text)))
+            }
         }
     }
 

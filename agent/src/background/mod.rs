@@ -27,7 +27,7 @@ pub(crate) use process::serve_if_job;
 pub const MODULE: &str = "rustle.builtin.background";
 
 /// Where jobs are kept if nobody says so: Ansible's place.
-pub(crate) const DIRECTORY: &str = "~/.ansible_async";
+pub const DIRECTORY: &str = "~/.ansible_async";
 
 /// The only argument of a program that is started as a job.
 const JOB_ARGUMENT: &str = "background-job";

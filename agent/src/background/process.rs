@@ -104,6 +104,7 @@ impl Job {
         self.cancel.cancel(CancelReason::TimedOut);
         if over.recv_timeout(runner::STOP_WAIT) == Err(RecvTimeoutError::Timeout) {
             self.end(self.too_late());
+            // Its thread hangs, in the kernel say, and cannot be ended by itself; nothing else runs in this process.
             std::process::exit(1);
         }
     }

@@ -158,14 +158,14 @@ impl Index {
         self.calls.values().filter(is_over).map(|entry| entry.begun.key).collect()
     }
 
-    /// Forgets the oldest calls while there are more than `calls_max`, and all that ended, or were cut off, before
-    /// `oldest_s`; never one that runs. Returns how many.
+    /// Forgets the oldest calls while there are more than `calls_max`, and all that ended, or were cut off, at
+    /// `oldest_s` or before; never one that runs. Returns how many.
     pub(super) fn forget_old(&mut self, calls_max: usize, oldest_s: u64) -> usize {
         let mut gone = Vec::new();
         for key in self.order.values() {
             let entry = &self.calls[key];
             let at_s = entry.end.as_ref().map_or(entry.begun.at_s, |end| end.at_s);
-            if self.calls.len() - gone.len() <= calls_max && at_s >= oldest_s {
+            if self.calls.len() - gone.len() <= calls_max && at_s > oldest_s {
                 break;
             }
             if entry.is_over() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustle_agent::background::{MODULE, overdue};
+use rustle_agent::background::{DIRECTORY, MODULE, overdue};
 use rustle_protocol::{Map, ModuleResult, Value};
 
 use super::call_key::CALLS_MAX;
@@ -15,9 +15,7 @@ use crate::event::JobState;
 /// The module that tells how a job stands.
 const STATUS: &str = "ansible.builtin.async_status";
 /// Ansible's variables for the directory of jobs, of a host and of this process or a task.
-const DIRECTORY: [&str; 2] = ["ansible_async_dir", "ANSIBLE_ASYNC_DIR"];
-/// Where it is otherwise.
-const DIRECTORY_DEFAULT: &str = "~/.ansible_async";
+const DIRECTORY_NAMES: [&str; 2] = ["ansible_async_dir", "ANSIBLE_ASYNC_DIR"];
 /// The pause before the first look at a job; each further one is twice as long, up to `poll`.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 /// More than the looks between the first and a `poll` of a month, with starting and cleaning up.
@@ -57,7 +55,7 @@ impl JobOrder {
 /// # Errors
 /// The variable that names it has no value.
 pub(crate) fn directory(cx: &ExecutionContext<'_>) -> Result<String, String> {
-    let [of_host, of_environment] = DIRECTORY;
+    let [of_host, of_environment] = DIRECTORY_NAMES;
     if let Some((_, directory)) = cx.settings.environment.iter().find(|(name, _)| name == of_environment) {
         return Ok(directory.clone());
     }
@@ -65,7 +63,7 @@ pub(crate) fn directory(cx: &ExecutionContext<'_>) -> Result<String, String> {
         let directory = cx.target_scope.get(of_host).map_err(|error| format!("{of_host}: {error}"))?;
         return Ok(rustle_agent::module::shown(&directory));
     }
-    Ok(std::env::var(of_environment).unwrap_or_else(|_| DIRECTORY_DEFAULT.to_owned()))
+    Ok(std::env::var(of_environment).unwrap_or_else(|_| DIRECTORY.to_owned()))
 }
 
 /// Runs `module` as a job, and waits for it if the task says so.

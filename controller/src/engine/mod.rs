@@ -21,6 +21,7 @@ mod looping;
 mod manner;
 mod meta;
 mod module;
+mod notify;
 mod recorder;
 mod replay;
 mod result;

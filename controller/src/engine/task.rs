@@ -24,12 +24,12 @@ use super::target::{Target, delegated_to, owner_of_facts};
 use super::task_clock::TaskClock;
 use crate::actions::Meta;
 use crate::dispatch::{Cancel, LinkError};
-use crate::event::{ItemResult, JobState, RunEvent, TaskResult, TaskStatus, unknown_handler};
+use crate::event::{ItemResult, JobState, RunEvent, TaskResult, TaskStatus};
 use crate::journal::Record;
 use crate::plan::check::no_inner_arguments;
-use crate::plan::{Keyword, KeywordValue, Task, TaskId};
+use crate::plan::{Keyword, KeywordValue, Task};
 use crate::scheduler::{Effect, HostIx, Outcome, Verdict, Work};
-use crate::template::{Authored, TemplateError, needs_rendering, settle};
+use crate::template::{TemplateError, needs_rendering, settle};
 use crate::vars::{InventoryChange, Learnt, Lesson, PlayVars, Scope, TaskVars, Variable};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
@@ -616,85 +616,6 @@ impl TaskRun<'_> {
         }
         let rendered = self.scope(vars).ok().and_then(|scope| self.run.templar().render_text(title, &scope).ok());
         rendered.unwrap_or_else(|| title.to_owned())
-    }
-
-    /// The handlers that the task's names and topics mean, if it has changed something. One that nobody answers to is a
-    /// failure or a warning, as the run wants it.
-    fn notified(&self, tried: &mut Tried, vars: &TaskVars) -> Vec<TaskId> {
-        if self.task.notify.is_empty() || !tried.is_changed() || tried.status.is_failure() {
-            return Vec::new();
-        }
-        let mut handlers = Vec::new();
-        let mut failed = |why: String| {
-            tried.values.insert("msg".into(), why.into());
-            tried.set_failed(true);
-            Vec::new()
-        };
-        let names = match self.notified_names(vars) {
-            Ok(names) => names,
-            Err(why) => return failed(why),
-        };
-        for name in names {
-            let found = self.handlers(&name);
-            if !found.is_empty() {
-                handlers.extend(found);
-            } else if self.run.options.unknown_handler_fails {
-                return failed(unknown_handler(&name));
-            } else {
-                let (task, host) = (self.task.id, self.host.clone());
-                self.run.sink.emit(RunEvent::UnknownHandler { task, host, name });
-            }
-        }
-        handlers
-    }
-
-    /// `notify` as it is on this host; a template may stand for several names.
-    fn notified_names(&self, vars: &TaskVars) -> Result<Vec<String>, String> {
-        let mut names = Vec::new();
-        for notify in &self.task.notify {
-            if !needs_rendering(notify) {
-                names.push(notify.clone());
-                continue;
-            }
-            let template = Authored::from_value(notify.as_str().into());
-            let value = self.run.templar().render(&template, &self.scope(vars)?);
-            match value.map_err(|error| in_keyword("notify", error))? {
-                Value::List(list) => names.extend(list.iter().map(rustle_agent::module::shown)),
-                one => names.push(rustle_agent::module::shown(&one)),
-            }
-        }
-        Ok(names)
-    }
-
-    /// The handlers that answer to `name`: first those that always do, then one whose own name is a template that gives it
-    /// on this host.
-    fn handlers(&self, name: &str) -> Vec<TaskId> {
-        let mut found = self.run.handlers(self.task.play, name);
-        for id in self.run.templated_handlers(self.task.play) {
-            match self.handler_name(id) {
-                Ok(own) if found.is_empty() && own == name => found.push(id),
-                Ok(_) => {}
-                Err(why) => self.run.sink.emit(RunEvent::Warning { message: why, host: None }),
-            }
-        }
-        found
-    }
-
-    /// The name of a handler, rendered for this host.
-    ///
-    /// # Errors
-    /// It has none here and listens to nothing either; in Ansible's words.
-    fn handler_name(&self, id: TaskId) -> Result<String, String> {
-        let handler = self.run.task(id);
-        let written = handler.name.as_deref().unwrap_or_default();
-        let scope = self.scope(&self.run.task_vars(&handler))?;
-        match self.run.templar().render_text(written, &scope) {
-            Err(error) if handler.listen.is_empty() => Err(format!(
-                "Handler '{written}' is unusable because it has no listen topics and the name could not be templated \
-                 (host-specific variables are not supported in handler names). The error: {error}"
-            )),
-            rendered => Ok(rendered.unwrap_or_default()),
-        }
     }
 
     fn effect(&self, status: TaskStatus) -> Effect {
