@@ -43,6 +43,7 @@ pub mod journal;
 pub mod lab;
 pub mod pki;
 pub mod plan;
+pub mod plugins;
 mod prompt;
 pub mod report;
 pub mod scheduler;

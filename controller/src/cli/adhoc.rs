@@ -11,7 +11,7 @@ use super::{CliError, chain, init_logging, inventory};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
 use crate::plan::{Plan, PlayId, Task, TaskId};
-use crate::template::{Authored, Templar};
+use crate::template::Authored;
 
 pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
@@ -41,7 +41,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         }
         None => std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?,
     };
-    let templar = Templar::new();
+    let templar = super::modules::templar(&registry);
     let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
     let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
         .map_err(|error| CliError::input(chain(&error)))?;

@@ -1,10 +1,13 @@
-//! Where custom modules of a run are looked for: what was named, and the folders Ansible looks into by itself.
+//! Where custom modules and plug-ins of a run are looked for: what was named, and the folders Ansible looks into by itself.
 
 use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::settings::Settings;
-use crate::custom::ModuleFiles;
+use crate::custom::{ModuleFiles, OtherPlugin, PluginKind};
+use crate::engine::Registry;
+use crate::plugins::Plugins;
+use crate::template::Templar;
 
 /// Folders of every user's, after those that were named.
 const SHARED_FOLDER: &str = "/usr/share/ansible";
@@ -22,13 +25,29 @@ pub(super) fn add(files: &ModuleFiles, settings: &Settings) -> Result<(), CliErr
     named_by("ANSIBLE_MODULE_UTILS").iter().for_each(|folder| files.add_module_utils(folder));
     let collections = [named_by("ANSIBLE_COLLECTIONS_PATH"), named_by("ANSIBLE_COLLECTIONS_PATHS")].concat();
     collections.iter().for_each(|folder| files.add_collections(folder));
+    for kind in PluginKind::ALL {
+        let variable = format!("ANSIBLE_{}_PLUGINS", kind.name().to_uppercase());
+        named_by(&variable).iter().for_each(|folder| files.add_plugins(kind, folder));
+    }
+    for kind in OtherPlugin::ALL {
+        let variable = format!("ANSIBLE_{}_PLUGINS", kind.name().to_uppercase());
+        named_by(&variable).iter().for_each(|folder| files.add_others(kind, folder));
+    }
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible"));
     for folder in home.into_iter().chain([PathBuf::from(SHARED_FOLDER)]) {
         files.add_modules(&folder.join("plugins/modules"));
         files.add_module_utils(&folder.join("plugins/module_utils"));
         files.add_collections(&folder.join("collections"));
+        for kind in PluginKind::ALL {
+            files.add_plugins(kind, &folder.join("plugins").join(kind.name()));
+        }
     }
     Ok(())
+}
+
+/// Renders with the plug-ins of these folders beside the built-in ones.
+pub(super) fn templar(registry: &Registry) -> Templar {
+    Templar::with_plugins(Plugins::new(Registry::files(registry).clone()))
 }
 
 fn named_by(variable: &str) -> Vec<PathBuf> {

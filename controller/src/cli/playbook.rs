@@ -39,8 +39,18 @@ pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, Cl
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
+    tell_of_callbacks(&registry);
     let fragments = Some(fragments);
     Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped: None, only, answers })
+}
+
+/// Callback plug-ins change nothing on hosts, so a run goes on without them.
+fn tell_of_callbacks(registry: &Registry) {
+    let files = Registry::files(registry).callback_plugins();
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    if !files.is_empty() {
+        super::note(&format!("callback plug-ins in Python are out of scope and not run: {}", files.join(", ")));
+    }
 }
 
 /// What the playbooks hold, in Ansible's layout.
@@ -72,7 +82,7 @@ struct Read {
 
 fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let registry = registry(settings)?;
-    let templar = Templar::new();
+    let templar = super::modules::templar(&registry);
     let base = folder_of(&args.plan[0])?;
     let inventory = match plan::given_inventory(args, settings, Some(&base))? {
         Some(inventory) => inventory,

@@ -1,4 +1,4 @@
-//! Finds modules in files, by name.
+//! Finds modules in files, by name, and the folders of plug-ins.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::executor::FileModule;
 use super::library::PythonLibrary;
 use super::payload::Sources;
+use super::plugin::{OtherPlugin, PluginFolders, PluginKind, PluginPlaces, python_files};
 use crate::engine::ModuleExecutor;
 
 /// Files with these endings are no modules, whatever they are called. Ansible's list, and a few more.
 const NOT_MODULES: &[&str] =
     &["pyc", "pyo", "swp", "bak", "rpm", "md", "txt", "rst", "yaml", "yml", "ini", "json", "toml", "orig"];
 
-/// The folders that modules and their code are looked for in. Cheap to clone; all clones are one, so that a role that is
+/// The folders that modules, their code and plug-ins are looked for in. Cheap to clone; all clones are one, so that a role that is
 /// loaded in the middle of a run adds its own.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleFiles(Arc<Inner>);
@@ -32,6 +33,8 @@ struct Folders {
     modules: Vec<PathBuf>,
     module_utils: Vec<PathBuf>,
     collections: Vec<PathBuf>,
+    plugins: PluginFolders,
+    others: Vec<(OtherPlugin, PathBuf)>,
 }
 
 impl ModuleFiles {
@@ -40,12 +43,16 @@ impl ModuleFiles {
         ModuleFiles(Arc::new(Inner { library, ..Inner::default() }))
     }
 
-    /// Adds what a playbook or a role has in its folder: `library/`, `module_utils/` and `collections/`. They come before
-    /// all folders that are not a project's; among them, the earlier one wins.
+    /// Adds what a playbook or a role has in its folder: `library/`, `module_utils/`, `collections/` and the
+    /// folders of plug-ins. They come before all folders that are not a project's; among them, the earlier one wins.
     pub fn add_project(&self, folder: &Path) {
         self.add(&self.0.projects, &folder.join("library"), |folders| &mut folders.modules);
         self.add(&self.0.projects, &folder.join("module_utils"), |folders| &mut folders.module_utils);
         self.add(&self.0.projects, &folder.join("collections"), |folders| &mut folders.collections);
+        for kind in PluginKind::ALL {
+            self.add(&self.0.projects, &folder.join(kind.folder()), |folders| folders.plugins.of_mut(kind));
+        }
+        OtherPlugin::ALL.into_iter().for_each(|kind| self.add_others(kind, &folder.join(kind.folder())));
     }
 
     /// Adds a folder of modules. An earlier folder wins. One that is not there now is never looked into.
@@ -61,6 +68,47 @@ impl ModuleFiles {
     /// Adds a folder with an `ansible_collections/` in it.
     pub fn add_collections(&self, folder: &Path) {
         self.add(&self.0.folders, folder, |folders| &mut folders.collections);
+    }
+
+    /// Adds a folder of plug-ins in Python.
+    pub fn add_plugins(&self, kind: PluginKind, folder: &Path) {
+        self.add(&self.0.folders, folder, |folders| folders.plugins.of_mut(kind));
+    }
+
+    /// Adds a folder of plug-ins that are not run.
+    pub(crate) fn add_others(&self, kind: OtherPlugin, folder: &Path) {
+        let mut folders = self.0.projects.write().unwrap_or_else(PoisonError::into_inner);
+        let known = (kind, folder.to_owned());
+        if folder.is_dir() && !folders.others.contains(&known) {
+            folders.others.push(known);
+        }
+    }
+
+    /// The file of a plug-in that would have to be run, and is not: `NAME` in a folder of its kind, or of a collection.
+    pub(crate) fn other_plugin(&self, kind: OtherPlugin, name: &str) -> Option<PathBuf> {
+        let mut parts = name.splitn(3, '.');
+        if let (Some(namespace), Some(collection), Some(short)) = (parts.next(), parts.next(), parts.next()) {
+            let folder = format!("ansible_collections/{namespace}/{collection}/plugins/{}", kind.name());
+            let is_own = namespace == "ansible" && matches!(collection, "builtin" | "legacy");
+            let roots = if is_own { Vec::new() } else { self.sources().collections };
+            return roots.iter().find_map(|root| file_of(&root.join(&folder), &short.replace('.', "/")));
+        }
+        let projects = self.0.projects.read().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = projects.others.iter().filter(|(of, _)| *of == kind);
+        folders.find_map(|(_, folder)| file_of(folder, name).filter(|file| file.extension().is_some()))
+    }
+
+    /// Callback plug-ins beside playbooks and in roles, which Ansible would load without being asked.
+    pub(crate) fn callback_plugins(&self) -> Vec<PathBuf> {
+        let projects = self.0.projects.read().unwrap_or_else(PoisonError::into_inner);
+        let folders = projects.others.iter().filter(|(kind, _)| *kind == OtherPlugin::Callback);
+        folders.flat_map(|(_, folder)| python_files(folder)).collect()
+    }
+
+    /// Where plug-ins are now. May start a process, to find an ansible-core.
+    pub(crate) fn plugin_places(&self) -> PluginPlaces {
+        let Sources { collections, library, .. } = self.sources();
+        PluginPlaces { folders: self.folders().plugins, collections, library }
     }
 
     fn add(&self, to: &RwLock<Folders>, folder: &Path, list: impl Fn(&mut Folders) -> &mut Vec<PathBuf>) {
@@ -139,6 +187,7 @@ impl ModuleFiles {
         all.modules.extend(shared.modules);
         all.module_utils.extend(shared.module_utils);
         all.collections.extend(shared.collections);
+        all.plugins.extend(shared.plugins);
         all
     }
 }

@@ -10,7 +10,10 @@ mod imports;
 mod kind;
 mod library;
 mod payload;
+mod plugin;
 
 pub use finder::ModuleFiles;
 pub use kind::FileKind;
 pub use library::{PythonLibrary, controller_python};
+pub use plugin::PluginKind;
+pub(crate) use plugin::{OtherPlugin, PluginPlaces};

@@ -11,7 +11,7 @@ use rustle_protocol::value::Map;
 
 use super::context::ExecutionContext;
 use super::error::Stop;
-use crate::custom::ModuleFiles;
+use crate::custom::{ModuleFiles, OtherPlugin};
 use crate::plan::check::{ModuleCatalog, ModuleInfo};
 
 /// What the engine runs for a task's module. Register your own with [`Registry::register`].
@@ -209,6 +209,11 @@ impl ModuleCatalog for Registry {
 
     fn add_project(&self, folder: &std::path::Path) {
         self.files.add_project(folder);
+    }
+
+    fn action_plugin(&self, name: &str) -> Option<std::path::PathBuf> {
+        let is_native = name.contains('.') && self.modules.values().any(|module| module.name() == name);
+        if is_native { None } else { self.files.other_plugin(OtherPlugin::Action, name) }
     }
 
     fn validate(&self, name: &str, args: &Map) -> Result<(), ArgError> {

@@ -3,9 +3,11 @@
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
+use super::Registry;
 use super::links::{AgentAddress, Connection, Way};
 use super::result::Tried;
 use super::task::{TaskRun, unresolved};
+use crate::custom::OtherPlugin;
 use crate::plan::Delegation;
 use crate::template::{Authored, Template};
 use crate::vars::{Scope, VarMap, Variable};
@@ -51,6 +53,13 @@ impl TaskRun<'_> {
             (None, Some(keyword)) => Some(self.rendered(keyword, "connection", of_task)?),
             (None, None) => None,
         };
+        let files = Registry::files(&self.run.environment.registry);
+        if let Some(name) = connection.as_deref()
+            && let Some(file) = files.other_plugin(OtherPlugin::Connection, name)
+        {
+            let file = file.display();
+            return Err(format!("'{name}' is a connection plug-in in Python ({file}), and rustle-exec runs none"));
+        }
         let connection = connection.as_deref().map(Connection::of);
         if connection == Some(Connection::Local) || self.run.environment.links.knows(target) {
             return Ok(Way { connection, address: None });

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustle_agent::module::args::{nearest, unknown_args, value_error};
 use rustle_agent::module::{ArgError, ArgKind, ArgSpec, short_name};
@@ -23,6 +23,11 @@ pub trait ModuleCatalog {
 
     /// The folder of a playbook or a role has been read: modules in it are found from now on.
     fn add_project(&self, _folder: &Path) {}
+
+    /// The file of the action plug-in in Python that Ansible would run for this name.
+    fn action_plugin(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
 
     /// # Errors
     /// What is wrong with these arguments, which hold no template, beyond what each argument's own spec says: two that

@@ -50,8 +50,8 @@ impl Default for TemplateFileOptions {
     }
 }
 
-/// One engine for each way to read files. A play uses one or two.
-pub(super) type FileEngines = HashMap<TemplateFileOptions, Arc<Environment<'static>>>;
+/// One engine for each way to read files, and how many plug-ins it has been taught. A play uses one or two.
+pub(super) type FileEngines = HashMap<TemplateFileOptions, (usize, Arc<Environment<'static>>)>;
 
 impl Templar {
     /// Renders a template file's text; `name` is what messages call it. A first line `#jinja2: trim_blocks: False, ...`
@@ -68,22 +68,22 @@ impl Templar {
         scope: &Scope,
     ) -> Result<String, TemplateError> {
         let (options, source) = with_header(source, options)?;
-        let engine = self.file_engine(&options)?;
         let source = with_newlines(source, &options.newline_sequence);
         let key = file_key(name, &source);
-        engine
-            .get_template(&key)
-            .and_then(|template| template.render(scope.context()))
+        self.plugged()
+            .render(|| self.file_engine(&options)?.get_template(&key)?.render(scope.context()))
             .map(|text| with_last_newlines(text, &source, source.contains(&options.variable_start_string)))
             .map_err(|error| explain::explain(error, &key, Some(scope)))
     }
 
     fn file_engine(&self, options: &TemplateFileOptions) -> Result<Arc<Environment<'static>>, TemplateError> {
         let mut engines = self.files().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(engine) = engines.get(options) {
+        let known = self.plugged().len();
+        if let Some((_, engine)) = engines.get(options).filter(|(taught, _)| *taught == known) {
             return Ok(Arc::clone(engine));
         }
         let mut env = engine::environment();
+        let taught = self.plugged().teach(&mut env);
         env.set_syntax(syntax(options)?);
         let delimiters = Delimiters {
             block: (options.block_start_string.clone(), options.block_end_string.clone()),
@@ -91,7 +91,7 @@ impl Templar {
         };
         engine::set_loader(&mut env, options.search_directories.clone(), delimiters);
         let engine = Arc::new(env);
-        engines.insert(options.clone(), Arc::clone(&engine));
+        engines.insert(options.clone(), (taught, Arc::clone(&engine)));
         Ok(engine)
     }
 }

@@ -13,6 +13,7 @@ mod explain;
 mod file;
 mod filters;
 mod managed;
+mod plugged;
 #[cfg(test)]
 mod provenance;
 mod python;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use indexmap::IndexMap;
-use minijinja::Environment;
 use minijinja::value::{Value as Jinja, ValueKind};
 use rustle_protocol::value::{Map, Value};
 
@@ -13,8 +12,10 @@ use super::convert::{is_omit, to_data, to_shown_data};
 use super::engine::{self, Mode, Printed, template_key};
 use super::error::{TemplateError, UnresolvedArg};
 use super::file::FileEngines;
+use super::plugged::Plugged;
 use super::rewrite::Delimiters;
 use super::{explain, filters, python};
+use crate::plugins::Plugins;
 use crate::vars::Scope;
 
 /// Which results a condition may have.
@@ -34,16 +35,22 @@ pub struct Templar {
 }
 
 struct Inner {
-    strings: Environment<'static>,
+    plugged: Plugged,
     files: Mutex<FileEngines>,
 }
 
 impl Templar {
     pub fn new() -> Templar {
+        Templar::with_plugins(Plugins::default())
+    }
+
+    /// With filters, tests and lookups in Python beside its own, which come first.
+    pub fn with_plugins(plugins: Plugins) -> Templar {
         let mut strings = engine::environment();
         strings.set_syntax(engine::string_syntax());
         engine::set_loader(&mut strings, Vec::new(), Delimiters::default());
-        Templar { inner: Arc::new(Inner { strings, files: Mutex::default() }) }
+        let plugged = Plugged::new(strings, plugins);
+        Templar { inner: Arc::new(Inner { plugged, files: Mutex::default() }) }
     }
 
     /// The value of an authored text, list or dict in `scope`. A template that is one `{{ expression }}`, or that
@@ -208,7 +215,12 @@ impl Templar {
     }
 
     fn try_evaluate(&self, key: &str, scope: &Scope) -> Result<Jinja, minijinja::Error> {
-        let template = self.inner.strings.get_template(key)?;
+        self.plugged().render(|| self.evaluate_once(key, scope))
+    }
+
+    fn evaluate_once(&self, key: &str, scope: &Scope) -> Result<Jinja, minijinja::Error> {
+        let strings = self.plugged().strings();
+        let template = strings.get_template(key)?;
         let mut captured = template.render_captured(scope.context())?;
         let printed = captured
             .with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take))
@@ -228,13 +240,22 @@ impl Templar {
     }
 
     fn compile(&self, key: &str) -> Result<(), TemplateError> {
-        self.inner.strings.get_template(key).map(drop).map_err(|error| explain::explain(error, key, None))
+        self.plugged().strings().get_template(key).map(drop).map_err(|error| explain::explain(error, key, None))
     }
 
     pub(super) fn undeclared_in(&self, key: &str) -> BTreeSet<String> {
-        let Ok(template) = self.inner.strings.get_template(key) else { return BTreeSet::new() };
-        let is_global = |name: &str| self.inner.strings.globals().any(|(global, _)| global == name);
+        let strings = self.plugged().strings();
+        let Ok(template) = strings.get_template(key) else { return BTreeSet::new() };
+        let is_global = |name: &str| strings.globals().any(|(global, _)| global == name);
         template.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect()
+    }
+
+    pub(super) fn plugged(&self) -> &Plugged {
+        &self.inner.plugged
+    }
+
+    pub(crate) fn plugins(&self) -> &Plugins {
+        self.plugged().plugins()
     }
 
     pub(super) fn files(&self) -> &Mutex<FileEngines> {

@@ -136,9 +136,13 @@ fn their_answer(line: &str, folder: &Path) -> Seen {
     Seen { code: answer["code"].as_i64().unwrap(), results: keyed(results), files: left_in(folder) }
 }
 
-fn ours(root: &Path, case: &Case) -> Seen {
+fn ours(python: &Path, root: &Path, case: &Case) -> Seen {
     let folder = case.write(root);
     let run = Run::new(&folder).args(["--connection-plugin", "local", "--progress", "json"]);
+    // Plug-ins in Python are run with that ansible-core, too.
+    let folders = python.parent().map(Path::to_owned).into_iter();
+    let path = std::env::join_paths(folders.chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
+    let run = run.env("PATH", path);
     let ended = run.args(case.command_line()).finish();
     let events = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Stamped>(line).ok());
     let results = events.filter_map(|stamped| match stamped.event {
@@ -172,7 +176,7 @@ fn playbooks_do_what_they_do_in_ansible() {
     // Two at a time, one of each.
     let (expected, given) = std::thread::scope(|scope| {
         let expected = scope.spawn(|| ansible(python, theirs.path(), &cases));
-        let given: Vec<Seen> = cases.iter().map(|case| ours(mine.path(), case)).collect();
+        let given: Vec<Seen> = cases.iter().map(|case| ours(python, mine.path(), case)).collect();
         (expected.join().unwrap(), given)
     });
     let pairs = cases.iter().zip(expected.iter().zip(&given));

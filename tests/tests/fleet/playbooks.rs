@@ -152,3 +152,49 @@ fn a_handler_that_nobody_has_fails_the_task_that_notifies_it_unless_the_environm
     assert!(ended.stderr.contains(&format!("[WARNING]: {sentence}")), "{}", ended.stderr);
     assert!(ended.stdout.contains("\"msg\": \"on\""), "{}", ended.stdout);
 }
+
+#[test]
+fn a_plugin_in_python_is_named_with_its_file_where_there_is_no_python() {
+    let project = Project::new(&[
+        ("f.yml", "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - debug: {msg: \"{{ 1 | mine }}\"}\n"),
+        ("l.yml", "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - debug: {msg: \"{{ lookup('told') }}\"}\n"),
+        ("filter_plugins/a.py", "# nothing\n"),
+        ("filter_plugins/b.py", "class FilterModule:\n    def filters(self):\n        return {'mine': str}\n"),
+        ("lookup_plugins/told.py", "# nothing\n"),
+    ]);
+    for (playbook, kind, name, file) in
+        [("f.yml", "filter", "mine", "filter_plugins/b.py"), ("l.yml", "lookup", "told", "lookup_plugins/told.py")]
+    {
+        let ended = project.run().env("PATH", project.path()).arg(playbook).ends(2);
+        let path = project.path().canonicalize().unwrap().join(file);
+        let expected = format!(
+            "the {kind} plugin '{name}' is none of rustle-exec's and would be run in Python ({}): there is no python3 on \
+             this machine",
+            path.display()
+        );
+        assert!(ended.stdout.contains(&expected), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn plugins_of_kinds_that_are_not_run_are_told() {
+    let play = |rest: &str| format!("- hosts: localhost\n  gather_facts: false\n{rest}");
+    let project = Project::new(&[
+        ("action.yml", &play("  tasks:\n  - mine: {x: 1}\n")),
+        ("connection.yml", &play("  tasks:\n  - ping:\n    vars: {ansible_connection: tin}\n")),
+        ("action_plugins/mine.py", ""),
+        ("library/mine.py", ""),
+        ("connection_plugins/tin.py", ""),
+        ("callback_plugins/told.py", ""),
+    ]);
+    let path = project.path().canonicalize().unwrap();
+    let ended = project.run().arg("action.yml").ends(5);
+    let expected =
+        format!("action.yml:4:5: 'mine' is an action plug-in in Python ({}/action_plugins/mine.py)", path.display());
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+    let ended = project.run().arg("connection.yml").ends(2);
+    let expected = format!("'tin' is a connection plug-in in Python ({}/connection_plugins/tin.py)", path.display());
+    assert!(ended.stdout.contains(&expected), "{}", ended.stdout);
+    let expected = format!("not run: {}/callback_plugins/told.py", path.display());
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+}

@@ -57,7 +57,7 @@ impl ModuleCall {
 /// Reads the module and its arguments out of a task's entries. Every other key is known to be a keyword afterwards.
 ///
 /// # Errors
-/// No module, two modules, an unknown one, a key that is none of a task's, arguments of a shape that the module does not
+/// No module, two modules, an unknown one, an action plug-in, a key that is none of a task's, arguments of a shape that the module does not
 /// take.
 pub(super) fn read(
     document: &Document,
@@ -75,6 +75,7 @@ pub(super) fn read(
         Spelled::Name => Action { at: key.at, module: key.text.clone(), args: own_args(document, &key.text, node)? },
         Spelled::Action | Spelled::LocalAction => action(document, key, node)?,
     };
+    no_action_plugin(document, &call, catalog)?;
     args.extend(call.args);
     let named = |word: &str| entries.iter().find(|(key, _)| key.text == word).map(|(_, node)| node);
     let apply = [Some(node), named("args")]
@@ -132,7 +133,20 @@ fn find<'n>(
 }
 
 fn is_known(name: &str, catalog: &dyn ModuleCatalog) -> bool {
-    catalog.find(name).is_some() || is_builtin(name)
+    catalog.find(name).is_some() || is_builtin(name) || catalog.action_plugin(name).is_some()
+}
+
+/// # Errors
+/// Ansible would run an action plug-in in Python for this module.
+fn no_action_plugin(document: &Document, call: &Action, catalog: &dyn ModuleCatalog) -> Result<(), PlaybookError> {
+    let Some(file) = catalog.action_plugin(&call.module) else { return Ok(()) };
+    let what = format!(
+        "'{}' is an action plug-in in Python ({}), and rustle-exec runs none",
+        shown(&call.module),
+        shown(&file.to_string_lossy())
+    );
+    let hint = "what it does can be done by a module in Python, or by a filter or lookup plug-in";
+    Err(document.wrong(call.at, what).hint(Some(hint.to_owned())))
 }
 
 fn unknown_module(document: &Document, key: &Key, noun: Noun, catalog: &dyn ModuleCatalog) -> PlaybookError {

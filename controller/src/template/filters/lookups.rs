@@ -20,6 +20,7 @@ use minijinja::value::Value;
 use minijinja::{Error, State};
 
 use super::params::{Params, REST, items, named};
+use crate::custom::PluginKind;
 use crate::template::convert::failed;
 use crate::template::{TemplateError, python};
 use crate::vars::Scope;
@@ -121,8 +122,9 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
     let (name, args) = args.split_first().ok_or_else(|| failed("lookup needs the name of a lookup"))?;
     let name = python::text(name);
     let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(&name);
-    let known = LOOKUPS.iter().find(|(known, ..)| *known == short);
-    let &(short, names, run) = known.ok_or_else(|| failed(format!("The lookup plugin '{name}' was not found.")))?;
+    let Some(&(short, names, run)) = LOOKUPS.iter().find(|(known, ..)| *known == short) else {
+        return in_python(state, &name, args, form);
+    };
     if !TAKES_UNDEFINED.contains(&short)
         && let Some(undefined) = undefined_argument(args)
     {
@@ -132,6 +134,22 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
     let call = Call { terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
     let form = if params.flag("wantlist", false) { Form::List } else { form };
     finish(short, run(&call), &params.text("errors", "strict"), form)
+}
+
+/// A lookup that is a plug-in in Python.
+fn in_python(state: &State<'_, '_>, name: &str, args: &[Value], form: Form) -> Result<Value, Error> {
+    let scope = Scope::of_state(state).ok_or_else(|| failed("there are no variables here"))?;
+    let plugins = scope.templar().plugins().clone();
+    if !plugins.has(PluginKind::Lookup, name).map_err(failed)? {
+        return Err(failed(format!("The lookup plugin '{name}' was not found.")));
+    }
+    if let Some(undefined) = undefined_argument(args) {
+        return Ok(undefined);
+    }
+    let options = Params::of_lookup(&["wantlist", "errors", REST], args)?;
+    let form = if options.flag("wantlist", false) { Form::List } else { form };
+    let found = super::plugins::look_up(&plugins, name, args, &scope);
+    finish(name, found, &options.text("errors", "strict"), form)
 }
 
 /// The results of a lookup in the form that is asked for; its failure as `errors` says.

@@ -13,6 +13,7 @@ pub(super) mod methods;
 mod numbers;
 mod params;
 mod paths;
+pub(super) mod plugins;
 mod random;
 mod regex;
 mod text;

@@ -70,7 +70,11 @@ pub(super) fn named(kind: &str, name: &str, error: Error) -> Error {
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     // Ansible gives its own filters and tests by their full names, and lookups as the author does.
     let collection = if kind == "lookup" { "" } else { "ansible.builtin." };
-    failed(format!("The {kind} plugin '{collection}{name}' failed: {reason}"))
+    failure(kind, &format!("{collection}{name}"), &reason)
+}
+
+pub(super) fn failure(kind: &str, full_name: &str, reason: &str) -> Error {
+    failed(format!("The {kind} plugin '{full_name}' failed: {reason}"))
 }
 
 /// Arguments put in their places.

@@ -1,0 +1,3 @@
+class TestModule:
+    def tests(self):
+        return {"big": lambda value, than=10: value > than}
