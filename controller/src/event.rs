@@ -14,10 +14,19 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PlayId, TaskId};
+use crate::plan::{PlayId, TaskId, TaskPosition};
 
 /// Version of the event format, in [`RunEvent::RunStarted`]. Fields and variants are added, never renamed or removed.
 pub const EVENT_VERSION: u32 = 1;
+
+/// Where a task comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskOrigin {
+    #[serde(flatten)]
+    pub position: TaskPosition,
+    /// The controller alone does it, as `debug`: what Ansible calls an action.
+    pub is_action: bool,
+}
 
 /// An event and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +73,9 @@ pub enum RunEvent {
         kind: TaskKind,
         /// Hosts of this batch that are to run it.
         hosts: usize,
+        /// `None` for a plan, whose tasks stand nowhere that a person wrote.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        origin: Option<TaskOrigin>,
     },
     /// A connection to the host's agent stands.
     HostConnected {

@@ -22,7 +22,9 @@ use super::step::{Answer, Stepper};
 use super::task::{TaskDone, TaskRun};
 use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
-use crate::event::{CancelReason, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
+use crate::event::{
+    CancelReason, Metrics, RunEvent, RunFinished, Status, TaskOrigin, TaskResult, TaskStatus, WaitedFor,
+};
 use crate::journal::Seq;
 use crate::plan::{PlayId, Task, TaskId};
 use crate::scheduler::{
@@ -311,7 +313,8 @@ impl<'a> Drive<'a> {
                 if let Some(stepper) = &mut self.stepper {
                     stepper.ask(task, &name);
                 }
-                RunEvent::TaskStarted { play, task, name, module, kind, hosts }
+                let origin = self.origin(task);
+                RunEvent::TaskStarted { play, task, name, module, kind, hosts, origin }
             }
             Notice::Retrying { host, task, attempt, attempts_max, delay } => {
                 let reason = self.lost.remove(&host).map(|result| result.msg().to_owned()).unwrap_or_default();
@@ -355,6 +358,17 @@ impl<'a> Drive<'a> {
             Some(role) => (format!("{} : {name}", role.fqcn()), task.module.clone()),
             None => (name, task.module.clone()),
         }
+    }
+
+    /// Where a person wrote the task, with the file's whole path.
+    fn origin(&self, task: TaskId) -> Option<TaskOrigin> {
+        let task = self.run.task(task);
+        let mut position = task.position.clone()?;
+        if let Ok(absolute) = std::path::absolute(&position.file) {
+            position.file = absolute.into();
+        }
+        let module = self.run.environment.registry.find(&task.module);
+        Some(TaskOrigin { position, is_action: module.is_some_and(|module| !module.needs_host()) })
     }
 
     fn heed(&mut self, control: Control) -> Option<Event> {

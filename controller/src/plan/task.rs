@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
+use serde::{Deserialize, Serialize};
 
 use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within};
 use crate::event::TaskKind;
@@ -78,7 +79,7 @@ pub struct Task {
 }
 
 /// Where a task was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskPosition {
     pub file: Arc<Path>,
     /// From 1, like the column.

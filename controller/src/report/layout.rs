@@ -4,23 +4,24 @@
 //! - a host that ran out of time is `fatal: [web1]: FAILED! => {…}` with `"timedout": true` in its result;
 //! - one whose task was cancelled, or never begun because the run was, is `fatal: [web1]: CANCELLED! => {…}`, its loop
 //!   items `cancelled: [web1] (item=x) => {…}`; its line in the recap ends with `cancelled=N`.
-//!
-//! Ansible's excerpts of the playbook's text above a failure (`[ERROR]: … Origin: …`) are not shown.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustle_protocol::result::Diff;
 use rustle_protocol::{HostName, Map, Value};
 
 use super::custom_stats::CustomStats;
+use super::excerpt::Excerpts;
 use super::line::{Colour, Line, width};
 use super::tally::Tally;
 use super::{diff, recap, status, values};
 use crate::event::{
-    CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus, unknown_handler,
+    CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskOrigin, TaskResult, TaskStatus,
+    unknown_handler,
 };
 use crate::plan::TaskId;
 
@@ -42,6 +43,7 @@ pub struct Layout {
     /// The task whose banner was printed last, and how many of its hosts are still to come.
     under: Option<(TaskId, usize)>,
     warned: BTreeSet<String>,
+    excerpts: Excerpts,
     /// What was included and for which item, and the hosts it is to be told for.
     included: Vec<(Included, Vec<HostName>)>,
     tally: Tally,
@@ -57,6 +59,7 @@ struct TaskBanner {
     module: String,
     name: String,
     hosts: usize,
+    origin: Option<TaskOrigin>,
 }
 
 /// What one line about a host tells: of the host's result or of one item's.
@@ -78,6 +81,7 @@ impl Layout {
             tasks: BTreeMap::new(),
             under: None,
             warned: BTreeSet::new(),
+            excerpts: Excerpts::default(),
             included: Vec::new(),
             tally: Tally::default(),
             custom_stats: None,
@@ -91,9 +95,10 @@ impl Layout {
             RunEvent::RunStarted(run) => self.run_started(&run.plan, run.plays),
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
             RunEvent::BatchStarted { .. } => self.banner(&play_banner(&self.play)),
-            RunEvent::TaskStarted { task, name, module, kind, hosts, .. } => {
+            RunEvent::TaskStarted { task, name, module, kind, hosts, origin, .. } => {
                 let mut lines = self.take_included();
-                lines.extend(self.task_started(*task, TaskBanner::new(name, module, *kind, *hosts)));
+                let banner = TaskBanner::new(name, module, *kind, *hosts, origin.clone());
+                lines.extend(self.task_started(*task, banner));
                 lines
             }
             RunEvent::ItemFinished { task, host, item } => self.item_finished(*task, host, item),
@@ -205,6 +210,7 @@ impl Layout {
         lines.extend(self.warnings(&item.warnings));
         let changed = item.status == TaskStatus::Changed;
         lines.extend(diffs(changed, &item.diff));
+        lines.extend(self.above_failure(task, item.status, &item.values));
         let outcome = Outcome {
             status: item.status,
             module: self.tasks.get(&task).map_or("", |task| &task.module),
@@ -214,6 +220,13 @@ impl Layout {
         };
         lines.extend(outcome.lines(self.verbosity));
         lines
+    }
+
+    /// What went wrong and the task's text, above the first of those failures that are alike.
+    pub(super) fn above_failure(&mut self, task: TaskId, status: TaskStatus, values: &Map) -> Vec<Line> {
+        let of_task = self.tasks.get(&task).filter(|_| status.is_failure() && status != TaskStatus::Cancelled);
+        let Some(TaskBanner { module, origin: Some(origin), .. }) = of_task else { return Vec::new() };
+        self.excerpts.of_failure(origin, module, values)
     }
 
     fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
@@ -232,6 +245,7 @@ impl Layout {
         if result.is_word_to_the_run() {
             lines.extend(self.meta(result));
         } else if has_own_line(result) {
+            lines.extend(self.above_failure(result.task, result.status, &result.values));
             lines.extend(Outcome::of(result).lines(self.verbosity));
         }
         if result.ignored && result.status.is_failure() {
@@ -339,8 +353,7 @@ impl Layout {
 
 /// A full account of a failed host, or of the first item that failed, as [`Layout`] gives it.
 pub(super) fn full_failure(result: &TaskResult, verbosity: u8) -> Vec<Line> {
-    let failed_item = result.items.iter().find(|item| item.status == result.status);
-    match failed_item {
+    match failed_item(result) {
         Some(item) => {
             let outcome = Outcome {
                 status: item.status,
@@ -353,6 +366,15 @@ pub(super) fn full_failure(result: &TaskResult, verbosity: u8) -> Vec<Line> {
         }
         None => Outcome::of(result).lines(verbosity),
     }
+}
+
+/// What the first failed item says, or the host itself.
+pub(super) fn failed_values(result: &TaskResult) -> &Map {
+    failed_item(result).map_or(&result.values, |item| &item.values)
+}
+
+fn failed_item(result: &TaskResult) -> Option<&ItemResult> {
+    result.items.iter().map(Arc::as_ref).find(|item| item.status == result.status)
 }
 
 /// An empty line and the text, filled up with stars.
@@ -388,13 +410,13 @@ fn play_banner(name: &str) -> String {
 }
 
 impl TaskBanner {
-    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize) -> TaskBanner {
+    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<TaskOrigin>) -> TaskBanner {
         let word = match kind {
             TaskKind::Task => "TASK",
             TaskKind::Handler => "RUNNING HANDLER",
         };
         let name = super::sanitize::line(name.trim()).into_owned();
-        TaskBanner { text: format!("{word} [{name}]"), module: module.to_owned(), name, hosts }
+        TaskBanner { text: format!("{word} [{name}]"), module: module.to_owned(), name, hosts, origin }
     }
 }
 

@@ -7,6 +7,7 @@ mod adhoc;
 mod custom_stats;
 mod diff;
 pub mod document;
+mod excerpt;
 pub mod file;
 mod fold;
 mod folded;

@@ -75,7 +75,7 @@ impl Script {
         let task = TaskId(u32::try_from(self.names.len()).unwrap());
         self.names.push((name.to_owned(), module.to_owned(), kind));
         let (name, module, hosts) = (name.to_owned(), module.to_owned(), self.hosts.len());
-        self.push(RunEvent::TaskStarted { play: PlayId(0), task, name, module, kind, hosts });
+        self.push(RunEvent::TaskStarted { play: PlayId(0), task, name, module, kind, hosts, origin: None });
         task
     }
 

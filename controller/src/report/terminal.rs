@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::folded::Folded;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::line::Line;
 use super::plain::Console;
 use super::progress::Progress;
@@ -81,6 +81,7 @@ impl TerminalText {
         let told = self.tasks.entry(result.task).or_default().add(result);
         if !told.is_empty() {
             lines.extend(self.layout.under(result.task));
+            lines.extend(self.layout.above_failure(result.task, result.status, layout::failed_values(result)));
             lines.extend(told);
         }
         if self.layout.hosts_left(result.task) == 0 {
