@@ -9,12 +9,13 @@ use rustle_protocol::value::Map;
 
 use super::compile;
 use super::error::ExecutionError;
+use super::looping::note_names;
 use super::result::{Tried, of_loop};
-use super::run::{Run, task_vars};
+use super::run::{Answering, Run, task_vars};
 use super::task::{TaskDone, TaskRun};
 use crate::event::{RunEvent, TaskKind};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
-use crate::plan::{BlockId, Fragment, Inclusion, PlayId, Task, TaskId, Within};
+use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within};
 use crate::scheduler::Splice;
 use crate::vars::{Layer, TaskVars, data_map};
 
@@ -87,20 +88,18 @@ impl Additions {
         self.inner().handlers.get(&play).cloned().unwrap_or_default()
     }
 
-    /// Handlers that roles brought, with this name or topic.
-    pub(super) fn handlers(&self, first: usize, play: PlayId, name: &str) -> Vec<TaskId> {
+    /// The handlers that roles brought which answer to `name`; the first task that was added has the number `first`.
+    pub(super) fn answering(&self, first: usize, play: PlayId, name: &str) -> Answering {
         let inner = self.inner();
         let ids = inner.handlers.get(&play).map_or(&[][..], Vec::as_slice);
         let task = |id: &TaskId| &inner.tasks[id.index() - first].task;
         let of_role = |id: &TaskId| task(id).role.as_ref().map(|role| role.instance);
         let is_it = |id: &&TaskId| task(id).handler_names().any(|own| own == name);
-        // See `handlers` of the run.
+        // See `Answering`.
         let mut lists = ids.chunk_by(|one, next| of_role(one) == of_role(next)).rev();
-        let named = lists.find_map(|list| list.iter().find(is_it));
-        let listening = ids.iter().filter(|id| task(id).handler_topics().any(|topic| topic == name));
-        let mut found: Vec<TaskId> = named.into_iter().chain(listening).copied().collect();
-        found.dedup();
-        found
+        let named = lists.find_map(|list| list.iter().find(is_it)).copied();
+        let listens = |id: &&TaskId| task(id).handler_topics().any(|topic| topic == name);
+        Answering { named, listening: ids.iter().filter(listens).copied().collect() }
     }
 }
 
@@ -193,6 +192,7 @@ impl Run {
             steps: steps.iter().filter(is_wanted).map(|id| compile::step(play, task(id))).collect(),
             blocks: (first_block..).map(BlockId).zip(blocks.iter().map(|block| moved(block.parent))).collect(),
             handlers: handlers.iter().map(|id| compile::handler(play, task(id))).collect(),
+            superseded: self.superseded(inner, play, handlers.iter().map(task)),
         };
         inner.handlers.entry(play.id).or_default().extend(handlers.iter().map(|handler| id(*handler)));
         inner.exposed.entry(play.id).or_default().extend(exposed);
@@ -200,6 +200,24 @@ impl Run {
         let included = Arc::new(Included { label, splice });
         inner.known.entry(including.id).or_default().push((wish.clone(), before, Arc::clone(&included)));
         included
+    }
+
+    /// The play's handlers so far whose names the new ones have, each with the new one.
+    fn superseded<'t>(&self, inner: &Inner, play: &Play, new: impl Iterator<Item = &'t Task>) -> Vec<(TaskId, TaskId)> {
+        let mut by_name: HashMap<&str, TaskId> = HashMap::new();
+        for task in new {
+            if let Some(name) = task.name.as_deref() {
+                by_name.entry(name).or_insert(task.id);
+            }
+        }
+        if by_name.is_empty() {
+            return Vec::new();
+        }
+        let added = inner.handlers.get(&play.id).map_or(&[][..], Vec::as_slice);
+        let added = added.iter().map(|id| &inner.tasks[id.index() - self.plan.tasks.len()].task);
+        let planned = play.handlers.iter().map(|id| self.plan.task(*id));
+        let taken_over = |old: &Task| Some((old.id, *by_name.get(old.name.as_deref()?)?));
+        planned.chain(added).filter_map(taken_over).collect()
     }
 }
 
@@ -225,9 +243,17 @@ impl TaskRun<'_> {
                     Ok((control, _pause)) => control,
                     Err(message) => return self.conclude(Tried::failed(message), Vec::new(), &vars),
                 };
-                let item_vars = |number| self.item_vars(&control, &items, number, &vars);
-                let include = |number| self.include_item(&item_vars(number), Some(&items[number]), &mut wished);
-                (0..items.len()).map(include).collect()
+                let include = |(number, item): (usize, &Value)| {
+                    let item_vars = self.item_vars(&control, &items, number, &vars);
+                    let (mut tried, included) = self.include_item(&item_vars, Some(item), &mut wished);
+                    if included.is_some() {
+                        // Ansible says of such an item neither that it changed something nor that it did not.
+                        tried.values.retain(|name, _| name == "included");
+                    }
+                    note_names(&mut tried.values, &control, item, number, &item_vars);
+                    (tried, included)
+                };
+                items.iter().enumerate().map(include).collect()
             }
         };
         let (tried, included): (Vec<Tried>, Vec<_>) = wishes.into_iter().unzip();

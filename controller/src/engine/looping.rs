@@ -248,7 +248,7 @@ fn extended(items: &[Value], number: usize, with_all: bool) -> Map {
 }
 
 /// What an item's result says of its place in the loop.
-fn note_names(values: &mut Map, control: &LoopControl, item: &Value, number: usize, vars: &TaskVars) {
+pub(super) fn note_names(values: &mut Map, control: &LoopControl, item: &Value, number: usize, vars: &TaskVars) {
     values.insert(control.loop_var.clone(), item.clone());
     values.insert("ansible_loop_var".to_owned(), control.loop_var.as_str().into());
     if let Some(index) = &control.index_var {

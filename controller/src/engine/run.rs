@@ -1,6 +1,6 @@
 //! What one run consists of, shared by everything that works on it. Read-only but for what hosts report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(super) struct Run {
     pub(super) journal: Option<Journal>,
     task_vars: Vec<TaskVars>,
     /// By play and by name or topic.
-    handlers: Vec<BTreeMap<String, Vec<TaskId>>>,
+    handlers: Vec<BTreeMap<String, Answering>>,
     /// Loops that a lost connection has cut in two.
     progress: Mutex<HashMap<(HostName, TaskId, u32), Progress>>,
     /// How often the agent's death has cut a task off.
@@ -163,9 +163,22 @@ impl Run {
 
     /// The handlers of a play that answer to `name`.
     pub(super) fn handlers(&self, play: PlayId, name: &str) -> Vec<TaskId> {
-        let planned = self.handlers[play.index()].get(name).map_or(&[][..], Vec::as_slice);
-        let added = self.additions.handlers(self.plan.tasks.len(), play, name);
-        planned.iter().copied().chain(added).collect()
+        let added = self.additions.answering(self.plan.tasks.len(), play, name);
+        let planned = self.handlers[play.index()].get(name);
+        let named = added.named.or(planned.and_then(|planned| planned.named));
+        let listening = planned.map_or(&[][..], |planned| &planned.listening).iter().chain(&added.listening);
+        let mut found: Vec<TaskId> = named.into_iter().chain(self.last_of_each_name(listening)).collect();
+        found.dedup();
+        found
+    }
+
+    /// Of several that have one name the last.
+    fn last_of_each_name<'t>(&self, handlers: impl DoubleEndedIterator<Item = &'t TaskId>) -> Vec<TaskId> {
+        let mut seen = HashSet::new();
+        let is_first = |id: &&TaskId| self.task(**id).name.as_ref().is_none_or(|name| seen.insert(name.clone()));
+        let mut last: Vec<TaskId> = handlers.rev().filter(is_first).copied().collect();
+        last.reverse();
+        last
     }
 
     /// The handlers of a play whose own names have to be rendered first, in the order in which they are asked: see
@@ -294,23 +307,32 @@ pub(super) fn task_vars(task: &Task) -> TaskVars {
     TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None, magic: Some(magic) }
 }
 
-/// A name means one handler, a topic every handler that listens to it. As in Ansible the first of a name counts in a list of
-/// handlers, and of several lists, those of roles and the play's own, the last that has it.
-fn handlers(plan: &Plan, ids: &[TaskId]) -> BTreeMap<String, Vec<TaskId>> {
-    let mut by_name = BTreeMap::new();
+/// The handlers that answer to a word. A name means one handler, a topic every handler that listens to it. As in Ansible the
+/// first of a name counts in a list of handlers, and of several lists, those of roles and the play's own, the last that has it.
+#[derive(Default)]
+pub(super) struct Answering {
+    pub(super) named: Option<TaskId>,
+    /// In the order in which they were defined.
+    pub(super) listening: Vec<TaskId>,
+}
+
+fn handlers(plan: &Plan, ids: &[TaskId]) -> BTreeMap<String, Answering> {
+    let mut by_word: BTreeMap<String, Answering> = BTreeMap::new();
     let of_role = |id: &TaskId| plan.task(*id).role.as_ref().map(|role| role.instance);
     for list in ids.chunk_by(|one, next| of_role(one) == of_role(next)) {
         for id in list.iter().rev() {
-            by_name.extend(plan.task(*id).handler_names().map(|name| (name, vec![*id])));
+            for name in plan.task(*id).handler_names() {
+                by_word.entry(name).or_default().named = Some(*id);
+            }
         }
     }
     for id in ids {
         for topic in plan.task(*id).handler_topics() {
-            let listeners: &mut Vec<TaskId> = by_name.entry(topic).or_default();
-            if !listeners.contains(id) {
-                listeners.push(*id);
+            let listening = &mut by_word.entry(topic).or_default().listening;
+            if !listening.contains(id) {
+                listening.push(*id);
             }
         }
     }
-    by_name
+    by_word
 }

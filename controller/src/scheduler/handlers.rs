@@ -17,6 +17,13 @@ impl Notified {
         self.pending.insert(handler);
     }
 
+    /// `new` runs in the place of `old`, if that is still to run.
+    pub(super) fn supersede(&mut self, old: usize, new: usize) {
+        if self.pending.remove(&old) {
+            self.pending.insert(new);
+        }
+    }
+
     /// Notes that `handler` ran, well or not: it is pending no longer.
     pub(super) fn ran(&mut self, handler: usize) {
         self.pending.remove(&handler);

@@ -92,6 +92,10 @@ impl Lane {
     }
 
     /// The handler at place `handler` is to run at the next flush, or later in this one.
+    pub(super) fn supersede(&mut self, old: usize, new: usize) {
+        self.notified.supersede(old, new);
+    }
+
     pub(super) fn notify(&mut self, handler: usize) {
         self.notified.notify(handler);
     }

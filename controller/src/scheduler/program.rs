@@ -115,6 +115,10 @@ pub struct Splice {
     pub blocks: BTreeMap<BlockId, Option<Within>>,
     /// Come after the play's own.
     pub handlers: Vec<HandlerStep>,
+    /// A handler that was there before, and the one of `handlers` that takes its place: whoever has been notified of the
+    /// first runs the second.
+    #[serde(default)]
+    pub superseded: Vec<(TaskId, TaskId)>,
 }
 
 /// How the hosts of a batch take turns at a step.

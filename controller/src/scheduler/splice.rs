@@ -12,6 +12,7 @@ use super::cursor::Stop;
 use super::in_flight::InFlight;
 use super::play::Play;
 use super::program::{HandlerStep, HostIx, Splice, Step};
+use crate::plan::TaskId;
 
 /// Room that was made in one of a play's lists: whatever stood at its place or behind stands further back now.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,15 @@ impl Batch {
         let place = play.end_of_splices(including);
         play.join(place, splice, host, including);
         self.make_room(Room { list: List::Steps, place, count: splice.steps.len() }, in_flight);
+        self.supersede(splice);
+    }
+
+    /// Hosts that were notified of a handler which has been taken over run the one that came in its place.
+    fn supersede(&mut self, splice: &Splice) {
+        let places = |(old, new): &(TaskId, TaskId)| Some((self.play.handler(*old)?, self.play.handler(*new)?));
+        for (old, new) in splice.superseded.iter().filter_map(places).collect::<Vec<_>>() {
+            self.lanes.iter_mut().for_each(|lane| lane.supersede(old, new));
+        }
     }
 
     /// The host is notified of what it includes: that is how it runs it, and nobody else does.

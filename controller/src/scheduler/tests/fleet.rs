@@ -197,9 +197,30 @@ impl Fleet {
             steps: tasks.iter().map(|name| program::step(self.task(name))).collect(),
             blocks: BTreeMap::new(),
             handlers: Vec::new(),
+            superseded: Vec::new(),
         };
         let included = fragments.iter().map(&mut splice).collect();
         self.with(task, host, Outcome { included, ..Outcome::of(Verdict::Ok) })
+    }
+
+    /// The host includes a role that has nothing but a handler, which takes the place of another.
+    pub(super) fn superseding(
+        mut self,
+        task: &'static str,
+        host: &str,
+        step: &'static str,
+        old: &'static str,
+        new: &'static str,
+    ) -> Fleet {
+        let (old, new) = (self.task(old), self.task(new));
+        let handler = HandlerStep { task: new, on_failure: OnFailure::default(), turns: Turns::default(), depth: 0 };
+        let splice = Splice {
+            steps: vec![program::step(self.task(step))],
+            blocks: BTreeMap::new(),
+            handlers: vec![handler],
+            superseded: vec![(old, new)],
+        };
+        self.with(task, host, Outcome { included: vec![splice], ..Outcome::of(Verdict::Ok) })
     }
 
     /// The next answer of the host to the task.

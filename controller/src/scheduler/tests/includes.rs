@@ -152,3 +152,20 @@ fn a_failure_in_what_a_handler_includes_ends_the_flush_for_that_host() {
         web1 Failed",
     );
 }
+
+#[test]
+fn who_was_notified_of_a_handler_that_an_included_role_takes_over_runs_the_one_in_its_place() {
+    let fleet = Fleet::of(["web1", "web2"])
+        .notifying("install", &["web1", "web2"], ["restart"])
+        .superseding("include", "web1", "setup", "restart", "restart of the role")
+        .superseding("include", "web2", "setup", "restart", "restart of the role");
+    tells(
+        fleet.run([Play::of(["install", "include"]).handlers(["restart", "reload"])]),
+        "
+        0s install: web1 web2
+        1s include: web1 web2
+        2s setup: web1 web2
+        3s handler restart of the role: web1 web2
+        4s play-0 ends: Completed",
+    );
+}

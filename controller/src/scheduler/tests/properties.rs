@@ -211,7 +211,8 @@ impl World {
         let first = INCLUDED + (including.0 * 2 + which) * 2;
         let within = self.current_play()?.steps.iter().find(|step| step.task == including).and_then(|step| step.within);
         let steps = (first..=first + which).map(|number| Step { within, ..step(TaskId(number)) });
-        let included = Splice { steps: steps.collect(), blocks: BTreeMap::new(), handlers: Vec::new() };
+        let included =
+            Splice { steps: steps.collect(), blocks: BTreeMap::new(), handlers: Vec::new(), superseded: Vec::new() };
         (including.0 < INCLUDED).then_some(included)
     }
 }

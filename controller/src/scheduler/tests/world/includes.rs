@@ -26,6 +26,21 @@ impl World {
                 }
                 place += usize::from(known.is_none());
             }
+            if known.is_none() {
+                self.join_handlers_of_role(splice);
+            }
+        }
+    }
+
+    /// Handlers come last, and run in the place of those that they take over.
+    fn join_handlers_of_role(&mut self, splice: &Splice) {
+        self.program.plays[self.play.unwrap()].handlers.extend(&splice.handlers);
+        for (old, new) in &splice.superseded {
+            let (old, new) = (self.handler(*old).unwrap(), self.handler(*new).unwrap());
+            for seen in self.batch.values_mut().filter(|seen| seen.pending.contains(&old)) {
+                seen.pending.remove(&old);
+                seen.pending.insert(new);
+            }
         }
     }
 
