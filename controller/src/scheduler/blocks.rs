@@ -43,17 +43,11 @@ impl Blocks {
         sections.iter().filter_map(|section| self.section(block, *section)).map(|steps| steps.end).max().unwrap_or(0)
     }
 
-    /// Whether a host that fails here goes straight to a `rescue`.
+    /// Whether a host that fails here gets to a `rescue`, if only by way of an `always`. What happens in there is not asked:
+    /// Ansible's rule for its `rescued` and for `ansible_failed_task`.
     pub(super) fn rescues(&self, within: Option<Within>) -> bool {
-        for Within { block, section } in self.around(within) {
-            if section == Section::Tasks && self.section(block, Section::Rescue).is_some() {
-                return true;
-            }
-            if section != Section::Always && self.section(block, Section::Always).is_some() {
-                return false;
-            }
-        }
-        false
+        let has_rescue = |block| self.section(block, Section::Rescue).is_some();
+        self.around(within).any(|Within { block, section }| section == Section::Tasks && has_rescue(block))
     }
 }
 

@@ -59,7 +59,7 @@ impl Play {
         }
     }
 
-    /// Whether a host that fails at `stop` goes straight to a `rescue`.
+    /// Whether a host that fails at `stop` gets to a `rescue`.
     pub(super) fn rescues(&self, stop: Stop) -> bool {
         self.blocks.rescues(self.within_at(stop))
     }
