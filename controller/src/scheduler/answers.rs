@@ -106,7 +106,7 @@ impl Scheduler {
             if let Some(stop) = batch.leads_at(rank) {
                 batch.leaves_lead(stop);
             }
-            batch.drop_host(rank);
+            batch.give_up(rank);
         }
         if matches!(self.roster.standing(host), Standing::Waiting | Standing::Running) {
             self.go(host, HostState::Cancelled);

@@ -262,10 +262,10 @@ impl Batch {
         self.set(rank, Doing::Out);
     }
 
-    /// The operator gives the host up, for good. One that is through already is none of the batch's business.
-    pub(super) fn drop_host(&mut self, rank: usize) {
-        if !self.lanes[rank].is_through() {
-            self.lanes[rank].dropped = true;
+    /// The operator gives the host up, for good: it has no part any more in what becomes of the others.
+    pub(super) fn give_up(&mut self, rank: usize) {
+        self.lanes[rank].given_up = true;
+        if self.lanes[rank].doing != Doing::Out {
             self.set(rank, Doing::Out);
         }
     }
@@ -282,7 +282,7 @@ impl Batch {
     pub(super) fn forgive(&mut self) -> Vec<HostIx> {
         let mut forgiven = Vec::new();
         for rank in 0..self.lanes.len() {
-            if self.lanes[rank].dropped {
+            if self.lanes[rank].given_up {
                 continue;
             }
             if self.lanes[rank].forgive(&self.play) {
@@ -295,9 +295,9 @@ impl Batch {
         forgiven
     }
 
-    /// Hosts that were not lost to the play, in order.
+    /// Hosts that were neither lost to the play nor given up, in order.
     pub(super) fn survivors(&self) -> impl Iterator<Item = HostIx> + '_ {
-        self.lanes.iter().filter(|lane| lane.lost.is_none() && !lane.dropped).map(|lane| lane.host)
+        self.lanes.iter().filter(|lane| lane.lost.is_none() && !lane.given_up).map(|lane| lane.host)
     }
 
     /// Some host failed and no other is left. Hosts given up by the operator before that say nothing either way.

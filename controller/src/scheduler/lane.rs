@@ -48,9 +48,11 @@ pub(super) struct Lane {
     /// The error budget of the batch has counted this host.
     pub(super) counted: bool,
     /// Given up by the operator: neither failed nor through.
-    pub(super) dropped: bool,
+    pub(super) given_up: bool,
     /// Others ended the batch before this host was through.
     pub(super) cut_short: bool,
+    /// It has left all steps behind, and only its last handlers are before it.
+    is_past_steps: bool,
     /// The last stop that it left behind, and whether it failed there.
     last: Option<Stop>,
     failed_last: bool,
@@ -71,8 +73,9 @@ impl Lane {
             attempt: 0,
             lost: None,
             counted: false,
-            dropped: false,
+            given_up: false,
             cut_short: false,
+            is_past_steps: false,
             last: None,
             failed_last: false,
             dragged: false,
@@ -172,7 +175,7 @@ impl Lane {
 
     /// Whether another host's failure is this one's: it has not failed by itself at its last stop.
     pub(super) fn shares_failure(&self) -> bool {
-        self.doing == Doing::Resting && self.lost.is_none() && !self.failed_last
+        self.doing == Doing::Resting && self.lost.is_none() && !self.failed_last && !self.is_past_steps
     }
 
     /// Fails at its last stop, since another host did: goes on with the `rescue` or the `always` of a block around; false if
@@ -204,12 +207,13 @@ impl Lane {
     /// Goes to the handlers at the batch's end, if any are pending, past everything before them.
     pub(super) fn jump_to_last_flush(&mut self, play: &Play) {
         self.cursor.jump_to_last_flush(play);
+        self.is_past_steps = true;
         self.settle(play);
     }
 
     /// Whether a host went through all it had to do.
     pub(super) fn is_through(&self) -> bool {
-        (self.doing == Doing::Out || self.is_at_end()) && self.lost.is_none() && !self.dropped && !self.cut_short
+        (self.doing == Doing::Out || self.is_at_end()) && self.lost.is_none() && !self.given_up && !self.cut_short
     }
 
     /// The stop as the agent's executor knows it.

@@ -2,7 +2,7 @@
 
 use super::fleet::{ASKED_FLUSH, Fleet, Play, tells, web};
 use crate::plan::{BlockId, Section, Within};
-use crate::scheduler::{Effect, Outcome, Strategy, TransportFault, Verdict};
+use crate::scheduler::{Effect, Event, HostIx, Once, Outcome, Strategy, TransportFault, Verdict};
 
 /// A block of `tasks` with `fix` to rescue it and `log` in any case, and `next` behind it.
 fn guarded() -> Play {
@@ -265,5 +265,59 @@ fn a_failure_that_is_everybodys_goes_through_each_always_on_its_way_out() {
         web1 Failed
         web2 Cancelled
         web3 Cancelled",
+    );
+}
+
+#[test]
+fn a_host_that_was_forgiven_stays_out_of_what_rescues_the_others() {
+    let play = Play::of(["install", "check", "clear", "start", "fix"]).block(None, &["start"], &["fix"], &[]);
+    let play = Play { force_handlers: true, ..play.once("start", Once::Yes).handlers(["restart"]) };
+    let fleet = Fleet::of(["web1", "web2", "web3"])
+        .notifying("install", &["web3"], ["restart"])
+        .failing("check", ["web3"])
+        .asking("clear", "web1", Effect::ClearHostErrors)
+        .failing("start", ["web1"]);
+    tells(
+        fleet.run([play]),
+        "
+        0s install: web1 web2 web3
+        1s check: web1 web2 web3
+        2s clear: web1 web2
+        3s start: web1
+        4s fix: web1 web2
+        5s handler restart: web3
+        6s play-0 ends: Completed",
+    );
+}
+
+#[test]
+fn a_host_that_was_given_up_when_it_was_through_is_not_lost_over_others_too() {
+    let play = Play { any_errors_fatal: true, ..Play::of(["start"]) };
+    let fleet = Fleet::of(["web1", "web2"]).failing("start", ["web2"]).taking("start", "web2", 5);
+    tells(
+        fleet.at(2, Event::DropHost(HostIx(0))).run([play, Play::of(["next"])]),
+        "
+        0s start: web1 web2
+        5s play-0 ends: FatalError
+        web1 Cancelled
+        web2 Failed",
+    );
+}
+
+#[test]
+fn a_lost_host_that_is_given_up_is_not_forgiven() {
+    let play = Play::of(["start", "wait", "clear"]);
+    let fleet = Fleet::of(["web1", "web2"]).failing("start", ["web2"]).taking("wait", "web1", 3);
+    let fleet = fleet.asking("clear", "web1", Effect::ClearHostErrors);
+    tells(
+        fleet.at(2, Event::DropHost(HostIx(1))).run([play, Play::of(["next"])]),
+        "
+        0s start: web1 web2
+        1s wait: web1
+        4s clear: web1
+        5s play-0 ends: Completed
+        5s next: web1
+        6s play-1 ends: Completed
+        web2 Failed",
     );
 }

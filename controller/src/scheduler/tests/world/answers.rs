@@ -69,13 +69,23 @@ impl World {
             let seen = &self.batch[host];
             let open = !seen.left && !self.lost.contains_key(host);
             let behind = self.steps_of(*host).any(|before| before < step && !seen.finished.contains(&before));
-            open && !behind && self.comes_to(*host, &self.play().steps[step]) && !seen.finished.contains(&step)
+            let is_there = open && !behind && !self.has_a_flush_before(*host, step);
+            is_there && self.comes_to(*host, &self.play().steps[step]) && !seen.finished.contains(&step)
         };
         let others: Vec<HostIx> = self.batch.keys().copied().filter(here).collect();
         for other in others {
             self.through(other, Work { task, kind: TaskKind::Task, round: 0, rescued: false });
             self.leave_blocks(other, task);
         }
+    }
+
+    /// Whether handlers are still before the host on its way to `step`, as for one that has just come back.
+    fn has_a_flush_before(&self, host: HostIx, step: usize) -> bool {
+        let seen = &self.batch[&host];
+        let from = seen.finished.range(..step).next_back().map_or(0, |last| last + 1);
+        let mut between = self.play().steps[from..step].iter().filter(|step| self.comes_to(host, step));
+        let has_handlers = !seen.pending.is_empty() && seen.flushed.is_empty();
+        has_handlers && between.any(|step| step.kind == StepKind::FlushHandlers)
     }
 
     /// A handler ran once for all who had been notified of it.

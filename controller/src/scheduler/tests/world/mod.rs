@@ -238,7 +238,7 @@ impl World {
             assert!(self.steps_of(*host).all(|step| seen.finished.contains(&step)), "{host:?} is not through");
             assert!(seen.pending.iter().all(|handler| seen.flushed.contains(handler)), "a lost notification");
         }
-        let survivors = self.batch.keys().any(|host| !self.lost.contains_key(host));
+        let survivors = self.batch.iter().any(|(host, seen)| !self.lost.contains_key(host) && !seen.dropped);
         let failed_all = !survivors && self.failed_in_batch.len() == self.batch_size;
         let limits = &self.program.limits;
         let budget = self.play().max_fail_percentage;
