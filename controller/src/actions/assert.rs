@@ -10,7 +10,7 @@ use crate::engine::ExecutionContext;
 
 arguments! {
     pub(super) struct AssertArgs {
-        /// Conditions, as in `when`.
+        /// Conditions, as in `when`, or a template that gives a list of them.
         that: Value,
         /// What to say if one does not hold.
         fail_msg | "msg": Option<Value>,
@@ -33,6 +33,7 @@ impl LocalAction for Assert {
     fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let conditions = match args.that {
             Value::List(conditions) => conditions,
+            Value::String(one) => cx.templar.conditions(&one, cx.scope).map_err(failed)?,
             one => vec![one],
         };
         for condition in conditions {
@@ -51,10 +52,14 @@ impl LocalAction for Assert {
 fn holds(condition: &Value, cx: &ExecutionContext<'_>) -> Result<bool, ModuleError> {
     match condition {
         Value::Bool(holds) => Ok(*holds),
-        Value::String(expression) => cx
-            .templar
-            .condition(expression, cx.scope, cx.settings.conditionals)
-            .map_err(|error| ModuleError::new(format!("Task failed: {error}"))),
-        other => Err(ModuleError::new(format!("'that' must be a condition or a list of them, not a {}", other.kind()))),
+        Value::String(expression) => {
+            cx.templar.condition(expression, cx.scope, cx.settings.conditionals).map_err(failed)
+        }
+        Value::Null => Err(failed("Empty conditional expressions are not allowed.")),
+        _ => Err(failed("Conditional expressions must be strings.")),
     }
+}
+
+fn failed(why: impl std::fmt::Display) -> ModuleError {
+    ModuleError::new(format!("Task failed: {why}"))
 }

@@ -113,19 +113,30 @@ impl PluginPlaces {
     pub(crate) fn candidate(&self, kind: PluginKind, name: &str) -> Option<PathBuf> {
         let mut parts = name.splitn(3, '.');
         if let (Some(namespace), Some(collection), Some(_)) = (parts.next(), parts.next(), parts.next()) {
+            if namespace == "ansible" && (matches!(collection, "builtin" | "legacy") || collection.starts_with('_')) {
+                // ansible-core has more of them than rustle-exec, some of them in no folder of plug-ins.
+                return self.library.as_ref().map(|root| root.join("ansible"));
+            }
             let below = format!("ansible_collections/{namespace}/{collection}");
             return self.collections.iter().map(|root| root.join(&below)).find(|folder| folder.is_dir());
         }
         let folders = self.folders.of(kind);
         match kind {
             PluginKind::Lookup => {
-                folders.iter().map(|folder| folder.join(format!("{name}.py"))).find(|file| file.is_file())
+                let own = self.own_folder(kind);
+                let files = folders.iter().chain(&own).map(|folder| folder.join(format!("{name}.py")));
+                files.into_iter().find(|file| file.is_file())
             }
             PluginKind::Filter | PluginKind::Test => {
                 let files = || folders.iter().flat_map(|folder| python_files(folder));
-                files().find(|file| mentions(file, name)).or_else(|| files().next())
+                files().find(|file| mentions(file, name)).or_else(|| files().next()).or_else(|| self.own_folder(kind))
             }
         }
+    }
+
+    /// ansible-core's own folder of plug-ins.
+    fn own_folder(&self, kind: PluginKind) -> Option<PathBuf> {
+        self.library.as_ref().map(|root| root.join("ansible/plugins").join(kind.name()))
     }
 }
 

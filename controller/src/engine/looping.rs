@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustle_agent::module::short_name;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
@@ -35,7 +36,13 @@ impl TaskRun<'_> {
     }
 
     fn items_of(&self, looping: &Looping, vars: &TaskVars, scope: &Scope) -> Result<Vec<Value>, String> {
-        let rendered = self.run.templar().render(&looping.items, scope).map_err(|error| unresolved(&error))?;
+        let is_search = looping.lookup.as_deref().map(short_name) == Some("first_found");
+        let rendered = match is_search {
+            // It looks for the first that there is, so names that cannot be made yet are no error.
+            true => self.run.templar().render_defined(&looping.items, scope).map(Option::unwrap_or_default),
+            false => self.run.templar().render(&looping.items, scope),
+        };
+        let rendered = rendered.map_err(|error| unresolved(&error))?;
         let items = match &looping.lookup {
             None => rendered,
             Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(|error| unresolved(&error))?,

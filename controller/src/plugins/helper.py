@@ -22,6 +22,7 @@ from collections import abc
 KINDS = ("filter", "test", "lookup")
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 DEPTH_MAX = 64
+BUILTIN = "ansible.builtin."
 
 
 class Needs(BaseException):
@@ -85,26 +86,42 @@ class WithAnsible:
         from ansible.plugins import loader
         from ansible import errors
 
+        from jinja2 import filters, tests
+
         loader.init_plugin_loader(start["collections"])
+        self.natives = {"filter": filters.FILTERS, "test": tests.TESTS}
         self.undefined = errors.AnsibleUndefinedVariable
         self.loaders = {kind: getattr(loader, kind + "_loader") for kind in KINDS}
         for kind in KINDS:
             for folder in start["folders"][kind]:
                 self.loaders[kind].add_directory(folder)
 
-    def knows(self, kind, name):
-        loader = self.loaders[kind]
-        return (loader.find_plugin(name) if kind == "lookup" else loader.get(name)) is not None
+    def full_name(self, kind, name):
+        if kind == "lookup":
+            return name if self.loaders[kind].find_plugin(name) else None
+        plugin = self.loaders[kind].get(name)
+        if plugin is not None:
+            return plugin.ansible_name
+        short = self.native_name(name)
+        return BUILTIN + short if short in self.natives[kind] else None
+
+    @staticmethod
+    def native_name(name):
+        """Jinja's own are ansible-core's as well."""
+        return name[len(BUILTIN):] if name.startswith(BUILTIN) else name
 
     def function(self, kind, name):
-        return self.loaders[kind].get(name).j2_function
+        plugin = self.loaders[kind].get(name)
+        return plugin.j2_function if plugin is not None else self.natives[kind][self.native_name(name)]
 
     def lookup(self, name, variables):
         data = self.data_loader(variables)
         return self.loaders["lookup"].get(name, loader=data, templar=self.templar(data, variables))
 
     def environment(self):
-        return self.templar(self.data_loader({}), {}).environment
+        templar = self.templar(self.data_loader({}), {})
+        # From 2.19 on the templar is a cover that warns of being asked.
+        return getattr(templar, "_engine", templar).environment
 
     @staticmethod
     def data_loader(variables):
@@ -164,8 +181,8 @@ class Alone:
                 return known[short]
         return None
 
-    def knows(self, kind, name):
-        return self.find(kind, name) is not None
+    def full_name(self, kind, name):
+        return None if self.find(kind, name) is None else name
 
     def function(self, kind, name):
         return self.find(kind, name)
@@ -332,7 +349,7 @@ class Server:
         op, kind = question["op"], question["kind"]
         if op == "find":
             with self.loading:
-                return {"ok": [name for name in question["names"] if self.plugins.knows(kind, name)]}
+                return {"ok": self.plugins.full_name(kind, question["name"])}
         if kind == "lookup":
             return {"ok": self.look_up(question)}
         result = self.function(kind, question["name"])(*question["args"], **question["kwargs"])

@@ -16,21 +16,22 @@ use serde::Serialize;
 use crate::custom::{ModuleFiles, PluginKind, PluginPlaces, controller_python};
 use process::{Answer, Helper, Lane, Question};
 
-/// Finds and runs plug-ins. Cheap to clone; all clones share one process.
+/// Finds and runs plug-ins; the default has none. Cheap to clone; all clones share one process.
 #[derive(Clone, Debug, Default)]
 pub struct Plugins(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    files: ModuleFiles,
+    /// None: there are no plug-ins.
+    files: Option<ModuleFiles>,
     running: Mutex<Option<Running>>,
 }
 
-/// The process, where it looks for plug-ins, and what it is known to have found there.
+/// The process, where it looks for plug-ins, and the full names of what it is known to have found there, or not.
 struct Running {
     helper: Arc<Helper>,
     places: PluginPlaces,
-    found: HashMap<(PluginKind, String), bool>,
+    found: HashMap<(PluginKind, String), Option<String>>,
 }
 
 /// What a lookup is given.
@@ -58,7 +59,7 @@ pub(crate) enum Looked {
 struct Find<'a> {
     op: &'static str,
     kind: PluginKind,
-    names: [&'a str; 1],
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -79,28 +80,29 @@ struct FilterInput<'a> {
 impl Plugins {
     /// Plug-ins of the folders and collections that `files` has at the time of asking.
     pub fn new(files: ModuleFiles) -> Plugins {
-        Plugins(Arc::new(Inner { files, ..Inner::default() }))
+        Plugins(Arc::new(Inner { files: Some(files), ..Inner::default() }))
     }
 
-    /// Whether there is a plug-in of this name: `NAME` in a plug-in folder, `NAMESPACE.COLLECTION.NAME` in a collection.
+    /// The full name of the plug-in of this name, if there is one: `NAME` in a plug-in folder, `NAMESPACE.COLLECTION.NAME`
+    /// in a collection, or one that an installed ansible-core has.
     ///
     /// # Errors
     /// There may be one, and no Python to ask; or its file is faulty.
-    pub(crate) fn has(&self, kind: PluginKind, name: &str) -> Result<bool, String> {
-        let places = self.0.files.plugin_places();
-        let Some(candidate) = places.candidate(kind, name) else { return Ok(false) };
+    pub(crate) fn find(&self, kind: PluginKind, name: &str) -> Result<Option<String>, String> {
+        let Some(places) = self.places() else { return Ok(None) };
+        let Some(candidate) = places.candidate(kind, name) else { return Ok(None) };
         let key = (kind, name.to_owned());
         if let Some(known) = locked(&self.0.running).as_ref().filter(|running| running.places == places)
             && let Some(found) = known.found.get(&key)
         {
-            return Ok(*found);
+            return Ok(found.clone());
         }
         let helper = self.helper(places).map_err(|why| unavailable(kind, name, &candidate, &why))?;
-        let what = Find { op: "find", kind, names: [name] };
+        let what = Find { op: "find", kind, name };
         let answer = spoken(helper.ask(&Question { lane: Lane::Filters, what })?)?;
-        let found = matches!(answer.ok, Value::List(names) if !names.is_empty());
+        let found = answer.ok.as_str().map(str::to_owned);
         if let Some(running) = locked(&self.0.running).as_mut() {
-            running.found.insert(key, found);
+            running.found.insert(key, found.clone());
         }
         Ok(found)
     }
@@ -111,7 +113,7 @@ impl Plugins {
     /// What it said, or what keeps it from running.
     pub(crate) fn call(&self, kind: PluginKind, name: &str, args: &[Value], kwargs: &Map) -> Result<Value, String> {
         let what = Call { op: "call", kind, name, input: FilterInput { args, kwargs } };
-        let helper = self.helper(self.0.files.plugin_places())?;
+        let helper = self.helper(self.places().ok_or("there are no plug-ins here")?)?;
         spoken(helper.ask(&Question { lane: Lane::Filters, what })?).map(|answer| answer.ok)
     }
 
@@ -121,13 +123,17 @@ impl Plugins {
     /// What it said, or what keeps it from running.
     pub(crate) fn look_up(&self, name: &str, input: &LookupInput) -> Result<Looked, String> {
         let what = Call { op: "call", kind: PluginKind::Lookup, name, input };
-        let helper = self.helper(self.0.files.plugin_places())?;
+        let helper = self.helper(self.places().ok_or("there are no plug-ins here")?)?;
         let answer = spoken(helper.ask(&Question { lane: Lane::Lookups, what })?)?;
         Ok(match (answer.needs, answer.ok) {
             (Some(names), _) => Looked::Needs(names),
             (None, Value::List(found)) => Looked::Found(found),
             (None, one) => Looked::Found(vec![one]),
         })
+    }
+
+    fn places(&self) -> Option<PluginPlaces> {
+        self.0.files.as_ref().map(ModuleFiles::plugin_places)
     }
 
     /// The process that looks into `places`: another one if folders have been added since, by a role that was included.
@@ -225,9 +231,9 @@ class LookupModule(LookupBase):
     #[test]
     fn plugins_beside_a_playbook_are_found_and_run() {
         let Some((_folder, plugins)) = beside_a_playbook() else { return };
-        assert_eq!(plugins.has(PluginKind::Filter, "twice"), Ok(true));
-        assert_eq!(plugins.has(PluginKind::Filter, "nowhere"), Ok(false));
-        assert_eq!(plugins.has(PluginKind::Test, "twice"), Ok(false), "there is no folder for tests");
+        assert_eq!(plugins.find(PluginKind::Filter, "twice"), Ok(Some("twice".to_owned())));
+        assert_eq!(plugins.find(PluginKind::Filter, "nowhere"), Ok(None));
+        assert_eq!(plugins.find(PluginKind::Test, "twice"), Ok(None), "there is no folder for tests");
         assert_eq!(filter(&plugins, "twice", json!({"by": 5})), Ok(Value::Int(15)));
         assert_eq!(filter(&plugins, "broken", json!({})), Err("division by zero".to_owned()));
         let found = plugins.look_up("say", &input("a"));

@@ -222,11 +222,19 @@ pub(crate) fn to_shown_data(
     value: &Jinja,
     shown: &mut dyn FnMut(minijinja::Error) -> Value,
 ) -> Result<Value, minijinja::Error> {
-    data_at(value, 0, &mut |error| Ok(shown(error))).map(Option::unwrap_or_default)
+    data_at(value, 0, &mut |error| Ok(Some(shown(error)))).map(Option::unwrap_or_default)
 }
 
-/// What becomes of an undefined value: the error it is, or something else.
-type OnUndefined<'a> = &'a mut dyn FnMut(minijinja::Error) -> Result<Value, minijinja::Error>;
+/// As [`to_data`], with entries left out that are undefined. `None` for what is undefined itself, too.
+///
+/// # Errors
+/// Those of [`to_data`] but for undefined values.
+pub(crate) fn to_defined_data(value: &Jinja) -> Result<Option<Value>, minijinja::Error> {
+    data_at(value, 0, &mut |_| Ok(None))
+}
+
+/// What becomes of an undefined value: the error it is, another value, or nothing.
+type OnUndefined<'a> = &'a mut dyn FnMut(minijinja::Error) -> Result<Option<Value>, minijinja::Error>;
 
 fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result<Option<Value>, minijinja::Error> {
     if depth > DEPTH_MAX {
@@ -259,7 +267,7 @@ fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result
             }
             Value::Map(map)
         }
-        ValueKind::Undefined => return on_undefined(undefined(value)).map(Some),
+        ValueKind::Undefined => return on_undefined(undefined(value)),
         ValueKind::Plain if is_omit(value) => return Ok(None),
         ValueKind::Plain => Value::from(value.to_string()),
         _ => return Err(value.try_iter().err().unwrap_or_else(|| failed("a template's result is no data"))),
@@ -283,7 +291,7 @@ fn entry(
     if value.is_undefined()
         && let Some(cause) = cause_of(container, key)
     {
-        return on_undefined(cause.into()).map(Some);
+        return on_undefined(cause.into());
     }
     data_at(value, depth, on_undefined)
 }

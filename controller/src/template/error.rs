@@ -76,6 +76,11 @@ impl TemplateError {
         TemplateError::Failed { message: message.into() }
     }
 
+    /// Text was to be evaluated that no author wrote.
+    pub(crate) fn untrusted() -> TemplateError {
+        TemplateError::failed("Encountered untrusted template or expression.")
+    }
+
     /// As Ansible says it of a condition.
     pub(crate) fn in_conditional(self) -> TemplateError {
         match self {

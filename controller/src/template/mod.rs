@@ -19,6 +19,7 @@ mod provenance;
 mod python;
 mod rewrite;
 mod templar;
+mod written;
 
 pub use authored::{Authored, Template, needs_rendering};
 pub use error::{Syntactic, TemplateError, UnresolvedArg};

@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, ErrorKind};
 
 use super::convert::failed;
 use super::filters;
+use super::filters::plugins::Learnt;
 use crate::custom::PluginKind;
 use crate::plugins::Plugins;
 
@@ -14,7 +15,7 @@ use crate::plugins::Plugins;
 pub(super) struct Plugged {
     strings: RwLock<Arc<Environment<'static>>>,
     plugins: Plugins,
-    learnt: Mutex<Vec<(PluginKind, String)>>,
+    learnt: Mutex<Vec<Learnt>>,
 }
 
 impl Plugged {
@@ -33,8 +34,8 @@ impl Plugged {
     /// Gives an engine what has been learnt so far. The number of names says how much that is.
     pub(super) fn teach(&self, env: &mut Environment<'static>) -> usize {
         let learnt = self.learnt();
-        for (kind, name) in learnt.iter() {
-            filters::plugins::register(env, &self.plugins, *kind, name);
+        for plugin in learnt.iter() {
+            filters::plugins::register(env, &self.plugins, plugin);
         }
         learnt.len()
     }
@@ -67,13 +68,14 @@ impl Plugged {
         };
         let mut has_new = false;
         for name in missed(error) {
-            let plugin = (kind, name);
-            if self.learnt().contains(&plugin) || !self.plugins.has(kind, &plugin.1).map_err(failed)? {
+            if self.learnt().iter().any(|plugin| plugin.kind == kind && plugin.name == name) {
                 continue;
             }
+            let Some(full_name) = self.plugins.find(kind, &name).map_err(failed)? else { continue };
+            let plugin = Learnt { kind, name, full_name };
             let mut strings = self.strings.write().unwrap_or_else(PoisonError::into_inner);
             let mut engine = Environment::clone(&strings);
-            filters::plugins::register(&mut engine, &self.plugins, kind, &plugin.1);
+            filters::plugins::register(&mut engine, &self.plugins, &plugin);
             *strings = Arc::new(engine);
             self.learnt().push(plugin);
             has_new = true;
@@ -81,7 +83,7 @@ impl Plugged {
         Ok(has_new)
     }
 
-    fn learnt(&self) -> MutexGuard<'_, Vec<(PluginKind, String)>> {
+    fn learnt(&self) -> MutexGuard<'_, Vec<Learnt>> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,6 +49,10 @@ fn write_repr(out: &mut String, value: &Value) {
                 write_repr(out, &item);
             });
         }
+        // Of Jinja's tuples those of `groupby` are seen as such; all others are lists by then.
+        ValueKind::Seq if is_group(value) => {
+            sequence(out, "(", value.try_iter().into_iter().flatten(), ")", |out, item| write_repr(out, &item));
+        }
         // Ansible has no tuples: they are lists wherever they can be seen.
         ValueKind::Seq | ValueKind::Iterable => {
             sequence(out, "[", value.try_iter().into_iter().flatten(), "]", |out, item| write_repr(out, &item));
@@ -56,6 +60,11 @@ fn write_repr(out: &mut String, value: &Value) {
         ValueKind::Undefined => {}
         _ => out.push_str(&value.to_string()),
     }
+}
+
+/// Whether `groupby` made it.
+fn is_group(value: &Value) -> bool {
+    value.len() == Some(2) && value.get_attr("grouper").is_ok_and(|grouper| !grouper.is_undefined())
 }
 
 fn sequence<T>(

@@ -8,13 +8,13 @@ use minijinja::value::{Value as Jinja, ValueKind};
 use rustle_protocol::value::{Map, Value};
 
 use super::authored::{Authored, Template};
-use super::convert::{is_omit, to_data, to_shown_data};
+use super::convert::{is_omit, to_data, to_defined_data, to_shown_data};
 use super::engine::{self, Mode, Printed, template_key};
 use super::error::{TemplateError, UnresolvedArg};
 use super::file::FileEngines;
 use super::plugged::Plugged;
 use super::rewrite::Delimiters;
-use super::{explain, filters, python};
+use super::{explain, filters, python, written};
 use crate::plugins::Plugins;
 use crate::vars::Scope;
 
@@ -77,6 +77,34 @@ impl Templar {
                 Ok(Some(Value::List(items?)))
             }
             Authored::Map(map) => self.render_map(map, scope).map(|map| Some(Value::Map(map))),
+        }
+    }
+
+    /// As [`Templar::render_optional`]; what is undefined is left out as well, and what is left of it is given.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; not for undefined values.
+    pub fn render_defined(&self, authored: &Authored, scope: &Scope) -> Result<Option<Value>, TemplateError> {
+        match authored {
+            Authored::Data(value) => Ok(Some(value.clone())),
+            Authored::Template(template) => match self.evaluate(template, scope) {
+                Ok(value) => {
+                    to_defined_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
+                }
+                Err(TemplateError::Undefined { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Authored::List(items) => {
+                let items: Result<Vec<_>, _> =
+                    items.iter().filter_map(|item| self.render_defined(item, scope).transpose()).collect();
+                Ok(Some(Value::List(items?)))
+            }
+            Authored::Map(map) => {
+                let rendered = map.iter().map(|(name, item)| Ok((name, self.render_defined(item, scope)?)));
+                let rendered: Vec<_> = rendered.collect::<Result<_, TemplateError>>()?;
+                let defined = rendered.into_iter().filter_map(|(name, value)| Some((name.clone(), value?)));
+                Ok(Some(Value::Map(defined.collect())))
+            }
         }
     }
 
@@ -145,12 +173,15 @@ impl Templar {
     /// # Errors
     /// See [`TemplateError`]; an undefined variable is an error, not `false`.
     pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
+        if source.trim().is_empty() && rule == Conditionals::Strict {
+            return Err(TemplateError::failed("Empty conditional expressions are not allowed."));
+        }
         let value = self.evaluate_key(&condition_key(source), scope).map_err(TemplateError::in_conditional)?;
         if is_enclosed(source) && value.as_str().is_some() {
-            return match variable_in(source).and_then(|name| scope.authored_text(name)) {
-                Some(text) => self.condition(&text, scope, rule),
-                None if rule == Conditionals::Lenient => Ok(value.is_true()),
-                None => Err(TemplateError::failed("Encountered untrusted template or expression.")),
+            return match written::behind(source, scope) {
+                Some(Value::String(text)) => self.condition(&text, scope, rule),
+                _ if rule == Conditionals::Lenient => Ok(value.is_true()),
+                _ => Err(TemplateError::untrusted()),
             };
         }
         if value.kind() != ValueKind::Bool && rule == Conditionals::Strict {
@@ -158,6 +189,28 @@ impl Templar {
             return Err(TemplateError::NotBoolean { truth, kind: filters::python_type(&value) });
         }
         Ok(value.is_true())
+    }
+
+    /// The conditions that `source` stands for: those in the list that it gives if it is a template as a whole, and
+    /// itself otherwise.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; a list in which text stands that no author wrote.
+    pub fn conditions(&self, source: &str, scope: &Scope) -> Result<Vec<Value>, TemplateError> {
+        if !(source.starts_with("{{") && source.ends_with("}}")) {
+            return Ok(vec![source.into()]);
+        }
+        let given = self.evaluate_key(&condition_key(source), scope).map_err(TemplateError::in_conditional)?;
+        if !matches!(given.kind(), ValueKind::Seq | ValueKind::Iterable) {
+            return Ok(vec![source.into()]);
+        }
+        if let Some(Value::List(conditions)) = written::behind(source, scope) {
+            return Ok(conditions);
+        }
+        match Templar::data(&given, scope)? {
+            Value::List(conditions) if !conditions.iter().any(|one| one.as_str().is_some()) => Ok(conditions),
+            _ => Err(TemplateError::untrusted()),
+        }
     }
 
     /// The value of a bare expression, as in `debug: var=` or `loop` without braces.
@@ -307,12 +360,6 @@ impl std::fmt::Debug for Templar {
 fn is_enclosed(condition: &str) -> bool {
     let trimmed = condition.trim();
     [("{{", "}}"), ("{%", "%}")].iter().any(|(open, close)| trimmed.starts_with(open) && trimmed.ends_with(close))
-}
-
-/// The variable, if a template is nothing but its name.
-fn variable_in(template: &str) -> Option<&str> {
-    let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
-    crate::vars::is_variable_name(inner).then_some(inner)
 }
 
 fn condition_key(source: &str) -> String {

@@ -90,15 +90,12 @@ impl Scope {
             || self.inner.sources.iter().any(|source| source.contains(name))
     }
 
-    /// The text of a variable that an author wrote as it is; none for templates, and for what came from anywhere else.
-    pub(crate) fn authored_text(&self, name: &str) -> Option<String> {
+    /// A variable as an author wrote it; none for what came from anywhere else.
+    pub(crate) fn authored(&self, name: &str) -> Option<Arc<Authored>> {
         let source = self.inner.sources.iter().find(|source| source.contains(name))?;
         match source {
             Source::Vars(vars) => match vars.get(name)? {
-                Variable::Authored(authored) => match &**authored {
-                    Authored::Data(Value::String(text)) => Some(text.clone()),
-                    _ => None,
-                },
+                Variable::Authored(authored) => Some(Arc::clone(authored)),
                 Variable::Data(_) => None,
             },
             Source::Facts(_) => None,

@@ -111,10 +111,11 @@ impl std::fmt::Debug for Vault {
 pub fn encrypt(plain: &[u8], password: &[u8], label: Option<&str>) -> Result<String, std::io::Error> {
     let mut salt = vec![0; cipher::SALT_BYTES];
     fill_random(&mut salt)?;
-    Ok(sealed(plain, password, label, salt))
+    Ok(encrypt_with_salt(plain, password, label, salt))
 }
 
-fn sealed(plain: &[u8], password: &[u8], label: Option<&str>, salt: Vec<u8>) -> String {
+/// As [`encrypt`], with a salt that the author chose, so that the same text comes out each time.
+pub fn encrypt_with_salt(plain: &[u8], password: &[u8], label: Option<&str>, salt: Vec<u8>) -> String {
     let (ciphertext, code) = Keys::derive(password, &salt).seal(plain);
     Envelope { label: label.map(str::to_owned), salt, code, ciphertext }.to_string()
 }

@@ -11,7 +11,7 @@ use super::error::PlaybookError;
 use super::names::Noun;
 use crate::input::authored::{authored, authored_entries};
 use crate::input::source::{Place, shown};
-use crate::input::yaml::{Key, Kind, Node};
+use crate::input::yaml::{Key, Kind, Node, Tag};
 use crate::template::Authored;
 use crate::vars::{VarMap, Variable, is_variable_name};
 
@@ -195,6 +195,10 @@ pub(crate) fn as_number(value: &Value) -> Option<f64> {
 /// A value that cannot be an expression.
 pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<Vec<Arc<str>>, PlaybookError> {
     let one = |node: &Node| match &node.kind {
+        _ if node.tag == Some(Tag::Unsafe) => {
+            let what = format!("`{}` is `!unsafe`, and what nobody vouches for is never evaluated", key.text);
+            Err(document.wrong(node.at, what).hint(Some("a condition is an expression; take `!unsafe` away")))
+        }
         Kind::Scalar(Value::Bool(flag)) => Ok(flag.to_string().into()),
         Kind::Scalar(Value::String(text)) => Ok(text.trim().into()),
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => Ok(number.to_json().into()),
@@ -205,8 +209,10 @@ pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<
     };
     let all: Vec<Arc<str>> = match &node.kind {
         Kind::Scalar(Value::Null) => Vec::new(),
-        Kind::List(items) => items.iter().filter(|item| !item.is_null()).map(one).collect::<Result<_, _>>()?,
-        Kind::Scalar(_) | Kind::Map(_) => vec![one(node)?],
+        Kind::List(items) if node.tag.is_none() => {
+            items.iter().filter(|item| !item.is_null()).map(one).collect::<Result<_, _>>()?
+        }
+        Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => vec![one(node)?],
     };
     Ok(all.into_iter().filter(|text| !text.is_empty()).collect())
 }

@@ -37,6 +37,7 @@ pub(super) enum Form {
 }
 
 struct Call<'a> {
+    args: &'a [Value],
     terms: Vec<Value>,
     params: &'a Params,
     scope: Option<Scope>,
@@ -131,7 +132,7 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
         return Ok(undefined);
     }
     let params = Params::of_lookup(names, args)?;
-    let call = Call { terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
+    let call = Call { args, terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
     let form = if params.flag("wantlist", false) { Form::List } else { form };
     finish(short, run(&call), &params.text("errors", "strict"), form)
 }
@@ -140,7 +141,7 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
 fn in_python(state: &State<'_, '_>, name: &str, args: &[Value], form: Form) -> Result<Value, Error> {
     let scope = Scope::of_state(state).ok_or_else(|| failed("there are no variables here"))?;
     let plugins = scope.templar().plugins().clone();
-    if !plugins.has(PluginKind::Lookup, name).map_err(failed)? {
+    if plugins.find(PluginKind::Lookup, name).map_err(failed)?.is_none() {
         return Err(failed(format!("The lookup plugin '{name}' was not found.")));
     }
     if let Some(undefined) = undefined_argument(args) {

@@ -14,11 +14,13 @@ mod numbers;
 mod params;
 mod paths;
 pub(super) mod plugins;
+mod powers;
 mod random;
 mod regex;
 mod text;
 mod times;
 mod values;
+mod vaults;
 mod yaml;
 
 use std::sync::Arc;
@@ -45,7 +47,9 @@ pub(super) fn register(env: &mut Environment<'static>) {
     yaml::register(env);
     codec::register(env);
     crypt::register(env);
+    vaults::register(env);
     numbers::register(env);
+    powers::register(env);
     times::register(env);
     checks::register(env);
     functions::register(env);

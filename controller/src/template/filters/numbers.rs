@@ -1,10 +1,11 @@
-//! Filters on numbers: sizes for people, powers and roots, and dates.
+//! Filters on numbers: sizes for people, and dates.
 
 use chrono::{Local, NaiveDateTime, TimeZone, Utc};
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 
 use super::params::{Filter, Params, add_filters, int};
+use super::python_type;
 use crate::template::convert::failed;
 use crate::template::python;
 
@@ -15,20 +16,6 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("human_readable", &["isbits", "unit"], human_readable),
             Filter("human_to_bytes", &["default_unit", "isbits"], human_to_bytes),
             Filter("filesizeformat", &["binary"], filesizeformat),
-            Filter("pow", &["y"], |value, params| Ok(Value::from(number(value)?.powf(number(params.need("y")?)?)))),
-            Filter("root", &["base"], |value, params| {
-                let base = params.get("base").map_or(Ok(2.0), number)?;
-                let value = number(value)?;
-                Ok(Value::from(if base == 2.0 { value.sqrt() } else { round_root(value, base) }))
-            }),
-            Filter("log", &["base"], |value, params| {
-                let value = number(value)?;
-                Ok(Value::from(match params.get("base").map(number).transpose()? {
-                    Some(10.0) => value.log10(),
-                    Some(base) => value.ln() / base.ln(),
-                    None => value.ln(),
-                }))
-            }),
             Filter("strftime", &["second", "utc"], strftime),
         ],
     );
@@ -36,12 +23,6 @@ pub(super) fn register(env: &mut Environment<'static>) {
 
 fn number(value: &Value) -> Result<f64, Error> {
     f64::try_from(value.clone()).map_err(|_| failed(format!("a number is needed, not {}", python::repr(value))))
-}
-
-/// 27 has the cube root 3, not 3.0000000000000004.
-fn round_root(value: f64, base: f64) -> f64 {
-    let root = value.powf(1.0 / base);
-    if root.round().powf(base) == value { root.round() } else { root }
 }
 
 const UNITS: [(char, f64); 8] = [
@@ -56,7 +37,14 @@ const UNITS: [(char, f64); 8] = [
 ];
 
 fn human_readable(value: &Value, params: &Params) -> Result<Value, Error> {
-    let size = number(value)?;
+    let size = match f64::try_from(value.clone()) {
+        Ok(size) => size,
+        Err(_) if value.kind() == ValueKind::Bool => f64::from(u8::from(value.is_true())),
+        Err(_) => {
+            let why = format!("'>=' not supported between instances of '{}' and 'int'", python_type(value));
+            return Err(failed(format!("human_readable() failed on bad input: {why}")));
+        }
+    };
     let bits = params.flag("isbits", false);
     let unit = params.get("unit").filter(|unit| !unit.is_none()).map(|unit| python::text(unit).to_uppercase());
     let found = UNITS.iter().find(|(letter, limit)| match &unit {
@@ -71,25 +59,33 @@ fn human_readable(value: &Value, params: &Params) -> Result<Value, Error> {
 
 fn human_to_bytes(value: &Value, params: &Params) -> Result<Value, Error> {
     let text = python::text(value);
+    let refused = |why: &str| failed(format!("human_to_bytes() can't interpret the input: human_to_bytes() {why}"));
+    let unreadable = || refused(&format!("can't interpret following string: {text}"));
     let trimmed = text.trim();
     let digits = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
-    let refused = |why: &str| failed(format!("cannot interpret '{text}' as a size: {why}"));
-    let number: f64 = trimmed[..digits].parse().map_err(|_| refused("it does not begin with a number"))?;
+    let number: f64 = trimmed[..digits].parse().map_err(|_| unreadable())?;
     let mut unit = trimmed[digits..].trim().to_owned();
+    if !unit.chars().all(|c| c.is_ascii_alphabetic()) {
+        return Err(unreadable());
+    }
     if unit.is_empty() {
         unit = params.text("default_unit", "");
     }
     let Some(letter) = unit.chars().next() else { return Ok(Value::from(number.round() as i64)) };
-    let bits = params.flag("isbits", false);
-    let plain = if bits { "b" } else { "B" };
+    let plain = if params.flag("isbits", false) { "b" } else { "B" };
     let rest = &unit[letter.len_utf8()..];
     if letter.eq_ignore_ascii_case(&'B') && rest.is_empty() {
         return Ok(Value::from(number.round() as i64));
     }
-    let limit = UNITS.iter().find(|(known, _)| letter.to_ascii_uppercase() == *known).map(|(_, limit)| limit);
-    let limit = limit.ok_or_else(|| refused("the unit is none of Y, Z, E, P, T, G, M, K, B"))?;
+    let letter = letter.to_ascii_uppercase();
+    let limit = UNITS.iter().find(|(known, _)| letter == *known).map(|(_, limit)| limit);
+    let limit = limit.ok_or_else(|| {
+        let known = "The suffix must be one of Y, Z, E, P, T, G, M, K, B";
+        refused(&format!("failed to convert {text} (unit = {letter}). {known}"))
+    })?;
     if !rest.is_empty() && rest != plain {
-        return Err(refused(&format!("expected {letter}{plain} or {letter}")));
+        let expected = format!("Value is not a valid string (expect {letter}{plain} or {letter})");
+        return Err(refused(&format!("failed to convert {text}. {expected}")));
     }
     Ok(Value::from((number * limit).round() as i64))
 }

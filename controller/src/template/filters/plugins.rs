@@ -13,22 +13,31 @@ use crate::template::convert::{failed, from_data, to_data};
 use crate::template::{deferred, python};
 use crate::vars::Scope;
 
+/// A filter or test in Python.
+#[derive(Clone)]
+pub(in crate::template) struct Learnt {
+    pub(in crate::template) kind: PluginKind,
+    /// As templates have it.
+    pub(in crate::template) name: String,
+    /// As messages have it.
+    pub(in crate::template) full_name: String,
+}
+
 /// Makes a plug-in a filter or test of the engine.
-pub(in crate::template) fn register(env: &mut Environment<'static>, plugins: &Plugins, kind: PluginKind, name: &str) {
-    let (plugins, own_name) = (plugins.clone(), name.to_owned());
+pub(in crate::template) fn register(env: &mut Environment<'static>, plugins: &Plugins, learnt: &Learnt) {
+    let Learnt { kind, name, full_name } = learnt.clone();
+    let (plugins, own_name) = (plugins.clone(), name.clone());
     let call = move |value: &Value, args: Args| -> Result<Value, Error> {
         defined(value)?;
         let (mut args, kwargs) = passed(&plain(args))?;
         args.insert(0, to_data(value)?.unwrap_or_default());
         let answer = plugins.call(kind, &own_name, &args, &kwargs);
-        answer.map(from_data).map_err(|why| failure(kind.name(), &own_name, &why))
+        answer.map(from_data).map_err(|why| failure(kind.name(), &full_name, &why))
     };
     match kind {
-        PluginKind::Filter => env.add_filter(name.to_owned(), call),
+        PluginKind::Filter => env.add_filter(name, call),
         PluginKind::Test => {
-            env.add_test(name.to_owned(), move |value: &Value, args: Args| {
-                call(value, args).map(|answer| answer.is_true())
-            });
+            env.add_test(name, move |value: &Value, args: Args| call(value, args).map(|answer| answer.is_true()));
         }
         PluginKind::Lookup => {}
     }

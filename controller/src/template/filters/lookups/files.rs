@@ -6,7 +6,7 @@ use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 use super::Call;
-use crate::template::convert::failed;
+use crate::template::convert::{failed, from_data, to_data};
 use crate::template::filters::params::items;
 use crate::template::filters::paths::expand_user;
 use crate::template::python;
@@ -95,6 +95,7 @@ pub(super) fn first_found(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             Some(value) => Ok(items(value)?.iter().map(python::text).collect()),
         }
     };
+    let defined = |value: &Value| Ok::<_, Error>(to_data(value)?.map(from_data));
     let mut add = |files: Vec<String>, paths: Vec<String>| {
         if paths.is_empty() {
             candidates.extend(files);
@@ -102,8 +103,10 @@ pub(super) fn first_found(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             candidates.extend(paths.iter().flat_map(|path| files.iter().map(move |file| format!("{path}/{file}"))));
         }
     };
-    add(names(call.params.get("files"))?, names(call.params.get("paths"))?);
-    for term in &call.terms {
+    let param = |name: &str| names(call.params.get(name).map(&defined).transpose()?.flatten().as_ref());
+    add(param("files")?, param("paths")?);
+    for term in call.terms.iter().map(defined).filter_map(Result::transpose) {
+        let term = &term?;
         let terms = if term.kind() == ValueKind::Seq { items(term)? } else { vec![term.clone()] };
         for term in terms {
             if term.kind() == ValueKind::Map {

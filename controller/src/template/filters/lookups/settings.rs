@@ -4,6 +4,7 @@ use minijinja::Error;
 use minijinja::value::Value;
 
 use super::Call;
+use crate::custom::PluginKind;
 use crate::template::convert::failed;
 use crate::template::filters::paths::expand_user;
 use crate::template::filters::values::truth;
@@ -40,7 +41,18 @@ enum Setting {
     Text,
 }
 
+/// The settings of a plug-in, and those that mean nothing here, are what an installed ansible-core says.
 pub(super) fn config(call: &Call<'_>) -> Result<Vec<Value>, Error> {
+    const NAME: &str = "ansible.builtin.config";
+    let is_known = |name: &String| SETTINGS.iter().any(|(known, ..)| known == name);
+    let is_of_plugin = call.params.get("plugin_type").is_some();
+    let scope = call.scope()?;
+    let plugins = scope.templar().plugins();
+    if (is_of_plugin || !call.texts().iter().all(is_known))
+        && plugins.find(PluginKind::Lookup, NAME).map_err(failed)?.is_some()
+    {
+        return super::super::plugins::look_up(plugins, NAME, call.args, scope);
+    }
     let mut out = Vec::new();
     for name in call.texts() {
         let Some((_, variable, default, kind)) = SETTINGS.iter().find(|(known, ..)| *known == name) else {

@@ -1,0 +1,63 @@
+//! `vault` and `unvault`: text that `ansible-vault` could have encrypted.
+
+use minijinja::value::Value;
+use minijinja::{Environment, Error};
+
+use super::params::{Filter, Params, add_filters};
+use super::python_type;
+use crate::template::convert::failed;
+use crate::template::python;
+use crate::vault::{Secret, Vault, VaultError, encrypt, encrypt_with_salt, is_encrypted};
+
+pub(super) fn register(env: &mut Environment<'static>) {
+    add_filters(
+        env,
+        &[
+            Filter("vault", &["secret", "salt", "vault_id", "wrap_object"], vault),
+            Filter("unvault", &["secret", "vault_id"], unvault),
+        ],
+    );
+}
+
+/// The label that says that a filter made it.
+const LABEL: &str = "filter_default";
+
+fn vault(value: &Value, params: &Params) -> Result<Value, Error> {
+    let secret = params.need("secret")?;
+    let secret = text(secret, "Secret passed is required to be a string")?;
+    let plain = text(value, "Can only vault strings")?;
+    if params.flag("wrap_object", false) {
+        return Err(failed("wrap_object is for Ansible's own objects; give the text to whatever needs it"));
+    }
+    let label = params.text("vault_id", LABEL);
+    let salt = params.get("salt").filter(|salt| !salt.is_none()).map(python::text);
+    let sealed = match salt {
+        Some(salt) => encrypt_with_salt(plain.as_bytes(), secret.as_bytes(), Some(&label), salt.into_bytes()),
+        None => {
+            encrypt(plain.as_bytes(), secret.as_bytes(), Some(&label)).map_err(|error| failed(error.to_string()))?
+        }
+    };
+    Ok(Value::from(sealed))
+}
+
+/// What is not encrypted is given back as it is.
+fn unvault(value: &Value, params: &Params) -> Result<Value, Error> {
+    let secret = text(params.need("secret")?, "Secret passed is required to be as string")?;
+    let sealed = text(value, "Vault should be in the form of a string")?;
+    if !is_encrypted(sealed) {
+        return Ok(value.clone());
+    }
+    let vault = Vault::new(vec![Secret::new(&params.text("vault_id", LABEL), secret.as_bytes())]);
+    let plain = vault.decrypt(sealed).map_err(|error| {
+        let why = match error {
+            VaultError::NoneFits => "Decryption failed (no vault secrets were found that could decrypt).".to_owned(),
+            other => other.to_string(),
+        };
+        failed(format!("Unable to decrypt: {why}"))
+    })?;
+    String::from_utf8(plain).map(Value::from).map_err(|_| failed("what is encrypted there is no text"))
+}
+
+fn text<'v>(value: &'v Value, what: &str) -> Result<&'v str, Error> {
+    value.as_str().ok_or_else(|| failed(format!("{what}, instead we got <class '{}'>.", python_type(value))))
+}
