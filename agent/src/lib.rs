@@ -14,6 +14,7 @@ pub mod facts;
 mod files;
 pub mod fnmatch;
 pub mod fragments;
+mod http;
 pub mod ledger;
 pub mod module;
 pub mod modules;

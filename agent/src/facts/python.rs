@@ -13,6 +13,8 @@ pub(super) fn gather(host: &Host<'_>, facts: &mut Map) {
     let shown = executable.display().to_string();
     let mut python = dict([("executable", shown.into()), ("type", "cpython".into())]);
     if let (Some((major, minor)), Value::Map(python)) = (version(&executable), &mut python) {
+        // Every Python since 3.2 makes contexts for TLS, the modules' own among them.
+        python.insert("has_sslcontext".into(), ((major, minor) >= (3, 2)).into());
         python.insert("version".into(), dict([("major", major.into()), ("minor", minor.into())]));
         facts.insert("python_version".into(), format!("{major}.{minor}").into());
     }

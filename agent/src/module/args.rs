@@ -314,8 +314,8 @@ macro_rules! arguments {
         }
     };
     (@groups $name:ident) => { &[$name::OWN] };
-    (@groups $name:ident $flat_ty:ty) => {
-        &[$name::OWN, <$flat_ty as $crate::module::ModuleArgs>::GROUPS[0]]
+    (@groups $name:ident $($flat_ty:ty),+) => {
+        &[$name::OWN, $(<$flat_ty as $crate::module::ModuleArgs>::GROUPS[0]),+]
     };
 }
 

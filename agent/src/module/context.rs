@@ -25,6 +25,14 @@ pub struct ModuleContext<'a> {
     pub cancel: &'a CancelToken,
 }
 
+impl ModuleContext<'_> {
+    /// A variable of the environment that the task's processes have: the task's own, else the agent's.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let own = self.environment.iter().rev().find(|(other, _)| other == name);
+        own.map_or_else(|| std::env::var(name).ok(), |(_, value)| Some(value.clone()))
+    }
+}
+
 /// Takes output while a module runs. May block: that is the back-pressure.
 pub trait OutputSink: Sync {
     fn write(&self, stream: OutputStream, bytes: &[u8]);

@@ -74,7 +74,7 @@ impl Module for Command {
             return Err(ModuleError::new("no command given").with("rc", 256));
         };
         let expanded = |word: &String| match args.expand_argument_vars {
-            true => expand_with(word, |name| variable(name, cx)),
+            true => expand_with(word, |name| cx.variable(name)),
             false => word.clone(),
         };
         let program = Program::new(expanded(name)).args(rest.iter().map(expanded));
@@ -88,12 +88,6 @@ impl Module for Command {
             )),
         })
     }
-}
-
-/// A variable as the program will see it.
-fn variable(name: &str, cx: &ModuleContext<'_>) -> Option<String> {
-    let of_call = cx.environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    of_call.or_else(|| std::env::var(name).ok())
 }
 
 /// Runs `program` unless `creates` or `removes` or check mode say no, and returns what Ansible's `command` returns,

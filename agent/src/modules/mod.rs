@@ -14,6 +14,7 @@ mod dpkg_selections;
 mod fetch;
 mod file;
 mod find;
+mod get_url;
 mod getent;
 mod group;
 mod hostname;
@@ -36,6 +37,7 @@ mod stat;
 mod systemd;
 mod tempfile;
 mod unarchive;
+mod uri;
 mod user;
 mod wait_for;
 
@@ -55,6 +57,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &dpkg_selections::DpkgSelections,
     &file::File,
     &find::Find,
+    &get_url::GetUrl,
     &getent::Getent,
     &group::Group,
     &hostname::Hostname,
@@ -75,6 +78,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &systemd::Systemd,
     &tempfile::Tempfile,
     &unarchive::Unarchive,
+    &uri::Uri,
     &user::User,
     &wait_for::WaitFor,
     &background::Background,

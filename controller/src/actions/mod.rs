@@ -25,6 +25,7 @@ mod set_stats;
 mod template;
 mod tree;
 mod unarchive;
+mod uri;
 mod validate_argument_spec;
 mod wait_for_connection;
 
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Prepared::<script::Script>::new()),
         Arc::new(template::Template),
         Arc::new(Prepared::<unarchive::Unarchive>::new()),
+        Arc::new(Prepared::<uri::Uri>::new()),
         Arc::new(wait_for_connection::WaitForConnection),
     ]
 }

@@ -188,6 +188,10 @@ impl ModuleExecutor for FileModule {
         self.heeds_check_mode
     }
 
+    fn is_action(&self) -> bool {
+        false
+    }
+
     fn supports_diff(&self) -> bool {
         true
     }

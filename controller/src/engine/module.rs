@@ -27,6 +27,11 @@ pub trait ModuleExecutor: Send + Sync {
     /// Whether it can say what it would do without doing it. One that cannot is skipped in check mode.
     fn supports_check_mode(&self) -> bool;
 
+    /// Whether the controller has a part in it: what refuses a task says "action" then, and "module" else.
+    fn is_action(&self) -> bool {
+        true
+    }
+
     /// Whether it can show what it changes.
     fn supports_diff(&self) -> bool;
 
@@ -98,6 +103,10 @@ impl ModuleExecutor for AgentModule {
 
     fn supports_check_mode(&self) -> bool {
         self.0.supports_check()
+    }
+
+    fn is_action(&self) -> bool {
+        false
     }
 
     fn supports_diff(&self) -> bool {

@@ -223,7 +223,11 @@ impl TaskRun<'_> {
             Box::new(tried)
         })?;
         if settings.check && !module.supports_check_mode() {
-            let msg = format!("remote module ({}) does not support check mode", self.task.module);
+            let name = &self.task.module;
+            let msg = match module.is_action() {
+                true => format!("This action ({name}) does not support check mode."),
+                false => format!("remote module ({name}) does not support check mode"),
+            };
             return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
         }
         let background = self.background(&scope).map_err(fail)?;

@@ -7,6 +7,7 @@
 mod authored;
 mod convert;
 mod deferred;
+mod embedded;
 mod engine;
 mod error;
 mod explain;

@@ -353,7 +353,8 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-fn string_len(text: &str, quote: char) -> usize {
+/// The length of the string literal at the beginning of `text`.
+pub(super) fn string_len(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {

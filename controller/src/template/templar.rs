@@ -363,7 +363,11 @@ fn is_enclosed(condition: &str) -> bool {
 }
 
 fn condition_key(source: &str) -> String {
-    if is_enclosed(source) { Template::new(source).key().to_owned() } else { template_key(Mode::Condition, source) }
+    if is_enclosed(source) {
+        Template::new(source).key().to_owned()
+    } else {
+        template_key(Mode::Condition, &super::embedded::unfolded(source))
+    }
 }
 
 #[cfg(test)]

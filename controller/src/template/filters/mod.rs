@@ -30,12 +30,13 @@ use minijinja::{Environment, State};
 use self::params::{Args, plain};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
-use super::rewrite;
+use super::{embedded, rewrite};
 
 pub(super) use self::yaml::block_text as yaml_block;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter(rewrite::FILTER, walkable);
+    env.add_filter(embedded::FILTER, embedded::printed);
     changeable::register(env);
     values::register(env);
     text::register(env);

@@ -1,0 +1,345 @@
+//! `get_url`: a file from a server.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustle_protocol::{ModuleResult, Value};
+
+use crate::arguments;
+use crate::files::attributes::FileAttributes;
+use crate::files::checksum::Algorithm;
+use crate::files::node::{self, Node};
+use crate::files::place::{Placement, Source, place};
+use crate::files::users::Users;
+use crate::http::{self, Follow, HttpArgs, Reply, Request};
+use crate::module::args::FromArg;
+use crate::module::{Doing, Module, ModuleContext, ModuleError};
+
+/// Of a list of checksums.
+const CHECKSUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+arguments! {
+    pub(crate) struct GetUrlArgs {
+        /// Where the file is.
+        url: String,
+        /// Where it goes: a file, or a directory that there is.
+        dest: PathBuf,
+        /// `ALGORITHM:CHECKSUM`, or `ALGORITHM:URL` of a list of checksums.
+        checksum: Option<String>,
+        /// Keep the old file under another name.
+        backup: bool = false,
+        /// Seconds for each wait.
+        timeout: u64 = 10,
+        /// The directory to keep the file in while it is received; that of `dest` by default.
+        tmp_dest: Option<PathBuf>;
+        flatten http: HttpArgs, attributes: FileAttributes,
+    }
+}
+
+pub(super) struct GetUrl;
+
+impl Module for GetUrl {
+    type Args = GetUrlArgs;
+
+    const NAME: &'static str = "ansible.builtin.get_url";
+    const SUMMARY: &'static str = "Downloads a file to the host.";
+    const SUPPORTS_DIFF: bool = true;
+    const IDEMPOTENT: bool = true;
+
+    fn run(&self, args: GetUrlArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+        let started = Instant::now();
+        let mut result = GetUrlRun { args: &args, cx }.run()?;
+        result.set("url", http::presentable(&args.url));
+        result.set("elapsed", started.elapsed().as_secs());
+        args.http.hide_password(&mut result);
+        Ok(result)
+    }
+}
+
+struct GetUrlRun<'a> {
+    args: &'a GetUrlArgs,
+    cx: &'a ModuleContext<'a>,
+}
+
+/// What the file's checksum is to be.
+struct Expected {
+    algorithm: Algorithm,
+    sum: String,
+}
+
+impl GetUrlRun<'_> {
+    fn run(&self) -> Result<ModuleResult, ModuleError> {
+        let expected = self.args.checksum.as_deref().filter(|text| !text.is_empty()).map(|text| self.expected(text));
+        let expected = expected.transpose()?;
+        let into_folder = self.args.dest.is_dir();
+        let mut since = None;
+        if !into_folder && self.args.dest.exists() {
+            let is_right = expected.as_ref().map(|expected| expected.is_of(&self.args.dest)).transpose()?;
+            if is_right == Some(true) && !self.args.http.force {
+                return self.kept(ModuleResult::ok().with("msg", "file already exists"));
+            }
+            // A file that is there and has no checksum to compare: only a newer one is fetched.
+            since = http::since(&self.args.dest).filter(|_| is_right.is_none() && !self.args.http.force);
+        }
+        if let Some(path) = self.args.url.strip_prefix("file://") {
+            let node = Node::open(Path::new(path), true)?.filter(|node| node.kind() == node::Kind::File);
+            let node = node.ok_or_else(|| ModuleError::new("Request failed").with("status_code", -1))?;
+            return self.placed(node, Path::new(path), expected.as_ref(), "OK".to_owned());
+        }
+        let reply = self.request(&self.args.url, since)?;
+        match reply.status {
+            304 => {
+                let same = ModuleResult::ok().with("msg", reply.msg()).with("status_code", u32::from(reply.status));
+                return self.kept(same);
+            }
+            200..=299 => {}
+            status => {
+                return Err(ModuleError::new("Request failed")
+                    .with("status_code", u32::from(status))
+                    .with("response", reply.msg())
+                    .with("dest", self.args.dest.display().to_string())
+                    .with("url", http::presentable(&self.args.url)));
+            }
+        }
+        let msg = reply.msg();
+        if self.cx.check {
+            return Ok(ModuleResult::changed(true).with("msg", msg).with("dest", self.args.dest.display().to_string()));
+        }
+        let name = reply.file_name(&self.args.url);
+        let status = reply.status;
+        let beside =
+            if into_folder { self.args.dest.as_path() } else { self.args.dest.parent().unwrap_or(Path::new("/")) };
+        let folder = self.args.tmp_dest.as_deref().unwrap_or(beside);
+        let mut received = tempfile::Builder::new()
+            .prefix(".rustle-")
+            .tempfile_in(folder)
+            .doing(|| format!("make a file in {}", folder.display()))?;
+        reply.copy_to(received.as_file_mut(), u64::MAX, self.cx)?;
+        let node = Node::open(received.path(), false)?.ok_or_else(|| ModuleError::new("what was received is gone"))?;
+        let mut result = self.placed(node, Path::new(&name), expected.as_ref(), msg)?;
+        result.set("status_code", u32::from(status));
+        Ok(result)
+    }
+
+    fn request(&self, url: &str, since: Option<(String, String)>) -> Result<Reply, ModuleError> {
+        let request = Request {
+            method: if self.cx.check { "HEAD" } else { "GET" },
+            url,
+            headers: since.into_iter().collect(),
+            body: Vec::new(),
+            follow: Follow::All,
+            socket: None,
+            timeout: Duration::from_secs(self.args.timeout),
+        };
+        http::send(&self.args.http, &request, self.cx)
+    }
+
+    /// The file stays; its attributes may not.
+    fn kept(&self, mut result: ModuleResult) -> Result<ModuleResult, ModuleError> {
+        let users = Users::new(self.cx.cancel);
+        let wanted = self.args.attributes.resolve(&users)?;
+        if let Some(mut node) = Node::open(&self.args.dest, true)? {
+            result.changed = !wanted.apply(&mut node, self.cx.check)?.is_empty();
+        }
+        result.set("dest", self.args.dest.display().to_string());
+        node::describe(&mut result, &self.args.dest, &users)?;
+        Ok(result)
+    }
+
+    fn placed(
+        &self,
+        received: Node,
+        name: &Path,
+        expected: Option<&Expected>,
+        msg: String,
+    ) -> Result<ModuleResult, ModuleError> {
+        let dest = if self.args.dest.is_dir() {
+            self.args.dest.join(name.file_name().unwrap_or("index.html".as_ref()))
+        } else {
+            self.args.dest.clone()
+        };
+        if let Some(expected) = expected {
+            let sum = expected.algorithm.of(received.read()?).doing(|| "read what was received".to_owned())?;
+            if sum != expected.sum {
+                let msg = format!("The checksum for {} did not match {}; it was {sum}.", dest.display(), expected.sum);
+                return Err(ModuleError::new(msg).with("dest", dest.display().to_string()));
+            }
+        }
+        let users = Users::new(self.cx.cancel);
+        let how = Placement {
+            wanted: self.args.attributes.resolve(&users)?,
+            fresh_mode: None,
+            backup: self.args.backup,
+            force: true,
+            validate: None,
+            unsafe_writes: self.args.attributes.unsafe_writes,
+        };
+        let before = Algorithm::Sha1.of_file(&dest).ok();
+        let source = Source::File(received);
+        let sha1 = source.sha1()?.into_owned();
+        let placed = place(&source, &dest, &how, self.cx)?;
+        let mut result = ModuleResult::changed(placed.changed())
+            .with("msg", msg)
+            .with("dest", dest.display().to_string())
+            .with("checksum_src", sha1)
+            .with("checksum_dest", before.map_or(Value::Null, Value::from))
+            .with("md5sum", placed.md5.map_or(Value::Null, Value::from));
+        if let Some(backup) = placed.backup {
+            result.set("backup_file", backup.display().to_string());
+        }
+        if dest.exists() {
+            node::describe(&mut result, &dest, &users)?;
+        }
+        Ok(result.with_diff(placed.diff))
+    }
+
+    fn expected(&self, text: &str) -> Result<Expected, ModuleError> {
+        let wrong = || ModuleError::new("The checksum parameter has to be in format <algorithm>:<checksum>");
+        let (algorithm, sum) = text.split_once(':').ok_or_else(wrong)?;
+        let algorithm = Algorithm::from_arg(algorithm.trim().to_lowercase().into()).map_err(|why| {
+            ModuleError::new(format!(
+                "Unsupported hash algorithm `{algorithm}` ({why}); there are {}",
+                Algorithm::CHOICES.join(", ")
+            ))
+        })?;
+        let sum = sum.trim();
+        if !["http://", "https://", "file://"].iter().any(|scheme| sum.starts_with(scheme)) {
+            let is_hex = !sum.is_empty() && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+            return if is_hex { Ok(Expected { algorithm, sum: sum.to_lowercase() }) } else { Err(wrong()) };
+        }
+        let list = self.text_of(sum)?;
+        let file = http::file_name(&self.args.url);
+        let found = found_in(&list, &file)
+            .ok_or_else(|| ModuleError::new(format!("Unable to find a checksum for file '{file}' in '{sum}'")))?;
+        Ok(Expected { algorithm, sum: found })
+    }
+
+    fn text_of(&self, url: &str) -> Result<String, ModuleError> {
+        if let Some(path) = url.strip_prefix("file://") {
+            return std::fs::read_to_string(path).doing(|| format!("read {path}"));
+        }
+        // Read in check mode, too: what it says decides what would change.
+        let asking = GetUrlRun { args: self.args, cx: &ModuleContext { check: false, ..*self.cx } };
+        let reply = asking.request(url, None)?;
+        if !(200..300).contains(&reply.status) {
+            return Err(ModuleError::new(format!("Unable to retrieve checksum file {url}: {}", reply.msg())));
+        }
+        let mut text = Vec::new();
+        reply.copy_to(&mut text, CHECKSUMS_BYTES_MAX, self.cx)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+impl Expected {
+    fn is_of(&self, path: &Path) -> Result<bool, ModuleError> {
+        let sum = self.algorithm.of_file(path).doing(|| format!("read {}", path.display()))?;
+        Ok(sum == self.sum)
+    }
+}
+
+/// The checksum of `file` in a list: `SUM  NAME` lines, `ALGORITHM (NAME) = SUM` lines, or a checksum alone.
+fn found_in(list: &str, file: &str) -> Option<String> {
+    let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    let is_it = |name: &str| name.trim_start_matches(['*', '.', '/']) == file;
+    let found = lines.iter().find_map(|words| match words.as_slice() {
+        [sum, name] if is_it(name) => Some(*sum),
+        [_, name, "=", sum] if is_it(name.trim_matches(['(', ')'])) => Some(*sum),
+        _ => None,
+    });
+    let alone = match lines.as_slice() {
+        [words] if words.len() == 1 => Some(words[0]),
+        _ => None,
+    };
+    found.or(alone).map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::{answer, serve};
+    use crate::module::testing::{check, run};
+    use serde_json::json;
+
+    const SHA1: &str = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d";
+
+    fn server() -> String {
+        serve(|head, _| {
+            let path = head.split(' ').nth(1).unwrap();
+            match path {
+                "/moved" => answer("302 Found", "Location: /hello\r\n", ""),
+                "/sums" => answer("200 OK", "", &format!("0000  other\n{}  ./hello\n", SHA1.to_uppercase())),
+                "/named" => answer("200 OK", "Content-Disposition: attachment; filename=\"../../given\"\r\n", "hello"),
+                "/hello" if head.to_lowercase().contains("if-modified-since: ") => answer("304 Not Modified", "", ""),
+                "/hello" if head.starts_with("HEAD") => {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n".into()
+                }
+                "/hello" => answer("200 OK", "", "hello"),
+                _ => answer("404 Not Found", "", "nothing"),
+            }
+        })
+    }
+
+    #[test]
+    fn a_file_is_fetched_once_and_then_only_if_it_is_newer() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let dest = dir.path().join("file");
+        let args = json!({"url": format!("{server}/moved"), "dest": dest, "mode": "0600"});
+        let result = run(&GetUrl, args);
+        assert!(result.changed && !result.failed, "{result:?}");
+        assert_eq!(std::fs::read_to_string(&dest).unwrap(), "hello");
+        assert_eq!(result.get("checksum_src").unwrap().as_str(), Some(SHA1));
+        assert_eq!((result.msg(), result.get("mode").unwrap().as_str()), ("OK (5 bytes)", Some("0600")));
+        let again = run(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest}));
+        assert!(!again.changed && again.msg() == "HTTP Error 304: Not Modified", "{again:?}");
+        let forced = run(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest, "force": true}));
+        assert!(!forced.changed && forced.get("status_code").unwrap().as_i64() == Some(200), "{forced:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");
+    }
+
+    #[test]
+    fn a_checksum_decides_what_is_fetched_and_what_is_kept() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let dest = dir.path().join("file");
+        let with = |sum: String| run(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest, "checksum": sum}));
+        let wrong = with(format!("sha1:{}", "0".repeat(40)));
+        assert!(wrong.msg().contains("did not match") && !dest.exists(), "{wrong:?}");
+        assert!(with(format!("sha1:{server}/sums")).changed);
+        assert_eq!(with(format!("sha1:{SHA1}")).msg(), "file already exists");
+        assert!(with("sha1".into()).msg().contains("has to be in format"));
+        assert!(with(format!("sha1:{server}/named")).failed, "a list without the file");
+    }
+
+    #[test]
+    fn in_a_folder_a_file_has_the_servers_name_and_stays_in_it() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        for (url, name) in [("named", "given"), ("hello?x=/y", "hello")] {
+            let result = run(&GetUrl, json!({"url": format!("{server}/{url}"), "dest": folder, "force": true}));
+            assert!(result.changed || result.failed && url != "named", "{result:?}");
+            if !result.failed {
+                assert_eq!(result.get("dest").unwrap().as_str(), folder.join(name).to_str());
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn check_mode_asks_and_writes_nothing() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let dest = dir.path().join("file");
+        let result = check(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest}));
+        assert!(result.changed && !dest.exists(), "{result:?}");
+        assert!(check(&GetUrl, json!({"url": format!("{server}/none"), "dest": dest})).failed);
+    }
+
+    #[test]
+    fn a_server_that_has_no_such_file_or_is_not_there_is_a_failure() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let result = run(&GetUrl, json!({"url": format!("{server}/none"), "dest": dir.path().join("x")}));
+        assert_eq!((result.msg(), result.get("status_code").unwrap().as_i64()), ("Request failed", Some(404)));
+        assert_eq!(result.get("response").unwrap().as_str(), Some("HTTP Error 404: Not Found"));
+        let result = run(&GetUrl, json!({"url": "http://127.0.0.1:9/x", "dest": dir.path().join("x")}));
+        assert!(result.msg().starts_with("Request failed: <urlopen error"), "{}", result.msg());
+    }
+}
