@@ -81,7 +81,7 @@ fn program(chance: &mut Chance) -> Program {
         PlayProgram {
             play: PlayId(play),
             batches: all.chunks(size).map(<[HostIx]>::to_vec).collect(),
-            late: false,
+            late: chance.once_in(4),
             strategy,
             rolling: false,
             steps,
@@ -120,6 +120,20 @@ fn answer(seed: u64, program: &Program, key: Key) -> (Duration, Result<Outcome, 
     (time, outcome)
 }
 
+/// Who is in a late play, and when that is known: the same whoever asks. `known` hosts are in the run by then.
+fn found(seed: u64, program: &Program, play: PlayId, known: usize) -> (Duration, Event) {
+    let mut chance = Chance(seed ^ (u64::from(play.0) + 1).wrapping_mul(0x9e6c_63d0_876a_68ee));
+    let time = Duration::from_nanos((1 + chance.below(2_000)) * 1_000_000 + chance.below(1_000_000));
+    let PlayProgram { batches, steps, .. } = &program.plays[play.index()];
+    let mut batches: Vec<Vec<HostIx>> = batches.iter().filter(|_| !chance.once_in(4)).cloned().collect();
+    let new = known..known + chance.below(3) as usize;
+    batches.extend(new.clone().map(|host| vec![HostIx(host as u32)]));
+    let joined = new.map(|host| format!("h{host}").parse().unwrap()).collect();
+    let passed_by = steps.iter().filter(|_| chance.once_in(6)).map(|step| step.task);
+    let exempt = passed_by.map(|task| (task, batches.iter().flatten().step_by(2).copied().collect())).collect();
+    (time, Event::HostsFound { play, joined, batches, exempt })
+}
+
 /// Agents: what they run and what they have kept. They outlive every controller.
 #[derive(Default)]
 struct Agents {
@@ -143,6 +157,10 @@ struct Life<'a> {
     now: RunTime,
     /// Answers on their way, by their time.
     due: BTreeMap<(RunTime, HostIx), Event>,
+    /// Who is in the play that comes next, once that is known.
+    found: Option<(RunTime, Event)>,
+    /// Hosts of the run.
+    known: usize,
     operator: BTreeMap<RunTime, Event>,
     sent: BTreeSet<Key>,
     end: Option<Vec<HostState>>,
@@ -155,9 +173,22 @@ impl Life<'_> {
                 Command::Dispatch(dispatch) => self.dispatch(&dispatch, agents),
                 Command::Abort { host } => self.abort(host),
                 Command::Report(Notice::RunFinished(end)) => self.end = Some(end.hosts),
-                Command::FindHosts { .. } => unreachable!("the hosts of these plays are known"),
+                Command::FindHosts { play } => self.find_hosts(play),
                 Command::Report(_) => {}
             }
+        }
+    }
+
+    fn find_hosts(&mut self, play: PlayId) {
+        let (takes, event) = found(self.seed, self.program, play, self.known);
+        self.found = Some((self.now.after(takes), event));
+    }
+
+    /// Takes note of an event, whether it happens now or to an earlier controller.
+    fn hear(&mut self, event: &Event) {
+        if let Event::HostsFound { joined, .. } = event {
+            self.known += joined.len();
+            self.found = None;
         }
     }
 
@@ -199,11 +230,15 @@ impl Life<'_> {
     fn next(&mut self) -> Event {
         let answer = self.due.first_key_value().map(|((at, _), _)| *at);
         let word = self.operator.first_key_value().map(|(at, _)| *at);
+        let found = self.found.as_ref().map(|(at, _)| *at);
         let deadline = self.scheduler.next_deadline();
-        let at = [answer, word, deadline].into_iter().flatten().min().expect("a run that waits for nothing is stuck");
+        let at = [answer, word, found, deadline].into_iter().flatten().min().expect("a run that waits for nothing is stuck");
         self.now = self.now.max(at);
         if word == Some(at) {
             return self.operator.pop_first().expect("it is there").1;
+        }
+        if found == Some(at) {
+            return self.found.take().expect("it is there").1;
         }
         if answer == Some(at) {
             return self.due.pop_first().expect("it is there").1;
@@ -239,6 +274,7 @@ fn run(seed: u64, program: &Program, operator: &BTreeMap<RunTime, Event>, deaths
                 disk.tear(number, chance);
                 break;
             }
+            life.hear(&event);
             life.scheduler.handle(event, life.now);
         }
         sent.extend(life.sent);
@@ -311,6 +347,8 @@ fn go_on<'a>(
         scheduler: Scheduler::new(limits),
         now: RunTime::ZERO,
         due: BTreeMap::new(),
+        found: None,
+        known: program.hosts,
         operator: operator.clone(),
         sent: BTreeSet::new(),
         end: None,
@@ -319,8 +357,10 @@ fn go_on<'a>(
     let take = |life: &mut Life<'_>, under_way: &mut UnderWay| {
         while let Some(command) = life.scheduler.poll_command() {
             under_way.command(&command);
-            if let Command::Report(Notice::RunFinished(end)) = command {
-                life.end = Some(end.hosts);
+            match command {
+                Command::FindHosts { play } => life.find_hosts(play),
+                Command::Report(Notice::RunFinished(end)) => life.end = Some(end.hosts),
+                Command::Dispatch(_) | Command::Abort { .. } | Command::Report(_) => {}
             }
         }
     };
@@ -334,6 +374,7 @@ fn go_on<'a>(
         if life.operator.get(&at) == Some(&event) {
             life.operator.remove(&at);
         }
+        life.hear(&event);
         under_way.event(&event);
         life.scheduler.handle(event.clone(), at);
         take(&mut life, &mut under_way);
