@@ -1,6 +1,7 @@
 //! One run of `rustle-exec`, with nothing of this machine's configuration in its way.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::programs::exec_program;
 use crate::wait::eventually;
@@ -16,6 +18,7 @@ use crate::wait::eventually;
 pub struct Run {
     command: Command,
     stdin: Vec<u8>,
+    has_terminal: bool,
 }
 
 /// A run under way. Killed when dropped.
@@ -24,6 +27,13 @@ pub struct Running {
     stdin: Option<std::process::ChildStdin>,
     stdout: Stream,
     stderr: Stream,
+    terminal: Option<Terminal>,
+}
+
+/// The other end of a run's terminal.
+struct Terminal {
+    typing: File,
+    shown: Stream,
 }
 
 /// How a run ended.
@@ -46,7 +56,7 @@ impl Run {
         let mut command = Command::new(exec_program());
         command.env_clear().current_dir(home).env("HOME", home).env("TMPDIR", home).env("NO_COLOR", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        Run { command, stdin: Vec::new() }
+        Run { command, stdin: Vec::new(), has_terminal: false }
     }
 
     #[must_use]
@@ -80,14 +90,29 @@ impl Run {
         self
     }
 
+    /// In a session of its own with a terminal, which is its standard input: somebody may be asked.
+    #[must_use]
+    pub fn at_terminal(self) -> Run {
+        // `setsid` takes the place of its own process, so that the run is our child all the same.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(self.command.get_program()).args(self.command.get_args());
+        command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.command.get_current_dir().expect("a run has a home"));
+        Run { command, has_terminal: true, ..self }
+    }
+
     /// Starts it with standard input closed after what was given.
     pub fn start(mut self) -> Running {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let terminal = self.has_terminal.then(|| Terminal::for_input_of(&mut self.command));
+        if terminal.is_none() {
+            self.command.stdin(Stdio::piped());
+        }
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("rustle-exec starts");
-        let stdin = child.stdin.take().expect("it was asked for");
+        let stdin = child.stdin.take();
         let stdout = Stream::new(child.stdout.take().expect("it was asked for"));
         let stderr = Stream::new(child.stderr.take().expect("it was asked for"));
-        let mut running = Running { child, stdin: Some(stdin), stdout, stderr };
+        let mut running = Running { child, stdin, stdout, stderr, terminal };
         running.say(&self.stdin);
         running.stdin = None;
         running
@@ -121,6 +146,14 @@ impl Running {
         eventually(&format!("a run says `{text}`"), || self.output().contains(text).then_some(()));
     }
 
+    /// Waits until the terminal shows this, and types an answer.
+    #[track_caller]
+    pub fn answer(&mut self, question: &str, answer: &str) {
+        let terminal = self.terminal.as_mut().expect("a run at a terminal");
+        eventually(&format!("`{question}` is asked"), || terminal.shown.text().contains(question).then_some(()));
+        writeln!(terminal.typing, "{answer}").expect("the terminal is open as long as this is");
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process has an id");
         kill_process(pid, signal).expect("it is our child, and not yet waited for");
@@ -143,6 +176,19 @@ impl Running {
     /// Whether it has ended by now.
     pub fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+}
+
+impl Terminal {
+    /// A new terminal, whose one end becomes the program's standard input.
+    fn for_input_of(command: &mut Command) -> Terminal {
+        let typing = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("this system has terminals"));
+        grantpt(&typing).and_then(|()| unlockpt(&typing)).expect("a terminal of our own");
+        let name = ptsname(&typing, Vec::new()).expect("a terminal of our own");
+        let name = name.to_str().expect("a name in ASCII");
+        command.stdin(File::options().read(true).write(true).open(name).expect("a terminal of our own"));
+        let shown = Stream::of_pieces(typing.try_clone().expect("a file of our own"));
+        Terminal { typing, shown }
     }
 }
 
@@ -209,6 +255,19 @@ impl Stream {
             while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
                 into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
                 line.clear();
+            }
+        });
+        Stream { text, reader: Some(reader) }
+    }
+
+    /// What comes without whole lines, as questions do.
+    fn of_pieces(mut from: impl Read + Send + 'static) -> Stream {
+        let text = Arc::new(Mutex::new(String::new()));
+        let into = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(len @ 1..) = from.read(&mut piece) {
+                into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&piece[..len]));
             }
         });
         Stream { text, reader: Some(reader) }

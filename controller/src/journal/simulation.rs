@@ -232,7 +232,8 @@ impl Life<'_> {
         let word = self.operator.first_key_value().map(|(at, _)| *at);
         let found = self.found.as_ref().map(|(at, _)| *at);
         let deadline = self.scheduler.next_deadline();
-        let at = [answer, word, found, deadline].into_iter().flatten().min().expect("a run that waits for nothing is stuck");
+        let at =
+            [answer, word, found, deadline].into_iter().flatten().min().expect("a run that waits for nothing is stuck");
         self.now = self.now.max(at);
         if word == Some(at) {
             return self.operator.pop_first().expect("it is there").1;

@@ -20,4 +20,5 @@ mod playbooks;
 mod real_thing;
 mod resume;
 mod scheduling;
+mod survives;
 mod waiting;
