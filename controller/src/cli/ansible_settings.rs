@@ -169,6 +169,13 @@ impl AnsibleSettings {
         is_file.then(|| expanded(folder))
     }
 
+    /// What the files' names in [`facts_cache`](Self::facts_cache) begin with.
+    pub(super) fn facts_cache_prefix(&self) -> String {
+        let prefix = self.get("ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix");
+        // It is a part of a file's name, and leads nowhere else.
+        prefix.unwrap_or_default().replace('/', "_")
+    }
+
     /// `(identity list, password file)`
     pub(super) fn vault(&self) -> (Vec<String>, Option<PathBuf>) {
         let file = self.paths("ANSIBLE_VAULT_PASSWORD_FILE", "defaults.vault_password_file", '\n');

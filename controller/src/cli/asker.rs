@@ -76,7 +76,8 @@ fn on_terminal(question: &Question) -> Result<Option<String>, String> {
         if !question.confirm || ask(&format!("confirm {text}"))? == answer {
             return Ok(Some(answer));
         }
-        ask("***** VALUES ENTERED DO NOT MATCH ****\n(press return)")?;
+        // Like the question, on the terminal, and not among the run's results.
+        eprintln!("***** VALUES ENTERED DO NOT MATCH ****");
     }
 }
 

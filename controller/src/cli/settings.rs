@@ -116,6 +116,7 @@ impl Settings {
             run_as: run_as(common, &ansible),
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
+            facts_cache_prefix: ansible.facts_cache_prefix(),
             flush_facts: plan.is_some_and(|plan| plan.flush_cache),
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),

@@ -16,6 +16,7 @@ use super::control::{Control, Controls};
 use super::late::LateOutcomes;
 use super::recorder::{Evidence, Recorder};
 use super::replay::Sending;
+use super::result::registered;
 use super::run::Run;
 use super::segment;
 use super::step::{Answer, Stepper};
@@ -551,8 +552,11 @@ impl<'a> AtWork<'a> {
         let _ = task_run.render_manner(&self.run.task_vars(task));
         let on_failure = task_run.manner().on_failure;
         let result = self.unreachable(&task_run, &error, on_failure);
+        // Another try that gets through registers over it.
+        let lessons: Vec<_> = task_run.registers(registered(&result.values)).into_iter().collect();
+        task_run.learn(&lessons);
         let event = Event::Unreachable { host: self.host, task: work.task, fault, on_failure };
-        self.send(Word { event, evidence: Evidence { lost: Some(Box::new(result)), ..Evidence::default() } });
+        self.send(Word { event, evidence: Evidence { lost: Some(Box::new(result)), lessons, ..Evidence::default() } });
     }
 
     fn unreachable(&self, task_run: &TaskRun<'_>, error: &LinkError, on_failure: OnFailure) -> TaskResult {

@@ -14,11 +14,13 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct FactsCache {
     dir: PathBuf,
+    /// What the name of each file begins with.
+    prefix: String,
 }
 
 impl FactsCache {
-    pub(super) fn new(dir: &Path) -> FactsCache {
-        FactsCache { dir: dir.to_owned() }
+    pub(super) fn new(dir: &Path, prefix: &str) -> FactsCache {
+        FactsCache { dir: dir.to_owned(), prefix: prefix.to_owned() }
     }
 
     /// # Errors
@@ -57,7 +59,7 @@ impl FactsCache {
     }
 
     fn path(&self, host: &HostName) -> PathBuf {
-        self.dir.join(format!("{host}.json"))
+        self.dir.join(format!("{}{host}.json", self.prefix))
     }
 }
 
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn facts_come_back_as_they_were_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = FactsCache::new(&dir.path().join("facts"));
+        let cache = FactsCache::new(&dir.path().join("facts"), "");
         let host: HostName = "web1".parse().unwrap();
         assert_eq!(cache.load(&host).unwrap(), None);
         let facts: Map = [("ansible_system".to_owned(), "Linux".into())].into();

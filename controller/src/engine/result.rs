@@ -56,6 +56,8 @@ impl Tried {
     }
 
     pub(super) fn skipped(condition: &str) -> Tried {
+        // `when: false` is no text.
+        let condition = if condition == "False" { Value::Bool(false) } else { condition.into() };
         let mut result = ModuleResult::ok().with("false_condition", condition);
         result.skipped = true;
         Tried::finished(result.with("skip_reason", "Conditional result was False"))
@@ -134,7 +136,8 @@ pub(super) fn registered(values: &Map) -> Map {
     let is_public = |name: &str| !name.starts_with("_ansible_");
     let kept = values.iter().filter(|(name, _)| is_public(name));
     let mut kept: Map = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-    if kept.get("failed") == Some(&Value::Bool(true)) {
+    let is = |name: &str| kept.get(name) == Some(&Value::Bool(true));
+    if is("failed") || is("unreachable") {
         kept.entry(EXCEPTION.to_owned()).or_insert_with(|| NO_TRACEBACK.into());
     }
     kept

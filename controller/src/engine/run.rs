@@ -38,6 +38,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// Where facts are kept between runs.
     pub facts_cache: Option<PathBuf>,
+    /// What the name of each file in there begins with.
+    pub facts_cache_prefix: String,
     /// Begin without the facts that were kept.
     pub flush_facts: bool,
     /// Which of the tasks that others include take part.
@@ -62,6 +64,7 @@ impl Default for RunOptions {
             run_as: None,
             limits: Limits::default(),
             facts_cache: None,
+            facts_cache_prefix: String::new(),
             flush_facts: false,
             tags: TagFilter::default(),
             step: false,
@@ -115,7 +118,7 @@ impl Run {
         let (id, journal) = (recorded.id, recorded.journal.clone());
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
-        let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir));
+        let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir, &options.facts_cache_prefix));
         let (progress, cut_off) = Default::default();
         let additions = Additions::default();
         Run {
@@ -252,10 +255,12 @@ impl Run {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn cache_facts(&self, host: &HostName, facts: &Map) {
-        if let Some(cache) = &self.facts_cache
-            && let Err(error) = cache.store(host, facts)
-        {
+    /// Keeps all facts of the host for later runs, or forgets them if there are none.
+    pub(super) fn cache_facts(&self, host: &HostName) {
+        let Some(cache) = &self.facts_cache else { return };
+        let facts = self.environment.vars.returned_facts(host.as_str()).unwrap_or_default();
+        let kept = if facts.is_empty() { cache.forget(host) } else { cache.store(host, &facts) };
+        if let Err(error) = kept {
             tracing::warn!(%host, %error, "facts cannot be cached");
         }
     }

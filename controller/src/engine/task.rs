@@ -513,9 +513,13 @@ impl TaskRun<'_> {
         }
         if let Some(Value::Map(facts)) = tried.values.get("ansible_facts") {
             let is_set_fact = rustle_agent::module::short_name(&self.task.module) == "set_fact";
+            let cacheable = tried.values.get("_ansible_facts_cacheable") == Some(&Value::Bool(true));
             // An action that teaches has said itself what its facts are.
-            let what = if is_set_fact { Learnt::Set(facts.clone()) } else { Learnt::Facts(facts.clone()) };
-            lessons.extend(taught.is_empty().then(|| lesson(what)));
+            if taught.is_empty() {
+                lessons.extend(is_set_fact.then(|| lesson(Learnt::Set(facts.clone()))));
+                // As in Ansible what may be cached is a fact as well, and stays set if facts are cleared.
+                lessons.extend((cacheable || !is_set_fact).then(|| lesson(Learnt::Facts(facts.clone()))));
+            }
         }
         lessons.extend(taught.into_iter().map(lesson));
         lessons
@@ -532,14 +536,21 @@ impl TaskRun<'_> {
         Lesson { host: self.host.to_string(), what, others }
     }
 
+    /// The result under the name that the task registers it with, if any.
+    pub(super) fn registers(&self, result: Map) -> Option<Lesson> {
+        let name = self.task.register.clone()?;
+        Some(self.lesson(Learnt::Set([(name, Value::Map(result))].into())))
+    }
+
     /// Takes in what the task has taught, and tells what the operator should know of it.
     pub(super) fn learn(&self, lessons: &[Lesson]) {
         for lesson in lessons {
-            if let (Learnt::Facts(facts), Ok(host)) = (&lesson.what, HostName::new(&lesson.host)) {
-                self.run.cache_facts(&host, facts);
-            }
             for message in self.run.environment.vars.learn(lesson) {
                 self.run.sink.emit(RunEvent::Warning { message, host: Some(self.host.clone()) });
+            }
+            if matches!(lesson.what, Learnt::Facts(_) | Learnt::FactsCleared) {
+                let hosts = lesson.others.iter().chain([&lesson.host]);
+                hosts.filter_map(|host| HostName::new(host).ok()).for_each(|host| self.run.cache_facts(&host));
             }
         }
     }
@@ -549,10 +560,8 @@ impl TaskRun<'_> {
         let notified = self.notified(&mut tried, vars);
         // What items taught is known already.
         let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
-        if let Some(name) = &self.task.register {
-            let value = if items.is_empty() { registered(&tried.values) } else { registered_loop(&tried.values) };
-            lessons.push(self.lesson(Learnt::Set([(name.clone(), Value::Map(value))].into())));
-        }
+        let value = || if items.is_empty() { registered(&tried.values) } else { registered_loop(&tried.values) };
+        lessons.extend(self.task.register.is_some().then(value).and_then(|value| self.registers(value)));
         self.learn(&lessons);
         let manner = self.manner();
         let ignored = manner.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);

@@ -162,6 +162,15 @@ impl Facts {
         &self.stripped
     }
 
+    /// All facts under the names they were returned with.
+    pub(super) fn returned(&self) -> Map {
+        let named = |(name, value): (&String, &Value)| {
+            let returned = if self.bare.contains(name) { name.clone() } else { format!("{PREFIX}{name}") };
+            (returned, value.clone())
+        };
+        self.stripped.as_map().into_iter().flatten().map(named).collect()
+    }
+
     /// The fact behind a variable's name.
     pub(super) fn get(&self, variable: &str) -> Option<&Value> {
         let map = self.stripped.as_map()?;

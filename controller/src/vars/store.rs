@@ -256,6 +256,11 @@ impl VarStore {
         Ok(Arc::clone(self.inner.slot(host)?.known().facts.all()))
     }
 
+    /// The host's facts under the names that modules returned them with: [`set_facts`](Self::set_facts) takes them back.
+    pub fn returned_facts(&self, host: &str) -> Result<Map, UnknownHost> {
+        Ok(self.inner.slot(host)?.known().facts.returned())
+    }
+
     /// Forgets facts and what was set, as `meta: clear_facts` does for the facts.
     pub fn clear_facts(&self, host: &str) -> Result<(), UnknownHost> {
         self.know(host, |known| known.facts = Facts::default())

@@ -199,7 +199,7 @@ pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<
             let what = format!("`{}` is `!unsafe`, and what nobody vouches for is never evaluated", key.text);
             Err(document.wrong(node.at, what).hint(Some("a condition is an expression; take `!unsafe` away")))
         }
-        Kind::Scalar(Value::Bool(flag)) => Ok(flag.to_string().into()),
+        Kind::Scalar(Value::Bool(flag)) => Ok(if *flag { "True" } else { "False" }.into()),
         Kind::Scalar(Value::String(text)) => Ok(text.trim().into()),
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => Ok(number.to_json().into()),
         Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => {

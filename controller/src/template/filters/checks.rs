@@ -89,8 +89,8 @@ const RESULTS: &[Test] = &[
     Test("skip", &[], |value, _| flag(value, "skipped")),
     Test("unreachable", &[], |value, _| flag(value, "unreachable")),
     Test("reachable", &[], |value, _| flag(value, "unreachable").map(|unreachable| !unreachable)),
-    Test("started", &[], |value, _| flag(value, "started")),
-    Test("finished", &[], |value, _| flag(value, "finished")),
+    Test("started", &[], |value, _| of_job(value, "started")),
+    Test("finished", &[], |value, _| of_job(value, "finished")),
     Test("timedout", &[], timed_out),
 ];
 
@@ -104,6 +104,12 @@ fn result<'v>(value: &'v Value, test: &str) -> Result<&'v Value, Error> {
 fn flag(value: &Value, name: &str) -> Result<bool, Error> {
     let found = result(value, name)?.get_attr(name)?;
     Ok(truth(&found).unwrap_or_else(|| found.is_true()))
+}
+
+/// What was no job (`async`) has both begun and ended.
+fn of_job(value: &Value, name: &str) -> Result<bool, Error> {
+    let found = result(value, name)?.get_attr(name)?;
+    Ok(found.is_undefined() || truth(&found).unwrap_or_else(|| found.is_true()))
 }
 
 /// A loop has changed something if one of its items has.
@@ -196,7 +202,7 @@ fn version(value: &Value, params: &Params) -> Result<bool, Error> {
         }));
     }
     let strict = params.flag("strict", false);
-    if strict && params.get("version_type").is_some() {
+    if params.get("strict").is_some_and(|strict| !strict.is_none()) && params.get("version_type").is_some() {
         return Err(failed("Cannot specify both 'strict' and 'version_type'"));
     }
     let kind = params.text("version_type", if strict { "strict" } else { "loose" });
