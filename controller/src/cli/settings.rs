@@ -16,7 +16,7 @@ use crate::engine::RunOptions;
 use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
 use crate::input::playbook::SearchPaths;
 use crate::journal::Durability;
-use crate::plan::{RunAs, SerialSize, Strategy, TagFilter, serial_sizes};
+use crate::plan::{Keyword, RunAs, SerialSize, Strategy, TagFilter, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
 use crate::template::Authored;
@@ -248,7 +248,7 @@ fn run_as(common: &CommonArgs, ansible: &AnsibleSettings) -> Option<RunAs> {
     let wanted = (common.r#become || wanted_there).then_some(true);
     let method = method.map(Authored::literal);
     let is_silent = wanted.is_none() && user.is_none() && method.is_none();
-    (!is_silent).then(|| RunAs { wanted, user, method, ..RunAs::default() })
+    (!is_silent).then(|| RunAs { wanted: wanted.map(Keyword::Is), user, method, ..RunAs::default() })
 }
 
 fn strategy(arg: StrategyArg) -> Strategy {

@@ -8,6 +8,7 @@ use super::compile::{is_known, is_linear, turns};
 use super::task::TaskRun;
 use crate::plan::{Keyword, KeywordValue};
 use crate::scheduler::{OnFailure, Once, Turns};
+use crate::template::TemplateError;
 use crate::vars::{Scope, TaskVars};
 
 /// A task's keywords on one host, rendered.
@@ -18,6 +19,8 @@ pub(super) struct Manner {
     /// `run_once`: what the host finds is known of every host of the batch. Never under free.
     pub(super) for_all: bool,
     pub(super) throttle: Option<NonZeroU32>,
+    /// Its result must not be shown.
+    pub(super) no_log: bool,
 }
 
 impl TaskRun<'_> {
@@ -32,6 +35,8 @@ impl TaskRun<'_> {
             },
             for_all: self.turns().once == Once::Yes,
             throttle: None,
+            // What nobody knows yet is kept.
+            no_log: self.task.no_log.known().copied().unwrap_or(true),
         })
     }
 
@@ -42,7 +47,9 @@ impl TaskRun<'_> {
     pub(super) fn render_manner(&self, vars: &TaskVars) -> Result<(), String> {
         let failure = &self.task.failure;
         let flags = [&failure.ignore_errors, &failure.any_errors_fatal, &failure.ignore_unreachable];
-        let is_asked = self.task.run_once.known().is_none() || self.task.throttle.known().is_none();
+        let is_asked = self.task.run_once.known().is_none()
+            || self.task.throttle.known().is_none()
+            || self.task.no_log.known().is_none();
         if !is_asked && flags.iter().all(|flag| flag.known().is_some()) {
             return Ok(());
         }
@@ -62,6 +69,7 @@ impl TaskRun<'_> {
                 }
             },
             throttle: NonZeroU32::new(self.throttle(&scope)?),
+            no_log: self.no_log(&scope)?,
         };
         // Nobody has asked before the task began.
         let _ = self.manner.set(manner);
@@ -72,10 +80,19 @@ impl TaskRun<'_> {
         turns(self.run.plan.play(self.task.play), self.task)
     }
 
+    /// Whether the result is to be kept from view. What a loop's items have to say is not known yet: then it is.
+    fn no_log(&self, scope: &Scope) -> Result<bool, String> {
+        match self.rendered(&self.task.no_log, "no_log", scope) {
+            Err(_) if self.task.looping.is_some() => Ok(true),
+            rendered => rendered,
+        }
+    }
+
     fn throttle(&self, scope: &Scope) -> Result<u32, String> {
         let why = match &self.task.throttle {
             Keyword::Is(most) => return Ok(*most),
-            Keyword::Template(template) => match self.run.templar().render(template, scope) {
+            Keyword::Template { template, .. } => match self.run.templar().render(template, scope) {
+                Err(TemplateError::Omitted) => return Ok(0),
                 Ok(value) => match u32::of(&value) {
                     Some(most) => return Ok(most),
                     None => invalid_int(&value),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, RunId};
 
 use super::engine_api::Environment;

@@ -3,9 +3,9 @@
 use rustle_protocol::Value;
 use rustle_protocol::message::Become;
 
-use super::task::unresolved;
+use super::task::{in_keyword, unresolved};
 use crate::plan::RunAs;
-use crate::template::{Authored, Templar};
+use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::Scope;
 
 /// Ansible's order: variables of the host that does the work (`of_target`) and the task go before keywords, and those before the command line.
@@ -22,7 +22,10 @@ pub(super) fn become_of(
     let said = run.map_or_else(|| task.clone(), |run| task.or(run));
     let wanted = match variable(of_target, "ansible_become")? {
         Some(value) => is_true(&value)?,
-        None => said.wanted.unwrap_or(false),
+        None => match &said.wanted {
+            Some(wanted) => wanted.render(templar, scope).map_err(|why| in_keyword("become", why))?.unwrap_or(false),
+            None => false,
+        },
     };
     if !wanted {
         return Ok(None);
@@ -30,7 +33,10 @@ pub(super) fn become_of(
     let text = |name: &str, said: &Option<Authored>| -> Result<Option<String>, String> {
         let value = match (variable(of_target, name)?, said) {
             (Some(value), _) => value,
-            (None, Some(said)) => templar.render(said, scope).map_err(|error| unresolved(&error))?,
+            (None, Some(said)) => match templar.render(said, scope) {
+                Err(TemplateError::Omitted) => return Ok(None),
+                rendered => rendered.map_err(|error| unresolved(&error))?,
+            },
             (None, None) => return Ok(None),
         };
         Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))

@@ -168,9 +168,9 @@ impl TaskRun<'_> {
         }
     }
 
-    /// Whether its result must not be shown: also if that is not known before it is rendered.
+    /// Whether its result must not be shown.
     pub(super) fn is_secret(&self) -> bool {
-        self.task.no_log.known() != Some(&false)
+        self.manner().no_log
     }
 
     async fn keep_try(&self, item: u32, number: u32) {
@@ -391,28 +391,37 @@ impl TaskRun<'_> {
     }
 
     /// What a keyword says on this host, or the sentence that says why it says nothing.
-    pub(super) fn rendered<T: KeywordValue>(
+    pub(super) fn rendered<T: KeywordValue + Default>(
         &self,
         keyword: &Keyword<T>,
         name: &str,
         scope: &Scope,
     ) -> Result<T, String> {
-        keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, why))
+        self.rendered_or(Some(keyword), name, T::default(), scope)
+    }
+
+    /// As [`rendered`](Self::rendered); `default` for what is not said, or omitted.
+    fn rendered_or<T: KeywordValue>(
+        &self,
+        keyword: Option<&Keyword<T>>,
+        name: &str,
+        default: T,
+        scope: &Scope,
+    ) -> Result<T, String> {
+        let Some(keyword) = keyword else { return Ok(default) };
+        let rendered = keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, why))?;
+        Ok(rendered.unwrap_or(default))
     }
 
     fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, String> {
         let (options, task) = (&self.run.options, self.task);
         let text = |value: Value| rustle_agent::module::shown(&value);
-        let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| match keyword {
-            Some(keyword) => self.rendered(keyword, name, scope),
-            None => Ok(default),
+        let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| {
+            self.rendered_or(keyword.as_ref(), name, default, scope)
         };
-        let timeout = match &task.timeout {
-            Some(timeout) => self.rendered(timeout, "timeout", scope)?,
-            // `async` is its time.
-            None if task.background.is_some() => Duration::ZERO,
-            None => options.timeout,
-        };
+        // `async` is its own time.
+        let default = if task.background.is_some() { Duration::ZERO } else { options.timeout };
+        let timeout = self.rendered_or(task.timeout.as_ref(), "timeout", default, scope)?;
         Ok(CallSettings {
             check: flag(&task.check_mode, "check_mode", options.check)?,
             diff: flag(&task.diff, "diff", options.diff)?,

@@ -145,7 +145,7 @@ pub(super) fn set_run_as(run_as: &mut RunAs, keyword: &str, value: &Value, place
     let wrong = |wanted: &str| format!("`{keyword}` {place} must be a {wanted}, not a {}", value.kind());
     let text = || value.as_str().map(|text| Some(Authored::from_value(text.into()))).ok_or_else(|| wrong("string"));
     match keyword {
-        "become" => run_as.wanted = Some(value.as_bool().ok_or_else(|| wrong("bool"))?),
+        "become" => run_as.wanted = Some(value.as_bool().ok_or_else(|| wrong("bool"))?.into()),
         "become_user" => run_as.user = text()?,
         "become_method" => run_as.method = text()?,
         "become_flags" => run_as.flags = text()?,
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(tasks[0].args["chdir"].source(), Value::from("/tmp"));
         assert_eq!((tasks[1].title(), &tasks[1].when[..]), ("debug", &["outer".to_owned(), "true".to_owned()][..]));
         assert_eq!(tasks[1].tags, ["t", "u", "v"]);
-        assert_eq!(tasks[1].run_as, RunAs { wanted: Some(true), ..RunAs::default() });
+        assert_eq!(tasks[1].run_as, RunAs { wanted: Some(true.into()), ..RunAs::default() });
     }
 
     #[test]

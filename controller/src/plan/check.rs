@@ -326,7 +326,7 @@ mod tests {
         let ignore_errors = |ignore_errors| Failure { ignore_errors, ..Failure::default() };
         let ignoring = |keyword| Task { failure: ignore_errors(keyword), ..copy() };
         assert_eq!(told(ignoring(Keyword::Is(true)), Vec::new(), Vec::new()), 0);
-        let template = Keyword::Template(Authored::from_value("{{ careless }}".into()));
+        let template = Keyword::late(Authored::from_value("{{ careless }}".into()));
         assert_eq!(told(ignoring(template), Vec::new(), Vec::new()), 0);
         let judged = Task { failed_when: vec!["false".to_owned()], ..copy() };
         assert_eq!(told(judged, Vec::new(), Vec::new()), 0);

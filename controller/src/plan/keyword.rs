@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustle_protocol::Value;
 
-use crate::template::{Authored, Templar};
+use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::Scope;
 
 /// What a keyword says: known when the plan is read, or only once a host's variables are.
@@ -12,7 +12,11 @@ use crate::vars::Scope;
 pub enum Keyword<T> {
     Is(T),
     /// Rendered for each host when its task runs.
-    Template(Authored),
+    Template {
+        template: Authored,
+        /// What holds where the template comes to `omit`: what is said further out.
+        omitted: Option<Box<Keyword<T>>>,
+    },
 }
 
 /// A type that keywords can have.
@@ -44,18 +48,24 @@ impl<T: KeywordValue> Keyword<T> {
     pub fn read(value: Value) -> Result<Keyword<T>, String> {
         match Authored::from_value(value) {
             Authored::Data(value) => of(&value).map(Keyword::Is),
-            template => Ok(Keyword::Template(template)),
+            template => Ok(Keyword::late(template)),
         }
     }
 
-    /// The value for one host.
+    /// The value for one host; none if it is omitted, as if the keyword were not there.
     ///
     /// # Errors
     /// Why there is none, as a sentence without the keyword's name.
-    pub fn render(&self, templar: &Templar, scope: &Scope) -> Result<T, String> {
+    pub fn render(&self, templar: &Templar, scope: &Scope) -> Result<Option<T>, String> {
         match self {
-            Keyword::Is(value) => Ok(value.clone()),
-            Keyword::Template(authored) => of(&templar.render(authored, scope).map_err(|error| error.to_string())?),
+            Keyword::Is(value) => Ok(Some(value.clone())),
+            Keyword::Template { template, omitted } => match templar.render(template, scope) {
+                Ok(value) => of(&value).map(Some),
+                Err(TemplateError::Omitted) => {
+                    omitted.as_ref().map_or(Ok(None), |omitted| omitted.render(templar, scope))
+                }
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 
@@ -63,17 +73,33 @@ impl<T: KeywordValue> Keyword<T> {
     pub fn known(&self) -> Option<&T> {
         match self {
             Keyword::Is(value) => Some(value),
-            Keyword::Template(_) => None,
+            Keyword::Template { .. } => None,
         }
     }
 }
 
 impl<T> Keyword<T> {
+    /// A template, and nothing further out.
+    pub fn late(template: Authored) -> Keyword<T> {
+        Keyword::Template { template, omitted: None }
+    }
+
+    /// The same, and `outer` where it comes to `omit` and says nothing of that itself.
+    #[must_use]
+    pub fn or_if_omitted(self, outer: Keyword<T>) -> Keyword<T> {
+        match self {
+            Keyword::Template { template, omitted: None } => {
+                Keyword::Template { template, omitted: Some(Box::new(outer)) }
+            }
+            other => other,
+        }
+    }
+
     /// The template, if it is one.
     pub fn template(&self) -> Option<&Authored> {
         match self {
             Keyword::Is(_) => None,
-            Keyword::Template(authored) => Some(authored),
+            Keyword::Template { template, .. } => Some(template),
         }
     }
 }
@@ -162,7 +188,16 @@ mod tests {
         for (x, expected) in [(1, false), (2, true)] {
             let vars = crate::vars::data_map([("x".to_owned(), Value::Int(x))].into_iter().collect());
             let scope = Scope::of(&templar, [std::sync::Arc::new(vars)]);
-            assert_eq!(keyword.render(&templar, &scope), Ok(expected));
+            assert_eq!(keyword.render(&templar, &scope), Ok(Some(expected)));
         }
+    }
+
+    #[test]
+    fn what_is_omitted_is_what_is_said_further_out() {
+        let templar = Templar::new();
+        let scope = Scope::of(&templar, []);
+        let keyword = Keyword::<bool>::read(Value::from("{{ x | default(omit) }}")).unwrap();
+        assert_eq!(keyword.render(&templar, &scope), Ok(None));
+        assert_eq!(keyword.or_if_omitted(true.into()).render(&templar, &scope), Ok(Some(true)));
     }
 }

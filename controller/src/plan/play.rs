@@ -147,7 +147,7 @@ impl Gathering {
             Some(Keyword::Is(seconds)) => {
                 args.insert("gather_timeout".to_owned(), Authored::Data(i64::from(*seconds).into()));
             }
-            Some(Keyword::Template(template)) => {
+            Some(Keyword::Template { template, .. }) => {
                 args.insert("gather_timeout".to_owned(), template.clone());
             }
         }

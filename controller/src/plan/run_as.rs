@@ -2,6 +2,7 @@
 
 use rustle_protocol::message::BecomeMethod;
 
+use super::Keyword;
 use crate::template::Authored;
 
 /// What a task, or something around it, says about the user that the task runs as. What is not said is for whoever is
@@ -9,7 +10,7 @@ use crate::template::Authored;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunAs {
     /// `become`
-    pub wanted: Option<bool>,
+    pub wanted: Option<Keyword<bool>>,
     /// `become_user`; root if nobody says another.
     pub user: Option<Authored>,
     /// `become_method`; sudo if nobody says another.
@@ -26,7 +27,10 @@ impl RunAs {
     pub fn or(&self, outer: &RunAs) -> RunAs {
         let or = |own: &Option<Authored>, outer: &Option<Authored>| own.as_ref().or(outer.as_ref()).cloned();
         RunAs {
-            wanted: self.wanted.or(outer.wanted),
+            wanted: match (self.wanted.clone(), outer.wanted.clone()) {
+                (Some(own), Some(outer)) => Some(own.or_if_omitted(outer)),
+                (own, outer) => own.or(outer),
+            },
             user: or(&self.user, &outer.user),
             method: or(&self.method, &outer.method),
             flags: or(&self.flags, &outer.flags),
@@ -60,11 +64,11 @@ mod tests {
     #[test]
     fn each_keyword_is_inherited_by_itself() {
         let user = |name: &str| Some(Authored::literal(name));
-        let play = RunAs { wanted: Some(true), user: user("app"), ..RunAs::default() };
+        let play = RunAs { wanted: Some(true.into()), user: user("app"), ..RunAs::default() };
         let task = RunAs { user: user("db"), ..RunAs::default() };
-        assert_eq!(task.or(&play), RunAs { wanted: Some(true), user: user("db"), ..RunAs::default() });
-        let own = RunAs { wanted: Some(false), ..RunAs::default() };
-        assert_eq!(own.or(&play).wanted, Some(false));
+        assert_eq!(task.or(&play), RunAs { wanted: Some(true.into()), user: user("db"), ..RunAs::default() });
+        let own = RunAs { wanted: Some(false.into()), ..RunAs::default() };
+        assert_eq!(own.or(&play).wanted, Some(false.into()));
     }
 
     #[test]

@@ -50,14 +50,18 @@ struct HostSlot {
 }
 
 impl Roll {
-    /// The host as the inventory has it now, and what is known of it.
+    /// The host as the inventory has it now, and what is known of it. One that has left the inventory while it is in a play
+    /// goes on as it was.
     fn slot(&mut self, host: &str) -> Result<HostSlot, UnknownHost> {
         if let Some((version, slot)) = self.slots.get(host)
             && *version == self.version
         {
             return Ok(slot.clone());
         }
-        let entry = self.inventory.host(host).ok_or_else(|| UnknownHost(host.to_owned()))?;
+        let Some(entry) = self.inventory.host(host) else {
+            let gone = self.slots.get(host).map(|(_, slot)| slot.clone());
+            return gone.ok_or_else(|| UnknownHost(host.to_owned()));
+        };
         let before = self.slots.get(host).map(|(_, slot)| slot).or_else(|| self.outsiders.get(host));
         let known = before.map(|slot| Arc::clone(&slot.known)).unwrap_or_default();
         let slot = HostSlot { entry: Arc::new(entry), known };

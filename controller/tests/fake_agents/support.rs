@@ -202,6 +202,7 @@ fn run_options() -> RunOptions {
             },
         },
         facts_cache: None,
+        facts_cache_prefix: String::new(),
         flush_facts: false,
         unknown_handler_fails: false,
         tags: Default::default(),

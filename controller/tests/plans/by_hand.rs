@@ -260,7 +260,7 @@ fn keywords_give_back_what_the_planner_has_no_field_for() {
     assert!(play.vars.contains_key("x") && !play.any_errors_fatal);
     let user = |at: usize| plan.tasks[at].run_as.user.as_ref().unwrap().source();
     assert_eq!((user(0), user(1)), ("app".into(), "db".into()));
-    assert!(plan.tasks.iter().all(|task| task.run_as.wanted == Some(true)));
+    assert!(plan.tasks.iter().all(|task| task.run_as.wanted == Some(true.into())));
     assert_eq!(plan.tasks[0].register.as_deref(), Some("r"));
     assert_eq!(plan.tasks[0].until.as_ref().unwrap().retries, 2.into());
     let fatal = |task: usize| plan.tasks[task].failure.any_errors_fatal.known() == Some(&true);

@@ -22,11 +22,20 @@ pub(super) struct Written {
     pub(super) value: Authored,
 }
 
+impl Written {
+    /// Whether it is a template that may come to `omit`: then what is said further out counts.
+    fn may_be_omitted(&self) -> bool {
+        self.value.needs_rendering() && self.value.source().as_str().is_some_and(|text| text.contains("omit"))
+    }
+}
+
 /// What a level says itself, or what it and all around it say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keywords {
     /// The nearest level that says something counts.
     pub(super) plain: BTreeMap<&'static str, Written>,
+    /// What further levels say, the outermost first, where that of `plain` may come to `omit`.
+    pub(super) further_out: BTreeMap<&'static str, Vec<Written>>,
     /// All levels' conditions hold, the outermost are asked first.
     pub(super) when: Vec<Arc<str>>,
     /// All levels' tags, each once.
@@ -107,7 +116,13 @@ impl Keywords {
     /// What holds for something that says `inner` inside of what says this.
     pub(super) fn around(&self, inner: &Keywords) -> Keywords {
         let mut all = self.clone();
-        all.plain.extend(inner.plain.iter().map(|(name, value)| (*name, value.clone())));
+        for (name, value) in &inner.plain {
+            let outer = all.plain.insert(name, value.clone());
+            match outer.filter(|_| value.may_be_omitted()) {
+                Some(outer) => all.further_out.entry(name).or_default().push(outer),
+                None => drop(all.further_out.remove(name)),
+            }
+        }
         all.when.extend(inner.when.iter().filter(|condition| !self.when.contains(condition)).cloned());
         all.tags.extend(inner.tags.iter().filter(|tag| !self.tags.iter().any(|t| t.value == tag.value)).cloned());
         all.environment.extend(inner.environment.iter().cloned());
@@ -117,6 +132,11 @@ impl Keywords {
 
     pub(super) fn get(&self, name: &str) -> Option<&Written> {
         self.plain.get(name)
+    }
+
+    /// What counts of the keyword last, before it what counts where that is omitted, and so on.
+    pub(super) fn from_outside(&self, name: &str) -> impl Iterator<Item = &Written> {
+        self.further_out.get(name).into_iter().flatten().chain(self.plain.get(name))
     }
 }
 

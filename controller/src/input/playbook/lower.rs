@@ -104,9 +104,8 @@ impl Lower<'_> {
 
     fn run_as(&self) -> Result<RunAs, PlaybookError> {
         let written = |name: &str| self.keywords.get(name).map(|written| written.value.clone());
-        let wanted = self.keywords.get("become").map(|written| self.known.render(written, self.around)).transpose()?;
         let run_as = RunAs {
-            wanted: wanted.as_ref().and_then(as_bool),
+            wanted: self.keyword("become")?,
             user: written("become_user"),
             method: written("become_method"),
             flags: written("become_flags"),
@@ -119,11 +118,20 @@ impl Lower<'_> {
     }
 
     fn keyword<T: KeywordValue>(&self, name: &str) -> Result<Option<Keyword<T>>, PlaybookError> {
-        self.keywords.get(name).map(|written| keyword(written, name, self.around)).transpose()
+        let mut said: Option<Keyword<T>> = None;
+        for written in self.keywords.from_outside(name) {
+            let inner = keyword(written, name, self.around)?;
+            said = Some(match said {
+                Some(outer) => inner.or_if_omitted(outer),
+                None => inner,
+            });
+        }
+        Ok(said)
     }
 
     fn or<T: KeywordValue>(&self, name: &str, default: T) -> Result<Keyword<T>, PlaybookError> {
-        Ok(self.keyword(name)?.unwrap_or(Keyword::Is(default)))
+        let said = self.keyword(name)?.map(|said| said.or_if_omitted(Keyword::Is(default.clone())));
+        Ok(said.unwrap_or(Keyword::Is(default)))
     }
 
     fn tags(&self) -> Result<Vec<String>, PlaybookError> {
@@ -179,16 +187,20 @@ impl Lower<'_> {
         let delay = node.numbers.get("delay").map(|w| keyword(w, "delay", self.around)).transpose()?;
         Ok(Some(Until {
             conditions: texts(&node.until),
-            retries: retries.unwrap_or(Keyword::Is(RETRIES)),
-            delay: delay.unwrap_or(Keyword::Is(DELAY)),
+            retries: said_or(retries, RETRIES),
+            delay: said_or(delay, DELAY),
         }))
     }
 
     fn background(&self, numbers: &IndexMap<&'static str, Written>) -> Result<Option<Background>, PlaybookError> {
         let Some(limit) = numbers.get("async") else { return Ok(None) };
         let poll = numbers.get("poll").map(|written| keyword(written, "poll", self.around)).transpose()?;
-        Ok(Some(Background { limit: keyword(limit, "async", self.around)?, poll: poll.unwrap_or(Keyword::Is(POLL)) }))
+        Ok(Some(Background { limit: keyword(limit, "async", self.around)?, poll: said_or(poll, POLL) }))
     }
+}
+
+fn said_or<T: Clone>(said: Option<Keyword<T>>, default: T) -> Keyword<T> {
+    said.map_or(Keyword::Is(default.clone()), |said| said.or_if_omitted(Keyword::Is(default)))
 }
 
 /// # Errors
@@ -202,7 +214,7 @@ pub(super) fn keyword<T: KeywordValue>(
         Authored::Data(value) => T::of(value).map(Keyword::Is).ok_or_else(|| {
             around.wrong_at(&written.place, format!("`{name}` must be {}, not {}", T::WANTED, value.to_json()))
         }),
-        template => Ok(Keyword::Template(template.clone())),
+        template => Ok(Keyword::late(template.clone())),
     }
 }
 
