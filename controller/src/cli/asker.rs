@@ -71,13 +71,13 @@ fn on_terminal(question: &Question) -> Result<Option<String>, String> {
         let answer = if question.private { crate::prompt::secret(text) } else { crate::prompt::text(text) };
         answer.map_err(|error| error.to_string())
     };
+    let mut complaint = "";
     loop {
-        let answer = ask(&text)?;
+        let answer = ask(&format!("{complaint}{text}"))?;
         if !question.confirm || ask(&format!("confirm {text}"))? == answer {
             return Ok(Some(answer));
         }
-        // Like the question, on the terminal, and not among the run's results.
-        eprintln!("***** VALUES ENTERED DO NOT MATCH ****");
+        complaint = "***** VALUES ENTERED DO NOT MATCH ****\n";
     }
 }
 

@@ -135,7 +135,7 @@ impl Keywords {
     }
 
     /// What counts of the keyword last, before it what counts where that is omitted, and so on.
-    pub(super) fn from_outside(&self, name: &str) -> impl Iterator<Item = &Written> {
+    pub(super) fn outermost_first(&self, name: &str) -> impl Iterator<Item = &Written> {
         self.further_out.get(name).into_iter().flatten().chain(self.plain.get(name))
     }
 }

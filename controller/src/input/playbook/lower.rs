@@ -119,7 +119,7 @@ impl Lower<'_> {
 
     fn keyword<T: KeywordValue>(&self, name: &str) -> Result<Option<Keyword<T>>, PlaybookError> {
         let mut said: Option<Keyword<T>> = None;
-        for written in self.keywords.from_outside(name) {
+        for written in self.keywords.outermost_first(name) {
             let inner = keyword(written, name, self.around)?;
             said = Some(match said {
                 Some(outer) => inner.or_if_omitted(outer),
