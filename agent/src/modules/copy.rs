@@ -104,7 +104,7 @@ impl Module for Copy {
         match node.kind() {
             Kind::Directory => job.copy_directory(src),
             Kind::File => job.copy_file(Source::File(node)),
-            Kind::Link | Kind::Other => Err(ModuleError::new(format!("Source {} is no file", src.display()))),
+            Kind::Link | Kind::Other => Err(ModuleError::new(format!("Source {} is not a file", src.display()))),
         }
     }
 }

@@ -119,10 +119,6 @@ impl Module for User {
 
     fn check_args(args: &UserArgs) -> Result<(), ArgError> {
         let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
-        if args.local && args.groups.is_some() && args.append {
-            // The files-only tools cannot do it in one step, and Ansible says no to this, too.
-            return rule("'append' with 'groups' cannot be combined with 'local'");
-        }
         let password = args.password.as_deref().unwrap_or_default();
         if password.contains([':', '\n', '\r']) || args.comment.as_deref().unwrap_or_default().contains([':', '\n']) {
             return rule("'password' and 'comment' must not contain colons or line breaks: they go into /etc/passwd");
@@ -144,19 +140,21 @@ impl Module for User {
                 args.state == State::Present && current.as_ref().is_some_and(|entry| home::is_missing(&args, entry));
             let changed =
                 !steps.is_empty() || needs_home || (needs_key && ssh_key::is_missing(&args, current.as_ref()));
-            return Ok(match current.as_ref().filter(|_| args.state == State::Present) {
+            let mut result = match current.as_ref().filter(|_| args.state == State::Present) {
                 None => check_result(&args, changed),
                 Some(entry) => result(&args, changed, Some(entry)),
-            });
+            };
+            result.warnings = warnings(&args);
+            return Ok(result);
         }
         check_groups(&args, &accounts, cx)?;
-        let mut warnings = password_warning(&args);
+        let mut told = warnings(&args);
         let (mut stdout, mut stderr) = (String::new(), String::new());
         for step in &steps {
             let ended = run_step(step, &args, cx)?;
             stdout.push_str(&ended.stdout.text());
             stderr.push_str(&ended.stderr.text());
-            warnings.extend(ended.warnings);
+            told.extend(ended.warnings);
         }
         let accounts = Accounts::read(Path::new("/")).doing(|| "read /etc/passwd".to_owned())?;
         let after = look_up(&accounts, &args, cx);
@@ -187,7 +185,7 @@ impl Module for User {
         if let Some(key) = key {
             key.add_to(&mut result);
         }
-        result.warnings = warnings;
+        result.warnings = told;
         Ok(result)
     }
 }
@@ -225,11 +223,16 @@ fn run_step(step: &Step, args: &UserArgs, cx: &ModuleContext<'_>) -> Result<crat
 }
 
 /// A password that is no hash never works; people forget that.
-fn password_warning(args: &UserArgs) -> Vec<String> {
-    let Some(password) = args.password.as_deref() else { return Vec::new() };
-    let warning = "The input password appears not to have been hashed. The 'password' argument must be encrypted for \
-                   this module to work properly.";
-    if is_hash(password.trim_start_matches('!')) { Vec::new() } else { vec![warning.to_owned()] }
+/// What the task's author may not have meant.
+fn warnings(args: &UserArgs) -> Vec<String> {
+    let aimless = (args.append && args.groups.is_none())
+        .then_some("'append' is set, but no 'groups' are specified. Use 'groups' to name those to append.");
+    let unhashed = args.password.as_deref().is_some_and(|password| !is_hash(password.trim_start_matches('!')));
+    let unhashed = unhashed.then_some(
+        "The input password appears not to have been hashed. The 'password' argument must be encrypted for this module \
+         to work properly.",
+    );
+    aimless.into_iter().chain(unhashed).map(str::to_owned).collect()
 }
 
 /// Whether this could be what `crypt(3)` makes, or locks the account: empty, or stars.
@@ -320,10 +323,10 @@ mod tests {
             crate::module::args::parse::<UserArgs>("user", Value::from(args).as_map().unwrap().clone()).unwrap()
         };
         for wrong in ["secret", "$6$salt$short", "$1$salt$+++++++++++++++++++++!", "$6$"] {
-            assert_eq!(password_warning(&args(wrong)).len(), 1, "{wrong}");
+            assert_eq!(warnings(&args(wrong)).len(), 1, "{wrong}");
         }
         for fine in ["$1$salt$qJH7.N4xYta3aEG/dfqo/0", "!", "*", "*************", "!$y$j9T$x$y", "", "rl0uE0e2WKBek"] {
-            assert!(password_warning(&args(fine)).is_empty(), "{fine}");
+            assert!(warnings(&args(fine)).is_empty(), "{fine}");
         }
     }
 }

@@ -62,7 +62,7 @@ fn create(args: &UserArgs, accounts: &Accounts) -> Vec<Step> {
     line.option("-d", args.home.as_deref().map(shown));
     line.option("-s", args.shell.as_deref().map(shown));
     line.option("-Z", args.seuser.as_ref());
-    line.option("-e", args.expires.map(expiry_date));
+    line.option("-e", args.expires.filter(|_| !args.local).map(expiry_date));
     if args.create_home {
         line.flag("-m", !args.local);
         line.option("-k", args.skeleton.as_deref().map(shown));
@@ -76,12 +76,8 @@ fn create(args: &UserArgs, accounts: &Accounts) -> Vec<Step> {
     line.0.push(args.name.clone());
     let mut steps = vec![Step::new(line.0)];
     if args.local {
-        steps.extend(
-            args.groups
-                .iter()
-                .flatten()
-                .map(|group| Step::new(vec!["lgroupmod".into(), "-M".into(), args.name.clone(), group.clone()])),
-        );
+        steps.extend(args.expires.map(|expires| local_expiry(args, expires)));
+        steps.extend(args.groups.iter().flatten().map(|group| local_membership("-M", args, group)));
     }
     if let Some(password) = &args.password {
         let lock = if args.password_lock == Some(true) && !password.starts_with('!') { "!" } else { "" };
@@ -101,8 +97,10 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
     }
     let primary =
         args.group.as_ref().filter(|group| accounts.find_group(group).is_none_or(|found| found.gid != user.gid));
-    line.option("-g", primary);
-    if !is_groups_done(args, user, accounts) {
+    line.option("-g", primary.map(|group| named_for_tool(group, args, accounts)));
+    let groups = args.groups.as_ref().map(|wanted| Memberships::new(wanted, user, accounts));
+    let groups = groups.filter(|groups| !groups.is_done(args.append));
+    if groups.is_some() && !args.local {
         let wanted = args.groups.clone().unwrap_or_default();
         line.flag("-a", args.append && !wanted.is_empty());
         line.option("-G", Some(wanted.join(",")));
@@ -114,6 +112,7 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
     }
     line.option("-s", args.shell.as_deref().map(shown).filter(|shell| *shell != user.shell));
     let shadow = accounts.shadow(&args.name);
+    let mut new_expiry = None;
     if let Some(expires) = args.expires {
         let now = shadow.and_then(|shadow| shadow.expires_on_day);
         let wanted = (expires >= 0.0).then(|| expiry_day(expires));
@@ -125,7 +124,8 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
             (Some(now), Some(wanted)) => now == wanted || both_over(now, wanted),
             _ => false,
         };
-        line.option("-e", (!is_same).then(|| expiry_date(expires)));
+        new_expiry = Some(expires).filter(|_| !is_same);
+        line.option("-e", new_expiry.filter(|_| !args.local).map(expiry_date));
     }
     let is_locked = shadow.is_some_and(|shadow| shadow.is_locked());
     line.flag("-L", args.password_lock == Some(true) && !is_locked);
@@ -146,6 +146,10 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
     if line.0.len() > 1 {
         line.0.push(args.name.clone());
         steps.push(Step::new(line.0));
+    }
+    steps.extend(new_expiry.filter(|_| args.local).map(|expires| local_expiry(args, expires)));
+    if let Some(groups) = groups.filter(|_| args.local) {
+        steps.extend(groups.local_steps(args));
     }
     steps.extend(ageing(args, Some(accounts)));
     steps
@@ -175,20 +179,50 @@ fn ageing(args: &UserArgs, accounts: Option<&Accounts>) -> Option<Step> {
     })
 }
 
-/// Whether the user is in the groups it is to be in. Its primary group counts wherever it is named.
-fn is_groups_done(args: &UserArgs, user: &User, accounts: &Accounts) -> bool {
-    let Some(wanted) = &args.groups else { return true };
-    let name_of = |text: &String| accounts.find_group(text).map_or_else(|| text.clone(), |group| group.name.clone());
-    let primary = accounts.group_by_gid(user.gid).map(|group| group.name.as_str());
-    let wanted: BTreeSet<String> = wanted
-        .iter()
-        .filter(|name| !name.is_empty())
-        .map(name_of)
-        .filter(|name| Some(name.as_str()) != primary)
-        .collect();
-    let current: BTreeSet<String> =
-        accounts.groups_of(&user.name).into_iter().filter(|name| Some(*name) != primary).map(str::to_owned).collect();
-    if args.append { wanted.is_subset(&current) } else { wanted == current }
+/// A group as the tool takes it: those of libuser know primary groups by their numbers only.
+fn named_for_tool(group: &str, args: &UserArgs, accounts: &Accounts) -> String {
+    let gid = accounts.find_group(group).filter(|_| args.local).map(|group| group.gid.to_string());
+    gid.unwrap_or_else(|| group.to_owned())
+}
+
+/// The groups a user is to be in and those it is in. Its primary group counts wherever it is named, and is in neither.
+struct Memberships {
+    wanted: BTreeSet<String>,
+    current: BTreeSet<String>,
+}
+
+impl Memberships {
+    fn new(wanted: &[String], user: &User, accounts: &Accounts) -> Memberships {
+        let name_of =
+            |text: &String| accounts.find_group(text).map_or_else(|| text.clone(), |group| group.name.clone());
+        let primary = accounts.group_by_gid(user.gid).map(|group| group.name.as_str());
+        let is_other = |name: &str| Some(name) != primary;
+        let wanted = wanted.iter().filter(|name| !name.is_empty()).map(name_of).filter(|name| is_other(name)).collect();
+        let current = accounts.groups_of(&user.name).into_iter().filter(|name| is_other(name));
+        Memberships { wanted, current: current.map(str::to_owned).collect() }
+    }
+
+    fn is_done(&self, append: bool) -> bool {
+        if append { self.wanted.is_subset(&self.current) } else { self.wanted == self.current }
+    }
+
+    /// The tools of libuser change one group at a time.
+    fn local_steps(&self, args: &UserArgs) -> Vec<Step> {
+        let added = self.wanted.difference(&self.current).map(|group| local_membership("-M", args, group));
+        let dropped = self.current.difference(&self.wanted).filter(|_| !args.append);
+        added.chain(dropped.map(|group| local_membership("-m", args, group))).collect()
+    }
+}
+
+/// In days since 1970, -1 for never: libuser's tools for accounts know no end of them, its `lchage` does.
+fn local_expiry(args: &UserArgs, expires: f64) -> Step {
+    let day = if expires < 0.0 { -1 } else { expiry_day(expires) };
+    Step::new(vec!["lchage".into(), "-E".into(), day.to_string(), args.name.clone()])
+}
+
+/// Puts the user into a group (`-M`) or takes it out (`-m`).
+fn local_membership(how: &str, args: &UserArgs, group: &str) -> Step {
+    Step::new(vec!["lgroupmod".into(), how.into(), args.name.clone(), group.to_owned()])
 }
 
 fn expiry_day(seconds: f64) -> i64 {
@@ -278,6 +312,7 @@ mod tests {
             ["usermod -g 10 -d /b -m bob"]
         );
         assert_eq!(decided(json!({"name": "bob", "group": "100"})), [""; 0]);
+        assert_eq!(decided(json!({"name": "bob", "group": "wheel", "local": true})), ["lusermod -g 10 bob"]);
     }
 
     #[test]
@@ -286,6 +321,14 @@ mod tests {
         assert_eq!(decided(json!({"name": "alice", "groups": ["wheel"], "append": true})), [""; 0]);
         assert_eq!(decided(json!({"name": "bob", "groups": ["docker"], "append": true})), ["usermod -a -G docker bob"]);
         assert_eq!(decided(json!({"name": "bob", "groups": []})), ["usermod -G '' bob"]);
+        let ends = json!({"name": "bob", "expires": 2_529_881_062.0, "local": true});
+        assert_eq!(decided(ends), ["lchage -E 29281 bob"]);
+        let local = |groups: &[&str], append: bool| {
+            decided(json!({"name": "bob", "groups": groups, "append": append, "local": true}))
+        };
+        assert_eq!(local(&["docker"], true), ["lgroupmod -M bob docker"]);
+        assert_eq!(local(&["docker"], false), ["lgroupmod -M bob docker", "lgroupmod -m bob wheel"]);
+        assert_eq!(local(&["wheel"], true), [""; 0]);
         assert_eq!(decided(json!({"name": "bob", "groups": "wheel,users"})), [""; 0]);
     }
 

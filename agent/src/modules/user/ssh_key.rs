@@ -1,6 +1,7 @@
 //! `generate_ssh_key`: a key pair in the user's home, made by `ssh-keygen` as that user owns it.
 
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use rustle_protocol::ModuleResult;
@@ -38,9 +39,9 @@ fn public_part(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Whether the key would have to be made; so it is for a user who is not there yet.
+/// Whether a key is to be made: there is none, or `force` wants another.
 pub(super) fn is_missing(args: &UserArgs, user: Option<&User>) -> bool {
-    user.is_none_or(|user| !path(args, &user.home).exists())
+    user.is_none_or(|user| args.force || !path(args, &user.home).exists())
 }
 
 pub(super) fn generate(args: &UserArgs, user: &User, cx: &ModuleContext<'_>) -> Result<Key, ModuleError> {
@@ -56,14 +57,40 @@ pub(super) fn generate(args: &UserArgs, user: &User, cx: &ModuleContext<'_>) -> 
     Ok(Key { is_new, path, fingerprint, public: public.trim().to_owned() })
 }
 
+/// The user may have laid links where the keys go. So they are made where nobody else can reach, and then written to
+/// files that were not there before.
 fn make(args: &UserArgs, user: &User, path: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
-    let own = |path: &Path| {
-        chown(path, Some(user.uid), Some(user.gid)).doing(|| format!("give {} to {}", path.display(), user.name))
-    };
+    let public = public_part(path);
+    for old in [path, public.as_path()].into_iter().filter(|old| old.symlink_metadata().is_ok()) {
+        if !args.force {
+            let msg = format!("{} already exists, use \"force: yes\" to overwrite it", old.display());
+            return Err(ModuleError::new(msg));
+        }
+        std::fs::remove_file(old).doing(|| format!("remove {}", old.display()))?;
+    }
     if let Some(dir) = path.parent().filter(|dir| !dir.exists()) {
         std::fs::DirBuilder::new().mode(0o700).create(dir).doing(|| format!("create {}", dir.display()))?;
-        own(dir)?;
+        lchown(dir, Some(user.uid), Some(user.gid)).doing(|| format!("give {} to {}", dir.display(), user.name))?;
     }
+    let private = crate::workdir::private()?;
+    let made = private.path().join("key");
+    make_pair(args, &made, cx)?;
+    put(&made, path, 0o600, user)?;
+    put(&public_part(&made), &public, 0o644, user)
+}
+
+/// Copies `from` to a file that is not there yet and will be the user's.
+fn put(from: &Path, to: &Path, mode: u32, user: &User) -> Result<(), ModuleError> {
+    let content = std::fs::read(from).doing(|| "read the new key".to_owned())?;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(to);
+    let written = file.and_then(|mut file| {
+        file.write_all(&content)?;
+        fchown(&file, Some(user.uid), Some(user.gid))
+    });
+    written.doing(|| format!("write {}", to.display()))
+}
+
+fn make_pair(args: &UserArgs, path: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
     let comment = args
         .ssh_key_comment
         .clone()
@@ -75,22 +102,19 @@ fn make(args: &UserArgs, user: &User, path: &Path, cx: &ModuleContext<'_>) -> Re
     // A passphrase in an argument is seen by every user of the host, and ssh-keygen takes it from nowhere else but a
     // terminal: it is made without one, then given one by way of an askpass helper's environment.
     program.arg("-N").arg("").arg("-f").arg(path).run_checked(cx)?;
-    if let Some(passphrase) = &args.ssh_key_passphrase {
-        add_passphrase(path, passphrase, cx)?;
+    match &args.ssh_key_passphrase {
+        Some(passphrase) => add_passphrase(path, passphrase, cx),
+        None => Ok(()),
     }
-    own(path)?;
-    own(&public_part(path))
 }
 
 fn add_passphrase(path: &Path, passphrase: &str, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
-    use std::os::unix::fs::OpenOptionsExt;
     let dir = crate::workdir::private()?;
     let helper = dir.path().join("askpass");
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o700).open(&helper);
     let script = "#!/bin/sh\nprintf '%s\\n' \"$RUSTLE_PASSPHRASE\"\n";
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, script.as_bytes()))
-        .doing(|| format!("write {}", helper.display()))?;
+    file.and_then(|mut file| file.write_all(script.as_bytes())).doing(|| format!("write {}", helper.display()))?;
     let program = Program::new("ssh-keygen").args(["-q", "-p", "-P", "", "-f"]).arg(path);
     let asking = program.env("SSH_ASKPASS", &helper).env("SSH_ASKPASS_REQUIRE", "force");
     asking.env("RUSTLE_PASSPHRASE", passphrase).run_checked(cx).map(drop)
@@ -129,5 +153,22 @@ mod tests {
         assert_eq!(first.path, home.path().join(".ssh/id_ed25519"));
         let open = Program::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(&first.path);
         assert_ne!(open.run(&surroundings.context()).unwrap().rc, 0, "the key opens without the passphrase");
+
+        // A link in the way of the public key leads nowhere.
+        let (others, public) = (home.path().join("others"), home.path().join(".ssh/id_ed25519.pub"));
+        std::fs::write(&others, "theirs").unwrap();
+        std::fs::remove_file(&first.path).unwrap();
+        std::fs::remove_file(&public).unwrap();
+        std::os::unix::fs::symlink(&others, &public).unwrap();
+        let refused = generate(&args, &user, &surroundings.context()).err().unwrap().to_string();
+        assert!(
+            refused.ends_with(".ssh/id_ed25519.pub already exists, use \"force: yes\" to overwrite it"),
+            "{refused}"
+        );
+        assert!(!first.path.exists());
+        let forced = UserArgs { force: true, ..args };
+        assert!(generate(&forced, &user, &surroundings.context()).unwrap().is_new);
+        assert_eq!(std::fs::read_to_string(&others).unwrap(), "theirs");
+        assert!(public.symlink_metadata().unwrap().is_file());
     }
 }
