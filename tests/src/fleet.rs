@@ -12,6 +12,7 @@ use rustle_protocol::{HostName, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::netns::Space;
 use crate::programs::{agent_program, exec_program};
 use crate::run::Run;
 use crate::wait::eventually;
@@ -30,10 +31,11 @@ pub struct Fleet {
 
 /// What a fleet is to be like.
 #[derive(Default)]
-pub struct FleetBuilder {
+pub struct FleetBuilder<'a> {
     config: String,
     inventory: String,
     overlay: bool,
+    space: Option<&'a Space>,
 }
 
 struct Agent {
@@ -42,25 +44,32 @@ struct Agent {
     address: SocketAddr,
 }
 
-impl FleetBuilder {
+impl<'a> FleetBuilder<'a> {
     /// More lines for the agents' `agent.toml`, after `[limits]`.
     #[must_use]
-    pub fn config(mut self, toml: &str) -> FleetBuilder {
+    pub fn config(mut self, toml: &str) -> Self {
         self.config = toml.to_owned();
         self
     }
 
     /// More lines for the inventory.
     #[must_use]
-    pub fn inventory(mut self, ini: &str) -> FleetBuilder {
+    pub fn inventory(mut self, ini: &str) -> Self {
         self.inventory = ini.to_owned();
         self
     }
 
     /// Each host has an overlay of this machine's root, and its name; for root only.
     #[must_use]
-    pub fn overlay(mut self) -> FleetBuilder {
+    pub fn overlay(mut self) -> Self {
         self.overlay = true;
+        self
+    }
+
+    /// All hosts are in a network of their own and listen at each of its addresses.
+    #[must_use]
+    pub fn within(mut self, space: &'a Space) -> Self {
+        self.space = Some(space);
         self
     }
 
@@ -94,8 +103,9 @@ impl FleetBuilder {
 
     fn spawn(&self, home: &Path, host: &str, ready: &Path) -> Child {
         let quoted = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned()).to_string();
+        let listen = if self.space.is_some() { "0.0.0.0" } else { "127.0.0.1" };
         let config = format!(
-            "listen = '127.0.0.1:0'\nidentity = {}\nstate = {}\n[limits]\ndrain_s = 5\n{}",
+            "listen = '{listen}:0'\nidentity = {}\nstate = {}\n[limits]\ndrain_s = 5\n{}",
             quoted(home.join("identity")),
             quoted(home.join("state")),
             self.config,
@@ -108,6 +118,10 @@ impl FleetBuilder {
         let mut command = if self.overlay {
             let mut command = Command::new(exec_program());
             command.args(["lab-agent", "--hostname", host, "--overlay"]).arg(home.join("overlay"));
+            command
+        } else if let Some(space) = self.space {
+            let mut command = space.enter(home);
+            command.arg(agent_program());
             command
         } else {
             Command::new(agent_program())
@@ -127,7 +141,7 @@ impl Fleet {
         Fleet::builder().start(hosts)
     }
 
-    pub fn builder() -> FleetBuilder {
+    pub fn builder<'a>() -> FleetBuilder<'a> {
         FleetBuilder::default()
     }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use crate::netns::Space;
 use crate::programs::exec_program;
 use crate::wait::eventually;
 
@@ -93,12 +94,24 @@ impl Run {
     /// In a session of its own with a terminal, which is its standard input: somebody may be asked.
     #[must_use]
     pub fn at_terminal(self) -> Run {
-        // `setsid` takes the place of its own process, so that the run is our child all the same.
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(self.command.get_program()).args(self.command.get_args());
-        command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(self.command.get_current_dir().expect("a run has a home"));
-        Run { command, has_terminal: true, ..self }
+        let mut setsid = Command::new("setsid");
+        setsid.arg("--ctty");
+        Run { has_terminal: true, ..self.behind(setsid) }
+    }
+
+    /// In a network of its own.
+    #[must_use]
+    pub fn within(self, space: &Space) -> Run {
+        let home = self.command.get_current_dir().expect("a run has a home").to_owned();
+        self.behind(space.enter(&home))
+    }
+
+    /// Started by another program, which gives its place to it: the run is our child all the same.
+    fn behind(self, mut first: Command) -> Run {
+        first.arg(self.command.get_program()).args(self.command.get_args());
+        first.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        first.current_dir(self.command.get_current_dir().expect("a run has a home"));
+        Run { command: first, ..self }
     }
 
     /// Starts it with standard input closed after what was given.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,13 +10,21 @@ use rustle_agent::module::ArgError;
 use rustle_exec::dispatch::{Blobs, HostLink, LinkError};
 use rustle_exec::engine::links::Links;
 use rustle_exec::engine::{
-    Environment, EventSink, ExecutionContext, ExecutionEngine, ExecutionError, ModuleExecutor, RunOptions, Stop,
+    Environment, EventSink, ExecutionContext, ExecutionEngine, ExecutionError, ModuleExecutor, Recorded, RunOptions,
+    Stop,
 };
 use rustle_exec::event::{CancelReason, HostState, RunEvent, TaskStatus};
+use rustle_exec::journal::{Disk, Durability, Journal};
 use rustle_exec::plan::{Block, BlockId, LoopControl, Looping, Plan, Play, PlayId, Section, Task, TaskId, Within};
 use rustle_exec::template::Authored;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, ModuleResult};
+
+/// Tasks of a run that is to meet its journal in each moment there is.
+const QUICK_TASKS: usize = 6_000;
+
+/// Longer than a run takes from an event to what follows from it.
+const QUICK_NANOS_MAX: u64 = 100_000;
 
 fn host(name: &str) -> HostName {
     name.parse().unwrap()
@@ -294,6 +302,44 @@ fn a_record_that_cannot_be_written_stops_the_run() {
     let tasks = vec![command("true"), command("true"), command("true")];
     let outcome = block_on(engine(&["a"], RunOptions::default()).execute_plan(plan(&["a"], tasks), sink)).unwrap();
     assert_eq!(outcome.finished.cancelled, Some(CancelReason::ReportFailed));
+}
+
+/// A disk that takes some microseconds, each time another number of them.
+#[derive(Default)]
+struct Quick {
+    writes: u64,
+}
+
+impl Disk for Quick {
+    fn append(&mut self, _: &[u8]) -> std::io::Result<()> {
+        self.writes += 1;
+        let done = Instant::now() + Duration::from_nanos(self.writes * 37 % QUICK_NANOS_MAX);
+        while Instant::now() < done {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_record_that_becomes_durable_just_before_it_is_waited_for_keeps_nothing_waiting() {
+    // A record is durable before, between and after the run's looks at it.
+    let tasks: Vec<Task> = (0..QUICK_TASKS).map(|_| Task::new(TaskId(0), PlayId(0), "debug")).collect();
+    let journal = Journal::new(Box::new(Quick::default()), Durability::Process, 0, 0);
+    let recorded = Recorded { journal: Some(journal), ..Recorded::nowhere() };
+    let engine = engine(&["a"], RunOptions::default());
+    let (sink, _) = recorder();
+    let run = engine.execute_recorded(plan(&["a"], tasks), sink, recorded);
+    let ended = block_on(async { tokio::time::timeout(Duration::from_secs(120), run).await });
+    assert!(ended.expect("the run is stuck").unwrap().is_success());
 }
 
 /// A module that only this program has.

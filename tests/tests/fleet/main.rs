@@ -5,6 +5,7 @@
 mod background;
 mod bad_input;
 mod become_user;
+mod cables;
 mod crashes;
 mod documented;
 mod engine_api;
