@@ -422,9 +422,7 @@ fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
             Token::Name(name) if KEYWORDS.contains(&name) => set_last(&mut levels, None),
             Token::Name(_) | Token::Literal => set_last(&mut levels, Some(begin)),
             Token::Dot => {
-                if let Some(start) = operand
-                    && !is_method_call(source, tokens.at, region.end)
-                {
+                if let Some(start) = operand {
                     wrap(start, marks);
                 }
             }
@@ -457,12 +455,6 @@ fn set_last(levels: &mut [Option<usize>], operand: Option<usize>) {
     }
 }
 
-fn is_method_call(source: &str, at: usize, end: usize) -> bool {
-    let mut tokens = Tokens { source, at, end, after_dot: true };
-    tokens.next();
-    matches!(tokens.next(), Some((_, Token::Open('('))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,7 +473,7 @@ mod tests {
             ("{{ a['x'].c | default(d.e) }}", "{{ ((a|w)['x']|w).c | default((d|w).e) }}"),
             ("{{ a.0.b is not defined }}", "{{ ((a|w).0|w).b is not defined }}"),
             ("{{ (a | f(x.y)).b | default(1.5) }}", "{{ ((a | f((x|w).y))|w).b | default(1.5) }}"),
-            ("{{ a.get('x.y') | default('}} b.c') }}", "{{ a.get('x.y') | default('}} b.c') }}"),
+            ("{{ a.get('x.y') | default('}} b.c') }}", "{{ (a|w).get('x.y') | default('}} b.c') }}"),
             ("{{ a | ansible.builtin.default(1) }}", "{{ a | ansible.builtin.default(1) }}"),
             ("{% set n.x = a.b | default(1) %}", "{% set n.x = (a|w).b | default(1) %}"),
             ("{% raw %}{{ a.b | default }}{% endraw %}", "{% raw %}{{ a.b | default }}{% endraw %}"),

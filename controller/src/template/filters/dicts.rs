@@ -111,11 +111,15 @@ fn rekey_on_member(value: &Value, params: &Params) -> Result<Value, Error> {
     let overwrite = match params.text("duplicates", "error").as_str() {
         "error" => false,
         "overwrite" => true,
-        other => return Err(failed(format!("duplicates parameter to rekey_on_member has unknown value: {other}"))),
+        other => {
+            let why = format!("duplicates parameter to rekey_on_member has unknown value '{other}'");
+            return Err(failed(why));
+        }
     };
     let elements = match value.kind() {
         ValueKind::Map => entries(value)?.into_iter().map(|(_, item)| item).collect(),
-        _ => items(value)?,
+        ValueKind::Seq | ValueKind::Iterable => items(value)?,
+        _ => return Err(failed("Type is not a valid list, set, or dict")),
     };
     let mut out: Entries = Vec::new();
     for element in elements {

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use minijinja::value::Value;
 use minijinja::{Error, State};
 
-use super::params::{Params, REST, items, named};
+use super::params::{Params, REST, items, named, undefined_among};
 use crate::custom::PluginKind;
 use crate::template::convert::failed;
 use crate::template::{TemplateError, python};
@@ -116,7 +116,7 @@ const LOOKUPS: &[(&str, &[&str], Run)] = &[
     ("vars", &["default", "wantlist", "errors", REST], variables::vars),
 ];
 
-/// Lookups that look at undefined arguments themselves. Any other gives the undefined value back.
+/// Lookups that may give an undefined option back. For any other an undefined argument is the answer.
 const TAKES_UNDEFINED: &[&str] = &["env"];
 
 pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Result<Value, Error> {
@@ -126,12 +126,11 @@ pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Resul
     let Some(&(short, names, run)) = LOOKUPS.iter().find(|(known, ..)| *known == short) else {
         return in_python(state, &name, args, form);
     };
-    if !TAKES_UNDEFINED.contains(&short)
-        && let Some(undefined) = undefined_argument(args)
-    {
+    let params = Params::of_lookup(names, args)?;
+    let looked_at = if TAKES_UNDEFINED.contains(&short) { &params.rest } else { args };
+    if let Some(undefined) = undefined_among(&[], looked_at) {
         return Ok(undefined);
     }
-    let params = Params::of_lookup(names, args)?;
     let call = Call { args, terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
     let form = if params.flag("wantlist", false) { Form::List } else { form };
     finish(short, run(&call), &params.text("errors", "strict"), form)
@@ -144,7 +143,7 @@ fn in_python(state: &State<'_, '_>, name: &str, args: &[Value], form: Form) -> R
     if plugins.find(PluginKind::Lookup, name).map_err(failed)?.is_none() {
         return Err(failed(format!("The lookup plugin '{name}' was not found.")));
     }
-    if let Some(undefined) = undefined_argument(args) {
+    if let Some(undefined) = undefined_among(&[], args) {
         return Ok(undefined);
     }
     let options = Params::of_lookup(&["wantlist", "errors", REST], args)?;
@@ -170,13 +169,6 @@ fn finish(name: &str, results: Result<Vec<Value>, Error>, errors: &str, form: Fo
 pub(super) fn is_deferred(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<TemplateError>());
     matches!(cause, Some(TemplateError::Deferred))
-}
-
-/// The first undefined value among the arguments, by position or by name.
-fn undefined_argument(args: &[Value]) -> Option<Value> {
-    let by_name = args.last().filter(|last| last.is_kwargs());
-    let named = by_name.into_iter().flat_map(|all| all.try_iter().into_iter().flatten().map(|key| all.get_item(&key)));
-    args.iter().cloned().chain(named.flatten()).find(Value::is_undefined)
 }
 
 fn give(results: Vec<Value>, form: Form) -> Value {

@@ -5,6 +5,7 @@ mod checks;
 mod codec;
 mod crypt;
 mod dicts;
+mod engines;
 mod functions;
 mod json;
 mod lists;
@@ -25,7 +26,7 @@ mod yaml;
 
 use std::sync::Arc;
 
-use minijinja::{Environment, State};
+use minijinja::{Environment, Error, State};
 
 use self::params::{Args, plain};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
@@ -54,11 +55,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     times::register(env);
     checks::register(env);
     functions::register(env);
-    for name in JINJA_FILTERS {
-        env.add_filter(format!("ansible.builtin.{name}"), move |state: &mut State<'_, '_>, args: Args| {
-            state.apply_filter(name, &plain(args))
-        });
-    }
+    engines::register(env);
     for name in JINJA_TESTS {
         env.add_test(format!("ansible.builtin.{name}"), move |state: &mut State<'_, '_>, args: Args| {
             state.perform_test(name, &plain(args))
@@ -66,31 +63,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     }
 }
 
-/// The engine's own filters, which Ansible also knows by their full names.
-const JINJA_FILTERS: &[&str] = &[
-    "abs",
-    "batch",
-    "capitalize",
-    "first",
-    "groupby",
-    "items",
-    "last",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "reject",
-    "rejectattr",
-    "reverse",
-    "round",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "title",
-    "upper",
-];
-
+/// The engine's own tests, which Ansible also knows by their full names.
 const JINJA_TESTS: &[&str] = &[
     "boolean",
     "divisibleby",
@@ -136,13 +109,17 @@ pub(super) fn python_type(value: &Value) -> &'static str {
     }
 }
 
-/// An undefined value that has (undefined) attributes. Exists only between two steps of a path.
+/// An undefined value that has attributes and methods, which give undefined ones. Exists only between two steps of a path.
 #[derive(Debug)]
 struct Walkable;
 
 impl Object for Walkable {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, _: &str, _: &[Value]) -> Result<Value, Error> {
+        Ok(Value::UNDEFINED)
     }
 }
 

@@ -27,8 +27,11 @@ pub(super) const REST: &str = "*";
 pub(super) fn add_filters(env: &mut Environment<'static>, filters: &[Filter]) {
     for &Filter(name, names, run) in filters {
         let call = move |value: Value, args: Args| {
-            defined(&value)?;
-            Params::bind(name, names, &plain(args))
+            let args = plain(args);
+            if let Some(undefined) = undefined_among(std::slice::from_ref(&value), &args) {
+                return Ok(undefined);
+            }
+            Params::bind(name, names, &args)
                 .and_then(|params| run(&value, &params))
                 .map_err(|error| named("filter", name, error))
         };
@@ -60,6 +63,14 @@ pub(super) fn plain(args: Args) -> Vec<Value> {
 /// An undefined input is the author's error, before any filter looks at it.
 pub(super) fn defined(value: &Value) -> Result<(), Error> {
     if value.is_undefined() { Err(undefined(value)) } else { Ok(()) }
+}
+
+/// The first undefined value among those of a call, by position or by name. What a filter or lookup would make of it is
+/// undefined as well: `name | upper | default('x')` is `x`.
+pub(super) fn undefined_among(first: &[Value], args: &[Value]) -> Option<Value> {
+    let by_name = args.last().filter(|last| last.is_kwargs());
+    let named = by_name.into_iter().flat_map(|all| all.try_iter().into_iter().flatten().map(|key| all.get_item(&key)));
+    first.iter().chain(args).cloned().chain(named.flatten()).find(Value::is_undefined)
 }
 
 /// Says which filter, test or lookup failed; an undefined value speaks for itself.

@@ -5,7 +5,7 @@ use minijinja::{Environment, Error};
 use rustle_protocol::Value as Data;
 use rustle_protocol::value::Map;
 
-use super::params::{Args, defined, failure, plain};
+use super::params::{Args, defined, failure, plain, undefined_among};
 use crate::custom::PluginKind;
 use crate::plugins::{Looked, LookupInput, Plugins};
 use crate::template::TemplateError;
@@ -28,8 +28,11 @@ pub(in crate::template) fn register(env: &mut Environment<'static>, plugins: &Pl
     let Learnt { kind, name, full_name } = learnt.clone();
     let (plugins, own_name) = (plugins.clone(), name.clone());
     let call = move |value: &Value, args: Args| -> Result<Value, Error> {
-        defined(value)?;
-        let (mut args, kwargs) = passed(&plain(args))?;
+        let args = plain(args);
+        if let Some(undefined) = undefined_among(std::slice::from_ref(value), &args) {
+            return Ok(undefined);
+        }
+        let (mut args, kwargs) = passed(&args)?;
         args.insert(0, to_data(value)?.unwrap_or_default());
         let answer = plugins.call(kind, &own_name, &args, &kwargs);
         answer.map(from_data).map_err(|why| failure(kind.name(), &full_name, &why))
@@ -37,7 +40,10 @@ pub(in crate::template) fn register(env: &mut Environment<'static>, plugins: &Pl
     match kind {
         PluginKind::Filter => env.add_filter(name, call),
         PluginKind::Test => {
-            env.add_test(name, move |value: &Value, args: Args| call(value, args).map(|answer| answer.is_true()));
+            env.add_test(name, move |value: &Value, args: Args| {
+                defined(value)?;
+                call(value, args).map(|answer| answer.is_true())
+            });
         }
         PluginKind::Lookup => {}
     }
