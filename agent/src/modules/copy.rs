@@ -54,6 +54,13 @@ arguments! {
     }
 }
 
+impl CopyArgs {
+    /// Whether there is content and no file that it was made of: a template has a name to take in a directory.
+    fn has_nameless_content(&self) -> bool {
+        self.content.is_some() && self._original_basename.is_none()
+    }
+}
+
 pub(super) struct Copy;
 
 impl Module for Copy {
@@ -73,7 +80,7 @@ impl Module for Copy {
         if args.content.is_none() && args.src.is_none() && args._blob.is_none() && args._tree.is_none() {
             return rule("src (or content) is required");
         }
-        if args.content.is_some() && has_slash(&args.dest) {
+        if args.has_nameless_content() && has_slash(&args.dest) {
             return rule("can not use content with a dir as dest");
         }
         if args.validate.as_ref().is_some_and(|command| !command.contains("%s")) {
@@ -188,7 +195,7 @@ impl Job<'_> {
     fn destination(&self) -> Result<(PathBuf, usize), ModuleError> {
         let dest = &self.args.dest;
         if has_slash(dest) || dest.is_dir() {
-            if self.args.content.is_some() {
+            if self.args.has_nameless_content() {
                 return Err(ModuleError::new("can not use content with a dir as dest"));
             }
             let made = directory::make(dest, &self.wanted_of_directory(None), self.cx.check)?;
@@ -404,6 +411,9 @@ mod tests {
         }
         let result = run(&Copy, json!({"content": "x", "dest": dir.path()}));
         assert_eq!(result.msg(), "can not use content with a dir as dest");
+        let rendered = json!({"content": "y", "dest": dir.path().join("other/"), "_original_basename": "motd.j2"});
+        assert!(run(&Copy, rendered).changed);
+        assert_eq!(fs::read(dir.path().join("other/motd.j2")).unwrap(), b"y");
     }
 
     #[test]
