@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use rustle_protocol::HostName;
 use rustle_protocol::value::Map;
 
+use super::change::no_files;
 use super::vars_files::VarsFolders;
-use super::{GroupId, HostId, Inventory, InventoryError, Limits, load, patterns};
+use super::{FileVars, GroupId, HostId, Inventory, InventoryError, Limits, load, patterns};
 use crate::input::source::shown;
 use crate::vars::{
     HostEntry, InventoryChange, Layer, LiveInventory, Precedence, Selection, VarMap, Variable, authored_map, data_map,
@@ -39,6 +40,8 @@ pub struct Live {
     folders: VarsFolders,
     /// What `add_host` gave to hosts. Data: rendered before, never again.
     added: HashMap<HostName, Map>,
+    /// The variables that folders keep for hosts that are in no inventory.
+    outsiders: HashMap<String, FileVars>,
     /// All changes so far, for an inventory that is read again.
     changes: Vec<InventoryChange>,
     /// Layers that have been handed out, by the address of what they were made of, which is kept so that it stays.
@@ -49,8 +52,8 @@ impl Live {
     pub fn new(inventory: Inventory, sources: InventorySources) -> Live {
         let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
         let folders = VarsFolders::new(folders, Limits::default(), sources.vault.clone());
-        let (added, changes, layers) = Default::default();
-        Live { inventory, sources, folders, added, changes, layers }
+        let (added, outsiders, changes, layers) = Default::default();
+        Live { inventory, sources, folders, added, outsiders, changes, layers }
     }
 
     /// The layer of an inventory's variables: one for all who have them.
@@ -100,6 +103,34 @@ impl Live {
         Ok(id)
     }
 
+    /// A host that is in no inventory: what all have, `own`, and what `host_vars/` has for it, the last the strongest.
+    fn nobodys(&mut self, name: &str, own: Option<VarMap>) -> HostEntry {
+        let of_all: Vec<Arc<Map>> = self.of_all().cloned().collect();
+        let mut layers: Vec<_> = of_all.iter().map(|vars| self.layer(Precedence::InventoryGroup, vars)).collect();
+        layers.extend(own.map(|own| Layer::new(Precedence::InventoryHost, own)));
+        let files = self.files_of_outsider(name);
+        let files = [&files.inventory, &files.playbook].into_iter().filter(|vars| !vars.is_empty());
+        layers.extend(files.map(|vars| self.layer(Precedence::InventoryHost, vars)));
+        HostEntry { name: name.to_owned(), layers, ..HostEntry::default() }
+    }
+
+    fn of_all(&self) -> impl Iterator<Item = &Arc<Map>> {
+        self.inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty())
+    }
+
+    /// What `host_vars/` has for a host that is in no inventory. What cannot be read is a warning, once.
+    fn files_of_outsider(&mut self, name: &str) -> FileVars {
+        if let Some(known) = self.outsiders.get(name) {
+            return known.clone();
+        }
+        let files = self.folders.of("host_vars", name, &mut self.inventory.warnings).unwrap_or_else(|error| {
+            self.inventory.warnings.push(error.to_string());
+            no_files()
+        });
+        self.outsiders.insert(name.to_owned(), files.clone());
+        files
+    }
+
     fn take_in(&mut self, change: &InventoryChange) -> Result<(), String> {
         let told = |error: InventoryError| error.to_string();
         match change {
@@ -134,6 +165,7 @@ impl Live {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
         self.inventory = Inventory::load_with(paths, Limits::default(), vault, playbook.as_deref())?;
         self.layers.clear();
+        self.outsiders.clear();
         for change in self.changes.clone() {
             // What could be done to the old inventory and cannot to the new one is gone with it.
             if let Err(why) = self.take_in(&change) {
@@ -167,23 +199,18 @@ impl LiveInventory for Live {
         match self.inventory.host_id(name) {
             Some(id) => Some(self.entry(id)),
             None if LOCALHOSTS.contains(&name) => {
-                let mut host = self.outsider(name);
                 let python = crate::custom::controller_python();
                 let python = python.map(|path| ("ansible_python_interpreter", path.display().to_string()));
                 let own = [("ansible_connection", "local".to_owned())].into_iter().chain(python);
                 let own = own.map(|(name, value)| (name.to_owned(), Variable::data(value)));
-                host.layers.push(Layer::new(Precedence::InventoryHost, own.collect::<VarMap>()));
-                Some(host)
+                Some(self.nobodys(name, Some(own.collect())))
             }
             None => None,
         }
     }
 
     fn outsider(&mut self, name: &str) -> HostEntry {
-        let of_all = self.inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty());
-        let of_all: Vec<Arc<Map>> = of_all.cloned().collect();
-        let layers = of_all.iter().map(|vars| self.layer(Precedence::InventoryGroup, vars)).collect();
-        HostEntry { name: name.to_owned(), layers, ..HostEntry::default() }
+        self.nobodys(name, None)
     }
 
     fn hosts(&self) -> Vec<String> {
