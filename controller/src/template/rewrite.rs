@@ -406,7 +406,7 @@ fn operands(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
     if !assigns {
         tokens.at = region.start;
     }
-    while let Some((begin, token)) = tokens.next() {
+    for (begin, token) in tokens {
         let operand = *levels.last().expect("the outermost level stays");
         let wrap = |start: usize, marks: &mut Marks| {
             if !assigns {
