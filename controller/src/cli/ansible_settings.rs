@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::input::inventory::GroupNames;
 use crate::template::Conditionals;
 
 /// A configuration file larger than this is none.
@@ -79,6 +80,12 @@ impl AnsibleSettings {
         let text = self.variables.get("ANSIBLE_INVENTORY").filter(|text| text.trim_end().ends_with(','));
         text.map(|text| vec![PathBuf::from(text)])
             .or_else(|| self.paths("ANSIBLE_INVENTORY", "defaults.inventory", ','))
+    }
+
+    /// What is done about odd names of groups.
+    pub(super) fn group_names(&self) -> GroupNames {
+        let rule = self.get("ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS", "defaults.force_valid_group_names");
+        rule.and_then(|rule| GroupNames::named(rule.trim())).unwrap_or_default()
     }
 
     pub(super) fn roles_path(&self) -> Vec<PathBuf> {

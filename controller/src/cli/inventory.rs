@@ -103,5 +103,7 @@ fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<Map, C
 
 /// Reads the sources.
 pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
-    Inventory::load_with(sources, Limits::default(), vault, playbook).map_err(|error| CliError::input(chain(&error)))
+    let group_names = AnsibleSettings::read().group_names();
+    Inventory::load_with(sources, Limits::default(), group_names, vault, playbook)
+        .map_err(|error| CliError::input(chain(&error)))
 }

@@ -10,7 +10,7 @@ use indexmap::map::Entry;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
-use super::{Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, range};
+use super::{Beside, FileVars, Group, GroupId, GroupNames, Host, HostId, Inventory, InventoryError, Limits, range};
 use crate::input::source::{Place, shown};
 use crate::vault::Vault;
 
@@ -19,6 +19,7 @@ pub(in crate::input) struct Builder {
     pub(in crate::input) limits: Limits,
     hosts: IndexMap<HostName, HostDraft>,
     groups: IndexMap<Arc<str>, Group>,
+    pub(in crate::input) group_names: GroupNames,
     pub(in crate::input) warnings: Vec<String>,
     /// Opens what is encrypted in sources and files of variables.
     pub(in crate::input) vault: Vault,
@@ -53,6 +54,7 @@ impl Builder {
             limits,
             hosts: IndexMap::new(),
             groups: IndexMap::new(),
+            group_names: GroupNames::default(),
             warnings: Vec::new(),
             vault: Vault::default(),
             nothing,
@@ -95,7 +97,12 @@ impl Builder {
             let hint = "group names hold letters, digits, `_`, `-` and `.`";
             return Err(InventoryError::hinted(place.clone(), what, hint));
         }
-        Ok(self.group(name))
+        if let Some(warning) =
+            self.group_names.warning(name).filter(|warning| !self.warnings.iter().any(|w| w == warning))
+        {
+            self.warnings.push(warning.to_owned());
+        }
+        Ok(self.group(&self.group_names.name(name)))
     }
 
     /// The hosts that `pattern` stands for, made if they are new, each in `group`. A port behind the name becomes
@@ -268,7 +275,7 @@ impl Builder {
                 (name, Host { vars, file_vars, source, groups })
             })
             .collect();
-        Inventory { hosts, groups: self.groups, warnings: self.warnings }
+        Inventory { hosts, groups: self.groups, group_names: self.group_names, warnings: self.warnings }
     }
 
     fn settle_ungrouped(&mut self) {

@@ -163,7 +163,8 @@ impl Live {
 
     fn refresh(&mut self) -> Result<(), InventoryError> {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
-        self.inventory = Inventory::load_with(paths, Limits::default(), vault, playbook.as_deref())?;
+        self.inventory =
+            Inventory::load_with(paths, Limits::default(), self.inventory.group_names, vault, playbook.as_deref())?;
         self.layers.clear();
         self.outsiders.clear();
         for change in self.changes.clone() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::{Beside, GroupId, Inventory, InventoryError, Limits, ini, script, toml, vars_files, yaml};
+use super::{Beside, GroupId, GroupNames, Inventory, InventoryError, Limits, ini, script, toml, vars_files, yaml};
 use crate::input::source::Place;
 use crate::input::vaulted;
 use crate::vault::Vault;
@@ -25,7 +25,7 @@ impl Inventory {
     /// # Errors
     /// The first source that cannot be used, with file, line and column. An inventory without hosts is none.
     pub fn load(sources: &[PathBuf], limits: Limits) -> Result<Inventory, InventoryError> {
-        Inventory::load_with(sources, limits, &Vault::default(), None)
+        Inventory::load_with(sources, limits, GroupNames::Ignore, &Vault::default(), None)
     }
 
     /// As [`Inventory::load`], with passwords for what is encrypted, and with the variables in the folder of a playbook.
@@ -35,11 +35,13 @@ impl Inventory {
     pub fn load_with(
         sources: &[PathBuf],
         limits: Limits,
+        group_names: GroupNames,
         vault: &Vault,
         playbook: Option<&Path>,
     ) -> Result<Inventory, InventoryError> {
         let mut builder = Builder::new(limits);
         builder.vault = vault.clone();
+        builder.group_names = group_names;
         for source in sources {
             builder.sources.push(source.clone());
             match host_list(source) {

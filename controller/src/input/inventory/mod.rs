@@ -9,6 +9,7 @@ mod change;
 mod constructed;
 mod error;
 mod generator;
+mod group_names;
 mod ini;
 mod literal;
 mod live;
@@ -29,6 +30,7 @@ use rustle_protocol::{HostName, Value};
 
 pub(in crate::input) use build::Builder;
 pub use error::InventoryError;
+pub use group_names::GroupNames;
 pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
 
@@ -123,6 +125,7 @@ pub struct Group {
 pub struct Inventory {
     hosts: IndexMap<HostName, Host>,
     groups: IndexMap<Arc<str>, Group>,
+    group_names: GroupNames,
     warnings: Vec<String>,
 }
 
