@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustle_protocol::Value;
 
-use crate::template::{Authored, Templar, TemplateError};
+use crate::template::{Authored, Templar, TemplateError, python_repr};
 use crate::vars::Scope;
 
 /// What a keyword says: known when the plan is read, or only once a host's variables are.
@@ -23,6 +23,8 @@ pub enum Keyword<T> {
 pub trait KeywordValue: Clone {
     /// `a number`: what the author should have written.
     const WANTED: &'static str;
+    /// The type's name in Python.
+    const TYPE: &'static str;
 
     /// The value, read as Ansible reads it: `yes` is a bool, `"3"` a number. `None` if it is nothing of the kind.
     fn of(value: &Value) -> Option<Self>;
@@ -60,7 +62,7 @@ impl<T: KeywordValue> Keyword<T> {
         match self {
             Keyword::Is(value) => Ok(Some(value.clone())),
             Keyword::Template { template, omitted } => match templar.render(template, scope) {
-                Ok(value) => of(&value).map(Some),
+                Ok(value) => rendered_to(&value).map(Some),
                 Err(TemplateError::Omitted) => {
                     omitted.as_ref().map_or(Ok(None), |omitted| omitted.render(templar, scope))
                 }
@@ -108,8 +110,14 @@ fn of<T: KeywordValue>(value: &Value) -> Result<T, String> {
     T::of(value).ok_or_else(|| format!("must be {}, not {}", T::WANTED, value.to_json()))
 }
 
+/// As [`of`], in Ansible's words for what comes of a template.
+fn rendered_to<T: KeywordValue>(value: &Value) -> Result<T, String> {
+    T::of(value).ok_or_else(|| format!("The value {} could not be converted to '{}'.", python_repr(value), T::TYPE))
+}
+
 impl KeywordValue for bool {
     const WANTED: &'static str = "a bool";
+    const TYPE: &'static str = "bool";
 
     fn of(value: &Value) -> Option<bool> {
         match value {
@@ -128,6 +136,7 @@ impl KeywordValue for bool {
 
 impl KeywordValue for u32 {
     const WANTED: &'static str = "a number from 0";
+    const TYPE: &'static str = "int";
 
     fn of(value: &Value) -> Option<u32> {
         match value {
@@ -141,6 +150,7 @@ impl KeywordValue for u32 {
 
 impl KeywordValue for Duration {
     const WANTED: &'static str = "a number of seconds";
+    const TYPE: &'static str = "int";
 
     fn of(value: &Value) -> Option<Duration> {
         let seconds = match value {
@@ -155,6 +165,7 @@ impl KeywordValue for Duration {
 
 impl KeywordValue for String {
     const WANTED: &'static str = "a text";
+    const TYPE: &'static str = "str";
 
     fn of(value: &Value) -> Option<String> {
         match value {

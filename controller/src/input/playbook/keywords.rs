@@ -91,6 +91,9 @@ impl Keywords {
     /// A value of the wrong type.
     pub(super) fn read(document: &Document, entries: &[(Key, Node)], noun: Noun) -> Result<Keywords, PlaybookError> {
         let mut keywords = Keywords::default();
+        let is_true = |node: &Node| matches!(&node.kind, Kind::Scalar(value) if as_bool(value) == Some(true));
+        let forgives =
+            noun == Noun::Task && entries.iter().any(|(key, node)| key.text == "ignore_errors" && is_true(node));
         for (key, node) in entries {
             if !noun.has(&key.text) {
                 continue;
@@ -105,7 +108,11 @@ impl Keywords {
                     if let Some((name, shape)) =
                         PLAIN.iter().find(|(name, _)| *name == word).filter(|_| !node.is_null())
                     {
-                        keywords.plain.insert(name, written(document, key, node, *shape)?);
+                        let value = match written(document, key, node, *shape) {
+                            Err(_) if forgives => fails_later(document, node),
+                            read => read?,
+                        };
+                        keywords.plain.insert(name, value);
                     }
                 }
             }
@@ -138,6 +145,15 @@ impl Keywords {
     pub(super) fn outermost_first(&self, name: &str) -> impl Iterator<Item = &Written> {
         self.further_out.get(name).into_iter().flatten().chain(self.plain.get(name))
     }
+}
+
+/// A value that fits no keyword, of a task whose failure is forgiven: it fails when it is asked for, as in Ansible.
+fn fails_later(document: &Document, node: &Node) -> Written {
+    let value = match &node.kind {
+        Kind::Scalar(value) => crate::template::python_repr(value),
+        Kind::List(_) | Kind::Map(_) => format!("'{}'", node.kind()),
+    };
+    Written { place: document.place(node.at), value: Authored::from_value(format!("{{{{ {value} }}}}").into()) }
 }
 
 /// A keyword's value, if it fits `shape`.
