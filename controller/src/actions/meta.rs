@@ -24,6 +24,7 @@ pub enum Meta {
     EndPlay,
     EndBatch,
     EndHost,
+    EndRole,
     ClearFacts,
     ClearHostErrors,
     RefreshInventory,
@@ -40,6 +41,7 @@ impl Meta {
             Meta::EndPlay => "end_play",
             Meta::EndBatch => "end_batch",
             Meta::EndHost => "end_host",
+            Meta::EndRole => "end_role",
             Meta::ClearFacts => "clear_facts",
             Meta::ClearHostErrors => "clear_host_errors",
             Meta::RefreshInventory => "refresh_inventory",
@@ -58,6 +60,7 @@ impl FromStr for Meta {
             "end_play" => Ok(Meta::EndPlay),
             "end_batch" => Ok(Meta::EndBatch),
             "end_host" => Ok(Meta::EndHost),
+            "end_role" => Ok(Meta::EndRole),
             "clear_facts" => Ok(Meta::ClearFacts),
             "clear_host_errors" => Ok(Meta::ClearHostErrors),
             "refresh_inventory" => Ok(Meta::RefreshInventory),
@@ -65,7 +68,7 @@ impl FromStr for Meta {
             "noop" => Ok(Meta::Noop),
             other => Err(format!(
                 "invalid meta action requested: {other}; there are flush_handlers, end_play, end_batch, end_host, \
-                 clear_facts, clear_host_errors, reset_connection, refresh_inventory and noop"
+                 end_role, clear_facts, clear_host_errors, reset_connection, refresh_inventory and noop"
             )),
         }
     }

@@ -141,6 +141,7 @@ pub(super) fn step(play: &Play, task: &Task) -> Step {
         within: task.within,
         on_failure: on_failure(play, task),
         turns: turns(play, task),
+        role: task.role.as_ref().map(|role| role.instance),
         depth: 0,
     }
 }
@@ -167,7 +168,7 @@ pub(super) fn turns(play: &Play, task: &Task) -> Turns {
         Some(Meta::EndPlay | Meta::EndBatch | Meta::ClearFacts | Meta::ClearHostErrors | Meta::RefreshInventory) => {
             true
         }
-        Some(Meta::FlushHandlers | Meta::EndHost | Meta::Noop | Meta::ResetConnection) => false,
+        Some(Meta::FlushHandlers | Meta::EndHost | Meta::EndRole | Meta::Noop | Meta::ResetConnection) => false,
         None => FOR_ALL_HOSTS.contains(&rustle_agent::module::short_name(&task.module)),
     };
     let once = match task.run_once.known() {

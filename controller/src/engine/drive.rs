@@ -351,10 +351,10 @@ impl<'a> Drive<'a> {
     /// written.
     fn banner(&self, task: TaskId) -> (String, String) {
         let task = self.run.task(task);
-        let title = task.title();
+        let title = task.heading();
         let layers = self.play.vars.layers.iter().map(|layer| Arc::clone(&layer.vars));
         let scope = crate::vars::Scope::of(self.run.templar(), layers);
-        let name = self.run.templar().render_text(title, &scope).unwrap_or_else(|_| title.to_owned());
+        let name = self.run.templar().render_text(&title, &scope).unwrap_or_else(|_| title.to_string());
         match &task.role {
             Some(role) => (format!("{} : {name}", role.fqcn()), task.module.clone()),
             None => (name, task.module.clone()),

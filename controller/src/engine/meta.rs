@@ -13,12 +13,16 @@ impl TaskRun<'_> {
     /// Runs a `meta` task. It touches no host, so it cannot be lost on the way.
     pub(super) fn perform_meta(&self, meta: Meta, vars: &TaskVars) -> TaskDone {
         let host = self.host.as_str();
+        let role = self.task.role.as_ref().map_or("", |role| role.name.as_str());
         let tried = match self.is_unmet(meta, vars) {
             Ok(false) => Tried::finished(ModuleResult::ok().with("msg", done(meta, host))),
             Ok(true) => {
-                let mut result = ModuleResult::ok().with("msg", meta.word()).with("skip_reason", skipped(meta, host));
+                let mut result =
+                    ModuleResult::ok().with("msg", meta.word()).with("skip_reason", skipped(meta, host, role));
                 result.skipped = true;
-                Tried::finished(result)
+                let mut tried = Tried::finished(result);
+                tried.values.shift_remove("changed");
+                tried
             }
             Err(failed) => *failed,
         };
@@ -46,6 +50,7 @@ fn done(meta: Meta, host: &str) -> String {
         Meta::EndPlay => "ending play".to_owned(),
         Meta::EndBatch => "ending batch".to_owned(),
         Meta::EndHost => format!("ending play for {host}"),
+        Meta::EndRole => format!("ending role for {host}"),
         Meta::ClearFacts => "facts cleared".to_owned(),
         Meta::ClearHostErrors => "cleared host errors".to_owned(),
         Meta::RefreshInventory => "inventory successfully refreshed".to_owned(),
@@ -55,12 +60,14 @@ fn done(meta: Meta, host: &str) -> String {
 }
 
 /// What Ansible says of one whose conditions do not hold.
-fn skipped(meta: Meta, host: &str) -> String {
+fn skipped(meta: Meta, host: &str, role: &str) -> String {
     let instead = match meta {
         Meta::FlushHandlers => format!(", not running handlers for {host}"),
         Meta::EndPlay => ", continuing play".to_owned(),
         Meta::EndBatch => ", continuing current batch".to_owned(),
         Meta::EndHost => format!(", continuing execution for {host}"),
+        // Without a comma, as Ansible has it.
+        Meta::EndRole => format!("continuing role {role} for {host}"),
         Meta::ClearFacts => format!(", not clearing facts and fact cache for {host}"),
         Meta::ClearHostErrors => format!(", not clearing host error state for {host}"),
         Meta::RefreshInventory | Meta::ResetConnection | Meta::Noop => String::new(),
@@ -76,9 +83,9 @@ mod tests {
     fn the_sentences_are_those_that_scripts_look_for() {
         assert_eq!(done(Meta::EndHost, "web1"), "ending play for web1");
         assert_eq!(
-            skipped(Meta::EndHost, "web1"),
+            skipped(Meta::EndHost, "web1", ""),
             "end_host conditional evaluated to False, continuing execution for web1"
         );
-        assert_eq!(skipped(Meta::EndPlay, "web1"), "end_play conditional evaluated to False, continuing play");
+        assert_eq!(skipped(Meta::EndPlay, "web1", ""), "end_play conditional evaluated to False, continuing play");
     }
 }

@@ -646,6 +646,7 @@ impl TaskRun<'_> {
         }
         match meta_of(self.task) {
             Some(Meta::EndHost) => Effect::EndHost,
+            Some(Meta::EndRole) => Effect::EndRole,
             Some(Meta::EndBatch) => Effect::EndBatch,
             Some(Meta::EndPlay) => Effect::EndPlay,
             Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,

@@ -67,6 +67,7 @@ fn program(chance: &mut Chance) -> Program {
             hosts: None,
             joins_segment: joins && step > 0,
             within: None,
+            role: None,
             depth: 0,
             turns: Turns::default(),
             on_failure,

@@ -1,11 +1,13 @@
 //! One task, as its author meant it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use rustle_agent::module::short_name;
 use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
@@ -262,5 +264,14 @@ impl Task {
     /// The name to show before templates are rendered: the module's if there is no other.
     pub fn title(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.module)
+    }
+
+    /// The title, and for an `include_role` without a name also the role: what stands above its results, as in Ansible.
+    pub fn heading(&self) -> Cow<'_, str> {
+        let is_include = self.name.is_none() && short_name(&self.module) == "include_role";
+        match self.args.get("name").or_else(|| self.args.get("role")).filter(|_| is_include) {
+            Some(role) => Cow::Owned(format!("{} : {}", self.module, rustle_agent::module::shown(&role.source()))),
+            None => Cow::Borrowed(self.title()),
+        }
     }
 }

@@ -272,12 +272,15 @@ fn pass(batch: &mut Batch, rank: usize, outcome: &Outcome, goes_on: bool) {
         return batch.flush(rank);
     }
     let notified = if outcome.verdict == Verdict::Changed { outcome.notified.as_slice() } else { &[] };
+    if is_good(outcome.verdict) && outcome.effect == Effect::EndRole && !goes_on {
+        return batch.pass_role(rank, notified);
+    }
     batch.pass(rank, notified, goes_on);
     if !is_good(outcome.verdict) {
         return;
     }
     match outcome.effect {
-        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors => {}
+        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors | Effect::EndRole => {}
         Effect::EndHost => batch.leave(rank),
         Effect::EndBatch => end(batch, rank, Ending::EndBatch),
         Effect::EndPlay => end(batch, rank, Ending::EndPlay),
@@ -305,8 +308,8 @@ fn fails(outcome: &Outcome) -> bool {
 
 /// Whether nothing more comes of this dispatch, though steps of it are left.
 fn ends_flight(outcome: &Outcome) -> bool {
-    let takes_host_out = matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
-    fails(outcome) || is_good(outcome.verdict) && takes_host_out
+    let passes_by = matches!(outcome.effect, Effect::EndRole | Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
+    fails(outcome) || is_good(outcome.verdict) && passes_by
 }
 
 fn state_of(verdict: Verdict) -> HostState {

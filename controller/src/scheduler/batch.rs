@@ -160,6 +160,12 @@ impl Batch {
         }
     }
 
+    /// The lane leaves its stop behind, and all that is left of the role that it stands in.
+    pub(super) fn pass_role(&mut self, rank: usize, notified: &[TaskId]) {
+        self.lanes[rank].pass_role(&self.play, notified);
+        self.rest(rank);
+    }
+
     /// The lane stays at a flush for its handlers.
     pub(super) fn flush(&mut self, rank: usize) {
         self.lanes[rank].flush(&self.play);

@@ -127,6 +127,15 @@ impl Cursor {
         }
     }
 
+    /// Leaves `stop` behind, and what is left of the role that it is in. A failure that is carried out of a block by that
+    /// is one at the block's end.
+    pub(super) fn pass_role(&mut self, play: &Play, stop: Stop) {
+        match play.end_of_role(stop.step).filter(|_| stop.handler.is_none()) {
+            Some(step) => self.move_to(step),
+            None => self.pass(stop),
+        }
+    }
+
     /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is
     /// none, and then it stays.
     pub(super) fn fail(&mut self, play: &Play, stop: Stop, fatal: bool) -> bool {

@@ -111,6 +111,14 @@ impl Lane {
         self.is_through_stop(play, notified);
     }
 
+    /// The same, and passes by what is left of the role that the stop is in.
+    pub(super) fn pass_role(&mut self, play: &Play, notified: &[TaskId]) {
+        if let Some(stop) = self.stop {
+            self.cursor.pass_role(play, stop);
+        }
+        self.is_through_stop(play, notified);
+    }
+
     /// The same at a flush that the host wants: its handlers are next.
     pub(super) fn flush(&mut self, play: &Play) {
         if let Some(stop) = self.stop {

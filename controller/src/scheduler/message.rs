@@ -120,6 +120,9 @@ pub enum Effect {
     FlushHandlers,
     /// `meta: end_host`: the host is done with the play, without handlers, in good standing.
     EndHost,
+    /// `meta: end_role`: the host is done with the use of a role that the step is of; what follows of it and all that it
+    /// includes is passed by, an `always` around it too, and what was notified stays so. Nothing at a step of no role.
+    EndRole,
     /// `meta: end_batch`: as `EndHost` for every host of the batch.
     EndBatch,
     /// `meta: end_play`: as `EndBatch`, and there is no further batch.

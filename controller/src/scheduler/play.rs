@@ -59,6 +59,12 @@ impl Play {
         }
     }
 
+    /// The first step behind the use of a role that the step is of.
+    pub(super) fn end_of_role(&self, step: usize) -> Option<usize> {
+        let role = self.steps().get(step)?.role?;
+        self.steps().iter().rposition(|other| other.role == Some(role)).map(|last| last + 1)
+    }
+
     /// Whether a host that fails at `stop` gets to a `rescue`.
     pub(super) fn rescues(&self, stop: Stop) -> bool {
         self.blocks.rescues(self.within_at(stop))

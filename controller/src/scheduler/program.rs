@@ -80,6 +80,10 @@ pub struct Step {
     pub on_failure: OnFailure,
     #[serde(default)]
     pub turns: Turns,
+    /// The use of a role that it is of, the innermost. All steps of one use stand together, with those that it includes
+    /// among them.
+    #[serde(default)]
+    pub role: Option<u32>,
     /// How many includes led to it; 0 for what the play has from the start.
     pub depth: u32,
 }

@@ -41,6 +41,8 @@ pub(super) struct Play {
     pub(super) within: BTreeMap<&'static str, Within>,
     /// Tasks and handlers where not all may go at once.
     pub(super) turns: BTreeMap<&'static str, Turns>,
+    /// Which use of a role tasks are of.
+    pub(super) roles: BTreeMap<&'static str, u32>,
     /// Tasks that not every host has.
     pub(super) only: Vec<(&'static str, Vec<&'static str>)>,
 }
@@ -61,6 +63,7 @@ impl Play {
             blocks: Vec::new(),
             within: BTreeMap::new(),
             turns: BTreeMap::new(),
+            roles: BTreeMap::new(),
             only: Vec::new(),
         }
     }
@@ -301,6 +304,7 @@ impl Fleet {
             within: play.within.get(name).copied(),
             on_failure,
             turns: play.turns.get(name).copied().unwrap_or_default(),
+            role: play.roles.get(name).copied(),
             ..program::step(self.task(name))
         });
         let steps = steps.collect();

@@ -6,7 +6,17 @@ use crate::scheduler::{HostIx, OnFailure, PlayProgram, Step, StepKind, Strategy,
 /// A task of every host.
 pub(super) fn step(task: TaskId) -> Step {
     let (on_failure, turns) = (OnFailure::default(), Turns::default());
-    Step { task, kind: StepKind::Task, hosts: None, joins_segment: false, within: None, on_failure, turns, depth: 0 }
+    Step {
+        task,
+        kind: StepKind::Task,
+        hosts: None,
+        joins_segment: false,
+        within: None,
+        on_failure,
+        turns,
+        role: None,
+        depth: 0,
+    }
 }
 
 /// A linear play whose hosts are known, without handlers.

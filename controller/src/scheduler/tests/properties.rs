@@ -311,6 +311,7 @@ impl Choices {
         outcome.throttle = NonZeroU32::new(u32::from(number % 4));
         outcome.effect = match number {
             40..=60 => Effect::FlushHandlers,
+            61..=70 => Effect::EndRole,
             240..=246 => Effect::EndHost,
             247..=248 => Effect::EndBatch,
             249..=250 => Effect::EndPlay,
@@ -423,9 +424,23 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
             });
     (plays, prop::bool::weighted(0.3), vec(any::<u8>(), 0..24)).prop_map(|(mut play, late, choices)| {
         play.late = late;
-        carve(&mut play.steps, None, &mut play.blocks, &mut choices.into_iter());
+        let mut choices = choices.into_iter();
+        use_role(&mut play.steps, &mut choices);
+        carve(&mut play.steps, None, &mut play.blocks, &mut choices);
         play
     })
+}
+
+/// Some of the steps are of a role, and some of those of one within it.
+fn use_role(steps: &mut [Step], choices: &mut std::vec::IntoIter<u8>) {
+    let mut choose = |most: usize| choices.next().map_or(0, |choice| usize::from(choice) % (most + 1));
+    let mut within = 0..steps.len();
+    for role in 1..=2 {
+        let start = within.start + choose(within.len());
+        let end = start + choose(within.end - start);
+        steps[start..end].iter_mut().for_each(|step| step.role = Some(role));
+        within = start..end;
+    }
 }
 
 /// Makes blocks of some of the steps that stand in `parent`, and blocks within them, as long as there are choices.

@@ -840,3 +840,24 @@ fn a_play_without_hosts_and_one_without_tasks_are_passed_by() {
     assert_eq!(Fleet::of([]).run([Play::of(["install"])]), "0s play-0 ends: Completed");
     assert_eq!(Fleet::of(["web1"]).run([Play::of([])]), "0s play-0 ends: Completed\nweb1 NotStarted");
 }
+
+#[test]
+fn a_host_that_ends_a_role_passes_by_what_is_left_of_it_and_keeps_what_it_was_notified_of() {
+    let mut play = Play::of(["install", "check", "of another role", "configure", "test"]).handlers(["restart"]);
+    play.roles = [("install", 1), ("check", 1), ("of another role", 2), ("configure", 1)].into();
+    let fleet = Fleet::of(["web1", "web2"])
+        .notifying("install", &["web1", "web2"], ["restart"])
+        .asking("check", "web1", Effect::EndRole)
+        .asking("test", "web2", Effect::EndRole);
+    tells(
+        fleet.run([play]),
+        "
+        0s install: web1 web2
+        1s check: web1 web2
+        2s of another role: web2
+        3s configure: web2
+        4s test: web1 web2
+        5s handler restart: web1 web2
+        6s play-0 ends: Completed",
+    );
+}

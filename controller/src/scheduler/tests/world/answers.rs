@@ -12,7 +12,9 @@ impl World {
         let again = outcome.verdict == Verdict::NotRun && !first;
         let good = matches!(outcome.verdict, Verdict::Ok | Verdict::Changed | Verdict::Skipped);
         let ignored = matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut) && outcome.ignored;
-        let leaves = good && matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
+        let passes_by = Effect::EndRole == outcome.effect
+            || matches!(outcome.effect, Effect::EndHost | Effect::EndBatch | Effect::EndPlay);
+        let leaves = good && passes_by;
         let work = sent.work.pop_front().unwrap();
         sent.attempt = 1;
         let aborted = sent.aborted;
@@ -47,7 +49,7 @@ impl World {
             self.fail(host, task, fatal || carried);
         } else {
             if good {
-                self.hear_effect(host, outcome.effect);
+                self.hear_effect(host, task, outcome.effect);
             }
             self.leave_blocks(host, task);
         }
@@ -131,9 +133,18 @@ impl World {
         }
     }
 
-    fn hear_effect(&mut self, host: HostIx, effect: Effect) {
+    /// The host passes by what is left of the role.
+    fn hear_end_of_role(&mut self, host: HostIx, task: TaskId) {
+        let Some(step) = self.step(task) else { return };
+        let Some(role) = self.play().steps[step].role else { return };
+        let last = self.play().steps.iter().rposition(|step| step.role == Some(role)).unwrap();
+        self.batch.get_mut(&host).unwrap().finished.extend(step..=last);
+    }
+
+    fn hear_effect(&mut self, host: HostIx, task: TaskId, effect: Effect) {
         match effect {
             Effect::None | Effect::FlushHandlers => {}
+            Effect::EndRole => self.hear_end_of_role(host, task),
             Effect::EndHost => self.batch.get_mut(&host).unwrap().left = true,
             Effect::EndBatch | Effect::EndPlay => {
                 self.batch.get_mut(&host).unwrap().left = true;
