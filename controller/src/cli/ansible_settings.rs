@@ -123,6 +123,11 @@ impl AnsibleSettings {
         self.get("ANSIBLE_GATHERING", "defaults.gathering").map(str::trim)
     }
 
+    /// Whether dicts of one name are merged over all places that give one.
+    pub(super) fn merges_dicts(&self) -> bool {
+        self.get("ANSIBLE_HASH_BEHAVIOUR", "defaults.hash_behaviour").is_some_and(|how| how.trim() == "merge")
+    }
+
     pub(super) fn force_handlers(&self) -> bool {
         self.flag("ANSIBLE_FORCE_HANDLERS", "defaults.force_handlers").unwrap_or(false)
     }

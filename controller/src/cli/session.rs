@@ -232,6 +232,7 @@ impl Session {
             inventory_sources: self.settings.inventory.iter().map(|path| path.display().to_string()).collect(),
             config_file: self.settings.ansible_config.as_ref().map(|path| path.display().to_string()),
             playbook_python: crate::custom::controller_python().map(|path| path.display().to_string()),
+            merges_dicts: self.settings.merges_dicts,
             vault: self.settings.vault.clone(),
         };
         let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub ansible_config: Option<PathBuf>,
     /// Ansible's `gathering`: implicit, explicit, smart.
     pub gathering: Option<String>,
+    /// Ansible's `hash_behaviour = merge`.
+    pub merges_dicts: bool,
     pub force_handlers: bool,
     pub run_tags: Vec<String>,
     pub skip_tags: Vec<String>,
@@ -158,6 +160,7 @@ impl Settings {
             search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
             ansible_config: ansible.config_file(),
             gathering: ansible.gathering().map(str::to_owned),
+            merges_dicts: ansible.merges_dicts(),
             force_handlers: plan.is_some_and(|plan| plan.force_handlers) || ansible.force_handlers(),
             run_tags: plan
                 .map(|plan| plan.tags.clone())

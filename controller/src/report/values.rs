@@ -50,12 +50,14 @@ pub(super) fn of_answer(module: &str, values: &Map, verbosity: u8) -> String {
 
 fn shown(module: &str, values: &Map, full: bool) -> Map {
     let is_debug = short_name(module) == "debug";
+    let item = values.get("ansible_loop_var").and_then(Value::as_str);
     let hidden = |key: &str| {
         key.starts_with("_ansible_")
             || HIDDEN.contains(&key)
             || (key == "invocation" && (!full || is_debug))
             || (is_debug
-                && matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item" | "failed_when_result"))
+                && (matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item" | "failed_when_result")
+                    || item == Some(key)))
     };
     let mut shown: Map = values.iter().filter(|(key, _)| !hidden(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     for stream in ["stdout", "stderr"] {

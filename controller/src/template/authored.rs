@@ -56,6 +56,35 @@ impl Authored {
         }
     }
 
+    /// This put over `weaker`: entries of dicts are merged, at any depth, and everything else is replaced. Entries keep the
+    /// place that they had in `weaker`.
+    #[must_use]
+    pub(crate) fn merged_into(self, weaker: Authored) -> Authored {
+        let (mut merged, stronger) = match (weaker.into_entries(), self.into_entries()) {
+            (Ok(weaker), Ok(stronger)) => (weaker, stronger),
+            (_, Err(stronger)) => return stronger,
+            (Err(_), Ok(stronger)) => return Authored::Map(stronger),
+        };
+        for (name, value) in stronger {
+            match merged.get_mut(&name) {
+                Some(known) => *known = value.merged_into(std::mem::replace(known, Authored::Data(Value::Null))),
+                None => drop(merged.insert(name, value)),
+            }
+        }
+        Authored::Map(merged)
+    }
+
+    /// The entries of a dict; anything else as it is.
+    fn into_entries(self) -> Result<IndexMap<String, Authored>, Authored> {
+        match self {
+            Authored::Map(map) => Ok(map),
+            Authored::Data(Value::Map(map)) => {
+                Ok(map.into_iter().map(|(name, value)| (name, Authored::Data(value))).collect())
+            }
+            other => Err(other),
+        }
+    }
+
     fn from_list(items: Vec<Value>) -> Authored {
         if items.iter().any(holds_template) {
             Authored::List(items.into_iter().map(Authored::from_value).collect())

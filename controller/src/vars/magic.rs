@@ -33,6 +33,8 @@ pub struct RunInfo {
     pub config_file: Option<String>,
     /// The Python that runs what is in Python on the controller.
     pub playbook_python: Option<String>,
+    /// Ansible's `hash_behaviour = merge`: a dict is put into that of the same name in a weaker place, not over it.
+    pub merges_dicts: bool,
     /// Passwords for encrypted files that are read while the run goes on. No variable shows them.
     pub vault: Vault,
 }

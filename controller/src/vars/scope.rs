@@ -38,6 +38,8 @@ struct Inner {
 #[derive(Clone)]
 pub(super) enum Source {
     Vars(Arc<VarMap>),
+    /// Items of loops and the like, which stand for themselves.
+    Locals(Arc<VarMap>),
     Facts(Facts),
 }
 
@@ -94,7 +96,7 @@ impl Scope {
     pub(crate) fn authored(&self, name: &str) -> Option<Arc<Authored>> {
         let source = self.inner.sources.iter().find(|source| source.contains(name))?;
         match source {
-            Source::Vars(vars) => match vars.get(name)? {
+            Source::Vars(vars) | Source::Locals(vars) => match vars.get(name)? {
                 Variable::Authored(authored) => Some(Arc::clone(authored)),
                 Variable::Data(_) => None,
             },
@@ -159,8 +161,33 @@ impl Inner {
         if let Some(value) = self.magic.as_ref().and_then(|magic| magic.get(name)) {
             return Some(value);
         }
+        if self.merges_dicts()
+            && let Some(merged) = self.merged(name)
+        {
+            return Some(merged);
+        }
         let found = self.sources.iter().find_map(|source| source.lookup(name, self));
         found.or_else(|| self.magic.as_ref().and_then(|magic| magic.default(name)))
+    }
+
+    fn merges_dicts(&self) -> bool {
+        self.magic.as_ref().is_some_and(|magic| magic.run.merges_dicts)
+    }
+
+    /// The dict of this name, merged out of all places that have one; none if no two have.
+    fn merged(&self, name: &str) -> Option<Jinja> {
+        if let Some(known) = self.memo(name) {
+            return known.into_jinja();
+        }
+        let is_local = |source: &Source| matches!(source, Source::Locals(vars) if vars.contains_key(name));
+        let merging = self.sources.iter().take_while(|source| !is_local(source));
+        let mut written: Vec<Authored> =
+            merging.filter_map(|source| source.written(name)).take_while(is_dict).collect();
+        let weakest = written.pop().filter(|_| !written.is_empty())?;
+        let merged = written.into_iter().rev().fold(weakest, |weaker, stronger| stronger.merged_into(weaker));
+        let view = View::of_authored(&Arc::new(merged), WeakScope(self.this.clone()));
+        self.keep(name, &Rendered::Value(view.clone()));
+        Some(view)
     }
 
     fn read(&self, name: &str, variable: &Variable) -> Option<Jinja> {
@@ -219,11 +246,29 @@ impl Rendered {
     }
 }
 
+fn is_dict(written: &Authored) -> bool {
+    matches!(written, Authored::Map(_) | Authored::Data(Value::Map(_)))
+}
+
 impl Source {
+    /// What this place has, as it was written or is.
+    fn written(&self, name: &str) -> Option<Authored> {
+        match self {
+            Source::Vars(vars) | Source::Locals(vars) => Some(match vars.get(name)? {
+                Variable::Authored(authored) => (**authored).clone(),
+                Variable::Data(value) => Authored::Data((**value).clone()),
+            }),
+            Source::Facts(_) if name == "ansible_facts" => None,
+            Source::Facts(facts) => facts.get(name).cloned().map(Authored::Data),
+        }
+    }
+
     fn lookup(&self, name: &str, scope: &Inner) -> Option<Jinja> {
         match self {
             // Undefined by its template is undefined, not a reason to look in a weaker layer.
-            Source::Vars(vars) => vars.get(name).map(|variable| scope.read(name, variable).unwrap_or(Jinja::UNDEFINED)),
+            Source::Vars(vars) | Source::Locals(vars) => {
+                vars.get(name).map(|variable| scope.read(name, variable).unwrap_or(Jinja::UNDEFINED))
+            }
             Source::Facts(facts) if name == "ansible_facts" => Some(View::of_data(facts.all())),
             Source::Facts(facts) => facts.lookup(name),
         }
@@ -231,14 +276,14 @@ impl Source {
 
     fn contains(&self, name: &str) -> bool {
         match self {
-            Source::Vars(vars) => vars.contains_key(name),
+            Source::Vars(vars) | Source::Locals(vars) => vars.contains_key(name),
             Source::Facts(facts) => name == "ansible_facts" || facts.get(name).is_some(),
         }
     }
 
     fn names(&self) -> Vec<String> {
         match self {
-            Source::Vars(vars) => vars.keys().cloned().collect(),
+            Source::Vars(vars) | Source::Locals(vars) => vars.keys().cloned().collect(),
             Source::Facts(facts) => facts.names().chain(["ansible_facts".to_owned()]).collect(),
         }
     }

@@ -343,7 +343,7 @@ impl StoreInner {
         all.push((Precedence::ExtraVars, Source::Vars(Arc::clone(&self.extra))));
         // Stable, then turned round: of two at one place the later one comes first.
         all.sort_by_key(|(precedence, _)| *precedence);
-        let locals = locals.map(Source::Vars);
+        let locals = locals.map(Source::Locals);
         locals.into_iter().chain(all.into_iter().rev().map(|(_, source)| source)).collect()
     }
 
@@ -411,6 +411,36 @@ mod tests {
 
     fn value(scope: &Scope, template: &str) -> Json {
         render(scope, template).unwrap()
+    }
+
+    /// As ansible-core 2.19 answers with `ANSIBLE_HASH_BEHAVIOUR=merge`.
+    #[test]
+    fn dicts_of_one_name_are_merged_if_that_is_asked_for() {
+        let of_all = json!({
+            "d": {"a": "all", "b": "all", "n": {"x": "all", "y": "all"}, "l": [1]}, "s": {"a": 1}, "z": "text", "who": "me",
+            "t": {"a": "all", "u": "{{ nobody_has_it }}"},
+        });
+        let of_host = json!({
+            "d": {"b": "host", "n": {"y": "host", "z": "{{ who }}"}, "l": [2]}, "s": "text", "z": {"a": 1}, "t": "{{ s }}",
+        });
+        let layers = vec![layer(Precedence::InventoryGroup, of_all), layer(Precedence::InventoryHost, of_host)];
+        let run = RunInfo { merges_dicts: true, ..RunInfo::default() };
+        let hosts = InventoryVars { hosts: vec![host("h", layers)], groups: Default::default() };
+        let extra = authored_map(map(json!({"d": {"extra": 1}})));
+        let store = VarStore::new(hosts, extra, run, Templar::new());
+        store.set_fact("h", "d", Value::from(json!({"set": "{{ who }}"}))).unwrap();
+        let layers = vec![layer(Precedence::PlayVars, json!({"d": {"n": {"x": "play"}}}))];
+        let play = PlayVars::new("p", PlayHosts::default(), layers, None);
+        let scope = store.scope("h", &play, &TaskVars::default()).unwrap();
+        let merged = json!({
+            "a": "all", "b": "host", "n": {"x": "play", "y": "host", "z": "me"}, "l": [2], "set": "{{ who }}", "extra": 1,
+        });
+        assert_eq!(value(&scope, "{{ d }}"), merged, "data stays data");
+        assert_eq!(value(&scope, "{{ [s, z, t] }}"), json!(["text", {"a": 1}, "text"]));
+        assert_eq!(value(&scope, "{{ hostvars.h.d.n.x }}"), "all");
+        let item = TaskVars::default().with_locals(data_map(map(json!({"d": {"q": 1}}))));
+        let scope = store.scope("h", &play, &item).unwrap();
+        assert_eq!(value(&scope, "{{ d }}"), json!({"q": 1}), "a loop's item stands for itself");
     }
 
     #[test]

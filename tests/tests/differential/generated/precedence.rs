@@ -21,6 +21,7 @@ const LEVELS: &[Level] = &[
     Level::RoleVars,
     Level::BlockVars,
     Level::TaskVars,
+    Level::IncludeVars,
     Level::SetFact,
     Level::RoleParams,
     Level::IncludeParams,
@@ -45,6 +46,7 @@ enum Level {
     RoleVars,
     BlockVars,
     TaskVars,
+    IncludeVars,
     SetFact,
     RoleParams,
     IncludeParams,
@@ -81,7 +83,7 @@ impl Pairs {
             params.join(", ")
         );
         let main = format!(
-            "- set_fact: {}\n- include_tasks: inner.yml\n  vars: {}\n",
+            "- include_vars: ../../../included.yml\n  no_log: true\n- set_fact: {}\n- include_tasks: inner.yml\n  vars: {}\n",
             dict(Level::SetFact),
             dict(Level::IncludeParams)
         );
@@ -107,6 +109,7 @@ impl Pairs {
             .with("host_vars/a.yml", dict(Level::PlaybookHostVars))
             .with("library/known_facts", module)
             .with("files.yml", dict(Level::VarsFiles))
+            .with("included.yml", dict(Level::IncludeVars))
             .with("extra.yml", dict(Level::ExtraVars))
             .with("roles/r/defaults/main.yml", dict(Level::RoleDefaults))
             .with("roles/r/vars/main.yml", dict(Level::RoleVars))
