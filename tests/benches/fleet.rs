@@ -17,10 +17,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use rustle_agent::ledger::{Durability, Ledger, LedgerOptions};
+use rustle_protocol::message::CallOutcome;
+use rustle_protocol::{CallKey, ModuleResult, RunId};
 use rustle_tests::children_cpu;
 
 /// Processes at once while the floor is measured: one for each core of the machine the aims were set on.
 const WORKERS: usize = 2;
+/// Calls that a ledger is measured with, and how many of them at once the second time.
+const LEDGER_CALLS: u32 = 2_000;
+const LEDGER_TOGETHER: u32 = 32;
 /// The large file.
 const BIG_BYTES: usize = 256 * 1024 * 1024;
 /// Hosts that get it.
@@ -39,6 +46,7 @@ fn main() {
     bench.w4();
     bench.row("W5: one task on one host", 1, || bench.adhoc("h001", &true_path), spawns(1));
     bench.journal();
+    bench.ledger();
     bench.memory();
     bench.stop_lab();
     bench.connect_many();
@@ -153,6 +161,23 @@ impl Bench {
         for ((name, _), times) in ways.iter().zip(&times) {
             let took = median(times);
             println!("{name:<34} {took:>20.3} s {:>+8.1} %", (took / without - 1.0) * 100.0);
+        }
+    }
+
+    /// What an agent's ledger adds to a call, alone and where many calls share a sync.
+    fn ledger(&self) {
+        let ways = [
+            ("ledger, safe against a dead agent", Durability::Process, "process"),
+            ("ledger, safe against loss of power", Durability::Power, "power"),
+        ];
+        for (name, durability, folder) in ways {
+            let [alone, together] = [1, LEDGER_TOGETHER]
+                .map(|together| ledger_cost(&self.path(&format!("ledger-{folder}-{together}")), durability, together));
+            println!(
+                "{name:<34} {:>17.1} us a call {:>9.1} us with {LEDGER_TOGETHER} at once",
+                alone.as_secs_f64() * 1e6,
+                together.as_secs_f64() * 1e6
+            );
         }
     }
 
@@ -303,6 +328,28 @@ impl Bench {
         println!();
         print_row(&format!("connect to {hosts} agents and ping"), hosts, &taken, None);
     }
+}
+
+/// Time for each of [`LEDGER_CALLS`] calls, so many at once: its beginning, its end and its acknowledgement are recorded.
+fn ledger_cost(dir: &Path, durability: Durability, together: u32) -> Duration {
+    let options = LedgerOptions { durability, bytes_max: 64 << 20, age_max: Duration::from_secs(3600) };
+    let ledger = &Ledger::open(dir, options).expect("the temporary folder takes a ledger");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
+    let (run, result) = (RunId::generate(), ModuleResult::changed(true).with("rc", 0).with("stdout", "ok"));
+    let began = Instant::now();
+    runtime.block_on(async {
+        let calls = (0..LEDGER_CALLS).map(|task| {
+            let key = CallKey { run, task, round: 0, item: 0, attempt: 1 };
+            let outcome = CallOutcome::Finished(result.clone());
+            async move {
+                ledger.begin(key, "ansible.builtin.command").await;
+                ledger.end(key, outcome, 1_000, false).await;
+                ledger.settle(vec![key]);
+            }
+        });
+        futures::stream::iter(calls).for_each_concurrent(together as usize, |call| call).await;
+    });
+    began.elapsed() / LEDGER_CALLS
 }
 
 /// What one run of ours took.

@@ -363,11 +363,18 @@ pub enum RunsCommand {
     /// All runs, the oldest first
     List,
     /// What a run is and how it stands
-    Show { run: String },
+    Show {
+        /// Its id, the beginning of its id, or `last`
+        run: String,
+    },
     /// Where a run that is under way stands now
-    Status { run: String },
+    Status {
+        /// Its id, the beginning of its id, or `last`
+        run: String,
+    },
     /// Go on with a run that was interrupted or paused
     Resume {
+        /// Its id, the beginning of its id, or `last`
         run: String,
         /// The plan may have changed: what is left is done as it says now
         #[arg(long)]
@@ -377,13 +384,24 @@ pub enum RunsCommand {
         options: Vec<String>,
     },
     /// Start nothing new until `resume`; what runs goes on
-    Pause { run: String },
+    Pause {
+        /// Its id, the beginning of its id, or `last`
+        run: String,
+    },
     /// Stop a run, for good
-    Cancel { run: String },
+    Cancel {
+        /// Its id, the beginning of its id, or `last`
+        run: String,
+    },
     /// Give a host up: its task is stopped and nobody waits for it
-    Drop { run: String, host: rustle_protocol::HostName },
+    Drop {
+        /// Its id, the beginning of its id, or `last`
+        run: String,
+        host: rustle_protocol::HostName,
+    },
     /// Make the report of a run again
     Report {
+        /// Its id, the beginning of its id, or `last`
         run: String,
         /// Where to, instead of standard output
         #[arg(long, value_name = "FILE")]

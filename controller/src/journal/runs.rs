@@ -38,7 +38,9 @@ pub enum StateError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    #[error("there is no run `{given}` in {}", .dir.display())]
+    #[error("no run is kept in {}", .dir.display())]
+    NoneKept { dir: PathBuf },
+    #[error("there is no run `{given}` in {}: `rustle-exec runs list` tells which there are", .dir.display())]
     None { given: String, dir: PathBuf },
     #[error("`{given}` may mean {} runs: {}", .count, .ids.join(", "))]
     Several { given: String, count: usize, ids: Vec<String> },
@@ -86,6 +88,9 @@ impl Runs {
     /// None does, or several do.
     pub fn find(&self, given: &str) -> Result<RunFolder, FindError> {
         let mut found = self.list()?;
+        if found.is_empty() {
+            return Err(FindError::NoneKept { dir: self.dir.clone() });
+        }
         if given == "last" {
             found.drain(..found.len().saturating_sub(1));
         } else {

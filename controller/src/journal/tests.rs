@@ -261,6 +261,7 @@ fn a_run_is_found_by_as_much_of_its_id_as_is_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let runs = Runs::new(dir.path());
     assert!(runs.list().unwrap().is_empty());
+    assert!(matches!(runs.find("last"), Err(FindError::NoneKept { .. })));
     let ids = ["01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-0000000000a2"];
     for id in ids {
         runs.create(id.parse().unwrap()).unwrap();

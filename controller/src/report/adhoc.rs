@@ -34,7 +34,7 @@ impl Adhoc {
             | RunEvent::Retrying { .. } => self.layout.lines(event),
             // What it is called is known from its beginning.
             _ => {
-                drop(self.layout.lines(event));
+                self.layout.recall(event);
                 Vec::new()
             }
         }

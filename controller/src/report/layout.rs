@@ -42,6 +42,8 @@ pub struct Layout {
     tasks: BTreeMap<TaskId, TaskBanner>,
     /// The task whose banner was printed last, and how many of its hosts are still to come.
     under: Option<(TaskId, usize)>,
+    /// The banners of where the run is were printed by an earlier controller: the reader of now has not seen them.
+    is_unseen: bool,
     warned: BTreeSet<String>,
     excerpts: Excerpts,
     /// What was included and for which item, and the hosts it is to be told for.
@@ -80,6 +82,7 @@ impl Layout {
             play: String::new(),
             tasks: BTreeMap::new(),
             under: None,
+            is_unseen: false,
             warned: BTreeSet::new(),
             excerpts: Excerpts::default(),
             included: Vec::new(),
@@ -94,7 +97,7 @@ impl Layout {
             RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
             RunEvent::RunStarted(run) => self.run_started(&run.plan, run.plays),
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
-            RunEvent::BatchStarted { .. } => self.banner(&play_banner(&self.play)),
+            RunEvent::BatchStarted { .. } => self.batch_started(),
             RunEvent::TaskStarted { task, name, module, kind, hosts, origin, .. } => {
                 let mut lines = self.take_included();
                 let banner = TaskBanner::new(name, module, *kind, *hosts, origin.clone());
@@ -123,6 +126,17 @@ impl Layout {
             | RunEvent::Output { .. }
             | RunEvent::BatchFinished { .. } => Vec::new(),
         }
+    }
+
+    /// Takes note of what an earlier controller has told.
+    pub fn recall(&mut self, stamped: &Stamped) {
+        drop(self.lines(stamped));
+        self.recall_banners();
+    }
+
+    /// Whatever banners there were, an earlier controller printed them.
+    pub(super) fn recall_banners(&mut self) {
+        self.is_unseen = true;
     }
 
     /// With what `set_stats` has gathered, at the end.
@@ -174,12 +188,18 @@ impl Layout {
     fn play_started(&mut self, name: &str, hosts: usize) -> Vec<Line> {
         name.trim().clone_into(&mut self.play);
         self.under = None;
+        self.is_unseen = false;
         if hosts > 0 {
             return Vec::new();
         }
         let mut lines = self.banner(&play_banner(&self.play));
         lines.push(Line::coloured("skipping: no hosts matched", Colour::Cyan));
         lines
+    }
+
+    fn batch_started(&mut self) -> Vec<Line> {
+        self.is_unseen = false;
+        self.banner(&play_banner(&self.play))
     }
 
     /// The banner at once, unless hosts are still to be told of under the present one: then with the first result.
@@ -193,13 +213,25 @@ impl Layout {
 
     fn go_under(&mut self, task: TaskId) -> Vec<Line> {
         let Some(of_task) = self.tasks.get(&task) else { return Vec::new() };
+        let text = of_task.text.clone();
         self.under = Some((task, of_task.hosts));
-        banner(&of_task.text, self.columns)
+        self.task_banner(&text)
+    }
+
+    /// A task's banner, and that of its play if nobody has seen it here.
+    fn task_banner(&mut self, text: &str) -> Vec<Line> {
+        let mut lines = if self.is_unseen { self.batch_started() } else { Vec::new() };
+        lines.extend(self.banner(text));
+        lines
     }
 
     /// The task's banner, if another task's was printed since.
     pub(super) fn under(&mut self, task: TaskId) -> Vec<Line> {
         match self.under {
+            Some((current, _)) if current == task && self.is_unseen => {
+                let text = self.tasks.get(&task).map(|of_task| of_task.text.clone()).unwrap_or_default();
+                self.task_banner(&text)
+            }
             Some((current, _)) if current == task => Vec::new(),
             _ => self.go_under(task),
         }

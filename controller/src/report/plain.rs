@@ -101,7 +101,7 @@ impl Reporter for Plain {
     }
 
     fn recall(&mut self, event: &Stamped) -> io::Result<()> {
-        drop(self.layout.lines(event));
+        self.layout.recall(event);
         if let Some(progress) = &mut self.progress {
             progress.progress.add(event);
         }

@@ -50,6 +50,12 @@ impl TerminalText {
         if self.folding { self.folded(stamped) } else { self.layout.lines(stamped) }
     }
 
+    /// Takes note of what an earlier controller has told.
+    pub fn recall(&mut self, stamped: &Stamped) {
+        drop(self.lines(stamped));
+        self.layout.recall_banners();
+    }
+
     fn folded(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::ItemFinished { item, .. } => self.layout.warnings(&item.warnings),
@@ -165,7 +171,7 @@ impl Reporter for Terminal {
 
     fn recall(&mut self, event: &Stamped) -> io::Result<()> {
         lock(&self.progress).add(event);
-        drop(self.text.lines(event));
+        self.text.recall(event);
         Ok(())
     }
 

@@ -546,3 +546,34 @@ fn files_that_cannot_be_made_are_told_before_the_run() {
         assert!(error.to_string().contains(what), "{error}");
     }
 }
+
+#[test]
+fn a_run_that_goes_on_tells_where_it_is_before_its_first_result() {
+    let mut script = Script::new(["web1", "web2"]);
+    script.play("set up");
+    let first = script.task("first", "ping");
+    script.ok(first, "web1").ok(first, "web2");
+    let second = script.task("second", "ping");
+    script.ok(second, "web1");
+    let before = script.events.len();
+    script.ok(second, "web2");
+    let third = script.task("third", "ping");
+    script.ok(third, "web1");
+    let (mut layout, mut text) = (Layout::new(0, None), TerminalText::new(Layout::new(0, None), FOLD_HOSTS_ABOVE));
+    for event in &script.events[..before] {
+        layout.recall(event);
+        text.recall(event);
+    }
+    let lines: Vec<Line> = script.events[before..].iter().flat_map(|event| layout.lines(event)).collect();
+    insta::assert_snapshot!(shown(&lines), @"
+    PLAY [set up] ******************************************************************
+
+    TASK [second] ******************************************************************
+    ok: [web2]
+
+    TASK [third] *******************************************************************
+    ok: [web1]
+    ");
+    let on_terminal: Vec<Line> = script.events[before..].iter().flat_map(|event| text.lines(event)).collect();
+    assert_eq!(shown(&on_terminal), shown(&lines));
+}

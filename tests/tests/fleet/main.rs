@@ -21,5 +21,6 @@ mod playbooks;
 mod real_thing;
 mod resume;
 mod scheduling;
+mod soak;
 mod survives;
 mod waiting;

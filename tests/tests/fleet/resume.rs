@@ -41,6 +41,7 @@ fn a_run_whose_controller_was_killed_goes_on_and_its_report_covers_all_of_it() {
     let ended = runs(fleet, &["resume", "last"]).ends(0);
     assert!(ended.stdout.contains("42-h1! 42-h2"), "registered variables and facts are known: {}", ended.stdout);
     assert_eq!(ended.banners().iter().filter(|banner| banner.contains("ask")).count(), 0, "{}", ended.stdout);
+    assert_eq!(ended.banners()[..2], ["PLAY [Play]", "TASK [wait]"], "where it is, is told: {}", ended.stdout);
     assert!(ended.recap("h1").starts_with("h1 : ok=4 changed=2"), "{}", ended.recap("h1"));
     let whole = report(fleet);
     assert_eq!(whole["task_results"].as_array().unwrap().len(), 8);
