@@ -22,5 +22,6 @@ mod real_thing;
 mod resume;
 mod scheduling;
 mod soak;
+mod storm;
 mod survives;
 mod waiting;

@@ -95,7 +95,6 @@ fn check(fleet: &Fleet, names: &[String]) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what it weighs is to be seen")]
 fn soak() {
     let (seconds, seed) = (setting("SOAK_SECONDS", SECONDS), setting("SOAK_SEED", u64::from(std::process::id())));
     let names: Vec<String> = (1..=setting("SOAK_HOSTS", HOSTS)).map(|number| format!("h{number:03}")).collect();
