@@ -110,6 +110,16 @@ impl AnsibleSettings {
         self.paths("ANSIBLE_LIBRARY", "defaults.library", ':')
     }
 
+    pub(super) fn module_utils(&self) -> Vec<PathBuf> {
+        self.paths("ANSIBLE_MODULE_UTILS", "defaults.module_utils", ':').unwrap_or_default()
+    }
+
+    /// Folders of plug-ins of a kind: `filter`, `lookup`, `action` and so on.
+    pub(super) fn plugins(&self, kind: &str) -> Vec<PathBuf> {
+        let variable = format!("ANSIBLE_{}_PLUGINS", kind.to_uppercase());
+        self.paths(&variable, &format!("defaults.{kind}_plugins"), ':').unwrap_or_default()
+    }
+
     pub(super) fn forks(&self) -> Option<usize> {
         self.number("ANSIBLE_FORKS", "defaults.forks").and_then(|forks| usize::try_from(forks).ok())
     }
@@ -250,6 +260,10 @@ mod tests {
         assert_eq!(from_file.roles_path(), [PathBuf::from("/cfg/roles"), "/r".into()]);
         assert_eq!((from_file.forks(), from_file.gathering()), (Some(9), Some("explicit")));
         assert_eq!(from_file.run_tags(), ["a", "b"]);
+        let plugins =
+            settings(&[("ANSIBLE_TEST_PLUGINS", "t")], "[defaults]\nfilter_plugins = f:/g\ntest_plugins = x\n");
+        assert_eq!(plugins.plugins("filter"), [PathBuf::from("/cfg/f"), "/g".into()]);
+        assert_eq!(plugins.plugins("test"), [PathBuf::from("t")]);
         let both = settings(&[("ANSIBLE_ROLES_PATH", "here"), ("ANSIBLE_FORCE_HANDLERS", "True")], file);
         assert_eq!(both.roles_path(), [PathBuf::from("here")]);
         assert!(both.force_handlers() && !from_file.force_handlers());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::settings::Settings;
-use crate::custom::{ModuleFiles, OtherPlugin, PluginKind};
+use crate::custom::{ModuleFiles, PluginKind};
 use crate::engine::Registry;
 use crate::plugins::Plugins;
 use crate::template::Templar;
@@ -12,8 +12,8 @@ use crate::template::Templar;
 /// Folders of every user's, after those that were named.
 const SHARED_FOLDER: &str = "/usr/share/ansible";
 
-/// Adds the folders of `settings`, then those beside what is being run, then those of the user and the machine. What
-/// Ansible's variables name is there as well.
+/// Adds the folders of `settings`, those that Ansible's variables and `ansible.cfg` name among them, then those of the
+/// user and the machine.
 pub(super) fn add(files: &ModuleFiles, settings: &Settings) -> Result<(), CliError> {
     for folder in &settings.module_path {
         // Named for this run, so a slip is told. Ansible's variables are often set for machines that lack a folder.
@@ -22,17 +22,10 @@ pub(super) fn add(files: &ModuleFiles, settings: &Settings) -> Result<(), CliErr
         files.add_modules(&absolute(folder));
     }
     named_by("ANSIBLE_LIBRARY").iter().for_each(|folder| files.add_modules(folder));
-    named_by("ANSIBLE_MODULE_UTILS").iter().for_each(|folder| files.add_module_utils(folder));
-    let collections = [named_by("ANSIBLE_COLLECTIONS_PATH"), named_by("ANSIBLE_COLLECTIONS_PATHS")].concat();
-    collections.iter().for_each(|folder| files.add_collections(folder));
-    for kind in PluginKind::ALL {
-        let variable = format!("ANSIBLE_{}_PLUGINS", kind.name().to_uppercase());
-        named_by(&variable).iter().for_each(|folder| files.add_plugins(kind, folder));
-    }
-    for kind in OtherPlugin::ALL {
-        let variable = format!("ANSIBLE_{}_PLUGINS", kind.name().to_uppercase());
-        named_by(&variable).iter().for_each(|folder| files.add_others(kind, folder));
-    }
+    settings.module_utils.iter().for_each(|folder| files.add_module_utils(&absolute(folder)));
+    settings.search_paths.collections.iter().for_each(|folder| files.add_collections(&absolute(folder)));
+    settings.plugins.iter().for_each(|(kind, folder)| files.add_plugins(*kind, &absolute(folder)));
+    settings.other_plugins.iter().for_each(|(kind, folder)| files.add_others(*kind, &absolute(folder)));
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible"));
     for folder in home.into_iter().chain([PathBuf::from(SHARED_FOLDER)]) {
         files.add_modules(&folder.join("plugins/modules"));

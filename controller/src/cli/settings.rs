@@ -11,6 +11,7 @@ use super::ansible_settings::AnsibleSettings;
 use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
 use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
 use super::recording::JournalSettings;
+use crate::custom::{OtherPlugin, PluginKind};
 use crate::dispatch::session::OnBusyHost;
 use crate::engine::RunOptions;
 use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
@@ -52,6 +53,11 @@ pub struct Settings {
     pub vault: Vault,
     /// Where roles and collections are.
     pub search_paths: SearchPaths,
+    /// Folders of Python code that modules import as `ansible.module_utils`.
+    pub module_utils: Vec<PathBuf>,
+    /// Folders of plug-ins in Python.
+    pub plugins: Vec<(PluginKind, PathBuf)>,
+    pub(crate) other_plugins: Vec<(OtherPlugin, PathBuf)>,
     /// The `ansible.cfg` that counts.
     pub ansible_config: Option<PathBuf>,
     /// Ansible's `gathering`: implicit, explicit, smart.
@@ -157,6 +163,9 @@ impl Settings {
             },
             extra_vars: common.extra_vars.clone(),
             vault: common.vault.vault_with(ansible.vault()).map_err(SettingsError::Vault)?,
+            module_utils: ansible.module_utils(),
+            plugins: folders_of(PluginKind::ALL, |kind| ansible.plugins(kind.name())),
+            other_plugins: folders_of(OtherPlugin::ALL, |kind| ansible.plugins(kind.name())),
             search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
             ansible_config: ansible.config_file(),
             gathering: ansible.gathering().map(str::to_owned),
@@ -299,4 +308,9 @@ fn delay(seconds: f64) -> Result<Duration, SettingsError> {
 
 fn wrong(name: &'static str, wanted: &'static str, given: impl std::fmt::Display) -> SettingsError {
     SettingsError::Value { name, wanted, given: given.to_string() }
+}
+
+/// Each folder with the kind of what is in it.
+fn folders_of<K: Copy, const N: usize>(kinds: [K; N], of: impl Fn(K) -> Vec<PathBuf>) -> Vec<(K, PathBuf)> {
+    kinds.into_iter().flat_map(|kind| of(kind).into_iter().map(move |folder| (kind, folder))).collect()
 }

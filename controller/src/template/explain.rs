@@ -117,7 +117,9 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         let message = "an inline `if` without `else` gave no value".to_owned();
         return TemplateError::Undefined { name: text, message };
     }
-    if !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+    // A function is there; it is one of its arguments, or what it gave.
+    let is_call = text[end..].trim_start().starts_with('(');
+    if is_call || !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         if let Some(error) = scope.and_then(|scope| first_undefined(key, scope)) {
             return error;
         }
