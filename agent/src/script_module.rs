@@ -139,7 +139,10 @@ fn into_result(mut values: Map) -> ModuleResult {
         result.warnings.extend(deprecations.iter().map(|what| format!("Deprecated: {}", sentence(what))));
     }
     if let Some(exception @ Value::Map(_)) = values.get_mut("exception") {
+        let why = sentence(exception);
         *exception = NO_TRACEBACK.into();
+        // A module that broke off in a second interpreter says why nowhere else.
+        values.entry("msg".to_owned()).or_insert_with(|| format!("Task failed: Module failed: {why}").into());
     }
     let diffs = match values.shift_remove("diff") {
         Some(Value::List(diffs)) => diffs,
@@ -213,6 +216,14 @@ mod tests {
             r#"echo '{"warnings": ["a", {"event": {"msg": "b"}}], "deprecations": [{"msg": "c", "version": "3"}]}'"#,
         );
         assert_eq!(result.warnings, ["a", "b", "Deprecated: c"]);
+    }
+
+    #[test]
+    fn an_exception_says_what_failed_if_nothing_else_does() {
+        let result = run_body(r#"echo '{"failed": true, "exception": {"event": {"msg": "a"}}}'"#);
+        assert_eq!(result.msg(), "Task failed: Module failed: a");
+        let result = run_body(r#"echo '{"failed": true, "msg": "b", "exception": {"event": {"msg": "a"}}}'"#);
+        assert_eq!(result.msg(), "b");
     }
 
     #[test]
