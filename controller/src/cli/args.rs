@@ -498,7 +498,7 @@ pub enum LabCommand {
     /// Start agents and write DIR/hosts.ini
     Up {
         /// How many hosts: lab1..labN
-        #[arg(long, value_name = "N", default_value_t = 5)]
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         hosts: u32,
         /// The hosts' names instead
         #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "hosts")]

@@ -192,6 +192,9 @@ fn nobody(plan: &Plan, limit: Option<&str>) -> CliError {
     if let Some(limit) = limit {
         return CliError::input(format!("--limit {limit}: none of these hosts is in a play of {}", plan.source));
     }
+    if plan.plays.is_empty() {
+        return CliError::input(format!("{}: there is no play in it", plan.source));
+    }
     let reasons: Vec<_> = plan
         .plays
         .iter()

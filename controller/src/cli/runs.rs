@@ -17,7 +17,8 @@ use crate::control::{AskError, Reply, Request, ask};
 use crate::event::{HostState, RunEvent, RunFinished, Stamped, Status};
 use crate::exit_code::ExitCode;
 use crate::journal::{
-    Header, Holder, JournalError, Lease, LeaseError, Past, Record, Records, RunFolder, Runs, last_record, repair,
+    FindError, Header, Holder, JournalError, Lease, LeaseError, Past, Record, Records, RunFolder, Runs, last_record,
+    repair,
 };
 use crate::report::file::ReportFile;
 use crate::report::{Reporter, sanitize};
@@ -27,7 +28,7 @@ pub(super) fn run(args: RunsArgs) -> Result<ExitCode, CliError> {
     let state = args.state_dir.or(file.journal.state_dir).or_else(state_folder);
     let state = state.ok_or_else(|| CliError::input("no folder of runs: give it with --state-dir DIR"))?;
     let runs = Runs::new(&state);
-    let find = |run: &str| runs.find(run).map_err(|error| CliError::input(chain(&error)));
+    let find = |run: &str| runs.find(run).map_err(not_found);
     match args.command {
         RunsCommand::List => list(&runs),
         RunsCommand::Show { run } => show(&find(&run)?),
@@ -316,7 +317,7 @@ fn report(folder: &RunFolder, to: Option<&Path>) -> Result<ExitCode, CliError> {
 
 /// Hosts that failed or were unreachable in a run that is over, or until it was interrupted.
 pub(super) fn failed_hosts(runs: &Runs, run: &str) -> Result<Vec<HostName>, CliError> {
-    let folder = runs.find(run).map_err(|error| CliError::input(chain(&error)))?;
+    let folder = runs.find(run).map_err(not_found)?;
     if let Standing::UnderWay(holder) = Standing::of(&folder) {
         return Err(CliError::input(format!("run {} is under way in process {}", folder.id, holder.pid)));
     }
@@ -393,4 +394,7 @@ fn push(text: &mut String, line: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }
+}
+fn not_found(error: FindError) -> CliError {
+    CliError::input(chain(&error)).hint(Some("`rustle-exec runs list` shows what there is"))
 }

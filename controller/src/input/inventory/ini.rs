@@ -72,6 +72,9 @@ impl Reader<'_> {
         if line.text.starts_with('[') && line.text.ends_with(']') && !line.text.contains(char::is_whitespace) {
             return Err(self.error(line, line.text, "not a section: `[group]`, `[group:children]` or `[group:vars]`"));
         }
+        if line.text.starts_with('[') && !line.text.contains(']') {
+            return Err(self.error(line, line.text, "the section's `[` is not closed by a `]`"));
+        }
         match self.section.clone() {
             Section::Hosts(group) => self.host(line, group),
             Section::Children(parent) => self.child(line, parent),
