@@ -45,15 +45,16 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
     let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
         .map_err(|error| CliError::input(chain(&error)))?;
-    let short = rustle_agent::module::short_name(&args.module);
+    let module = included(&args.module);
+    let short = rustle_agent::module::short_name(module);
     let include = matches!(short, "include_role" | "include_tasks").then_some(include);
-    if include.is_none() && registry.find(&args.module).is_none() {
+    if include.is_none() && registry.find(module).is_none() {
         // Said of the module, not of arguments that nobody can read without it.
-        super::plan::check_modules(&plan(&args.module, IndexMap::new(), hosts.clone()), &registry)?;
+        super::plan::check_modules(&plan(module, IndexMap::new(), hosts.clone()), &registry)?;
     }
-    let task_args = crate::input::from_text(&args.module, &args.args, &registry)
+    let task_args = crate::input::from_text(module, &args.args, &registry)
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
-    let mut plan = plan(&args.module, task_args, hosts);
+    let mut plan = plan(module, task_args, hosts);
     plan.tasks[0].include = include;
     super::plan::check_modules(&plan, &registry)?;
     Session {
@@ -70,6 +71,15 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         answers: Vec::new(),
     }
     .run()
+}
+
+/// Of one task there is nothing to import into: what is imported is included.
+fn included(module: &str) -> &str {
+    match rustle_agent::module::short_name(module) {
+        "import_role" => "include_role",
+        "import_tasks" => "include_tasks",
+        _ => module,
+    }
 }
 
 /// Whether it can be reached though there is no inventory.

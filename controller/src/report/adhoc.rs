@@ -26,6 +26,7 @@ impl Adhoc {
 
     fn lines(&mut self, event: &Stamped) -> Vec<Line> {
         match &event.event {
+            RunEvent::HostFinished(result) if result.is_word_to_the_run() => Vec::new(),
             RunEvent::HostFinished(result) => answer(result, self.verbosity),
             RunEvent::Warning { .. }
             | RunEvent::Status(_)
