@@ -1,8 +1,11 @@
 //! Modules and actions that take more than one end: files that come back, hosts that restart, modules in files.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 
 use rustle_tests::{Fleet, eventually, named, play, task};
 use serde_json::json;
@@ -31,6 +34,60 @@ fn fetched_files_lie_below_their_hosts_names_and_come_once() {
     assert_eq!(fleet.run(&plan).ends(0).results()[0], "ok: [web1]", "what is here already is not sent again");
     let traversal = play([task("fetch", json!({ "src": "/etc/../../../x", "dest": "got" }))]);
     assert!(fleet.run(&traversal).ends(2).stdout.contains("directory traversal"));
+}
+
+/// A web server that answers `received` and hands on what was sent to it. Gives its address.
+fn web_server() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, received) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut head = String::new();
+            while reader.read_line(&mut head).unwrap_or(0) > 2 {}
+            let length = head.to_lowercase();
+            let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).unwrap();
+            // A test that has failed does not listen any more.
+            let _ = sent.send(String::from_utf8(body).unwrap());
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nreceived";
+            reader.get_mut().write_all(answer).unwrap();
+        }
+    });
+    (address, received)
+}
+
+#[test]
+fn what_uri_sends_may_be_files_of_the_controller_and_what_get_url_gets_lies_on_the_host() {
+    let fleet = Fleet::start(&["web1"]);
+    let (url, received) = web_server();
+    put(fleet.path(), "request.txt", "a file of the controller");
+    let (src, dest) = (fleet.path().join("request.txt"), fleet.path().join("got"));
+    let form = json!({ "part": { "filename": &src, "multipart_encoding": "7or8bit" }, "word": "plain" });
+    // The agents of a fleet are told of a proxy that nobody is behind.
+    let with = |mut args: serde_json::Value, name: &str, value: serde_json::Value| {
+        args["use_proxy"] = false.into();
+        args[name] = value;
+        args
+    };
+    let post = json!({ "url": &url, "method": "POST" });
+    let plan = play([
+        task("uri", with(post.clone(), "src", json!(&src))),
+        task("uri", with(with(post.clone(), "body_format", json!("form-multipart")), "body", form)),
+        task("get_url", with(json!({ "url": format!("{url}/file") }), "dest", json!(&dest))),
+        named("by the proxy", task("uri", post)),
+    ]);
+    let ended = fleet.run(&plan).ends(2);
+    let results = ended.results();
+    assert!(results[0] == "changed: [web1]" && results[2..] == ["ok: [web1]", "ok: [web1]"], "{results:?}");
+    assert!(results[1].contains("Connection refused"), "{results:?}");
+    let bodies: Vec<String> = received.try_iter().collect();
+    assert_eq!(bodies[0], "a file of the controller");
+    let sent = "name=\"part\"; filename=\"request.txt\"\r\n";
+    assert!(bodies[1].contains(sent) && bodies[1].contains("\r\n\r\na file of the controller\r\n"), "{}", bodies[1]);
+    assert_eq!(fs::read_to_string(dest).unwrap(), "received");
 }
 
 #[test]
