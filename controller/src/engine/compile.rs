@@ -245,6 +245,8 @@ impl Segments<'_> {
             && task.more_args.is_none()
             && task.run_once.known() == Some(&false)
             && task.throttle.known() == Some(&0)
+            && task.no_log.known().is_some()
+            && task.run_as.wanted.as_ref().is_none_or(|wanted| wanted.known().is_some())
             && task.failure.ignore_errors.known().is_some()
             && task.failure.ignore_unreachable.known().is_some()
             && task.failure.any_errors_fatal.known().is_some()
