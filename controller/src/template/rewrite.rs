@@ -239,7 +239,8 @@ fn operand_end(source: &str, at: usize, end: usize) -> usize {
     last
 }
 
-fn mentions_tolerant(source: &str) -> bool {
+/// Whether a template names a filter or test that accepts undefined values.
+pub(super) fn mentions_tolerant(source: &str) -> bool {
     TOLERANT.iter().any(|name| source.contains(name))
         || source.split('|').skip(1).any(|rest| {
             rest.trim_start().strip_prefix('d').is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))

@@ -1,12 +1,12 @@
 //! Filters that choose or convert a single value: `default`, `bool`, `ternary`, `mandatory`, ...
 
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::params::{Args, Filter, Params, add_filters, defined, named, plain};
+use super::params::{Args, Filter, Params, add_filters, defined, named, plain, undefined_among};
 use super::python_type;
 use crate::template::convert::{failed, is_omit};
-use crate::template::{TemplateError, python};
+use crate::template::{TemplateError, python, rewrite};
 
 pub(super) fn register(env: &mut Environment<'static>) {
     for name in ["default", "d", "ansible.builtin.default", "ansible.builtin.d"] {
@@ -26,9 +26,26 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("float", &["default"], float),
             Filter("string", &[], |value, _| Ok(Value::from(python::text(value)))),
             Filter("ternary", &["true_val", "false_val", "none_val"], ternary),
-            Filter("extract", &["container", "morekeys"], extract),
         ],
     );
+    for name in ["extract", "ansible.builtin.extract"] {
+        env.add_filter(name, extract_or_undefined);
+    }
+}
+
+/// `extract`. What is not there is an error that names it, but where the template deals with undefined values.
+fn extract_or_undefined(state: &mut State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
+    let args = plain(args);
+    if let Some(undefined) = undefined_among(std::slice::from_ref(value), &args) {
+        return Ok(undefined);
+    }
+    let found = Params::bind("extract", &["container", "morekeys"], &args).and_then(|params| extract(value, &params));
+    match found {
+        Err(error) if error.kind() == ErrorKind::UndefinedError && rewrite::mentions_tolerant(state.name()) => {
+            Ok(Value::UNDEFINED)
+        }
+        found => found.map_err(|error| named("filter", "extract", error)),
+    }
 }
 
 fn default(value: &Value, args: Args) -> Result<Value, Error> {
