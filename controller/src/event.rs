@@ -24,8 +24,8 @@ pub const EVENT_VERSION: u32 = 1;
 pub struct TaskOrigin {
     #[serde(flatten)]
     pub position: TaskPosition,
-    /// The controller alone does it, as `debug`: what Ansible calls an action.
-    pub is_action: bool,
+    /// The controller alone does it, as `debug`: no module of a host has a part in it.
+    pub on_controller: bool,
 }
 
 /// An event and when it happened.

@@ -19,6 +19,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return seen;
         }
         assert!(Instant::now() < until, "waited {} s in vain until {what}", PATIENCE.as_secs());
+        // What other processes do is told to nobody here: it is looked at until it is seen.
         std::thread::sleep(LOOK_EVERY);
     }
 }

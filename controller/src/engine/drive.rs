@@ -369,7 +369,7 @@ impl<'a> Drive<'a> {
             position.file = absolute.into();
         }
         let module = self.run.environment.registry.find(&task.module);
-        Some(TaskOrigin { position, is_action: module.is_some_and(|module| !module.needs_host()) })
+        Some(TaskOrigin { position, on_controller: module.is_some_and(|module| !module.needs_host()) })
     }
 
     fn heed(&mut self, control: Control) -> Option<Event> {

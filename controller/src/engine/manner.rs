@@ -68,7 +68,7 @@ impl TaskRun<'_> {
                         && is_linear(self.run.plan.play(self.task.play))
                 }
             },
-            throttle: NonZeroU32::new(self.throttle(&scope)?),
+            throttle: NonZeroU32::new(self.throttle(&self.task.throttle, &scope)?),
             no_log: self.no_log(&scope)?,
         };
         // Nobody has asked before the task began.
@@ -88,17 +88,20 @@ impl TaskRun<'_> {
         }
     }
 
-    fn throttle(&self, scope: &Scope) -> Result<u32, String> {
-        let why = match &self.task.throttle {
+    fn throttle(&self, keyword: &Keyword<u32>, scope: &Scope) -> Result<u32, String> {
+        let (template, omitted) = match keyword {
             Keyword::Is(most) => return Ok(*most),
-            Keyword::Template { template, .. } => match self.run.templar().render(template, scope) {
-                Err(TemplateError::Omitted) => return Ok(0),
-                Ok(value) => match u32::of(&value) {
-                    Some(most) => return Ok(most),
-                    None => invalid_int(&value),
-                },
-                Err(error) => error.to_string(),
+            Keyword::Template { template, omitted } => (template, omitted),
+        };
+        let why = match self.run.templar().render(template, scope) {
+            Ok(value) => match u32::of(&value) {
+                Some(most) => return Ok(most),
+                None => invalid_int(&value),
             },
+            Err(TemplateError::Omitted) => {
+                return omitted.as_ref().map_or(Ok(0), |omitted| self.throttle(omitted, scope));
+            }
+            Err(error) => error.to_string(),
         };
         Err(format!("Failed to convert the throttle value to an integer: {why}"))
     }

@@ -56,6 +56,7 @@ impl Lease {
         for attempt in 1.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
+                // A lock that waits has no time-out; its holder may be ending just now. Bounded by `TRIES`.
                 Err(rustix::io::Errno::WOULDBLOCK) if attempt < TRIES => std::thread::sleep(BETWEEN_TRIES),
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(Held(holder(&mut file)).into()),
                 Err(error) => return Err(failed(error.into())),

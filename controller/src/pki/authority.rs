@@ -405,6 +405,7 @@ fn lock(dir: &Path) -> Result<File, PkiError> {
             Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() >= LOCK_WAIT_MAX => {
                 return Err(PkiError::Busy { path, seconds: LOCK_WAIT_MAX.as_secs() });
             }
+            // A lock that waits has no time-out. Bounded by `LOCK_WAIT_MAX`.
             Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
         }
     }

@@ -59,7 +59,7 @@ impl Excerpts {
 /// `Module failed: …` if the host's module says so, `Action failed: …` if the controller does.
 fn headline(origin: &TaskOrigin, values: &Map) -> String {
     let judged = ["failed_when_result", "changed_when_result"].iter().any(|name| values.contains_key(*name));
-    let who = if origin.is_action || judged { "Action" } else { "Module" };
+    let who = if origin.on_controller || judged { "Action" } else { "Module" };
     let unreachable = values.get("unreachable") == Some(&Value::Bool(true));
     match said(values).trim_end() {
         "" => format!("Task failed: {who} failed."),
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use crate::report::script::{map, shown as text};
 
-    fn origin(file: &Path, is_action: bool) -> TaskOrigin {
-        TaskOrigin { position: TaskPosition { file: Arc::from(file), line: 10, column: 7 }, is_action }
+    fn origin(file: &Path, on_controller: bool) -> TaskOrigin {
+        TaskOrigin { position: TaskPosition { file: Arc::from(file), line: 10, column: 7 }, on_controller }
     }
 
     fn playbook() -> tempfile::NamedTempFile {
@@ -196,7 +196,7 @@ mod tests {
         let file = playbook();
         let gone = TaskOrigin {
             position: TaskPosition { file: Arc::from(file.path()), line: 99, column: 3 },
-            is_action: false,
+            on_controller: false,
         };
         assert!(!told(&gone, &[("msg", "x".into())]).contains("column"));
     }
