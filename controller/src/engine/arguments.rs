@@ -5,7 +5,8 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::module::ModuleExecutor;
-use super::task::{TaskRun, unresolved};
+use super::prepare::unresolved;
+use super::task::TaskRun;
 use crate::template::{Authored, needs_rendering, python_text, python_type};
 use crate::vars::Scope;
 

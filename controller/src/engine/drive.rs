@@ -12,6 +12,7 @@ use rustle_protocol::HostName;
 use tokio::sync::mpsc;
 
 use super::compile::HostTable;
+use super::conclude::TaskDone;
 use super::control::{Control, Controls};
 use super::late::LateOutcomes;
 use super::recorder::{Evidence, Recorder};
@@ -20,7 +21,7 @@ use super::result::registered;
 use super::run::Run;
 use super::segment;
 use super::step::{Answer, Stepper};
-use super::task::{TaskDone, TaskRun};
+use super::task::TaskRun;
 use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{

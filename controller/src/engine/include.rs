@@ -8,11 +8,12 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::compile;
+use super::conclude::TaskDone;
 use super::error::ExecutionError;
 use super::looping::note_names;
 use super::result::{Tried, of_loop};
 use super::run::{Answering, Run, task_vars};
-use super::task::{TaskDone, TaskRun};
+use super::task::TaskRun;
 use crate::event::{RunEvent, TaskKind};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
 use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within};

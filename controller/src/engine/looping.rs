@@ -8,10 +8,12 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::call_key::LOOP_ITEMS_MAX;
+use super::conclude::TaskDone;
+use super::prepare::{in_keyword, unresolved};
 use super::result::{Tried, of_loop};
 use super::run::Progress;
 use super::target::delegated_to;
-use super::task::{TaskDone, TaskRun, in_keyword, unresolved};
+use super::task::TaskRun;
 use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
 use crate::journal::{ItemRecord, Record};

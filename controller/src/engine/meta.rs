@@ -3,8 +3,9 @@
 
 use rustle_protocol::ModuleResult;
 
+use super::conclude::TaskDone;
 use super::result::Tried;
-use super::task::{TaskDone, TaskRun};
+use super::task::TaskRun;
 use crate::actions::Meta;
 use crate::event::RunEvent;
 use crate::vars::TaskVars;

@@ -2,8 +2,9 @@
 
 use rustle_protocol::Value;
 
+use super::prepare::in_keyword;
 use super::result::Tried;
-use super::task::{TaskRun, in_keyword};
+use super::task::TaskRun;
 use crate::event::{RunEvent, unknown_handler};
 use crate::plan::TaskId;
 use crate::template::{Authored, needs_rendering};

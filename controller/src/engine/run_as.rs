@@ -3,7 +3,7 @@
 use rustle_protocol::Value;
 use rustle_protocol::message::Become;
 
-use super::task::{in_keyword, unresolved};
+use super::prepare::{in_keyword, unresolved};
 use crate::plan::RunAs;
 use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::Scope;

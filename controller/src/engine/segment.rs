@@ -6,11 +6,12 @@ use std::time::Duration;
 use rustle_protocol::ModuleResult;
 use rustle_protocol::message::{Call, CallOutcome, OutputStream};
 
+use super::conclude::TaskDone;
 use super::context::{CallWatcher, ended, is_idempotent};
 use super::error::Stop;
 use super::replay::Sending;
 use super::result::Tried;
-use super::task::{TaskDone, TaskRun, cancelled, timed_out};
+use super::task::{TaskRun, cancelled, timed_out};
 use crate::dispatch::{CallListener, LinkError};
 use crate::event::TaskStatus;
 

@@ -5,8 +5,9 @@ use rustle_protocol::{HostName, Value};
 
 use super::Registry;
 use super::links::{AgentAddress, Connection, Way};
+use super::prepare::unresolved;
 use super::result::Tried;
-use super::task::{TaskRun, unresolved};
+use super::task::TaskRun;
 use crate::custom::OtherPlugin;
 use crate::plan::Delegation;
 use crate::template::{Authored, Template};

@@ -1,0 +1,179 @@
+//! What comes of a task on one host: what is learnt from it, and what the scheduler and everybody else are told.
+
+use std::sync::Arc;
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{CallKey, HostName, Value};
+
+use super::compile::meta_of;
+use super::result::{Tried, registered, registered_loop};
+use super::target::{delegated_to, owner_of_facts};
+use super::task::TaskRun;
+use crate::actions::Meta;
+use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
+use crate::scheduler::{Effect, Outcome, Verdict};
+use crate::vars::{InventoryChange, Learnt, Lesson, TaskVars};
+
+/// What came of it: the public result, what the scheduler is told, and what is known now.
+pub(super) struct TaskDone {
+    pub(super) result: TaskResult,
+    pub(super) outcome: Outcome,
+    /// What it taught, and has been taken in.
+    pub(super) lessons: Vec<Lesson>,
+    /// The calls that it came from.
+    pub(super) calls: Vec<(HostName, CallKey)>,
+}
+
+impl TaskRun<'_> {
+    /// Registers, learns, and makes of the result what others see.
+    pub(super) fn conclude(&self, mut tried: Tried, items: Vec<Arc<ItemResult>>, vars: &TaskVars) -> TaskDone {
+        let notified = self.notified(&mut tried, vars);
+        // What items taught is known already.
+        let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
+        let value = || if items.is_empty() { registered(&tried.values) } else { registered_loop(&tried.values) };
+        lessons.extend(self.task.register.is_some().then(value).and_then(|value| self.registers(value)));
+        self.learn(&lessons);
+        let manner = self.manner();
+        let ignored = manner.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let outcome = Outcome {
+            verdict: verdict(tried.status),
+            ignored,
+            notified,
+            effect: self.effect(tried.status),
+            included: Vec::new(),
+            fatal: manner.on_failure.any_errors_fatal,
+            for_all: manner.for_all,
+            throttle: manner.throttle,
+        };
+        let rescued =
+            self.work.rescued && !ignored && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        if rescued {
+            self.explain_rescue(&tried, vars);
+        }
+        let never_ran = tried.status == TaskStatus::Skipped;
+        let delegated_to = delegated_to(&tried.values);
+        let is_secret = self.is_secret() || tried.is_secret();
+        let tried = if is_secret { tried.censored() } else { tried };
+        let Tried { status, values, diff, warnings } = tried;
+        let result = TaskResult {
+            task: self.task.id,
+            name: self.name(vars),
+            module: self.task.module.clone(),
+            kind: self.task.kind,
+            host: self.host.clone(),
+            status,
+            ignored,
+            rescued,
+            values,
+            diff,
+            warnings,
+            items,
+            started_at: self.started_at,
+            elapsed: self.started.elapsed(),
+            attempts: if never_ran { 0 } else { self.attempt },
+            delegated_to,
+            no_log: is_secret,
+        };
+        TaskDone { result, outcome, lessons, calls: self.take_calls() }
+    }
+
+    /// Facts and `set_fact` values of a result.
+    pub(super) fn lessons(&self, tried: &Tried) -> Vec<Lesson> {
+        let taught = self.take_taught();
+        if tried.status.is_failure() {
+            return Vec::new();
+        }
+        let lesson = |what| match owner_of_facts(&tried.values) {
+            Some(owner) => Lesson { host: owner.to_string(), what, others: Vec::new() },
+            None => self.lesson(what),
+        };
+        let mut lessons = Vec::new();
+        match meta_of(self.task) {
+            Some(Meta::ClearFacts) => lessons.push(lesson(Learnt::FactsCleared)),
+            Some(Meta::RefreshInventory) => lessons.push(lesson(Learnt::Inventory(InventoryChange::Refresh))),
+            _ => {}
+        }
+        if let Some(Value::Map(facts)) = tried.values.get("ansible_facts") {
+            let is_set_fact = rustle_agent::module::short_name(&self.task.module) == "set_fact";
+            let cacheable = tried.values.get("_ansible_facts_cacheable") == Some(&Value::Bool(true));
+            // An action that teaches has said itself what its facts are.
+            if taught.is_empty() {
+                lessons.extend(is_set_fact.then(|| lesson(Learnt::Set(facts.clone()))));
+                // As in Ansible what may be cached is a fact as well, and stays set if facts are cleared.
+                lessons.extend((cacheable || !is_set_fact).then(|| lesson(Learnt::Facts(facts.clone()))));
+            }
+        }
+        lessons.extend(taught.into_iter().map(lesson));
+        lessons
+    }
+
+    /// Something that the host has taught, of all of the batch if the task ran for all. The inventory is everybody's anyhow.
+    fn lesson(&self, what: Learnt) -> Lesson {
+        let is_other = |host: &&str| *host != self.host.as_str();
+        let is_of_hosts = !matches!(what, Learnt::Inventory(_));
+        let others = match self.manner().for_all && is_of_hosts {
+            true => self.play.batch().filter(is_other).map(str::to_owned).collect(),
+            false => Vec::new(),
+        };
+        Lesson { host: self.host.to_string(), what, others }
+    }
+
+    /// The result under the name that the task registers it with, if any.
+    pub(super) fn registers(&self, result: Map) -> Option<Lesson> {
+        let name = self.task.register.clone()?;
+        Some(self.lesson(Learnt::Set([(name, Value::Map(result))].into())))
+    }
+
+    /// Takes in what the task has taught, and tells what the operator should know of it.
+    pub(super) fn learn(&self, lessons: &[Lesson]) {
+        for lesson in lessons {
+            for message in self.run.environment.vars.learn(lesson) {
+                self.run.sink.emit(RunEvent::Warning { message, host: Some(self.host.clone()) });
+            }
+            if matches!(lesson.what, Learnt::Facts(_) | Learnt::FactsCleared) {
+                let hosts = lesson.others.iter().chain([&lesson.host]);
+                hosts.filter_map(|host| HostName::new(host).ok()).for_each(|host| self.run.cache_facts(&host));
+            }
+        }
+    }
+
+    /// Tells the `rescue` what it rescues, in Ansible's variables.
+    fn explain_rescue(&self, tried: &Tried, vars: &TaskVars) {
+        let args = self.task.args.iter().map(|(name, value)| (name.clone(), value.source()));
+        let task = Map::from_iter([
+            ("name".to_owned(), self.name(vars).into()),
+            ("action".to_owned(), self.task.module.as_str().into()),
+            ("args".to_owned(), Value::Map(args.collect())),
+        ]);
+        let store = &self.run.environment.vars;
+        // The host is one of the run's.
+        let _ = store.set_fact(self.host.as_str(), "ansible_failed_task", Value::Map(task));
+        let _ = store.set_fact(self.host.as_str(), "ansible_failed_result", Value::Map(registered(&tried.values)));
+    }
+
+    fn effect(&self, status: TaskStatus) -> Effect {
+        if status == TaskStatus::Skipped {
+            return Effect::None;
+        }
+        match meta_of(self.task) {
+            Some(Meta::EndHost) => Effect::EndHost,
+            Some(Meta::EndRole) => Effect::EndRole,
+            Some(Meta::EndBatch) => Effect::EndBatch,
+            Some(Meta::EndPlay) => Effect::EndPlay,
+            Some(Meta::ClearHostErrors) => Effect::ClearHostErrors,
+            Some(Meta::FlushHandlers) => Effect::FlushHandlers,
+            Some(Meta::ClearFacts | Meta::RefreshInventory | Meta::ResetConnection | Meta::Noop) | None => Effect::None,
+        }
+    }
+}
+
+fn verdict(status: TaskStatus) -> Verdict {
+    match status {
+        TaskStatus::Ok => Verdict::Ok,
+        TaskStatus::Changed => Verdict::Changed,
+        TaskStatus::Skipped => Verdict::Skipped,
+        TaskStatus::Failed | TaskStatus::Unreachable => Verdict::Failed,
+        TaskStatus::TimedOut => Verdict::TimedOut,
+        TaskStatus::Cancelled => Verdict::Cancelled,
+    }
+}

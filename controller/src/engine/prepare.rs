@@ -1,0 +1,159 @@
+//! What a task's call is made of on one host: module, arguments, settings.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
+
+use super::background::InBackground;
+use super::context::CallSettings;
+use super::module::ModuleExecutor;
+use super::result::Tried;
+use super::run_as::become_of;
+use super::target::Target;
+use super::task::TaskRun;
+use crate::plan::check::no_inner_arguments;
+use crate::plan::{Keyword, KeywordValue};
+use crate::template::{TemplateError, needs_rendering};
+use crate::vars::Scope;
+
+/// What every try of an item is given.
+pub(super) struct Prepared {
+    pub(super) module: Arc<dyn ModuleExecutor>,
+    pub(super) args: Map,
+    pub(super) target: Target,
+    /// The task's variables, with those of whom it is delegated to.
+    pub(super) scope: Scope,
+    pub(super) settings: CallSettings,
+    pub(super) background: Option<InBackground>,
+}
+
+impl TaskRun<'_> {
+    /// What is the same for all tries: arguments are rendered once, whatever they look up.
+    pub(super) fn prepared(&self, scope: &Scope) -> Result<Prepared, Box<Tried>> {
+        let fail = |message: String| Box::new(Tried::failed(message));
+        let name = self.module_name(scope).map_err(fail)?;
+        let found = self.run.environment.registry.find(&name);
+        let module = found.ok_or_else(|| fail(format!("there is no module `{name}`")))?;
+        let target = self.target(scope).map_err(fail)?;
+        let scope = target.seen_by_task(scope);
+        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(|message| {
+            let mut tried = Tried::failed(message);
+            target.note(&mut tried);
+            Box::new(tried)
+        })?;
+        if settings.check && !module.supports_check_mode() {
+            let name = &self.task.module;
+            let msg = match module.is_action() {
+                true => format!("This action ({name}) does not support check mode."),
+                false => format!("remote module ({name}) does not support check mode"),
+            };
+            return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
+        }
+        let background = self.background(&scope).map_err(fail)?;
+        if background.is_some() && !module.supports_async() {
+            return Err(fail(format!("This action ({}) does not support async.", self.task.module)));
+        }
+        Ok(Prepared { module, args, target, scope, settings, background })
+    }
+
+    fn background(&self, scope: &Scope) -> Result<Option<InBackground>, String> {
+        let Some(background) = &self.task.background else { return Ok(None) };
+        let limit = self.rendered(&background.limit, "async", scope)?;
+        let poll = self.rendered(&background.poll, "poll", scope)?;
+        Ok((!limit.is_zero()).then_some(InBackground { limit, poll }))
+    }
+
+    /// The module that is to run: `action` may name it by a template.
+    fn module_name(&self, scope: &Scope) -> Result<Cow<'_, str>, String> {
+        if !needs_rendering(&self.task.module) {
+            return Ok(Cow::Borrowed(&self.task.module));
+        }
+        let name = self.run.templar().render_text(&self.task.module, scope);
+        name.map(Cow::Owned).map_err(|error| unresolved(&error))
+    }
+
+    /// Arguments and settings for this host, or the sentence that says why they cannot be had.
+    pub(super) fn prepare(
+        &self,
+        module: &dyn ModuleExecutor,
+        scope: &Scope,
+        target: &Target,
+    ) -> Result<(Map, CallSettings), String> {
+        let templar = self.run.templar();
+        let args = self.args(module, scope)?;
+        no_inner_arguments(module.name(), args.keys())
+            .and_then(|()| module.validate_args(&args))
+            .map_err(|error| error.to_string())?;
+        let mut environment = Map::new();
+        for part in &self.task.environment {
+            match templar.render(part, scope).map_err(|error| in_keyword("environment", error))? {
+                Value::Map(part) => environment.extend(part),
+                other => return Err(format!("environment must be a dict, not {}", other.to_json())),
+            }
+        }
+        Ok((args, self.settings(environment, scope, target)?))
+    }
+
+    /// What a keyword says on this host, or the sentence that says why it says nothing.
+    pub(super) fn rendered<T: KeywordValue + Default>(
+        &self,
+        keyword: &Keyword<T>,
+        name: &str,
+        scope: &Scope,
+    ) -> Result<T, String> {
+        self.rendered_or(Some(keyword), name, T::default(), scope)
+    }
+
+    /// As [`rendered`](Self::rendered); `default` for what is not said, or omitted.
+    fn rendered_or<T: KeywordValue>(
+        &self,
+        keyword: Option<&Keyword<T>>,
+        name: &str,
+        default: T,
+        scope: &Scope,
+    ) -> Result<T, String> {
+        let Some(keyword) = keyword else { return Ok(default) };
+        let rendered = keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, why))?;
+        Ok(rendered.unwrap_or(default))
+    }
+
+    fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, String> {
+        let (options, task) = (&self.run.options, self.task);
+        let text = |value: Value| rustle_agent::module::shown(&value);
+        let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| {
+            self.rendered_or(keyword.as_ref(), name, default, scope)
+        };
+        // `async` is its own time.
+        let default = if task.background.is_some() { Duration::ZERO } else { options.timeout };
+        let timeout = self.rendered_or(task.timeout.as_ref(), "timeout", default, scope)?;
+        Ok(CallSettings {
+            check: flag(&task.check_mode, "check_mode", options.check)?,
+            diff: flag(&task.diff, "diff", options.diff)?,
+            verbosity: options.verbosity,
+            conditionals: options.conditionals,
+            timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+            no_log: self.is_secret(),
+            live_output: options.live_output && !self.is_secret(),
+            environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
+            become_user: become_of(
+                &self.task.run_as,
+                options.run_as.as_ref(),
+                self.run.templar(),
+                scope,
+                &target.scope,
+            )?,
+        })
+    }
+}
+
+/// A template of the task that gave no value, as Ansible says it.
+pub(super) fn unresolved(error: &TemplateError) -> String {
+    format!("Task failed: {error}")
+}
+
+pub(super) fn in_keyword(name: &str, error: impl std::fmt::Display) -> String {
+    format!("Task failed: Error processing keyword '{name}': {error}")
+}
