@@ -54,25 +54,62 @@ pub(super) trait Line: Sized {
     fn parse(fields: &[&str]) -> Option<Self>;
 }
 
+/// A line that gives a name to a number.
+pub(super) trait Entry: Line + Clone {
+    /// As `nsswitch.conf` and `getent` call it, and the file.
+    const DATABASE: &'static str;
+
+    fn name(&self) -> &str;
+
+    fn number(&self) -> u32;
+}
+
 impl Line for User {
     fn parse(fields: &[&str]) -> Option<User> {
-        let [name, _, uid, gid, gecos, home, shell] = fields else { return None };
+        let [name, _, uid, gid, rest @ ..] = fields else { return None };
+        // A line may end early, as for the C library.
+        let field = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
         Some(User {
             name: (*name).to_owned(),
             uid: uid.parse().ok()?,
             gid: gid.parse().ok()?,
-            gecos: (*gecos).to_owned(),
-            home: (*home).to_owned(),
-            shell: (*shell).to_owned(),
+            gecos: field(0),
+            home: field(1),
+            shell: field(2),
         })
+    }
+}
+
+impl Entry for User {
+    const DATABASE: &'static str = "passwd";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn number(&self) -> u32 {
+        self.uid
     }
 }
 
 impl Line for Group {
     fn parse(fields: &[&str]) -> Option<Group> {
-        let [name, _, gid, members] = fields else { return None };
-        let members = members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
+        let [name, _, gid, rest @ ..] = fields else { return None };
+        let members = rest.first().into_iter().flat_map(|members| members.split(','));
+        let members = members.filter(|member| !member.is_empty()).map(str::to_owned).collect();
         Some(Group { name: (*name).to_owned(), gid: gid.parse().ok()?, members })
+    }
+}
+
+impl Entry for Group {
+    const DATABASE: &'static str = "group";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn number(&self) -> u32 {
+        self.gid
     }
 }
 
@@ -122,5 +159,12 @@ mod tests {
     fn lines_that_make_no_sense_are_passed_over() {
         assert!(parse::<User>("+::::::\nx:y\na:x:-1:0:::\n").is_empty());
         assert_eq!(parse::<Group>("g:x:5:a,,b\n")[0].members, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_line_may_end_after_its_numbers() {
+        let user = &parse::<User>("a:x:5:6\n")[0];
+        assert_eq!((user.uid, user.gid, user.home.as_str()), (5, 6, ""));
+        assert_eq!(parse::<Group>("g:x:5\n")[0].gid, 5);
     }
 }

@@ -5,8 +5,10 @@
 
 mod files;
 pub mod getent;
+mod names;
 
 pub use files::{Group, Shadow, User};
+pub(crate) use names::Users;
 
 use std::io;
 use std::path::Path;

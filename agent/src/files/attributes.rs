@@ -9,7 +9,7 @@ use rustle_protocol::Map;
 use super::flags::{self, Context, FlagChange};
 use super::mode::{PERMISSIONS, applied, octal, umask};
 use super::node::{Kind, Node, kind_of};
-use super::users::Users;
+use crate::accounts::Users;
 use crate::arguments;
 use crate::module::{Doing, Mode, ModuleError};
 

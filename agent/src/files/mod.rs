@@ -19,8 +19,6 @@ pub(crate) mod place;
 pub(crate) mod replace;
 pub(crate) mod text;
 pub(crate) mod times;
-pub(crate) mod tool;
 pub(crate) mod tree;
-pub(crate) mod users;
 pub(crate) mod validate;
 pub(crate) mod walk;

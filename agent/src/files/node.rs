@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustle_protocol::{Map, ModuleResult, Value};
 
 use super::mode::octal;
-use super::users::Users;
+use crate::accounts::Users;
 use crate::module::{Doing, ModuleError};
 
 /// A file, directory, link or anything else. Opened without reading, so that neither a fifo nor a device is touched.

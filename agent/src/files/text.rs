@@ -10,8 +10,8 @@ use rustle_protocol::result::Diff;
 use super::attributes::{Changes, Current, FileAttributes};
 use super::node::{Kind, Node};
 use super::replace::Replacement;
-use super::users::Users;
 use super::{backup, diff, validate};
+use crate::accounts::Users;
 use crate::module::{Doing, ModuleContext, ModuleError};
 
 /// Largest file whose text is changed: it is held in memory, twice.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::tool::{self, ToolOutput};
 use crate::module::{ModuleContext, ModuleError};
+use crate::process::tool::{self, ToolOutput};
 use crate::process::words;
 
 /// Runs `command` with the file's path for its `%s`, without a shell, and gives back what it said.

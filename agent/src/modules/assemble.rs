@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use rustle_protocol::ModuleResult;
 
+use crate::accounts::Users;
 use crate::arguments;
 use crate::files::attributes::FileAttributes;
 use crate::files::checksum::Algorithm;
 use crate::files::node;
 use crate::files::place::{Placement, Source, place};
-use crate::files::users::Users;
 use crate::fragments::Fragments;
 use crate::module::{BlobRef, Doing, Module, ModuleContext, ModuleError};
 

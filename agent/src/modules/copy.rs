@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use rustle_protocol::result::Diff;
 use rustle_protocol::{ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::arguments;
 use crate::files::attributes::{FileAttributes, Wanted};
 use crate::files::node::{self, Kind, Node};
 use crate::files::place::{Placed, Placement, Source, place};
 use crate::files::tree::{self, Entry, What, has_slash};
-use crate::files::users::Users;
 use crate::files::{directory, json};
 use crate::module::{ArgError, BlobRef, Doing, Mode, Module, ModuleContext, ModuleError};
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustle_protocol::result::Diff;
 use rustle_protocol::{Map, ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::files::attributes::{Changes, Current, FileAttributes, Wanted};
 use crate::files::node::{self, Kind, Node};
 use crate::files::times::{Time, Times};
-use crate::files::users::Users;
 use crate::files::{directory, walk};
 use crate::module::args::Choice;
 use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};

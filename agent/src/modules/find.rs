@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{Stat, lstat};
 use rustle_protocol::{Map, ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::files::checksum::Algorithm;
 use crate::files::mode::{PERMISSIONS, applied};
 use crate::files::node::{Kind, field, kind_of, stat_fields};
 use crate::files::pattern::{Flags, Pattern, glob};
-use crate::files::users::Users;
 use crate::module::{Mode, Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use rustle_protocol::{ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::arguments;
 use crate::files::attributes::FileAttributes;
 use crate::files::checksum::Algorithm;
 use crate::files::node::{self, Node};
 use crate::files::place::{Placement, Source, place};
-use crate::files::users::Users;
 use crate::http::{self, Follow, HttpArgs, Reply, Request};
 use crate::module::args::FromArg;
 use crate::module::{Doing, Module, ModuleContext, ModuleError};

@@ -8,9 +8,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use rustle_protocol::ModuleResult;
 use sha1::Sha1;
 
+use crate::accounts::Users;
 use crate::files::attributes::FileAttributes;
 use crate::files::text::{Rewrite, TextFile, trimmed};
-use crate::files::users::Users;
 use crate::files::{diff, node};
 use crate::module::args::parse;
 use crate::module::{Module, ModuleContext, ModuleError};

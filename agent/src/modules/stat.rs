@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustle_protocol::{Map, ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::arguments;
 use crate::files::checksum::Algorithm;
+use crate::files::flags;
 use crate::files::node::{Kind, Node, field, stat_fields};
-use crate::files::users::Users;
-use crate::files::{flags, tool};
 use crate::module::{Module, ModuleContext, ModuleError};
+use crate::process::tool;
 
 arguments! {
     pub(crate) struct StatArgs {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use rustle_protocol::ModuleResult;
 
+use crate::accounts::Users;
 use crate::files::node;
-use crate::files::users::Users;
 use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 

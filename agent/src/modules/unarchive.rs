@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode as RawMode, OFlags, openat};
 use rustle_protocol::ModuleResult;
 
+use crate::accounts::Users;
 use crate::arguments;
 use crate::files::archive::{self, Format, Member, MemberKind};
 use crate::files::attributes::{Current, FileAttributes, Wanted};
@@ -24,7 +25,6 @@ use crate::files::node::{self, Kind, Node};
 use crate::files::pattern::{Flags, Pattern, glob};
 use crate::files::times::{Time, Times};
 use crate::files::tree::is_inside;
-use crate::files::users::Users;
 use crate::module::{ArgError, BlobRef, Doing, Mode, Module, ModuleContext, ModuleError};
 
 /// Read, compared and written at a time.

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
+use crate::accounts::Users;
 use crate::files::attributes::FileAttributes;
 use crate::files::json;
 use crate::files::node::{self, Node};
 use crate::files::place::{Placement, Source, place};
-use crate::files::users::Users;
 use crate::http::{self, Follow, HttpArgs, Reply, Request, resolved};
 use crate::module::{BlobRef, Doing, FromArg, Module, ModuleContext, ModuleError, shown};
 use crate::{arguments, choices};

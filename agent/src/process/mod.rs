@@ -12,6 +12,7 @@ mod reaper;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tool;
 pub mod words;
 
 pub(crate) use capture::Capture;

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use chrono::{DateTime, Local};
+use rustle_agent::accounts::Accounts;
 use rustle_protocol::Value;
 
 use crate::vars::{Scope, VarMap, Variable};
@@ -42,11 +43,6 @@ pub(crate) fn file_vars(path: &Path, dest: Option<&Value>, scope: &Scope) -> Var
 
 /// The user's name, or the number of one without.
 fn user_name(uid: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| uid.to_string())
+    let accounts = Accounts::read(Path::new("/")).unwrap_or_default();
+    accounts.user_by_uid(uid).map_or_else(|| uid.to_string(), |user| user.name.clone())
 }

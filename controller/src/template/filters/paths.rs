@@ -4,6 +4,7 @@ use std::path::Path;
 
 use minijinja::value::Value;
 use minijinja::{Environment, Error};
+use rustle_agent::accounts::Accounts;
 
 use super::params::{Filter, Params, add_filters, items};
 use crate::template::convert::failed;
@@ -129,9 +130,7 @@ pub(super) fn expand_user(path: &str) -> String {
 }
 
 fn home_of(user: &str) -> Option<String> {
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
-    line.split(':').nth(5).map(str::to_owned)
+    Accounts::read(Path::new("/")).ok()?.user(user).map(|user| user.home.clone())
 }
 
 fn expand_vars(path: &str) -> String {

@@ -4,8 +4,8 @@
 
 use std::ffi::OsStr;
 
+use super::Program;
 use crate::module::{CancelToken, ModuleContext, ModuleError, NoBlobs, NoOutput};
-use crate::process::Program;
 
 #[derive(Debug)]
 pub(crate) struct ToolOutput {
