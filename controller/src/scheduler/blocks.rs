@@ -109,6 +109,11 @@ impl Trouble {
         Some(self.fail(blocks, blocks.parents.get(&failed.block).copied().flatten(), failed.fatal))
     }
 
+    /// Whether a host that comes to `step` leaves a block by that which has failed.
+    pub(super) fn is_left_at(&self, blocks: &Blocks, step: usize) -> bool {
+        self.failing.last().is_some_and(|failing| blocks.end(failing.block) <= step)
+    }
+
     /// Whether a failure that it carries is everybody's.
     pub(super) fn is_fatal(&self) -> bool {
         self.failing.iter().any(|failing| failing.fatal)

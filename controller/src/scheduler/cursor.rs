@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::blocks::{Fall, Trouble};
 use super::handlers::Notified;
 use super::play::Play;
-use super::program::{HostIx, StepKind};
+use super::program::{HostIx, Step, StepKind};
 use super::splice::Room;
 
 /// A place where a host has something to do. Ordered as a play is run, so the hosts furthest behind are those with the
@@ -70,8 +70,7 @@ impl Cursor {
                 continue;
             }
             let Some(step) = play.steps().get(self.step) else { break };
-            let concerns = step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
-                && self.trouble.lets_in(&play.blocks, step.within);
+            let concerns = self.comes_to(play, host, step);
             match step.kind {
                 StepKind::Task if concerns => return Some(Stop::at_task(self.step)),
                 StepKind::AskedFlush if concerns && !self.flush.is_wanted => return Some(Stop::at_task(self.step)),
@@ -128,12 +127,23 @@ impl Cursor {
     }
 
     /// Leaves `stop` behind, and what is left of the role that it is in. A failure that is carried out of a block by that
-    /// is one at the block's end.
-    pub(super) fn pass_role(&mut self, play: &Play, stop: Stop) {
-        match play.end_of_role(stop.step).filter(|_| stop.handler.is_none()) {
-            Some(step) => self.move_to(step),
-            None => self.pass(stop),
-        }
+    /// is one at the block's end. Gives the last stop left behind: another host's failure is to find this one there, and
+    /// not in a block that it is out of.
+    pub(super) fn pass_role(&mut self, play: &Play, host: HostIx, stop: Stop) -> Stop {
+        let Some(end) = play.end_of_role(stop.step).filter(|_| stop.handler.is_none()) else {
+            self.pass(stop);
+            return stop;
+        };
+        let carried_out = self.trouble.is_left_at(&play.blocks, end);
+        let is_task = |step: &Step| step.kind != StepKind::FlushHandlers && self.comes_to(play, host, step);
+        let last = play.steps()[stop.step..end].iter().rposition(is_task).filter(|_| !carried_out);
+        self.move_to(end);
+        last.map_or(stop, |ahead| Stop::at_task(stop.step + ahead))
+    }
+
+    /// Whether the host runs what stands there, as far as it is known where it stands now.
+    fn comes_to(&self, play: &Play, host: HostIx, step: &Step) -> bool {
+        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)) && self.trouble.lets_in(&play.blocks, step.within)
     }
 
     /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is

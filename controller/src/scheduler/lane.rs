@@ -113,9 +113,8 @@ impl Lane {
 
     /// The same, and passes by what is left of the role that the stop is in.
     pub(super) fn pass_role(&mut self, play: &Play, notified: &[TaskId]) {
-        if let Some(stop) = self.stop {
-            self.cursor.pass_role(play, stop);
-        }
+        // What it is through with is the role's last stop now, not the one that it stood at.
+        self.stop = self.stop.map(|stop| self.cursor.pass_role(play, self.host, stop));
         self.is_through_stop(play, notified);
     }
 

@@ -321,3 +321,21 @@ fn a_lost_host_that_is_given_up_is_not_forgiven() {
         web2 Failed",
     );
 }
+
+#[test]
+fn a_host_that_ended_a_role_within_a_block_is_out_of_it_when_a_later_failure_is_everybodys() {
+    let mut play = Play { any_errors_fatal: true, ..guarded() };
+    play.roles = ["install", "start", "fix", "log", "next"].map(|task| (task, 1)).into();
+    tells(
+        web().asking("install", "web1", Effect::EndRole).failing("next", ["web2"]).run([play]),
+        "
+        0s install: web1 web2 web3
+        1s start: web2 web3
+        2s log: web2 web3
+        3s next: web2 web3
+        4s play-0 ends: FatalError
+        web1 Cancelled
+        web2 Failed
+        web3 Cancelled",
+    );
+}

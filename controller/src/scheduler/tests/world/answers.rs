@@ -138,7 +138,14 @@ impl World {
         let Some(step) = self.step(task) else { return };
         let Some(role) = self.play().steps[step].role else { return };
         let last = self.play().steps.iter().rposition(|step| step.role == Some(role)).unwrap();
-        self.batch.get_mut(&host).unwrap().finished.extend(step..=last);
+        // It is out of a block that it leaves by that, unless it carries a failure out of it.
+        let failing = self.batch[&host].failing.last();
+        let carried_out = failing.is_some_and(|(block, _)| self.last_of(*block) <= last);
+        let passed_by = self.steps_of(host).filter(|passed| (step..=last).contains(passed)).last();
+        let within = passed_by.filter(|_| !carried_out).map(|passed| self.play().steps[passed].within);
+        let seen = self.batch.get_mut(&host).unwrap();
+        seen.finished.extend(step..=last);
+        seen.last = within.unwrap_or(seen.last);
     }
 
     fn hear_effect(&mut self, host: HostIx, task: TaskId, effect: Effect) {

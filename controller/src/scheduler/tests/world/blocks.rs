@@ -86,6 +86,12 @@ impl World {
         steps.filter(|(_, step)| self.around(step.within).contains(&at)).map(|(place, _)| place).collect()
     }
 
+    /// The last step of the block.
+    pub(super) fn last_of(&self, block: BlockId) -> usize {
+        let sections = [Section::Tasks, Section::Rescue, Section::Always];
+        sections.into_iter().filter_map(|section| self.steps_in(block, section).last().copied()).max().unwrap()
+    }
+
     /// Whether the host comes to what stands here: not to a `rescue` without a failure.
     pub(super) fn comes_to(&self, host: HostIx, step: &Step) -> bool {
         let closed = |at: &Within| at.section == Section::Rescue && !self.batch[&host].rescuing.contains(&at.block);
