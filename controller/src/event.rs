@@ -19,13 +19,16 @@ use crate::plan::{PlayId, TaskId, TaskPosition};
 /// Version of the event format, in [`RunEvent::RunStarted`]. Fields and variants are added, never renamed or removed.
 pub const EVENT_VERSION: u32 = 1;
 
-/// Where a task comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskOrigin {
-    #[serde(flatten)]
-    pub position: TaskPosition,
-    /// The controller alone does it, as `debug`: no module of a host has a part in it.
-    pub on_controller: bool,
+/// Where a failure came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedIn {
+    /// In the task's own words, as a template or a keyword, or on the way to its host: what it is to do was not done.
+    Task,
+    /// In what the controller does for it, or in a condition that judged what came of it.
+    Action,
+    /// In the module, on the host.
+    Module,
 }
 
 /// An event and when it happened.
@@ -73,9 +76,9 @@ pub enum RunEvent {
         kind: TaskKind,
         /// Hosts of this batch that are to run it.
         hosts: usize,
-        /// `None` for a plan, whose tasks stand nowhere that a person wrote.
+        /// Where a person wrote it, with the file's whole path; `None` for a plan.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        origin: Option<TaskOrigin>,
+        origin: Option<TaskPosition>,
     },
     /// A connection to the host's agent stands.
     HostConnected {
@@ -113,6 +116,9 @@ pub enum RunEvent {
         attempt: u32,
         attempts_max: u32,
         reason: String,
+        /// What that try returned, as in [`TaskResult`]; empty if it must not be shown, or if nothing came of it.
+        #[serde(skip_serializing_if = "Map::is_empty", default)]
+        values: Map,
         #[serde(with = "seconds", rename = "delay_s")]
         delay: Duration,
     },
@@ -232,6 +238,9 @@ pub struct TaskResult {
     /// Failed, and the block's `rescue` takes over for this host. Never together with `ignored`.
     #[serde(default)]
     pub rescued: bool,
+    /// Set for a failure that is anybody's but the operator's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed_in: Option<FailedIn>,
     /// What the module returned, under Ansible's names, with `changed` and, if so, `failed` and `skipped` among them.
     pub values: Map,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -277,6 +286,9 @@ pub struct ItemResult {
     pub label: String,
     pub status: TaskStatus,
     pub ignored: bool,
+    /// As in [`TaskResult`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed_in: Option<FailedIn>,
     pub values: Map,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub diff: Vec<Diff>,

@@ -54,7 +54,8 @@ impl TaskRun<'_> {
         let delegated_to = delegated_to(&tried.values);
         let is_secret = self.is_secret() || tried.is_secret();
         let tried = if is_secret { tried.censored() } else { tried };
-        let Tried { status, values, diff, warnings } = tried;
+        let failed_in = tried.failed_in();
+        let Tried { status, values, diff, warnings, .. } = tried;
         let result = TaskResult {
             task: self.task.id,
             name: self.name(vars),
@@ -64,6 +65,7 @@ impl TaskRun<'_> {
             status,
             ignored,
             rescued,
+            failed_in,
             values,
             diff,
             warnings,

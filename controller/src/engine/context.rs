@@ -52,6 +52,8 @@ pub struct ExecutionContext<'a> {
     pub(super) taught: &'a Mutex<Vec<Learnt>>,
     /// The next call is to go on in the background.
     pub(super) job: Option<JobOrder>,
+    /// The last call's module failed: what fails now fails there.
+    pub(super) has_failed_on_host: bool,
 }
 
 /// How a task's calls are to be run.
@@ -103,8 +105,13 @@ impl ExecutionContext<'_> {
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
         self.watcher.told(self.target, key);
-        let repeatable = rustle_agent::modules::find(module).is_some_and(|module| module.is_idempotent());
-        ended(outcome, repeatable)
+        let repeatable = is_idempotent(module);
+        self.noted(ended(outcome, repeatable))
+    }
+
+    fn noted(&mut self, ended: Result<ModuleResult, Stop>) -> Result<ModuleResult, Stop> {
+        self.has_failed_on_host = ended.as_ref().is_ok_and(|result| result.failed);
+        ended
     }
 
     /// Lets the run know something once the task has come out well. Only the controller's own actions can: what a host
@@ -204,7 +211,7 @@ impl ExecutionContext<'_> {
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
         self.watcher.told(self.target, key);
-        ended(outcome, true)
+        self.noted(ended(outcome, true))
     }
 }
 

@@ -24,11 +24,9 @@ use super::step::{Answer, Stepper};
 use super::task::TaskRun;
 use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
-use crate::event::{
-    CancelReason, Metrics, RunEvent, RunFinished, Status, TaskOrigin, TaskResult, TaskStatus, WaitedFor,
-};
+use crate::event::{CancelReason, FailedIn, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
-use crate::plan::{PlayId, Task, TaskId};
+use crate::plan::{PlayId, Task, TaskId, TaskPosition};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
@@ -321,7 +319,8 @@ impl<'a> Drive<'a> {
             Notice::Retrying { host, task, attempt, attempts_max, delay } => {
                 let reason = self.lost.remove(&host).map(|result| result.msg().to_owned()).unwrap_or_default();
                 let host = self.hosts.name(host).clone();
-                RunEvent::Retrying { task, host, attempt, attempts_max, reason, delay }
+                let values = rustle_protocol::Map::new();
+                RunEvent::Retrying { task, host, attempt, attempts_max, reason, values, delay }
             }
             Notice::Unreachable { host, aborted, .. } => {
                 // None for a report that nobody at work has sent, and so for none at all.
@@ -363,14 +362,12 @@ impl<'a> Drive<'a> {
     }
 
     /// Where a person wrote the task, with the file's whole path.
-    fn origin(&self, task: TaskId) -> Option<TaskOrigin> {
-        let task = self.run.task(task);
-        let mut position = task.position.clone()?;
+    fn origin(&self, task: TaskId) -> Option<TaskPosition> {
+        let mut position = self.run.task(task).position.clone()?;
         if let Ok(absolute) = std::path::absolute(&position.file) {
             position.file = absolute.into();
         }
-        let module = self.run.environment.registry.find(&task.module);
-        Some(TaskOrigin { position, on_controller: module.is_some_and(|module| !module.needs_host()) })
+        Some(position)
     }
 
     fn heed(&mut self, control: Control) -> Option<Event> {
@@ -584,6 +581,7 @@ impl<'a> AtWork<'a> {
             status: TaskStatus::Unreachable,
             ignored: on_failure.ignore_unreachable,
             rescued: false,
+            failed_in: Some(FailedIn::Task),
             values,
             diff: Vec::new(),
             warnings: Vec::new(),

@@ -5,7 +5,7 @@ use rustle_protocol::Value;
 use super::prepare::unresolved;
 use super::result::{Tried, registered};
 use super::task::TaskRun;
-use crate::event::TaskStatus;
+use crate::event::{FailedIn, TaskStatus};
 use crate::template::TemplateError;
 use crate::vars::{Scope, TaskVars, Variable};
 
@@ -41,13 +41,13 @@ impl TaskRun<'_> {
             match self.holds_of(conditions, tried, vars) {
                 Ok(holds) if is_failure => {
                     tried.values.insert("failed_when_result".into(), holds.into());
-                    if holds { tried.set_failed(true) } else { tried.excuse() }
+                    if holds { tried.fail(Some(FailedIn::Action)) } else { tried.excuse() }
                 }
                 Ok(holds) => tried.set_changed(holds),
                 Err(error) => {
                     let name = if is_failure { "failed_when_result" } else { "changed_when_result" };
                     tried.values.insert(name.into(), error.to_string().into());
-                    tried.set_failed(true);
+                    tried.fail(Some(FailedIn::Action));
                 }
             }
         }

@@ -15,7 +15,7 @@ use super::run::Progress;
 use super::target::delegated_to;
 use super::task::TaskRun;
 use crate::dispatch::LinkError;
-use crate::event::{ItemResult, RunEvent, TaskStatus};
+use crate::event::{FailedIn, ItemResult, RunEvent, TaskStatus};
 use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
 use crate::template::{Authored, TemplateError, python_type};
@@ -120,7 +120,7 @@ impl TaskRun<'_> {
         if self.run.journal.is_none() {
             return;
         }
-        let Tried { status, values, diff, warnings } = tried.clone();
+        let Tried { status, values, diff, warnings, .. } = tried.clone();
         let record = ItemRecord {
             host: self.host.clone(),
             task: self.task.id,
@@ -168,7 +168,7 @@ impl TaskRun<'_> {
             Ok(holds) => holds,
             Err(error) => {
                 tried.values.insert("msg".into(), unresolved(&error).into());
-                tried.set_failed(true);
+                tried.fail(Some(FailedIn::Task));
                 true
             }
         }
@@ -194,7 +194,8 @@ impl TaskRun<'_> {
             None => shown(item),
             Some(Ok(label)) => shown(&label),
             Some(Err(why)) => {
-                tried.set_failed(true);
+                // Ansible, too, leaves it to this sentence alone.
+                tried.fail(None);
                 tried.values.insert("msg".into(), format!("Failed to template loop_control.label: {why}").into());
                 shown(item)
             }
@@ -210,8 +211,9 @@ impl TaskRun<'_> {
         let ignored = self.manner().ignore_errors && tried.status == TaskStatus::Failed;
         let tried = if self.is_secret() || tried.is_secret() { tried.censored() } else { tried };
         let delegated_to = delegated_to(&tried.values);
-        let Tried { status, values, diff, warnings } = tried;
-        ItemResult { label, status, ignored, values, diff, warnings, delegated_to }
+        let failed_in = tried.failed_in();
+        let Tried { status, values, diff, warnings, .. } = tried;
+        ItemResult { label, status, ignored, failed_in, values, diff, warnings, delegated_to }
     }
 }
 

@@ -5,7 +5,7 @@ use rustle_protocol::Value;
 use super::prepare::in_keyword;
 use super::result::Tried;
 use super::task::TaskRun;
-use crate::event::{RunEvent, unknown_handler};
+use crate::event::{FailedIn, RunEvent, unknown_handler};
 use crate::plan::TaskId;
 use crate::template::{Authored, needs_rendering};
 use crate::vars::TaskVars;
@@ -20,7 +20,7 @@ impl TaskRun<'_> {
         let mut handlers = Vec::new();
         let mut failed = |why: String| {
             tried.values.insert("msg".into(), why.into());
-            tried.set_failed(true);
+            tried.fail(Some(FailedIn::Task));
             Vec::new()
         };
         let names = match self.notified_names(vars) {

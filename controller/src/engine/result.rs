@@ -4,7 +4,7 @@ use rustle_protocol::result::Diff;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-use crate::event::TaskStatus;
+use crate::event::{FailedIn, TaskStatus};
 
 /// What a failed result has under this name.
 const EXCEPTION: &str = "exception";
@@ -15,6 +15,8 @@ const NO_TRACEBACK: &str = "(traceback unavailable)";
 #[derive(Clone, Debug)]
 pub(super) struct Tried {
     pub(super) status: TaskStatus,
+    /// Of a failure; without meaning else.
+    pub(super) failed_in: Option<FailedIn>,
     pub(super) values: Map,
     pub(super) diff: Vec<Diff>,
     pub(super) warnings: Vec<String>,
@@ -36,7 +38,7 @@ impl Tried {
         if !warnings.is_empty() {
             values.insert("warnings".into(), warnings.iter().map(|warning| Value::from(warning.as_str())).collect());
         }
-        Tried { status, values, diff, warnings }
+        Tried { status, failed_in: None, values, diff, warnings }
     }
 
     /// The module came to its end.
@@ -52,7 +54,17 @@ impl Tried {
 
     /// The task never got to its module: a template that cannot be rendered, say.
     pub(super) fn failed(msg: impl Into<String>) -> Tried {
-        Tried::finished(ModuleResult::failed(msg))
+        Tried::finished(ModuleResult::failed(msg)).found_in(FailedIn::Task)
+    }
+
+    pub(super) fn found_in(mut self, place: FailedIn) -> Tried {
+        self.failed_in = Some(place);
+        self
+    }
+
+    /// Where the failure came about, if it is one.
+    pub(super) fn failed_in(&self) -> Option<FailedIn> {
+        self.failed_in.filter(|_| self.status.is_failure())
     }
 
     pub(super) fn skipped(condition: &str) -> Tried {
@@ -81,7 +93,13 @@ impl Tried {
         }
     }
 
-    pub(super) fn set_failed(&mut self, failed: bool) {
+    /// Makes a failure of it, which came about there.
+    pub(super) fn fail(&mut self, place: Option<FailedIn>) {
+        self.set_failed(true);
+        self.failed_in = place;
+    }
+
+    fn set_failed(&mut self, failed: bool) {
         self.values.insert("failed".into(), failed.into());
         self.status = match (failed, self.is_changed()) {
             (true, _) => TaskStatus::Failed,
@@ -96,7 +114,7 @@ impl Tried {
         if self.values.get("failed_when_result") == Some(&Value::Bool(false)) {
             self.values.insert("failed".into(), true.into());
         } else {
-            self.set_failed(true);
+            self.fail(self.failed_in().or(Some(FailedIn::Action)));
         }
     }
 
@@ -202,7 +220,8 @@ pub(super) fn of_loop(items: &[Tried]) -> Tried {
     }
     values.insert(name.into(), sentence.into());
     values.insert("changed".into(), items.iter().any(Tried::is_changed).into());
-    Tried { status, values, diff: Vec::new(), warnings: Vec::new() }
+    let failed_in = items.iter().find(|item| item.status == status).and_then(Tried::failed_in);
+    Tried { status, failed_in, values, diff: Vec::new(), warnings: Vec::new() }
 }
 
 fn severity(status: TaskStatus) -> u8 {

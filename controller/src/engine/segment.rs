@@ -13,7 +13,7 @@ use super::replay::Sending;
 use super::result::Tried;
 use super::task::{TaskRun, cancelled, timed_out};
 use crate::dispatch::{CallListener, LinkError};
-use crate::event::TaskStatus;
+use crate::event::{FailedIn, TaskStatus};
 
 /// Runs the tasks. `report` is given each result as it comes, `not_run` each task that was not begun because one before
 /// it failed.
@@ -106,8 +106,8 @@ impl<R: Fn(usize, TaskDone) + Send + Sync, N: Fn(usize) + Send + Sync> CallListe
         let run = &self.runs[call];
         let seconds = run.run.options.timeout.as_secs();
         let tried = match ended(outcome, run.is_repeatable()) {
-            Ok(result) => Tried::finished(result).with_diffs(run.lists_diffs()),
-            Err(Stop::TimedOut(result)) => Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut),
+            Ok(result) => Tried::finished(result).with_diffs(run.lists_diffs()).found_in(FailedIn::Module),
+            Err(Stop::TimedOut(result)) => timed_out(*result, seconds),
             Err(Stop::Cancelled(result)) => Tried::of(cancelled(*result), TaskStatus::Cancelled),
             Err(Stop::Unreachable(error)) => {
                 self.lost = Some(error);

@@ -22,7 +22,7 @@ use super::result::Tried;
 use super::run::Run;
 use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
-use crate::event::{JobState, RunEvent, TaskStatus};
+use crate::event::{FailedIn, JobState, RunEvent, TaskStatus};
 use crate::journal::Record;
 use crate::plan::Task;
 use crate::scheduler::{HostIx, Work};
@@ -155,13 +155,20 @@ impl TaskRun<'_> {
     }
 
     fn report_retry(&self, attempt: u32, attempts_max: u32, tried: &Tried, delay: Duration) {
-        let reason = if self.is_secret() { "" } else { message(&tried.values) };
+        let is_secret = self.is_secret() || tried.is_secret();
+        let reason = if is_secret { "" } else { message(&tried.values) };
+        let mut values = if is_secret { Map::new() } else { tried.values.clone() };
+        if !is_secret {
+            // Ansible counts the first try among them here.
+            values.insert("retries".into(), attempts_max.into());
+        }
         self.run.sink.emit(RunEvent::Retrying {
             task: self.task.id,
             host: self.host.clone(),
             attempt,
             attempts_max,
             reason: reason.to_owned(),
+            values,
             delay,
         });
     }
@@ -191,6 +198,7 @@ impl TaskRun<'_> {
             watcher: self,
             taught: &self.taught,
             job: None,
+            has_failed_on_host: false,
         };
         // What a try before this one had to teach went with it.
         self.take_taught();
@@ -251,17 +259,23 @@ impl TaskRun<'_> {
             }
         };
         match self.clock.timeout(limit, work).await {
-            Ok(Ok(result)) => Ok(Tried::finished(result).with_diffs(module.lists_diffs())),
+            Ok(Ok(result)) => {
+                let place = match module.is_action() && !cx.has_failed_on_host {
+                    true => FailedIn::Action,
+                    false => FailedIn::Module,
+                };
+                Ok(Tried::finished(result).with_diffs(module.lists_diffs()).found_in(place))
+            }
             Ok(Err(Stop::Unreachable(error))) => Err(error),
             Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),
-            Ok(Err(Stop::TimedOut(result))) => Ok(Tried::of(timed_out(*result, seconds), TaskStatus::TimedOut)),
+            Ok(Err(Stop::TimedOut(result))) => Ok(timed_out(*result, seconds)),
             Ok(Err(Stop::Cancelled(result))) => Ok(Tried::of(cancelled(*result), TaskStatus::Cancelled)),
             Err(_) => {
                 let result = ModuleResult::failed("").with(
                     "msg",
                     format!("the agent did not say that the task ended, {} s past its time", AGENT_GRACE.as_secs()),
                 );
-                Ok(Tried::of(timed_out(result, seconds), TaskStatus::TimedOut))
+                Ok(timed_out(result, seconds))
             }
         }
     }
@@ -336,10 +350,10 @@ impl CallWatcher for TaskRun<'_> {
     }
 }
 
-pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> ModuleResult {
+pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> Tried {
     result.failed = true;
     result.set("msg", format!("Timed out after {seconds} second(s); the task was stopped and its processes are gone"));
-    result.with("timedout", true)
+    Tried::of(result.with("timedout", true), TaskStatus::TimedOut).found_in(FailedIn::Task)
 }
 
 pub(super) fn cancelled(mut result: ModuleResult) -> ModuleResult {

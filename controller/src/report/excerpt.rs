@@ -21,7 +21,7 @@ use rustle_protocol::{Map, Value};
 
 use super::line::{Colour, Line};
 use super::sanitize;
-use crate::event::TaskOrigin;
+use crate::event::FailedIn;
 use crate::plan::TaskPosition;
 
 /// Distinct failures remembered, so that each is told once however many hosts have it. Past that one may come again.
@@ -31,6 +31,9 @@ const LINES: u32 = 3;
 /// Most of a file that is read for its lines, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Begins what a result says in which nothing came to its work, as Ansible words it.
+const TASK_FAILED: &str = "Task failed: ";
+
 /// What has been told above failures, each once.
 #[derive(Default)]
 pub(super) struct Excerpts {
@@ -39,41 +42,55 @@ pub(super) struct Excerpts {
 
 impl Excerpts {
     /// The lines to print above a failure of the task, none if the same was told before.
-    pub(super) fn of_failure(&mut self, origin: &TaskOrigin, module: &str, values: &Map) -> Vec<Line> {
+    pub(super) fn of_failure(
+        &mut self,
+        origin: &TaskPosition,
+        module: &str,
+        failed_in: FailedIn,
+        values: &Map,
+    ) -> Vec<Line> {
         // An include that finds no file is told by its own line alone.
         if matches!(short_name(module), "include_tasks" | "include_role") {
             return Vec::new();
         }
-        let headline = headline(origin, values);
-        let key = format!("{}\n{headline}", origin.position);
+        let headline = headline(failed_in, values);
+        let key = format!("{origin}\n{headline}");
         if self.told.contains(&key) {
             return Vec::new();
         }
         if self.told.len() < TOLD_MAX {
             self.told.insert(key);
         }
-        shown(&headline, &origin.position)
+        shown(&headline, origin)
     }
 }
 
 /// `Module failed: …` if the host's module says so, `Action failed: …` if the controller does.
-fn headline(origin: &TaskOrigin, values: &Map) -> String {
-    let judged = ["failed_when_result", "changed_when_result"].iter().any(|name| values.contains_key(*name));
-    let who = if origin.on_controller || judged { "Action" } else { "Module" };
-    let unreachable = values.get("unreachable") == Some(&Value::Bool(true));
-    match said(values).trim_end() {
-        "" => format!("Task failed: {who} failed."),
-        said if said.starts_with("Task failed: ") => said.to_owned(),
-        said if unreachable => format!("Task failed: {said}"),
-        said => format!("Task failed: {who} failed: {said}"),
+fn headline(failed_in: FailedIn, values: &Map) -> String {
+    let who = match failed_in {
+        FailedIn::Task => None,
+        FailedIn::Action => Some("Action failed"),
+        FailedIn::Module => Some("Module failed"),
+    };
+    match (said(values).trim_end(), who) {
+        (said, _) if said.starts_with(TASK_FAILED) => said.to_owned(),
+        ("", who) => format!("{TASK_FAILED}{}.", who.unwrap_or("no reason was given")),
+        (said, Some(who)) => format!("{TASK_FAILED}{who}: {said}"),
+        (said, None) => format!("{TASK_FAILED}{said}"),
     }
+}
+
+/// Whether a result with this in it came from the task's work, and not from words of the task that mean nothing.
+pub(super) fn is_of_its_work(failed_in: Option<FailedIn>, values: &Map) -> bool {
+    failed_in != Some(FailedIn::Task) && !said(values).starts_with(TASK_FAILED)
 }
 
 fn said(values: &Map) -> Cow<'_, str> {
     match values.get("msg") {
         Some(Value::String(msg)) => Cow::Borrowed(msg),
         Some(msg) => Cow::Owned(msg.to_string()),
-        None => Cow::Borrowed(""),
+        // As Ansible says it of a result that is withheld.
+        None => Cow::Borrowed("Unknown error."),
     }
 }
 
@@ -100,8 +117,8 @@ fn text_at(position: &TaskPosition) -> Option<Vec<String>> {
     let texts = read_lines(&position.file, first, position.line)?;
     let width = position.line.to_string().len();
     let numbered = (first..).zip(&texts).map(|(number, text)| {
-        let text = sanitize::line(text.trim_end());
-        format!("{number:>width$} {text}").trim_end().to_owned()
+        let number = format!("{number:>width$}");
+        if text.is_empty() { number } else { format!("{number} {}", sanitize::line(text)) }
     });
     let before = width + position.column as usize;
     let mark = format!("{:before$}^ column {}", "", position.column);
@@ -123,8 +140,8 @@ mod tests {
     use super::*;
     use crate::report::script::{map, shown as text};
 
-    fn origin(file: &Path, on_controller: bool) -> TaskOrigin {
-        TaskOrigin { position: TaskPosition { file: Arc::from(file), line: 10, column: 7 }, on_controller }
+    fn origin(file: &Path) -> TaskPosition {
+        TaskPosition { file: Arc::from(file), line: 10, column: 7 }
     }
 
     fn playbook() -> tempfile::NamedTempFile {
@@ -133,15 +150,15 @@ mod tests {
         file
     }
 
-    fn told(origin: &TaskOrigin, values: &[(&str, Value)]) -> String {
-        let lines = Excerpts::default().of_failure(origin, "command", &map(values));
-        text(&lines).replace(&origin.position.file.display().to_string(), "site.yml")
+    fn told(origin: &TaskPosition, failed_in: FailedIn, msg: &str) -> String {
+        let lines = Excerpts::default().of_failure(origin, "command", failed_in, &map(&[("msg", msg.into())]));
+        text(&lines).replace(&origin.file.display().to_string(), "site.yml")
     }
 
     #[test]
     fn a_failure_is_told_with_the_tasks_own_text() {
         let file = playbook();
-        insta::assert_snapshot!(told(&origin(file.path(), false), &[("msg", "non-zero return code".into())]), @r"
+        insta::assert_snapshot!(told(&origin(file.path()), FailedIn::Module, "non-zero return code"), @r"
         [ERROR]: Task failed: Module failed: non-zero return code
         Origin: site.yml:10:7
 
@@ -153,31 +170,25 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_found_the_failure() {
+    fn it_says_where_the_failure_came_about() {
         let file = playbook();
-        let (module, action) = (origin(file.path(), false), origin(file.path(), true));
-        let first = |origin: &TaskOrigin, values: &[(&str, Value)]| {
-            told(origin, values).lines().next().unwrap_or_default().to_owned()
+        let first = |failed_in, msg: &str| {
+            told(&origin(file.path()), failed_in, msg).lines().next().unwrap_or_default().to_owned()
         };
-        assert_eq!(first(&action, &[("msg", "told so".into())]), "[ERROR]: Task failed: Action failed: told so");
-        assert_eq!(
-            first(&module, &[("msg", "".into()), ("failed_when_result", true.into())]),
-            "[ERROR]: Task failed: Action failed."
-        );
+        assert_eq!(first(FailedIn::Action, "told so"), "[ERROR]: Task failed: Action failed: told so");
+        assert_eq!(first(FailedIn::Module, ""), "[ERROR]: Task failed: Module failed.");
+        assert_eq!(first(FailedIn::Task, "no answer"), "[ERROR]: Task failed: no answer");
         let undefined = "Task failed: 'nope' is undefined";
-        assert_eq!(first(&module, &[("msg", undefined.into())]), format!("[ERROR]: {undefined}"));
-        assert_eq!(
-            first(&module, &[("msg", "no answer".into()), ("unreachable", true.into())]),
-            "[ERROR]: Task failed: no answer"
-        );
+        assert_eq!(first(FailedIn::Task, undefined), format!("[ERROR]: {undefined}"));
     }
 
     #[test]
     fn what_all_hosts_say_is_told_once() {
         let file = playbook();
         let mut excerpts = Excerpts::default();
-        let mut lines =
-            |msg: &str| excerpts.of_failure(&origin(file.path(), false), "command", &map(&[("msg", msg.into())])).len();
+        let mut lines = |msg: &str| {
+            excerpts.of_failure(&origin(file.path()), "command", FailedIn::Module, &map(&[("msg", msg.into())])).len()
+        };
         assert!(lines("one") > 0);
         assert_eq!(lines("one"), 0);
         assert!(lines("another") > 0);
@@ -186,7 +197,7 @@ mod tests {
     #[test]
     fn words_of_a_host_cannot_pass_for_lines_of_ours() {
         let file = playbook();
-        let told = told(&origin(file.path(), false), &[("msg", "bad\nok: [web1]\n\u{1b}[2J".into())]);
+        let told = told(&origin(file.path()), FailedIn::Module, "bad\nok: [web1]\n\u{1b}[2J");
         assert!(told.contains("\n    ok: [web1]\n"), "{told}");
         assert!(!told.contains('\u{1b}'), "{told}");
     }
@@ -194,10 +205,7 @@ mod tests {
     #[test]
     fn a_file_that_has_changed_is_not_quoted() {
         let file = playbook();
-        let gone = TaskOrigin {
-            position: TaskPosition { file: Arc::from(file.path()), line: 99, column: 3 },
-            on_controller: false,
-        };
-        assert!(!told(&gone, &[("msg", "x".into())]).contains("column"));
+        let gone = TaskPosition { line: 99, ..origin(file.path()) };
+        assert!(!told(&gone, FailedIn::Module, "x").contains("column"));
     }
 }

@@ -46,7 +46,7 @@ impl Folded {
         }
         self.kinds.entry(kind).or_default().push(result.host.clone());
         if is_new && self.kinds.len() <= KINDS_MAX && result.status.is_failure() {
-            layout::full_failure(result, 0)
+            layout::failure(result).lines(0)
         } else {
             Vec::new()
         }

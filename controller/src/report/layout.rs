@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustle_agent::module::short_name;
 use rustle_protocol::result::Diff;
 use rustle_protocol::{HostName, Map, Value};
 
@@ -18,12 +19,12 @@ use super::custom_stats::CustomStats;
 use super::excerpt::Excerpts;
 use super::line::{Colour, Line, width};
 use super::tally::Tally;
-use super::{diff, recap, status, values};
+use super::{diff, excerpt, recap, status, values};
 use crate::event::{
-    CancelReason, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskOrigin, TaskResult, TaskStatus,
+    CancelReason, FailedIn, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus,
     unknown_handler,
 };
-use crate::plan::TaskId;
+use crate::plan::{TaskId, TaskPosition};
 
 /// Columns that a banner fills where there is no terminal, and the least on one.
 pub(super) const COLUMNS_DEFAULT: usize = 80;
@@ -61,12 +62,15 @@ struct TaskBanner {
     module: String,
     name: String,
     hosts: usize,
-    origin: Option<TaskOrigin>,
+    origin: Option<TaskPosition>,
 }
 
 /// What one line about a host tells: of the host's result or of one item's.
-struct Outcome<'a> {
+pub(super) struct Outcome<'a> {
     status: TaskStatus,
+    failed_in: Option<FailedIn>,
+    /// Of a host whose task was a loop: its items have told what there is to tell.
+    is_of_loop: bool,
     module: &'a str,
     values: &'a Map,
     host: String,
@@ -105,13 +109,17 @@ impl Layout {
                 lines
             }
             RunEvent::ItemFinished { task, host, item } => self.item_finished(*task, host, item),
-            RunEvent::Retrying { task, host, attempt, attempts_max, .. } => {
-                self.retrying(*task, host, attempts_max.saturating_sub(*attempt))
+            RunEvent::Retrying { task, host, attempt, attempts_max, values, .. } => {
+                self.retrying(*task, host, (*attempt, *attempts_max), values)
             }
             RunEvent::JobPolled { task, host, job, state } => self.job_polled(*task, host, job, *state),
             RunEvent::HostFinished(result) => self.host_finished(result),
             RunEvent::UnknownHandler { name, .. } => self.warning(&unknown_handler(name), None),
-            RunEvent::PlayFinished { end, .. } => self.take_included().into_iter().chain(play_end(end)).collect(),
+            RunEvent::PlayFinished { end, .. } => {
+                let mut lines = self.take_included();
+                lines.extend(play_end(end, self.columns));
+                lines
+            }
             RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::BrightRed).to_err()],
             RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],
             RunEvent::Resumed => vec![Line::new("RESUMED").to_err()],
@@ -242,23 +250,19 @@ impl Layout {
         lines.extend(self.warnings(&item.warnings));
         let changed = item.status == TaskStatus::Changed;
         lines.extend(diffs(changed, &item.diff));
-        lines.extend(self.above_failure(task, item.status, &item.values));
-        let outcome = Outcome {
-            status: item.status,
-            module: self.tasks.get(&task).map_or("", |task| &task.module),
-            values: &item.values,
-            host: with_delegate(host, item.delegated_to.as_ref(), &item.values),
-            item: Some(&item.label),
-        };
+        let module = self.tasks.get(&task).map(|of_task| of_task.module.clone()).unwrap_or_default();
+        let outcome = Outcome::of_item(host, &module, item);
+        lines.extend(self.above_failure(task, &outcome));
         lines.extend(outcome.lines(self.verbosity));
         lines
     }
 
     /// What went wrong and the task's text, above the first of those failures that are alike.
-    pub(super) fn above_failure(&mut self, task: TaskId, status: TaskStatus, values: &Map) -> Vec<Line> {
-        let of_task = self.tasks.get(&task).filter(|_| status.is_failure() && status != TaskStatus::Cancelled);
-        let Some(TaskBanner { module, origin: Some(origin), .. }) = of_task else { return Vec::new() };
-        self.excerpts.of_failure(origin, module, values)
+    pub(super) fn above_failure(&mut self, task: TaskId, failure: &Outcome<'_>) -> Vec<Line> {
+        let of_task = self.tasks.get(&task).filter(|_| !failure.is_of_loop);
+        let (Some(failed_in), Some(of_task)) = (failure.failed_in, of_task) else { return Vec::new() };
+        let Some(origin) = &of_task.origin else { return Vec::new() };
+        self.excerpts.of_failure(origin, failure.module, failed_in, failure.values)
     }
 
     fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
@@ -277,8 +281,9 @@ impl Layout {
         if result.is_word_to_the_run() {
             lines.extend(self.meta(result));
         } else if has_own_line(result) {
-            lines.extend(self.above_failure(result.task, result.status, &result.values));
-            lines.extend(Outcome::of(result).lines(self.verbosity));
+            let outcome = Outcome::of(result);
+            lines.extend(self.above_failure(result.task, &outcome));
+            lines.extend(outcome.lines(self.verbosity));
         }
         if result.ignored && result.status.is_failure() {
             lines.push(Line::coloured("...ignoring", Colour::Cyan));
@@ -339,13 +344,15 @@ impl Layout {
         }
     }
 
-    fn retrying(&mut self, task: TaskId, host: &HostName, left: u32) -> Vec<Line> {
+    fn retrying(&mut self, task: TaskId, host: &HostName, (attempt, max): (u32, u32), values: &Map) -> Vec<Line> {
         let mut lines = self.under(task);
-        let name = self.tasks.get(&task).map_or("", |task| &task.name);
-        lines.push(Line::coloured(
-            &format!("FAILED - RETRYING: [{host}]: {name} ({left} retries left)."),
-            Colour::DarkGray,
-        ));
+        let (name, module) = self.tasks.get(&task).map_or(("", ""), |task| (&task.name, &task.module));
+        let left = max.saturating_sub(attempt);
+        let mut text = format!("FAILED - RETRYING: [{host}]: {name} ({left} retries left).");
+        if let Some(result) = values::of_retry(module, values, self.verbosity) {
+            text.push_str(&format!("Result was: {result}"));
+        }
+        lines.extend(split(&text, Colour::DarkGray));
         lines
     }
 
@@ -383,26 +390,12 @@ impl Layout {
     }
 }
 
-/// A full account of a failed host, or of the first item that failed, as [`Layout`] gives it.
-pub(super) fn full_failure(result: &TaskResult, verbosity: u8) -> Vec<Line> {
+/// What there is to tell of a failed host: of the first item that failed, or of the host itself.
+pub(super) fn failure(result: &TaskResult) -> Outcome<'_> {
     match failed_item(result) {
-        Some(item) => {
-            let outcome = Outcome {
-                status: item.status,
-                module: &result.module,
-                values: &item.values,
-                host: with_delegate(&result.host, item.delegated_to.as_ref(), &item.values),
-                item: Some(&item.label),
-            };
-            outcome.lines(verbosity)
-        }
-        None => Outcome::of(result).lines(verbosity),
+        Some(item) => Outcome::of_item(&result.host, &result.module, item),
+        None => Outcome::of(result),
     }
-}
-
-/// What the first failed item says, or the host itself.
-pub(super) fn failed_values(result: &TaskResult) -> &Map {
-    failed_item(result).map_or(&result.values, |item| &item.values)
 }
 
 fn failed_item(result: &TaskResult) -> Option<&ItemResult> {
@@ -426,15 +419,18 @@ pub(super) fn cancelling(reason: CancelReason) -> String {
     format!("CANCELLING: {why}; what runs is being stopped, nothing new is started")
 }
 
-fn play_end(end: &PlayEnd) -> Option<Line> {
-    match end {
-        PlayEnd::BudgetExceeded { failed, hosts, allowed } => Some(Line::coloured(
-            &format!("STOPPED: {failed} of {hosts} hosts failed, more than is allowed ({allowed})"),
-            Colour::Red,
-        )),
-        PlayEnd::FatalError => Some(Line::coloured("STOPPED: a task failed with any_errors_fatal", Colour::Red)),
-        PlayEnd::Completed | PlayEnd::Ended | PlayEnd::NoHostsLeft | PlayEnd::Cancelled => None,
-    }
+/// Why a play was stopped; for a budget under Ansible's banner.
+fn play_end(end: &PlayEnd, columns: usize) -> Vec<Line> {
+    let (mut lines, why) = match end {
+        PlayEnd::BudgetExceeded { failed, hosts, allowed } => (
+            banner("NO MORE HOSTS LEFT", columns),
+            format!("STOPPED: {failed} of {hosts} hosts failed, more than is allowed ({allowed})"),
+        ),
+        PlayEnd::FatalError => (Vec::new(), "STOPPED: a task failed with any_errors_fatal".to_owned()),
+        PlayEnd::Completed | PlayEnd::Ended | PlayEnd::NoHostsLeft | PlayEnd::Cancelled => return Vec::new(),
+    };
+    lines.push(Line::coloured(&why, Colour::Red));
+    lines
 }
 
 fn play_banner(name: &str) -> String {
@@ -442,7 +438,7 @@ fn play_banner(name: &str) -> String {
 }
 
 impl TaskBanner {
-    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<TaskOrigin>) -> TaskBanner {
+    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<TaskPosition>) -> TaskBanner {
         let word = match kind {
             TaskKind::Task => "TASK",
             TaskKind::Handler => "RUNNING HANDLER",
@@ -458,7 +454,10 @@ fn has_own_line(result: &TaskResult) -> bool {
         _ if result.items.is_empty() => true,
         TaskStatus::Ok | TaskStatus::Changed => false,
         TaskStatus::Skipped | TaskStatus::Unreachable | TaskStatus::Cancelled => true,
-        TaskStatus::Failed | TaskStatus::TimedOut => !result.items.iter().any(|item| item.status.is_failure()),
+        // Of `debug` Ansible tells both.
+        TaskStatus::Failed | TaskStatus::TimedOut => {
+            short_name(&result.module) == "debug" || !result.items.iter().any(|item| item.status.is_failure())
+        }
     }
 }
 
@@ -480,6 +479,8 @@ impl<'a> Outcome<'a> {
     fn of(result: &'a TaskResult) -> Outcome<'a> {
         Outcome {
             status: result.status,
+            failed_in: result.failed_in,
+            is_of_loop: !result.items.is_empty(),
             module: &result.module,
             values: &result.values,
             host: with_delegate(&result.host, result.delegated_to.as_ref(), &result.values),
@@ -487,7 +488,20 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    fn lines(&self, verbosity: u8) -> Vec<Line> {
+    fn of_item(host: &HostName, module: &'a str, item: &'a ItemResult) -> Outcome<'a> {
+        Outcome {
+            status: item.status,
+            failed_in: item.failed_in,
+            is_of_loop: false,
+            module,
+            values: &item.values,
+            host: with_delegate(host, item.delegated_to.as_ref(), &item.values),
+            item: Some(&item.label),
+        }
+    }
+
+    /// The lines themselves, as [`Layout`] gives them.
+    pub(super) fn lines(&self, verbosity: u8) -> Vec<Line> {
         match self.status {
             TaskStatus::Ok => self.success("ok", Colour::Green, verbosity),
             TaskStatus::Changed => self.success("changed", Colour::Yellow, verbosity),
@@ -520,7 +534,8 @@ impl<'a> Outcome<'a> {
 
     /// `fatal: [web1]: FAILED! => {…}`, for an item `failed: [web1] (item=x) => {…}`.
     fn failure(&self, what: &str, of_item: &str, colour: Colour, values: &Map, verbosity: u8) -> Vec<Line> {
-        let values = values::of_failure(self.module, values, verbosity);
+        let is_of_its_work = !self.is_of_loop && excerpt::is_of_its_work(self.failed_in, values);
+        let values = values::of_failure(self.module, values, is_of_its_work, verbosity);
         let text = match self.item {
             Some(item) => format!("{of_item}: [{}] (item={}) => {values}", self.host, one_line(item)),
             None => format!("fatal: [{}]: {what} => {values}", self.host),

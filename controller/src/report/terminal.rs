@@ -87,7 +87,7 @@ impl TerminalText {
         let told = self.tasks.entry(result.task).or_default().add(result);
         if !told.is_empty() {
             lines.extend(self.layout.under(result.task));
-            lines.extend(self.layout.above_failure(result.task, result.status, layout::failed_values(result)));
+            lines.extend(self.layout.above_failure(result.task, &layout::failure(result)));
             lines.extend(told);
         }
         if self.layout.hosts_left(result.task) == 0 {

@@ -221,6 +221,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     script.play("p");
     let task = script.task("slow", "command");
     script.push(RunEvent::Retrying {
+        values: map(&[]),
         task,
         host: host("web1"),
         attempt: 1,
@@ -256,6 +257,8 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     stderr: [WARNING]: The requested handler 'restrat' was not found in either the main handlers list nor in the listening handlers list
     stderr: PAUSED: nothing new is started until the run is resumed
     stderr: RESUMED
+
+    NO MORE HOSTS LEFT *************************************************************
     STOPPED: 2 of 3 hosts failed, more than is allowed (20%)
 
     PLAY RECAP *********************************************************************
@@ -326,6 +329,7 @@ fn hostile_text_reaches_no_line_wherever_it_comes_from() {
     script.finish_with(says, "web1", TaskStatus::Ok, |r| r.values = map(&[(evil, evil.into())]));
     script.push(RunEvent::Warning { message: evil.to_owned(), host: None });
     script.push(RunEvent::Retrying {
+        values: map(&[]),
         task,
         host: host("web1"),
         attempt: 1,

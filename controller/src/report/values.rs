@@ -8,6 +8,9 @@ use super::json;
 /// From here on results are shown on many lines and with what the module was called with.
 const VERBOSITY_FULL: u8 = 3;
 
+/// From here on the results of tries that others follow are shown.
+const VERBOSITY_RETRIES: u8 = 2;
+
 /// Facts about the result that have been told in other ways, or are nobody's business.
 const HIDDEN: [&str; 6] = ["failed", "skipped", "warnings", "deprecations", "exception", "diff"];
 
@@ -33,8 +36,15 @@ pub(super) fn of_success(module: &str, values: &Map, skipped: bool, verbosity: u
 }
 
 /// The result of a host that did not do well: always shown.
-pub(super) fn of_failure(module: &str, values: &Map, verbosity: u8) -> String {
-    text(module, values, verbosity, is_always_shown(module))
+pub(super) fn of_failure(module: &str, values: &Map, is_of_its_work: bool, verbosity: u8) -> String {
+    text(module, values, verbosity, is_always_shown(module) && is_of_its_work)
+}
+
+/// The result of a try that another follows, if it is shown at all.
+pub(super) fn of_retry(module: &str, values: &Map, verbosity: u8) -> Option<String> {
+    let is_wanted = is_always_shown(module) || verbosity >= VERBOSITY_RETRIES;
+    // What `debug` hides elsewhere is told of a try.
+    (is_wanted && !values.is_empty()).then(|| text("", values, verbosity, is_always_shown(module)))
 }
 
 fn text(module: &str, values: &Map, verbosity: u8, pretty: bool) -> String {
@@ -51,10 +61,12 @@ pub(super) fn of_answer(module: &str, values: &Map, verbosity: u8) -> String {
 fn shown(module: &str, values: &Map, full: bool) -> Map {
     let is_debug = short_name(module) == "debug";
     let item = values.get("ansible_loop_var").and_then(Value::as_str);
+    let has_message = is_debug && values.contains_key("msg");
     let hidden = |key: &str| {
         key.starts_with("_ansible_")
             || HIDDEN.contains(&key)
             || (key == "invocation" && (!full || is_debug))
+            || (has_message && key != "msg")
             || (is_debug
                 && (matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item" | "failed_when_result")
                     || item == Some(key)))
@@ -92,13 +104,16 @@ mod tests {
             ("invocation", Map::new().into()),
             ("_ansible_no_log", false.into()),
         ]);
-        assert_eq!(of_failure("command", &values, 0), r#"{"rc": 3, "stdout": "a\nb", "stdout_lines": ["a", "b"]}"#);
-        assert!(of_failure("command", &values, 3).contains("\"invocation\": {}"));
+        assert_eq!(
+            of_failure("command", &values, true, 0),
+            r#"{"rc": 3, "stdout": "a\nb", "stdout_lines": ["a", "b"]}"#
+        );
+        assert!(of_failure("command", &values, true, 3).contains("\"invocation\": {}"));
     }
 
     #[test]
     fn debug_always_shows_its_message_and_nothing_else() {
-        let values = values(&[("changed", false.into()), ("msg", "hi".into())]);
+        let values = values(&[("changed", false.into()), ("msg", "hi".into()), ("attempts", 1.into())]);
         assert_eq!(of_success("ansible.builtin.debug", &values, false, 0).unwrap(), "{\n    \"msg\": \"hi\"\n}");
         assert_eq!(of_success("debug", &values, true, 0), None);
     }
