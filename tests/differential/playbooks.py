@@ -1,7 +1,7 @@
 """Runs playbooks with Ansible, each in a process of its own and in the folder it stands in.
 
-Reads a JSON list of {"folder", "args"}; writes one line of JSON per playbook, in that order: its exit code, and what became of
-every task on every host. Ansible is imported once and forked, which is most of what a small playbook costs.
+Reads a JSON list of {"folder", "args"}; writes one line of JSON per playbook, in that order: its exit code, what became of
+every task on every host, and what it wrote to its standard output. Ansible is imported once and forked, which is most of what a small playbook costs.
 """
 
 import json
@@ -9,7 +9,9 @@ import os
 import sys
 
 os.environ["ANSIBLE_CALLBACK_PLUGINS"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "callback")
-os.environ["ANSIBLE_STDOUT_CALLBACK"] = "recorder"
+os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "recorder"
+os.environ["ANSIBLE_DEPRECATION_WARNINGS"] = "0"
+os.environ["ANSIBLE_NOCOLOR"] = "1"
 os.environ["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
 os.environ["ANSIBLE_LOCALHOST_WARNING"] = "0"
 
@@ -19,8 +21,8 @@ from ansible.cli.playbook import PlaybookCLI  # noqa: E402 (the environment is r
 def run(case):
     """Ends the process with the playbook's exit code."""
     os.chdir(case["folder"])
+    os.dup2(os.open(case["said"], os.O_WRONLY | os.O_CREAT), 1)
     silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
     if "KEEP_STDERR" not in os.environ:
         os.dup2(silence, 2)
     try:
@@ -35,13 +37,15 @@ def run(case):
 def main():
     for case in json.load(sys.stdin):
         os.environ["RECORDED"] = recorded = os.path.join(case["folder"], "recorded.jsonl")
+        case["said"] = os.path.join(case["folder"], "said.txt")
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             run(case)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         lines = open(recorded).readlines() if os.path.exists(recorded) else []
-        print(json.dumps({"code": code, "results": [json.loads(line) for line in lines]}))
+        said = open(case["said"], encoding="utf-8").read()
+        print(json.dumps({"code": code, "results": [json.loads(line) for line in lines], "said": said}))
 
 
 main()

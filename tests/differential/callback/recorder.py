@@ -7,7 +7,7 @@ from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
 name: recorder
-type: stdout
+type: notification
 short_description: keeps results for a comparison
 description: Keeps results for a comparison.
 """
@@ -15,8 +15,9 @@ description: Keeps results for a comparison.
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "stdout"
+    CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "recorder"
+    CALLBACK_NEEDS_ENABLED = True
 
     def keep(self, status, result):
         task = result._task_fields.get("name") or result._task.action

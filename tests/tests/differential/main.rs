@@ -7,3 +7,4 @@ mod case;
 mod generated;
 mod playbooks;
 mod templates;
+mod told;
