@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -270,6 +271,15 @@ fn cancel(folder: &RunFolder) -> Result<ExitCode, CliError> {
     Ok(ExitCode::Success)
 }
 
+/// Copies a file to standard output, piece by piece: a report may be larger than the memory.
+fn printed(path: &Path) -> std::io::Result<ExitCode> {
+    match std::io::copy(&mut File::open(path)?, &mut std::io::stdout().lock()) {
+        // Who has read enough has the right to go.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(ExitCode::Success),
+    }
+}
+
 /// The report of a run that is over; of one that was interrupted, of what it came to until then.
 fn report(folder: &RunFolder, to: Option<&Path>) -> Result<ExitCode, CliError> {
     let own = |error: std::io::Error| CliError::own(format!("cannot write the report: {error}"));
@@ -311,7 +321,7 @@ fn report(folder: &RunFolder, to: Option<&Path>) -> Result<ExitCode, CliError> {
     report.finish().map_err(own)?;
     match to {
         Some(_) => Ok(ExitCode::Success),
-        None => print(&std::fs::read_to_string(path).map_err(own)?),
+        None => printed(path).map_err(own),
     }
 }
 

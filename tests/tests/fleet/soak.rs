@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::time::{Duration, Instant};
 
 use rustle_tests::{Fleet, Proxy, Weather, named, play, shell};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::waiting::{report, runs, witnessed};
+use super::waiting::{runs, witnessed};
 
 /// The short form. The long one is `SOAK_HOSTS=200 SOAK_SECONDS=3600 cargo test -p rustle-tests --test fleet soak -- --nocapture`,
 /// and `SOAK_SEED` repeats the choice of what fails.
@@ -75,6 +77,25 @@ fn tasks(fleet: &Fleet, count: u64) -> Vec<Value> {
     (0..count).map(task).collect()
 }
 
+/// What is looked at of a result: in an hour there are hundreds of thousands.
+#[derive(Deserialize)]
+struct TaskResult {
+    host: String,
+    task_name: String,
+    status: String,
+}
+
+fn results(fleet: &Fleet) -> Vec<TaskResult> {
+    #[derive(Deserialize)]
+    struct Report {
+        task_results: Vec<TaskResult>,
+    }
+    let path = fleet.path().join("soak-report.json");
+    runs(fleet, &["report", "last", "--report-file", path.to_str().unwrap()]).ends(0);
+    let report: Report = serde_json::from_reader(BufReader::new(File::open(path).unwrap())).unwrap();
+    report.task_results
+}
+
 /// No task ran twice on a host, and whatever is reported done ran.
 fn check(fleet: &Fleet, names: &[String]) -> String {
     let mut ran: BTreeMap<(String, String), u32> = BTreeMap::new();
@@ -84,11 +105,11 @@ fn check(fleet: &Fleet, names: &[String]) -> String {
     let twice: Vec<_> = ran.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "run twice: {twice:?}");
     let mut statuses: BTreeMap<String, u32> = BTreeMap::new();
-    for result in report(fleet)["task_results"].as_array().unwrap() {
-        let of = |name: &str| result[name].as_str().unwrap().to_owned();
-        let is_done = result["status"] == "changed";
-        assert!(!is_done || ran.contains_key(&(of("host"), of("task_name"))), "{result} did not run");
-        *statuses.entry(of("status")).or_default() += 1;
+    for result in results(fleet) {
+        let is_done = result.status == "changed";
+        let key = (result.host, result.task_name);
+        assert!(!is_done || ran.contains_key(&key), "{key:?} did not run");
+        *statuses.entry(result.status).or_default() += 1;
     }
     assert!(statuses.get("changed").is_some_and(|done| *done > 0), "{statuses:?}");
     format!("{} tasks ran; results: {statuses:?}", ran.len())
