@@ -79,7 +79,7 @@ impl LocalAction for IncludeVars {
         if merges {
             vars = vars.into_iter().map(|(name, value)| (name.clone(), over_known(&name, value, cx))).collect();
         }
-        let shown: Map = vars.iter().map(|(name, value)| (name.clone(), value.source())).collect();
+        let shown: Map = vars.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
         cx.teach(Learnt::Included(vars.into_iter().collect()));
         let mut result =
             ModuleResult::ok().with("ansible_facts", Value::Map(shown)).with("ansible_included_var_files", files);
@@ -87,6 +87,14 @@ impl LocalAction for IncludeVars {
             result.set("_ansible_no_log", true);
         }
         Ok(result)
+    }
+}
+
+/// The value as its file has it. Of a file that is encrypted as a whole nobody sees it: the result is not shown.
+fn shown(value: &Authored) -> Value {
+    match value {
+        Authored::Sealed(sealed) => sealed.known().map_or_else(|| value.source(), |(_, value)| value.source()),
+        other => other.source(),
     }
 }
 
@@ -206,14 +214,14 @@ fn folder(dir: &str, cx: &ExecutionContext<'_>) -> PathBuf {
 /// A dict put into the one that the host has under this name.
 fn over_known(name: &str, value: Authored, cx: &ExecutionContext<'_>) -> Authored {
     match cx.scope.get(name) {
-        // It was rendered: data from now on.
-        Ok(known @ Value::Map(_)) => merged(Authored::literal(known), value),
+        // It was rendered: data from now on, which hosts may have had a part in.
+        Ok(known @ Value::Map(_)) => merged(Authored::Unsafe(known), value),
         _ => value,
     }
 }
 
 fn merged(before: Authored, value: Authored) -> Authored {
-    match (entries(before), entries(value)) {
+    match (before.into_entries(), value.into_entries()) {
         (Ok(mut before), Ok(value)) => {
             for (name, value) in value {
                 let value = match before.swap_remove(&name) {
@@ -226,16 +234,6 @@ fn merged(before: Authored, value: Authored) -> Authored {
         }
         (_, Ok(value)) => Authored::Map(value),
         (_, Err(value)) => value,
-    }
-}
-
-fn entries(authored: Authored) -> Result<IndexMap<String, Authored>, Authored> {
-    match authored {
-        Authored::Map(entries) => Ok(entries),
-        Authored::Data(Value::Map(map)) => {
-            Ok(map.into_iter().map(|(name, value)| (name, Authored::Data(value))).collect())
-        }
-        other => Err(other),
     }
 }
 

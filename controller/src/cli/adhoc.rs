@@ -41,7 +41,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         }
         None => std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?,
     };
-    let templar = super::modules::templar(&registry);
+    let templar = super::modules::templar(&registry, &settings);
     let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
     let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
         .map_err(|error| CliError::input(chain(&error)))?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::ansible_settings::AnsibleSettings;
@@ -11,7 +12,8 @@ use super::{CliError, chain, extra_vars, notice, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::show::{self, Format, View};
 use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits};
-use crate::vars::VarMap;
+use crate::template::Authored;
+use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
 
 pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
@@ -37,7 +39,7 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
     };
     if let Some(name) = &args.host {
         let extra = extra_vars::read(&args.extra_vars, &vault)?;
-        return print(&show::host(host_vars(&inventory, name, &extra)?, format));
+        return print(&show::host(host_vars(&inventory, name, &extra, &vault)?, format));
     }
     if args.graph {
         let top = args.group.as_deref().map_or(Some(GroupId::ALL), |name| inventory.group_id(name));
@@ -82,7 +84,7 @@ fn only(
 }
 
 /// `localhost` need not be in the inventory.
-fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<Map, CliError> {
+fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap, vault: &Vault) -> Result<Map, CliError> {
     let mut vars = match inventory.host_id(name) {
         Some(host) => inventory.merged_vars(host),
         None if matches!(name, "localhost" | "127.0.0.1") => {
@@ -97,8 +99,24 @@ fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<Map, C
             )));
         }
     };
-    vars.extend(extra.iter().map(|(name, value)| (name.clone(), value.source())));
+    for (name, value) in extra {
+        vars.insert(name.clone(), plain(value, vault)?);
+    }
     Ok(vars)
+}
+
+/// As it was written, but for what is encrypted.
+fn plain(variable: &Variable, vault: &Vault) -> Result<Value, CliError> {
+    match variable {
+        Variable::Authored(authored) => match &**authored {
+            Authored::Sealed(sealed) => {
+                let opened = sealed.open(vault).map_err(|error| CliError::input(error.to_string()))?;
+                Ok(opened.source())
+            }
+            other => Ok(other.source()),
+        },
+        Variable::Data(value) => Ok((**value).clone()),
+    }
 }
 
 /// Reads the sources.

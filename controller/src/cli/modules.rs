@@ -38,9 +38,9 @@ pub(super) fn add(files: &ModuleFiles, settings: &Settings) -> Result<(), CliErr
     Ok(())
 }
 
-/// Renders with the plug-ins of these folders beside the built-in ones.
-pub(super) fn templar(registry: &Registry) -> Templar {
-    Templar::with_plugins(Plugins::new(Registry::files(registry).clone()))
+/// Renders with the plug-ins of these folders beside the built-in ones, and the passwords of the run.
+pub(super) fn templar(registry: &Registry, settings: &Settings) -> Templar {
+    Templar::with(Plugins::new(Registry::files(registry).clone()), settings.vault.clone())
 }
 
 fn named_by(variable: &str) -> Vec<PathBuf> {

@@ -59,7 +59,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let Loaded { mut plan, inventory: from_plan } = loaded;
     let lab = super::lab::wanted(&args.common);
     let inventory = inventory_of(&plan, given, from_plan, lab.is_some(), settings.connection)?;
-    let templar = super::modules::templar(&registry);
+    let templar = super::modules::templar(&registry, &settings);
     let only = adjust(&mut plan, args, &settings, &inventory, &templar)?;
     check_modules(&plan, &registry)?;
     if !settings.forks_given

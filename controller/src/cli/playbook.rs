@@ -82,7 +82,7 @@ struct Read {
 
 fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let registry = registry(settings)?;
-    let templar = super::modules::templar(&registry);
+    let templar = super::modules::templar(&registry, settings);
     let base = folder_of(&args.plan[0])?;
     let inventory = match plan::given_inventory(args, settings, Some(&base))? {
         Some(inventory) => inventory,

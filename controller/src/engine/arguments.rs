@@ -7,7 +7,7 @@ use rustle_protocol::value::Map;
 use super::module::ModuleExecutor;
 use super::prepare::unresolved;
 use super::task::TaskRun;
-use crate::template::{Authored, needs_rendering, python_text, python_type};
+use crate::template::{Authored, TemplateError, needs_rendering, python_text, python_type};
 use crate::vars::Scope;
 
 impl TaskRun<'_> {
@@ -35,6 +35,10 @@ impl TaskRun<'_> {
             self.task.args.iter().partition(|(name, _)| raw.contains(&name.as_str()));
         let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         args.extend(render(&rest)?);
+        // These are expressions, or lists of them.
+        if !as_written.iter().all(|(_, value)| value.is_vouched_for()) {
+            return Err(unresolved(&TemplateError::untrusted()));
+        }
         args.extend(as_written.into_iter().map(|(name, value)| (name.clone(), value.source())));
         Ok(args)
     }

@@ -28,8 +28,8 @@ fn authored_at(node: &Node, depth: usize) -> Result<Authored, YamlError> {
         return Err(YamlError { at: node.at, what: format!("nested deeper than {DEPTH_MAX} levels"), hint: None });
     }
     match (node.tag, &node.kind) {
-        (Some(Tag::Unsafe), _) => literal(node, depth).map(Authored::Data),
-        (Some(Tag::Vault), _) => node.to_value().map(Authored::from_value),
+        (Some(Tag::Unsafe), _) => literal(node, depth).map(unsafe_or_data),
+        (None, Kind::Sealed(sealed)) => Ok(Authored::Sealed(sealed.clone())),
         (None, Kind::Scalar(value)) => Ok(Authored::from_value(value.clone())),
         (None, Kind::List(items)) if holds_authored(node) => {
             items.iter().map(|item| authored_at(item, depth + 1)).collect::<Result<_, _>>().map(Authored::List)
@@ -43,11 +43,20 @@ fn authored_at(node: &Node, depth: usize) -> Result<Authored, YamlError> {
     }
 }
 
+/// Only text can be evaluated: all else is data, whoever vouches for it.
+fn unsafe_or_data(value: Value) -> Authored {
+    match value {
+        Value::String(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_) => Authored::Unsafe(value),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => Authored::Data(value),
+    }
+}
+
 /// Whether the node holds a template or a tag anywhere, so that it is more than data.
 fn holds_authored(node: &Node) -> bool {
     node.tag.is_some()
         || match &node.kind {
             Kind::Scalar(value) => value.as_str().is_some_and(needs_rendering),
+            Kind::Sealed(_) => true,
             Kind::List(items) => items.iter().any(holds_authored),
             Kind::Map(entries) => entries.iter().any(|(_, node)| holds_authored(node)),
         }
@@ -58,11 +67,9 @@ fn literal(node: &Node, depth: usize) -> Result<Value, YamlError> {
     if depth > DEPTH_MAX {
         return Err(YamlError { at: node.at, what: format!("nested deeper than {DEPTH_MAX} levels"), hint: None });
     }
-    if node.tag == Some(Tag::Vault) {
-        return node.to_value();
-    }
     match &node.kind {
         Kind::Scalar(value) => Ok(value.clone()),
+        Kind::Sealed(_) => node.to_value(),
         Kind::List(items) => items.iter().map(|item| literal(item, depth + 1)).collect(),
         Kind::Map(entries) => entries
             .iter()
@@ -88,6 +95,8 @@ mod tests {
         assert!(!of("[!unsafe '{{ x }}', 1]").needs_rendering());
         let Authored::Map(map) = of("a: !unsafe ['{{ x }}']\nb: '{{ y }}'") else { panic!("a map with templates") };
         assert!(!map["a"].needs_rendering() && map["b"].needs_rendering());
+        assert!(!map["a"].is_vouched_for() && map["b"].is_vouched_for());
+        assert!(of("!unsafe 1").is_vouched_for());
     }
 
     #[test]

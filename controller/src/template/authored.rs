@@ -6,12 +6,17 @@ use indexmap::IndexMap;
 use rustle_protocol::value::{Map, Value};
 
 use super::engine::{Mode, template_key};
+use super::sealed::Sealed;
 
 /// Text, lists and maps as a plan's author wrote them. The one type whose strings may be evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Authored {
     /// Holds no template anywhere.
     Data(Value),
+    /// `!unsafe`: data that its author does not vouch for. Never evaluated, neither as a template nor as an expression.
+    Unsafe(Value),
+    /// Encrypted: opened where it is rendered.
+    Sealed(Sealed),
     Template(Template),
     List(Vec<Authored>),
     /// Keys are never templates, as in Ansible.
@@ -31,7 +36,7 @@ impl Authored {
         }
     }
 
-    /// Never evaluated, whatever it contains: `!unsafe` text, and data that must stand beside templates.
+    /// Data that must stand beside templates, whatever it looks like.
     pub fn literal(value: impl Into<Value>) -> Authored {
         Authored::Data(value.into())
     }
@@ -39,17 +44,29 @@ impl Authored {
     /// Whether anything in it is a template.
     pub fn needs_rendering(&self) -> bool {
         match self {
-            Authored::Data(_) => false,
-            Authored::Template(_) => true,
+            Authored::Data(_) | Authored::Unsafe(_) => false,
+            Authored::Template(_) | Authored::Sealed(_) => true,
             Authored::List(items) => items.iter().any(Authored::needs_rendering),
             Authored::Map(map) => map.values().any(Authored::needs_rendering),
         }
     }
 
-    /// The value as it was written, templates as their text: for messages and listings.
+    /// Whether its author stands for all of it, so that its texts may be taken for expressions.
+    pub fn is_vouched_for(&self) -> bool {
+        match self {
+            Authored::Data(_) | Authored::Template(_) => true,
+            Authored::Unsafe(_) => false,
+            Authored::Sealed(sealed) => sealed.known().is_none_or(|(_, value)| value.is_vouched_for()),
+            Authored::List(items) => items.iter().all(Authored::is_vouched_for),
+            Authored::Map(map) => map.values().all(Authored::is_vouched_for),
+        }
+    }
+
+    /// The value as it was written, templates as their text, and cipher text: for messages and listings.
     pub fn source(&self) -> Value {
         match self {
-            Authored::Data(value) => value.clone(),
+            Authored::Data(value) | Authored::Unsafe(value) => value.clone(),
+            Authored::Sealed(sealed) => Value::from(&**sealed.text()),
             Authored::Template(template) => Value::from(template.source()),
             Authored::List(items) => items.iter().map(Authored::source).collect(),
             Authored::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), item.source())).collect()),
@@ -75,13 +92,29 @@ impl Authored {
     }
 
     /// The entries of a dict; anything else as it is.
-    fn into_entries(self) -> Result<IndexMap<String, Authored>, Authored> {
+    pub(crate) fn into_entries(self) -> Result<IndexMap<String, Authored>, Authored> {
         match self {
             Authored::Map(map) => Ok(map),
             Authored::Data(Value::Map(map)) => {
                 Ok(map.into_iter().map(|(name, value)| (name, Authored::Data(value))).collect())
             }
+            Authored::Unsafe(Value::Map(map)) => {
+                Ok(map.into_iter().map(|(name, value)| (name, Authored::Unsafe(value))).collect())
+            }
+            Authored::Sealed(sealed) => match sealed.known() {
+                Some((_, value)) if value.is_dict() => (**value).clone().into_entries(),
+                _ => Err(Authored::Sealed(sealed)),
+            },
             other => Err(other),
+        }
+    }
+
+    /// Whether it is a dict as it stands.
+    pub(crate) fn is_dict(&self) -> bool {
+        match self {
+            Authored::Map(_) | Authored::Data(Value::Map(_)) | Authored::Unsafe(Value::Map(_)) => true,
+            Authored::Sealed(sealed) => sealed.known().is_some_and(|(_, value)| value.is_dict()),
+            Authored::Data(_) | Authored::Unsafe(_) | Authored::Template(_) | Authored::List(_) => false,
         }
     }
 

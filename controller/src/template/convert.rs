@@ -90,11 +90,15 @@ impl View {
 
     fn present(&self, node: Node<'_>, steps: Box<[u32]>) -> Jinja {
         match node {
-            Node::Data(value) | Node::Authored(Authored::Data(value)) => {
+            Node::Data(value) | Node::Authored(Authored::Data(value) | Authored::Unsafe(value)) => {
                 scalar(value).unwrap_or_else(|| Jinja::from_object(View { root: self.root.clone(), steps }))
             }
             Node::Authored(Authored::Template(template)) => match &self.root {
                 Root::Authored(_, scope) => scope.evaluate(template),
+                Root::Data(_) => Jinja::UNDEFINED,
+            },
+            Node::Authored(Authored::Sealed(sealed)) => match &self.root {
+                Root::Authored(_, scope) => scope.open(sealed),
                 Root::Data(_) => Jinja::UNDEFINED,
             },
             Node::Authored(_) => Jinja::from_object(View { root: self.root.clone(), steps }),
@@ -105,20 +109,23 @@ impl View {
 impl<'a> Node<'a> {
     fn entry(self, index: usize) -> Option<Node<'a>> {
         match self {
-            Node::Data(value) | Node::Authored(Authored::Data(value)) => match value {
+            Node::Data(value) | Node::Authored(Authored::Data(value) | Authored::Unsafe(value)) => match value {
                 Value::List(items) => items.get(index).map(Node::Data),
                 Value::Map(map) => map.get_index(index).map(|(_, value)| Node::Data(value)),
                 _ => None,
             },
             Node::Authored(Authored::List(items)) => items.get(index).map(Node::Authored),
             Node::Authored(Authored::Map(map)) => map.get_index(index).map(|(_, item)| Node::Authored(item)),
-            Node::Authored(Authored::Template(_)) => None,
+            Node::Authored(Authored::Template(_) | Authored::Sealed(_)) => None,
         }
     }
 
     fn position(self, key: &str) -> Option<usize> {
         match self {
-            Node::Data(Value::Map(map)) | Node::Authored(Authored::Data(Value::Map(map))) => map.get_index_of(key),
+            Node::Data(Value::Map(map))
+            | Node::Authored(Authored::Data(Value::Map(map)) | Authored::Unsafe(Value::Map(map))) => {
+                map.get_index_of(key)
+            }
             Node::Authored(Authored::Map(map)) => map.get_index_of(key),
             _ => None,
         }
@@ -126,7 +133,8 @@ impl<'a> Node<'a> {
 
     fn keys(self) -> Option<Vec<Jinja>> {
         match self {
-            Node::Data(Value::Map(map)) | Node::Authored(Authored::Data(Value::Map(map))) => {
+            Node::Data(Value::Map(map))
+            | Node::Authored(Authored::Data(Value::Map(map)) | Authored::Unsafe(Value::Map(map))) => {
                 Some(map.keys().map(|key| Jinja::from(key.as_str())).collect())
             }
             Node::Authored(Authored::Map(map)) => Some(map.keys().map(|key| Jinja::from(key.as_str())).collect()),
@@ -136,14 +144,14 @@ impl<'a> Node<'a> {
 
     fn len(self) -> usize {
         match self {
-            Node::Data(value) | Node::Authored(Authored::Data(value)) => match value {
+            Node::Data(value) | Node::Authored(Authored::Data(value) | Authored::Unsafe(value)) => match value {
                 Value::List(items) => items.len(),
                 Value::Map(map) => map.len(),
                 _ => 0,
             },
             Node::Authored(Authored::List(items)) => items.len(),
             Node::Authored(Authored::Map(map)) => map.len(),
-            Node::Authored(Authored::Template(_)) => 0,
+            Node::Authored(Authored::Template(_) | Authored::Sealed(_)) => 0,
         }
     }
 }

@@ -19,12 +19,14 @@ mod plugged;
 mod provenance;
 mod python;
 mod rewrite;
+mod sealed;
 mod templar;
 mod written;
 
 pub use authored::{Authored, Template, needs_rendering};
 pub use error::{Syntactic, TemplateError, UnresolvedArg};
 pub use file::TemplateFileOptions;
+pub use sealed::Sealed;
 pub use templar::{Conditionals, Templar};
 
 pub(crate) use convert::View;

@@ -17,6 +17,7 @@ use super::rewrite::Delimiters;
 use super::{explain, filters, python, written};
 use crate::plugins::Plugins;
 use crate::vars::Scope;
+use crate::vault::Vault;
 
 /// Which results a condition may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,21 +37,22 @@ pub struct Templar {
 
 struct Inner {
     plugged: Plugged,
+    vault: Vault,
     files: Mutex<FileEngines>,
 }
 
 impl Templar {
     pub fn new() -> Templar {
-        Templar::with_plugins(Plugins::default())
+        Templar::with(Plugins::default(), Vault::default())
     }
 
-    /// With filters, tests and lookups in Python beside its own, which come first.
-    pub fn with_plugins(plugins: Plugins) -> Templar {
+    /// With filters, tests and lookups in Python beside its own, which come first, and passwords for what is encrypted.
+    pub fn with(plugins: Plugins, vault: Vault) -> Templar {
         let mut strings = engine::environment();
         strings.set_syntax(engine::string_syntax());
         engine::set_loader(&mut strings, Vec::new(), Delimiters::default());
         let plugged = Plugged::new(strings, plugins);
-        Templar { inner: Arc::new(Inner { plugged, files: Mutex::default() }) }
+        Templar { inner: Arc::new(Inner { plugged, vault, files: Mutex::default() }) }
     }
 
     /// The value of an authored text, list or dict in `scope`. A template that is one `{{ expression }}`, or that
@@ -66,7 +68,8 @@ impl Templar {
     /// As [`Templar::render`]; `None` when the whole value is `omit`.
     pub fn render_optional(&self, authored: &Authored, scope: &Scope) -> Result<Option<Value>, TemplateError> {
         match authored {
-            Authored::Data(value) => Ok(Some(value.clone())),
+            Authored::Data(value) | Authored::Unsafe(value) => Ok(Some(value.clone())),
+            Authored::Sealed(sealed) => self.render_optional(&*sealed.open(self.vault())?, scope),
             Authored::Template(template) => {
                 let value = self.evaluate(template, scope)?;
                 to_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
@@ -86,7 +89,8 @@ impl Templar {
     /// See [`TemplateError`]; not for undefined values.
     pub fn render_defined(&self, authored: &Authored, scope: &Scope) -> Result<Option<Value>, TemplateError> {
         match authored {
-            Authored::Data(value) => Ok(Some(value.clone())),
+            Authored::Data(value) | Authored::Unsafe(value) => Ok(Some(value.clone())),
+            Authored::Sealed(sealed) => self.render_defined(&*sealed.open(self.vault())?, scope),
             Authored::Template(template) => match self.evaluate(template, scope) {
                 Ok(value) => {
                     to_defined_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
@@ -231,7 +235,7 @@ impl Templar {
     /// Checks that a template is well formed, without rendering it: for telling the author before anything runs.
     pub fn check(&self, authored: &Authored) -> Result<(), TemplateError> {
         match authored {
-            Authored::Data(_) => Ok(()),
+            Authored::Data(_) | Authored::Unsafe(_) | Authored::Sealed(_) => Ok(()),
             Authored::Template(template) => self.compile(template.key()),
             Authored::List(items) => items.iter().try_for_each(|item| self.check(item)),
             Authored::Map(map) => map.values().try_for_each(|item| self.check(item)),
@@ -246,7 +250,7 @@ impl Templar {
     /// The variables a value's templates mention and do not set themselves; none for templates with syntax errors.
     pub fn undeclared(&self, authored: &Authored) -> BTreeSet<String> {
         match authored {
-            Authored::Data(_) => BTreeSet::new(),
+            Authored::Data(_) | Authored::Unsafe(_) | Authored::Sealed(_) => BTreeSet::new(),
             Authored::Template(template) => self.undeclared_in(template.key()),
             Authored::List(items) => items.iter().flat_map(|item| self.undeclared(item)).collect(),
             Authored::Map(map) => map.values().flat_map(|item| self.undeclared(item)).collect(),
@@ -305,6 +309,11 @@ impl Templar {
 
     pub(super) fn plugged(&self) -> &Plugged {
         &self.inner.plugged
+    }
+
+    /// Passwords for what is encrypted.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.inner.vault
     }
 
     pub(crate) fn plugins(&self) -> &Plugins {

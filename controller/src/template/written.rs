@@ -9,7 +9,7 @@ use crate::vars::Scope;
 const HOPS_MAX: usize = 8;
 
 /// What stands where a template leads that is nothing but a variable, or an entry of one: `{{ name }}`, `{{ name.key }}`,
-/// `{{ name[0]['key'] }}`. None if that was not written by an author.
+/// `{{ name[0]['key'] }}`. None if that was not written by an author, or by one who does not vouch for it.
 pub(super) fn behind(template: &str, scope: &Scope) -> Option<Value> {
     let mut template = template.to_owned();
     for _ in 0..HOPS_MAX {
@@ -18,7 +18,11 @@ pub(super) fn behind(template: &str, scope: &Scope) -> Option<Value> {
         let root = scope.authored(name)?;
         match steps.iter().try_fold(Node::Authored(&root), |node, step| node.entry(step))? {
             Node::Authored(Authored::Template(next)) => template = next.source().to_owned(),
-            Node::Authored(written) => return Some(written.source()),
+            Node::Authored(Authored::Sealed(sealed)) => match &*sealed.open(scope.templar().vault()).ok()? {
+                Authored::Template(next) => template = next.source().to_owned(),
+                opened => return opened.is_vouched_for().then(|| opened.source()),
+            },
+            Node::Authored(written) => return written.is_vouched_for().then(|| written.source()),
             Node::Data(written) => return Some(written.clone()),
         }
     }
@@ -95,5 +99,18 @@ mod tests {
         {
             assert_eq!(behind(no), None, "{no}");
         }
+    }
+
+    #[test]
+    fn what_its_author_does_not_vouch_for_is_not_there() {
+        let text = Authored::Unsafe("1 == 1".into());
+        let list = Authored::List(vec![Authored::literal("1 == 1"), text.clone()]);
+        let vars = [("text", text), ("list", list)];
+        let vars = vars.map(|(name, value)| (name.to_owned(), crate::vars::Variable::Authored(Arc::new(value))));
+        let scope = Scope::of(&Templar::new(), [Arc::new(vars.into_iter().collect())]);
+        for no in ["{{ text }}", "{{ list }}", "{{ list[1] }}"] {
+            assert_eq!(behind(no, &scope), None, "{no}");
+        }
+        assert_eq!(behind("{{ list[0] }}", &scope), Some(Value::from("1 == 1")));
     }
 }

@@ -7,7 +7,7 @@ use rustle_protocol::value::{Map, Value, WireMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inventory::InventoryChange;
-use crate::template::{Authored, Template};
+use crate::template::{Authored, Sealed, Template};
 
 /// One thing learnt of one host. A journal keeps these: variants are added, never renamed or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ pub mod exact {
 mod authored {
     use serde::{Deserializer, Serializer};
 
-    use super::{Authored, Map, Template, Value, exact};
+    use super::{Authored, Map, Sealed, Template, Value, exact};
 
     pub(super) fn serialize<S: Serializer>(vars: &[(String, Authored)], s: S) -> Result<S::Ok, S::Error> {
         let map: Map = vars.iter().map(|(name, value)| (name.clone(), tagged(value))).collect();
@@ -86,6 +86,11 @@ mod authored {
     fn tagged(authored: &Authored) -> Value {
         let (kind, value) = match authored {
             Authored::Data(value) => ("data", value.clone()),
+            Authored::Unsafe(value) => ("unsafe", value.clone()),
+            Authored::Sealed(sealed) => match sealed.known() {
+                Some((_, value)) => return tagged(value),
+                None => ("sealed", [&**sealed.text(), &**sealed.place()].into_iter().map(Value::from).collect()),
+            },
             Authored::Template(_) => ("template", authored.source()),
             Authored::List(items) => ("list", items.iter().map(tagged).collect()),
             Authored::Map(map) => {
@@ -100,6 +105,11 @@ mod authored {
         let (kind, value) = map.into_iter().next()?;
         Some(match (kind.as_str(), value) {
             ("data", value) => Authored::Data(value),
+            ("unsafe", value) => Authored::Unsafe(value),
+            ("sealed", Value::List(parts)) => match &parts[..] {
+                [Value::String(text), Value::String(place)] => Authored::Sealed(Sealed::new(&**text, &**place)),
+                _ => return None,
+            },
             ("template", Value::String(text)) => Authored::Template(Template::new(&text)),
             ("list", Value::List(items)) => Authored::List(items.into_iter().map(untagged).collect::<Option<_>>()?),
             ("map", Value::Map(map)) => {
@@ -134,8 +144,10 @@ mod tests {
 
     #[test]
     fn what_an_author_wrote_stays_a_template_where_it_was_one_and_only_there() {
-        let list = Authored::List(vec![Authored::Template(Template::new("{{ x }}")), Authored::literal("{{ y }}")]);
-        let map = Authored::Map([("a".to_owned(), list)].into_iter().collect());
+        let list =
+            Authored::List(vec![Authored::Template(Template::new("{{ x }}")), Authored::Unsafe("{{ y }}".into())]);
+        let sealed = Authored::Sealed(Sealed::new("$ANSIBLE_VAULT;1.1;AES256", "v.yml:1:4"));
+        let map = Authored::Map([("a".to_owned(), list), ("b".to_owned(), sealed)].into_iter().collect());
         let lesson =
             Lesson { host: "web1".into(), what: Learnt::Included(vec![("v".to_owned(), map)]), others: Vec::new() };
         let text = serde_json::to_string(&lesson).unwrap();

@@ -11,7 +11,7 @@ use rustle_protocol::value::Value;
 use super::facts::Facts;
 use super::magic::{self, Magic};
 use super::variable::{VarMap, Variable};
-use crate::template::{Authored, Templar, Template, TemplateError, View};
+use crate::template::{Authored, Sealed, Templar, Template, TemplateError, View};
 use crate::vault::Vault;
 
 /// How deep variables may need other variables. Real inventories stay below ten; each level takes a few KiB of stack.
@@ -182,7 +182,7 @@ impl Inner {
         let is_local = |source: &Source| matches!(source, Source::Locals(vars) if vars.contains_key(name));
         let merging = self.sources.iter().take_while(|source| !is_local(source));
         let mut written: Vec<Authored> =
-            merging.filter_map(|source| source.written(name)).take_while(is_dict).collect();
+            merging.filter_map(|source| source.written(name)).take_while(Authored::is_dict).collect();
         let weakest = written.pop().filter(|_| !written.is_empty())?;
         let merged = written.into_iter().rev().fold(weakest, |weaker, stronger| stronger.merged_into(weaker));
         let view = View::of_authored(&Arc::new(merged), WeakScope(self.this.clone()));
@@ -195,8 +195,20 @@ impl Inner {
             Variable::Data(value) => Some(View::of_data(value)),
             Variable::Authored(authored) => match &**authored {
                 Authored::Template(template) => self.rendered(name, name, template).into_jinja(),
+                Authored::Sealed(sealed) => self.opened(sealed),
                 _ => Some(View::of_authored(authored, WeakScope(self.this.clone()))),
             },
+        }
+    }
+
+    /// The value of something encrypted.
+    fn opened(&self, sealed: &Sealed) -> Option<Jinja> {
+        match sealed.open(self.templar.vault()) {
+            Ok(value) => match &*value {
+                Authored::Template(template) => self.rendered(template.key(), sealed.place(), template).into_jinja(),
+                _ => Some(View::of_authored(&value, WeakScope(self.this.clone()))),
+            },
+            Err(error) => Some(Jinja::from(minijinja::Error::from(error))),
         }
     }
 
@@ -246,20 +258,16 @@ impl Rendered {
     }
 }
 
-fn is_dict(written: &Authored) -> bool {
-    matches!(written, Authored::Map(_) | Authored::Data(Value::Map(_)))
-}
-
 impl Source {
     /// What this place has, as it was written or is.
     fn written(&self, name: &str) -> Option<Authored> {
         match self {
             Source::Vars(vars) | Source::Locals(vars) => Some(match vars.get(name)? {
                 Variable::Authored(authored) => (**authored).clone(),
-                Variable::Data(value) => Authored::Data((**value).clone()),
+                Variable::Data(value) => Authored::Unsafe((**value).clone()),
             }),
             Source::Facts(_) if name == "ansible_facts" => None,
-            Source::Facts(facts) => facts.get(name).cloned().map(Authored::Data),
+            Source::Facts(facts) => facts.get(name).cloned().map(Authored::Unsafe),
         }
     }
 
@@ -322,6 +330,11 @@ impl WeakScope {
             Some(inner) => inner.rendered(template.key(), template.source(), template).into_jinja().unwrap_or_default(),
             None => Jinja::UNDEFINED,
         }
+    }
+
+    /// The value of something encrypted inside a list or dict.
+    pub(crate) fn open(&self, sealed: &Sealed) -> Jinja {
+        self.0.upgrade().and_then(|inner| inner.opened(sealed)).unwrap_or_default()
     }
 
     /// Why a template inside a list or dict counts as undefined.

@@ -97,7 +97,7 @@ impl Reader<'_> {
         match &node.kind {
             Kind::Map(entries) => Ok(entries),
             _ if node.is_null() => Ok(&[]),
-            Kind::Scalar(_) | Kind::List(_) => {
+            Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) => {
                 let what = format!("expected a map, not a {}", node.kind());
                 Err(InventoryError::hinted(self.place(node), what, hint))
             }

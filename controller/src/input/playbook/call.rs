@@ -208,7 +208,7 @@ fn own_args(document: &Document, module: &str, node: &Node) -> Result<IndexMap<S
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => {
             text_args(document, module, &number.to_json(), node.at)
         }
-        Kind::Scalar(_) | Kind::List(_) => {
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) => {
             let what = format!("unexpected parameter type in action: {}", node.kind());
             Err(document.wrong(node.at, what).hint(Some(format!("the arguments of {module} are a dict or a string"))))
         }

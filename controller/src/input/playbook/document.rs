@@ -5,10 +5,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::error::{PlaybookError, complaint, yaml_complaint};
+use crate::input::authored::authored_entries;
 use crate::input::source::{Place, Position};
-use crate::input::vaulted::{open_nodes, open_text};
+use crate::input::vaulted::{name_places, open_text};
 use crate::input::yaml::{self, Key, Node};
+use crate::template::{Authored, Sealed};
 use crate::vault::{Vault, VaultError};
 
 /// Size of one file. Playbooks are written by people; a file of variables made by a program may be large.
@@ -24,35 +28,30 @@ pub(super) struct Document {
     /// `None` if there is nothing but comments.
     pub(super) root: Option<Node>,
     pub(super) warnings: Vec<String>,
-    /// The file as a whole was encrypted.
-    pub(super) is_encrypted: bool,
+    /// The file's text if it is encrypted as a whole.
+    pub(super) cipher: Option<Arc<str>>,
 }
 
 impl Document {
-    /// Reads the file at `path`, and decrypts it or what is tagged `!vault` in it.
+    /// Reads the file at `path`, and decrypts it if it is encrypted as a whole. What is tagged `!vault` in it stays sealed.
     ///
     /// # Errors
     /// A file that cannot be read or decrypted, is too large, or is not YAML.
     pub(super) fn read(path: &Path, vault: &Vault) -> Result<Document, PlaybookError> {
         let text = read_text(path)?;
-        let wrong = |error: VaultError| PlaybookError::whole(path, error.to_string()).hint(Some(error.hint()));
-        let is_encrypted = crate::vault::is_encrypted(&text);
-        let text = open_text(text, vault).map_err(wrong)?;
-        let document = Document::of_vaulted(&path.display().to_string(), text, vault)?;
-        Ok(Document { is_encrypted, ..document })
+        Document::of_vaulted(&path.display().to_string(), text, vault)
     }
 
-    /// Reads `text`, and decrypts what is tagged `!vault` in it.
+    /// As [`Document::read`], for the text of a file.
     ///
     /// # Errors
-    /// Text that is not YAML, or cannot be decrypted.
+    /// Text that cannot be decrypted or is not YAML.
     pub(super) fn of_vaulted(source: &str, text: String, vault: &Vault) -> Result<Document, PlaybookError> {
-        let mut document = Document::of_text(source, text)?;
-        if let Some(root) = &mut document.root {
-            open_nodes(root, vault)
-                .map_err(|(at, error)| document.wrong(at, error.to_string()).hint(Some(error.hint())))?;
-        }
-        Ok(document)
+        let wrong =
+            |error: VaultError| PlaybookError::whole(Path::new(source), error.to_string()).hint(Some(error.hint()));
+        let cipher = crate::vault::is_encrypted(&text).then(|| Arc::from(&*text));
+        let text = open_text(text, vault).map_err(wrong)?;
+        Ok(Document { cipher, ..Document::of_text(source, text)? })
     }
 
     /// # Errors
@@ -61,9 +60,26 @@ impl Document {
         let source: Arc<str> = source.into();
         let document = yaml::compose(&text).map_err(|error| yaml_complaint(&source, &text, error))?;
         let warnings = document.warnings.iter().map(|w| format!("{}: {}", Place::at(&source, w.at), w.what)).collect();
-        let root = document.root.filter(|root| !root.is_null());
+        let mut root = document.root.filter(|root| !root.is_null());
+        if let Some(root) = &mut root {
+            name_places(root, &source);
+        }
         let path = Path::new(&*source).into();
-        Ok(Document { source, path, text: text.into(), root, warnings, is_encrypted: false })
+        Ok(Document { source, path, text: text.into(), root, warnings, cipher: None })
+    }
+
+    /// The entries of a map as variables: sealed, if the file is.
+    ///
+    /// # Errors
+    /// Nesting that no value may have.
+    pub(super) fn variables(&self, entries: &[(Key, Node)]) -> Result<IndexMap<String, Authored>, PlaybookError> {
+        let vars = authored_entries(entries).map_err(|error| self.not_yaml(error))?;
+        let Some(cipher) = &self.cipher else { return Ok(vars) };
+        let sealed = |(name, value): (String, Authored)| {
+            let value = Authored::Sealed(Sealed::variable(cipher, &self.source, &name, value));
+            (name, value)
+        };
+        Ok(vars.into_iter().map(sealed).collect())
     }
 
     pub(super) fn place(&self, at: Position) -> Place {

@@ -151,7 +151,7 @@ impl Keywords {
 fn fails_later(document: &Document, node: &Node) -> Written {
     let value = match &node.kind {
         Kind::Scalar(value) => crate::template::python_repr(value),
-        Kind::List(_) | Kind::Map(_) => format!("'{}'", node.kind()),
+        Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => format!("'{}'", node.kind()),
     };
     Written { place: document.place(node.at), value: Authored::from_value(format!("{{{{ {value} }}}}").into()) }
 }
@@ -231,14 +231,11 @@ pub(crate) fn as_number(value: &Value) -> Option<f64> {
 /// A value that cannot be an expression.
 pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<Vec<Arc<str>>, PlaybookError> {
     let one = |node: &Node| match &node.kind {
-        _ if node.tag == Some(Tag::Unsafe) => {
-            let what = format!("`{}` is `!unsafe`, and what nobody vouches for is never evaluated", key.text);
-            Err(document.wrong(node.at, what).hint(Some("a condition is an expression; take `!unsafe` away")))
-        }
+        Kind::Scalar(text @ Value::String(_)) if node.tag == Some(Tag::Unsafe) => Ok(not_vouched_for(text)),
         Kind::Scalar(Value::Bool(flag)) => Ok(if *flag { "True" } else { "False" }.into()),
         Kind::Scalar(Value::String(text)) => Ok(text.trim().into()),
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => Ok(number.to_json().into()),
-        Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => {
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => {
             let what = format!("`{}` must be a condition or a list of them, not a {}", key.text, node.kind());
             Err(document.wrong(node.at, what).hint(Some("quote an expression that begins with `{` or `[`")))
         }
@@ -248,9 +245,14 @@ pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<
         Kind::List(items) if node.tag.is_none() => {
             items.iter().filter(|item| !item.is_null()).map(one).collect::<Result<_, _>>()?
         }
-        Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => vec![one(node)?],
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => vec![one(node)?],
     };
     Ok(all.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+/// `!unsafe` text as a condition: a template that gives it. Text that a template gives is refused when a host comes to it.
+pub(super) fn not_vouched_for(text: &Value) -> Arc<str> {
+    format!("{{{{ {} }}}}", crate::template::python_repr(text)).into()
 }
 
 fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
@@ -272,7 +274,7 @@ fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError>
         Kind::Scalar(number @ (Value::Int(_) | Value::Float(_) | Value::UInt(_))) => {
             add(node, Authored::literal(number.to_json()));
         }
-        Kind::Scalar(_) | Kind::Map(_) => {
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => {
             return Err(document.wrong(node.at, "tags must be specified as a list"));
         }
     }
@@ -284,9 +286,10 @@ fn maps(document: &Document, key: &Key, node: &Node) -> Result<Vec<Written>, Pla
     let one = |node: &Node| {
         let value = authored(node).map_err(|error| document.not_yaml(error))?;
         match &value {
-            Authored::Data(Value::Map(_)) | Authored::Map(_) | Authored::Template(_) => {
-                Ok(Written { place: document.place(node.at), value })
-            }
+            Authored::Data(Value::Map(_))
+            | Authored::Unsafe(Value::Map(_))
+            | Authored::Map(_)
+            | Authored::Template(_) => Ok(Written { place: document.place(node.at), value }),
             _ => {
                 let what = format!("`{}` must be a dict or a list of them, not a {}", key.text, node.kind());
                 Err(document.wrong(node.at, what))
@@ -296,7 +299,7 @@ fn maps(document: &Document, key: &Key, node: &Node) -> Result<Vec<Written>, Pla
     match &node.kind {
         Kind::Scalar(Value::Null) => Ok(Vec::new()),
         Kind::List(items) => items.iter().filter(|item| !item.is_null()).map(one).collect(),
-        Kind::Scalar(_) | Kind::Map(_) => Ok(vec![one(node)?]),
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => Ok(vec![one(node)?]),
     }
 }
 
@@ -308,7 +311,7 @@ pub(super) fn vars(document: &Document, node: &Node, noun: Noun) -> Result<Index
     let mut vars = IndexMap::new();
     let parts = match &node.kind {
         Kind::List(items) => items.as_slice(),
-        Kind::Scalar(_) | Kind::Map(_) => std::slice::from_ref(node),
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => std::slice::from_ref(node),
     };
     for part in parts.iter().filter(|part| !part.is_null()) {
         let Some(entries) = part.as_map() else {
@@ -375,5 +378,17 @@ mod tests {
         assert_eq!(refusal("tags: {a: b}"), "t.yml:1:7: tags must be specified as a list");
         assert_eq!(refusal("when: {a: b}"), "t.yml:1:7: `when` must be a condition or a list of them, not a dict");
         assert!(read("become: '{{ x }}'").get("become").unwrap().value.needs_rendering());
+    }
+
+    #[test]
+    fn text_that_nobody_vouches_for_is_no_condition_when_a_host_comes_to_it() {
+        let templar = crate::template::Templar::new();
+        let scope = crate::vars::Scope::of(&templar, []);
+        for text in ["when: !unsafe 1 == 1", "when: [!unsafe '{{ 1 == 1 }}']", r#"when: !unsafe "'}}' == \"a\nb\"""#] {
+            let [condition] = &read(text).when[..] else { panic!("one condition: {text}") };
+            let refused = templar.condition(condition, &scope, crate::template::Conditionals::Strict).unwrap_err();
+            assert_eq!(refused.to_string(), "Encountered untrusted template or expression.", "{text}");
+        }
+        assert_eq!(&*read("when: !unsafe true").when[0], "True");
     }
 }

@@ -13,7 +13,6 @@ use super::names::Noun;
 use super::role::{Role, RoleKey};
 use super::role_path::SearchPaths;
 use super::tree::{Entry, Reader};
-use crate::input::authored::authored_entries;
 use crate::plan::VarsFile;
 use crate::plan::check::ModuleCatalog;
 use crate::template::{Authored, Templar};
@@ -42,8 +41,7 @@ fn vars_of(document: &Document) -> Result<VarMap, PlaybookError> {
         let what = format!("variables are names with values, not a {}", root.kind());
         return Err(document.wrong(root.at, what));
     };
-    let vars = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
-    Ok(Arc::unwrap_or_clone(var_map(vars)))
+    Ok(Arc::unwrap_or_clone(var_map(document.variables(entries)?)))
 }
 
 /// What is needed to understand a playbook beside the playbook itself.
@@ -87,7 +85,7 @@ impl Library {
         Library { around, kept: Mutex::default() }
     }
 
-    /// Reads a document, opens what is encrypted in it, and keeps its warnings.
+    /// Reads a document and keeps its warnings.
     ///
     /// # Errors
     /// As [`Document::read`].
@@ -155,7 +153,7 @@ impl Library {
     /// A file that holds something else.
     pub(super) fn variables(&self, path: &Path) -> Result<VarsFile, PlaybookError> {
         let document = self.document(path)?;
-        let is_secret = document.is_encrypted;
+        let is_secret = document.cipher.is_some();
         let Some(root) = &document.root else { return Ok(VarsFile { vars: IndexMap::new(), is_secret }) };
         let Some(entries) = root.as_map() else {
             let what = format!("a file of variables must hold a dictionary, not a {}", root.kind());
@@ -165,8 +163,7 @@ impl Library {
             let name = crate::input::source::shown(&key.text);
             self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
         }
-        let vars = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
-        Ok(VarsFile { vars, is_secret })
+        Ok(VarsFile { vars: document.variables(entries)?, is_secret })
     }
 
     pub(super) fn warn(&self, what: String) {

@@ -7,7 +7,7 @@ use rustle_protocol::Value;
 
 use super::around::{Around, Known};
 use super::error::PlaybookError;
-use super::keywords::{Keywords, Written, as_bool};
+use super::keywords::{Keywords, Written, as_bool, not_vouched_for};
 use super::module_defaults;
 use super::tree::{LoopNode, TaskNode};
 use crate::plan::{
@@ -157,11 +157,7 @@ impl Lower<'_> {
             Ok(value.as_ref().and_then(as_bool).unwrap_or(default))
         };
         let default = LoopControl::default();
-        let break_when = match control.get("break_when").map(|written| written.value.source()) {
-            Some(Value::List(items)) => items.iter().map(rustle_agent::module::shown).collect(),
-            Some(Value::Null) | None => Vec::new(),
-            Some(one) => vec![rustle_agent::module::shown(&one)],
-        };
+        let break_when = control.get("break_when").map(|written| break_conditions(&written.value)).unwrap_or_default();
         Ok(Looping {
             items: node.items.value.clone(),
             lookup: node.lookup.clone(),
@@ -224,6 +220,17 @@ pub(super) fn names(value: &Value) -> Vec<String> {
         Value::Null => Vec::new(),
         Value::List(items) => items.iter().flat_map(names).collect(),
         one => vec![rustle_agent::module::shown(one)],
+    }
+}
+
+/// One condition, or a list of them.
+fn break_conditions(written: &Authored) -> Vec<String> {
+    match written {
+        Authored::List(items) => items.iter().flat_map(break_conditions).collect(),
+        Authored::Data(Value::List(items)) => items.iter().map(rustle_agent::module::shown).collect(),
+        Authored::Data(Value::Null) => Vec::new(),
+        Authored::Unsafe(text) => vec![not_vouched_for(text).to_string()],
+        one => vec![rustle_agent::module::shown(&one.source())],
     }
 }
 

@@ -21,7 +21,11 @@ pub(super) fn apply(task: &mut Task, keywords: &Keywords, around: &Around, known
     for written in keywords.module_defaults.iter().rev() {
         let levels = match &written.value {
             Authored::Map(map) => map.clone(),
-            Authored::Template(_) | Authored::Data(_) | Authored::List(_) => {
+            Authored::Template(_)
+            | Authored::Data(_)
+            | Authored::Unsafe(_)
+            | Authored::Sealed(_)
+            | Authored::List(_) => {
                 let value = known.render(written, around)?;
                 let Some(map) = value.as_map() else {
                     let what = format!("`module_defaults` must be a dict, not a {}", value.kind());
@@ -45,13 +49,7 @@ pub(super) fn apply(task: &mut Task, keywords: &Keywords, around: &Around, known
 }
 
 fn entries(args: &Authored) -> Vec<(String, Authored)> {
-    match args {
-        Authored::Map(map) => map.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        Authored::Data(rustle_protocol::Value::Map(map)) => {
-            map.iter().map(|(name, value)| (name.clone(), Authored::literal(value.clone()))).collect()
-        }
-        Authored::Data(_) | Authored::Template(_) | Authored::List(_) => Vec::new(),
-    }
+    args.clone().into_entries().unwrap_or_default().into_iter().collect()
 }
 
 /// Whether two names mean one module: `copy` is `ansible.builtin.copy`.

@@ -305,7 +305,9 @@ impl Options<'_> {
 fn list_of(value: &Authored) -> Vec<Authored> {
     match value {
         Authored::List(items) => items.clone(),
-        Authored::Data(Value::List(items)) => items.iter().cloned().map(Authored::literal).collect(),
+        Authored::Data(Value::List(items)) | Authored::Unsafe(Value::List(items)) => {
+            items.iter().cloned().map(Authored::literal).collect()
+        }
         one => vec![one.clone()],
     }
 }

@@ -214,8 +214,11 @@ fn what_is_encrypted_is_read_with_the_runs_password() {
     assert!(project.refusal().contains("Attempting to decrypt but no vault secrets found."));
     project.vault = Vault::new(vec![Secret::new("default", b"pw")]);
     let plan = project.plan();
-    assert_eq!(plan.plays[0].vars["a"].source().as_str(), Some("inner"));
-    assert!(plan.plays[0].layers.iter().any(|layer| layer.vars.contains_key("b")));
+    let templar = Templar::with(crate::plugins::Plugins::default(), project.vault.clone());
+    let layers = plan.plays[0].layers.iter().map(|layer| Arc::clone(&layer.vars));
+    let scope = crate::vars::Scope::of(&templar, layers);
+    assert_eq!(templar.render(&plan.plays[0].vars["a"], &scope), Ok("inner".into()));
+    assert_eq!(scope.get("b"), Ok("whole".into()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::{ALIAS_NODES_MAX, DEPTH_MAX, Key, Kind, Node, Tag, YamlError, YamlWarning, scalar};
 use crate::input::source::{Position, shown};
+use crate::template::Sealed;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,12 +147,12 @@ impl Composer {
             Event::Alias(anchor) => self.alias(anchor, at),
             Event::Scalar(text, style, anchor, tag) => {
                 let key_wanted = self.wants_key();
-                let (value, tag) = if key_wanted {
-                    (Value::String(text.into_owned()), None)
+                let (kind, tag) = if key_wanted {
+                    (Kind::Scalar(Value::String(text.into_owned())), None)
                 } else {
                     resolve(&text, style, tag.as_deref(), at)?
                 };
-                self.add((Node { at, tag, kind: Kind::Scalar(value) }, 1), anchor)
+                self.add((Node { at, tag, kind }, 1), anchor)
             }
             Event::SequenceStart(anchor, tag) => self.begin(at, anchor, tag.as_deref(), FrameKind::List(Vec::new())),
             Event::MappingStart(anchor, tag) => {
@@ -192,7 +193,11 @@ impl Composer {
         }
         let tag = match tag {
             Some(tag) if tag.is_yaml_core_schema() => None,
-            other => own_tag(other, at)?,
+            other => match own_tag(other, at)? {
+                Some(Own::Vault) => return Err(error(at, "`!vault` is for text that ansible-vault has encrypted")),
+                Some(Own::Unsafe) => Some(Tag::Unsafe),
+                None => None,
+            },
         };
         self.open.push(Frame { at, anchor, tag, nodes: 1, kind });
         Ok(())
@@ -277,9 +282,11 @@ fn merge(into: &mut IndexMap<String, (Key, Node)>, node: Node) -> Result<(), Yam
         }
         Kind::List(items) => items.into_iter().rev().try_for_each(|item| match item.kind {
             Kind::Map(_) => merge(into, item),
-            Kind::List(_) | Kind::Scalar(_) => Err(error(item.at, "a merge key (`<<`) takes maps only")),
+            Kind::List(_) | Kind::Scalar(_) | Kind::Sealed(_) => {
+                Err(error(item.at, "a merge key (`<<`) takes maps only"))
+            }
         }),
-        Kind::Scalar(_) => Err(error(at, "a merge key (`<<`) takes a map or a list of maps")),
+        Kind::Scalar(_) | Kind::Sealed(_) => Err(error(at, "a merge key (`<<`) takes a map or a list of maps")),
     }
 }
 
@@ -287,13 +294,15 @@ fn key_of(node: Node) -> Result<Key, YamlError> {
     match node.kind {
         Kind::Scalar(Value::String(text)) => Ok(Key { at: node.at, text }),
         Kind::Scalar(value) => Ok(Key { at: node.at, text: value.to_string() }),
-        Kind::List(_) | Kind::Map(_) => Err(error(node.at, "a list or map as a key, which is not allowed")),
+        Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => {
+            Err(error(node.at, "a list or map as a key, which is not allowed"))
+        }
     }
 }
 
 fn depth(node: &Node) -> usize {
     match &node.kind {
-        Kind::Scalar(_) => 0,
+        Kind::Scalar(_) | Kind::Sealed(_) => 0,
         Kind::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Kind::Map(entries) => 1 + entries.iter().map(|(_, value)| depth(value)).max().unwrap_or(0),
     }
@@ -304,15 +313,26 @@ fn resolve(
     style: ScalarStyle,
     tag: Option<&saphyr_parser::Tag>,
     at: Position,
-) -> Result<(Value, Option<Tag>), YamlError> {
-    match tag {
-        Some(tag) if tag.is_yaml_core_schema() => core_value(text, &tag.suffix, at).map(|value| (value, None)),
+) -> Result<(Kind, Option<Tag>), YamlError> {
+    let as_text = || Kind::Scalar(Value::String(text.to_owned()));
+    let kind = match tag {
+        Some(tag) if tag.is_yaml_core_schema() => Kind::Scalar(core_value(text, &tag.suffix, at)?),
         // `!` alone means: not resolved, text.
-        Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok((Value::String(text.to_owned()), None)),
-        Some(tag) => Ok((Value::String(text.to_owned()), own_tag(Some(tag), at)?)),
-        None if style == ScalarStyle::Plain => Ok((scalar::plain(text), None)),
-        None => Ok((Value::String(text.to_owned()), None)),
-    }
+        Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => as_text(),
+        Some(tag) => match own_tag(Some(tag), at)? {
+            // Where its file is, whoever read the file knows.
+            Some(Own::Vault) => Kind::Sealed(Sealed::new(text, at.to_string())),
+            // Nothing but text is unsafe, and plain scalars are what they are.
+            Some(Own::Unsafe) if style == ScalarStyle::Plain => {
+                return Ok((Kind::Scalar(scalar::plain(text)), Some(Tag::Unsafe)));
+            }
+            Some(Own::Unsafe) => return Ok((as_text(), Some(Tag::Unsafe))),
+            None => as_text(),
+        },
+        None if style == ScalarStyle::Plain => Kind::Scalar(scalar::plain(text)),
+        None => as_text(),
+    };
+    Ok((kind, None))
 }
 
 /// `!!int` and its like.
@@ -336,11 +356,17 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(compact).ok()
 }
 
-fn own_tag(tag: Option<&saphyr_parser::Tag>, at: Position) -> Result<Option<Tag>, YamlError> {
+/// Ansible's own tags.
+enum Own {
+    Vault,
+    Unsafe,
+}
+
+fn own_tag(tag: Option<&saphyr_parser::Tag>, at: Position) -> Result<Option<Own>, YamlError> {
     let Some(tag) = tag else { return Ok(None) };
     match tag.suffix.trim_start_matches('!') {
-        "vault" | "vault-encrypted" => Ok(Some(Tag::Vault)),
-        "unsafe" => Ok(Some(Tag::Unsafe)),
+        "vault" | "vault-encrypted" => Ok(Some(Own::Vault)),
+        "unsafe" => Ok(Some(Own::Unsafe)),
         "" => Ok(None),
         other => Err(YamlError {
             at,

@@ -12,6 +12,7 @@ use rustle_protocol::value::{DEPTH_MAX as VALUE_DEPTH_MAX, Map};
 pub use compose::{Document, compose};
 
 use super::source::Position;
+use crate::template::Sealed;
 
 /// Nesting allowed in a document. Deeper than any playbook; low enough that walking one cannot exhaust the stack.
 pub const DEPTH_MAX: usize = 128;
@@ -31,6 +32,8 @@ pub struct Node {
 pub enum Kind {
     /// Anything but a list or a map.
     Scalar(Value),
+    /// `!vault`: what `ansible-vault encrypt` wrote.
+    Sealed(Sealed),
     List(Vec<Node>),
     /// In order of appearance, each key once.
     Map(Vec<(Key, Node)>),
@@ -39,8 +42,6 @@ pub enum Kind {
 /// Tags of Ansible's own that change what a node means. YAML's own types are resolved while composing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// `!vault`: the scalar is what `ansible-vault encrypt` wrote.
-    Vault,
     /// `!unsafe`: text in and below it is never a template.
     Unsafe,
 }
@@ -72,21 +73,21 @@ impl Node {
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar(value) => value.as_str(),
-            Kind::List(_) | Kind::Map(_) => None,
+            Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => None,
         }
     }
 
     pub fn as_list(&self) -> Option<&[Node]> {
         match &self.kind {
             Kind::List(items) => Some(items),
-            Kind::Scalar(_) | Kind::Map(_) => None,
+            Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => None,
         }
     }
 
     pub fn as_map(&self) -> Option<&[(Key, Node)]> {
         match &self.kind {
             Kind::Map(entries) => Some(entries),
-            Kind::Scalar(_) | Kind::List(_) => None,
+            Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) => None,
         }
     }
 
@@ -98,6 +99,7 @@ impl Node {
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(value) => value.kind(),
+            Kind::Sealed(_) => "vault-encrypted text",
             Kind::List(_) => "list",
             Kind::Map(_) => "dict",
         }
@@ -118,7 +120,7 @@ impl Node {
             return Err(YamlError { at: self.at, what, hint: None });
         }
         match (self.tag, &self.kind) {
-            (Some(Tag::Vault), _) => Err(YamlError {
+            (_, Kind::Sealed(_)) => Err(YamlError {
                 at: self.at,
                 what: "a value encrypted with ansible-vault, where none can be decrypted".into(),
                 hint: Some(
@@ -141,6 +143,7 @@ impl Node {
             Kind::Scalar(value) => {
                 value.as_str().is_some_and(|t| t.contains("{{") || t.contains("{%") || t.contains("{#"))
             }
+            Kind::Sealed(_) => false,
             Kind::List(items) => items.iter().any(Node::looks_like_template),
             Kind::Map(entries) => entries.iter().any(|(_, node)| node.looks_like_template()),
         }

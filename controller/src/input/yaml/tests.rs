@@ -60,8 +60,10 @@ fn of_a_key_written_twice_the_last_counts_and_a_warning_says_so() {
 fn core_tags_choose_the_type_and_ansibles_tags_are_kept() {
     assert_eq!(value("[!!str 010, !!int '5', !!float 1, !!binary aGk=]"), json(r#"["010",5,1.0,"hi"]"#));
     let root = compose("a: !unsafe '{{ x }}'\nb: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n").unwrap().root.unwrap();
-    let tags: Vec<_> = root.as_map().unwrap().iter().map(|(_, node)| node.tag).collect();
-    assert_eq!(tags, [Some(Tag::Unsafe), Some(Tag::Vault)]);
+    let [(_, text), (_, secret)] = root.as_map().unwrap() else { panic!("two entries") };
+    assert_eq!((text.tag, text.kind()), (Some(Tag::Unsafe), "string"));
+    assert!(matches!(&secret.kind, Kind::Sealed(sealed) if &**sealed.text() == "$ANSIBLE_VAULT;1.1;AES256\n"));
+    assert_eq!(refusal("a: !vault [x]"), "1:4: `!vault` is for text that ansible-vault has encrypted");
     assert_eq!(refusal("a: !frob x"), "1:4: unknown tag `!frob`");
     assert_eq!(refusal("a: !!int x"), "1:4: `x` is not of the type that the tag `!!int` says");
 }
