@@ -12,7 +12,11 @@ use rustle_protocol::loaded_identity::IdentityFiles;
 use rustle_protocol::transport::TransportOptions;
 use rustle_protocol::{LoadedIdentity, Role};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::blobs::BlobStore;
 use crate::config::Config;
@@ -86,11 +90,17 @@ pub fn run(prepared: Prepared) -> Result<(), String> {
 }
 
 fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RUSTLE_LOG_LEVEL")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    let filter = log_filter(std::env::var("RUSTLE_LOG_LEVEL").ok().as_deref());
+    let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     // A second start in one process keeps the first one's logging.
-    let _ = subscriber.try_init();
+    let _ = tracing_subscriber::registry().with(written).with(filter).try_init();
+}
+
+/// What is logged: a level, or levels of parts, as `rustle_agent=debug`. Not the filter that knows spans and fields too: it
+/// brings a second engine for regular expressions, by which each pattern of a task takes longer to compile.
+fn log_filter(wanted: Option<&str>) -> Targets {
+    let understood = wanted.and_then(|text| text.parse().ok());
+    understood.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 async fn serve(prepared: Prepared) -> Result<(), String> {
@@ -193,4 +203,23 @@ fn shutdown(until_stdin_closes: bool) -> Result<impl Future<Output = ()>, String
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn the_log_has_the_levels_that_were_asked_for_and_info_if_none_were() {
+        let logs = |wanted: Option<&str>, part: &str, level: Level| log_filter(wanted).would_enable(part, &level);
+        assert!(logs(None, "quinn", Level::INFO) && !logs(None, "quinn", Level::DEBUG));
+        assert!(logs(Some("debug"), "quinn", Level::DEBUG) && !logs(Some("debug"), "quinn", Level::TRACE));
+        let of_parts = Some("warn,rustle_agent=debug");
+        assert!(logs(of_parts, "rustle_agent::server", Level::DEBUG) && !logs(of_parts, "quinn", Level::INFO));
+        assert!(
+            logs(Some("rustle_agent=loud"), "quinn", Level::INFO),
+            "what makes no sense is as if it were not there"
+        );
+    }
 }

@@ -28,6 +28,9 @@ use std::io::Write;
 
 use args::{Cli, Command, Schema};
 pub use settings::{Settings, SettingsError};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit_code::ExitCode;
 
@@ -148,9 +151,9 @@ fn init_logging(level: Option<&str>) -> Result<(), CliError> {
     if !is_filter && level.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(unknown());
     }
-    let filter = tracing_subscriber::EnvFilter::try_new(level).map_err(|_| unknown())?;
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    let filter: Targets = level.parse().map_err(|_| unknown())?;
+    let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     // A second command in one process keeps the first one's logging.
-    let _ = tracing_subscriber::util::SubscriberInitExt::try_init(subscriber.finish());
+    let _ = tracing_subscriber::registry().with(written).with(filter).try_init();
     Ok(())
 }
