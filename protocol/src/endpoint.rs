@@ -10,13 +10,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, VarInt};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::fault::ConnectionFault;
 use crate::identity::{Identity, Role, identity_of};
 use crate::ids::HostName;
 use crate::loaded_identity::LoadedIdentity;
+use crate::quiet_socket::QuietRuntime;
 use crate::tls::{Verdict, client_config, server_config};
 use crate::transport::{
     DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_TOTAL_BYTES, INCOMING_MAX,
@@ -293,7 +294,7 @@ impl OpenSocket {
         let (socket, buffers) = bind(address).map_err(failed)?;
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("it is above QUIC's least");
-        let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let endpoint = Endpoint::new(config, server, socket, Arc::new(QuietRuntime)).map_err(failed)?;
         Ok(OpenSocket { endpoint, buffers, us: Arc::new(CurrentIdentity(RwLock::new(us))) })
     }
 

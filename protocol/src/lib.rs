@@ -1,7 +1,7 @@
 //! What both ends must agree on: values, ids, messages and their frames, results, identities, TLS.
 //!
-//! Nothing in here knows a plan, a module or a terminal, and nothing here is Unix-only but the socket tuning in
-//! [`transport`]. A change to a type in [`message`] or [`result`] is a change of the wire format: see `docs/protocol.md`.
+//! Nothing in here knows a plan, a module or a terminal, and nothing here is Unix-only but the sockets of
+//! [`transport`] and [`endpoint`]. A change to a type in [`message`] or [`result`] is a change of the wire format: see `docs/protocol.md`.
 
 pub mod codec;
 pub mod endpoint;
@@ -13,6 +13,7 @@ pub mod ids;
 pub mod loaded_identity;
 pub mod message;
 pub mod private_file;
+mod quiet_socket;
 pub mod request;
 pub mod result;
 pub mod tls;
