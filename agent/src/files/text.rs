@@ -40,6 +40,8 @@ impl TextFile {
                 let why = if node.kind() == Kind::File { "is over 256 MiB" } else { "is no regular file" };
                 return Err(ModuleError::new(format!("{} {why}: its text is not changed", path.display())));
             }
+            // In one piece: of a file whose size it does not know the library reads 32 bytes first.
+            content.reserve_exact(usize::try_from(node.size()).unwrap_or_default());
             let read = node.read()?.take(TEXT_BYTES_MAX).read_to_end(&mut content);
             read.doing(|| format!("read {}", path.display()))?;
         }
