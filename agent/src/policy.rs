@@ -168,7 +168,14 @@ mod tests {
     #[test]
     fn only_listed_users_are_become_under_the_names_they_are_listed_by() {
         let becoming = |user: &str| Call {
-            become_user: Some(Become { user: user.into(), method: Default::default(), flags: None, exe: None }),
+            become_user: Some(Become {
+                user: user.into(),
+                method: Default::default(),
+                flags: None,
+                exe: None,
+                chdir: None,
+                password: None,
+            }),
             ..call("command", false)
         };
         let policy = Policy { become_users: vec!["app".into()], ..Policy::default() };

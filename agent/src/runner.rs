@@ -152,7 +152,8 @@ async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
 }
 
 fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleResult {
-    let Admitted { call, module, _slot } = admitted;
+    let Admitted { mut call, module, _slot } = admitted;
+    let become_user = call.become_user.take();
     let environment = call.environment.clone();
     let output = Live { events: call.live_output.then(|| io.events.clone()), cancel };
     let cx = ModuleContext {
@@ -164,7 +165,7 @@ fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleRe
         blobs: &*io.blobs,
         cancel,
     };
-    match call.become_user.clone().filter(|wanted| !run_as::is_own_user(&wanted.user)) {
+    match become_user.filter(|wanted| !run_as::is_own_user(&wanted.user)) {
         Some(wanted) => run_as::run(&wanted, call, &cx),
         None => run_caught(module, call.args.0, &cx),
     }

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CallKey, HostName, RunId};
+use crate::password::Password;
 use crate::result::ModuleResult;
 use crate::value::WireMap;
 
@@ -221,13 +222,17 @@ pub struct Become {
     pub flags: Option<String>,
     /// The method's program, if it is not found under its own name.
     pub exe: Option<String>,
+    /// The folder to enter before anybody is become.
+    pub chdir: Option<String>,
+    /// For the method's program, should it ask. It goes no further than to that.
+    pub password: Option<Password>,
 }
 
 /// How an agent becomes another user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum BecomeMethod {
-    /// `sudo -n`. An agent that runs as root needs nobody's leave: without flags and program of the task's own it switches
-    /// by itself, as `Direct`.
+    /// An agent that runs as root needs nobody's leave: without flags and program of the task's own it switches by itself,
+    /// as `Direct`.
     #[default]
     Sudo,
     /// The agent, which must run as root, switches by itself.

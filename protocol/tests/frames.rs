@@ -9,7 +9,7 @@ use rustle_protocol::message::{
 };
 use rustle_protocol::result::Diff;
 use rustle_protocol::value::WireMap;
-use rustle_protocol::{CallKey, Map, ModuleResult, RunId, Value, codec, frame};
+use rustle_protocol::{CallKey, Map, ModuleResult, Password, RunId, Value, codec, frame};
 
 /// `(name, hex)` of each message, one a line.
 const RECORDED: &str = include_str!("frames.txt");
@@ -75,6 +75,8 @@ fn become_www() -> Become {
         method: BecomeMethod::Runuser,
         flags: Some("-H -S".into()),
         exe: Some("/usr/bin/doas".into()),
+        chdir: Some("/srv".into()),
+        password: Some(Password::new("open sesame".to_owned()).unwrap()),
     }
 }
 

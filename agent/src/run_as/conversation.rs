@@ -1,7 +1,8 @@
 //! The agent's side: starts a helper, gives it the work, and passes between it and the call whatever there is to pass.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::time::{Duration, Instant};
@@ -11,16 +12,20 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, pidfd_open};
 use rustix::time::Timespec;
-use rustle_protocol::ModuleResult;
 use rustle_protocol::frame::{self, FrameBuffer};
 use rustle_protocol::helper::{BLOB_PART_BYTES, FromHelper, MAGIC, Ready, ToHelper};
 use rustle_protocol::message::BlobId;
+use rustle_protocol::{ModuleResult, Password};
 
 use super::launch::Launch;
+use super::prompt::Listener;
 use crate::module::{CancelReason, ModuleContext, ModuleError};
 use crate::process::{Capture, Group, KILL_GRACE, Supervised, has_ended};
 use crate::server::SOFTWARE;
 
+/// How long sudo and su may take to start the helper, and how long again once they have a password: a PAM that asks a slow
+/// directory, or waits a while after a wrong password, and is no longer than that.
+const READY_WAIT: Duration = Duration::from_secs(30);
 /// How long a helper that was told to stop may take to say what came of it: its own programs get [`KILL_GRACE`] to end.
 const STOP_WAIT: Duration = KILL_GRACE.saturating_add(Duration::from_secs(3));
 /// What a helper that has said its last word gets to end by itself.
@@ -34,50 +39,91 @@ const READ_BYTES: usize = 64 * 1024;
 /// Between looks at the helper where the kernel has no pidfd (before 5.3).
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs `begin` in a helper started by `launch`.
+/// Runs `begin` in a helper started by `launch`; `password` is for who asks on the way.
 ///
 /// # Errors
 /// There is no result: nobody could become the user, or the helper died.
-pub(super) fn hold(mut launch: Launch, begin: &ToHelper, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+pub(super) fn hold(
+    mut launch: Launch,
+    password: Option<&Password>,
+    begin: &ToHelper,
+    cx: &ModuleContext<'_>,
+) -> Result<ModuleResult, ModuleError> {
     let ToHelper::Begin { account, .. } = begin else { unreachable!("a conversation begins with work") };
+    let method = launch.method.as_str();
+    let cannot = |why: &dyn Display| ModuleError::new(format!("cannot become `{}` by {method}: {why}", account.name));
     let started = Helper::start(&mut launch);
-    let cannot = |why: String| {
-        let method = launch.method.as_str();
-        ModuleError::new(format!("cannot become `{}` by {method}: {why}", account.name))
-    };
-    let mut helper = started.map_err(|error| cannot(error.to_string()))?;
-    let ready = helper.ready(cx).and_then(|ready| check(&ready, account.uid, launch.switch));
-    let ended = match ready {
+    let mut helper = started.map_err(|error| cannot(&error))?;
+    let ready = helper.ready(password, cx);
+    let checked = ready.and_then(|ready| Ok(check(&ready, account.uid, launch.switch)?));
+    let ended = match checked {
         Ok(()) => helper.work(begin, cx),
-        Err(broken) => Err(Broken { before: true, ..broken }),
+        Err(unready) => {
+            let was_answered = helper.was_answered;
+            let why = unready.among(&helper.end(), was_answered);
+            return Err(match why {
+                Unready::Missing => cannot(&format_args!(
+                    "Missing {method} password; give it as ansible_become_password or with --ask-become-pass"
+                )),
+                Unready::Incorrect => cannot(&format_args!("Incorrect {method} password")),
+                Unready::Broken(why) => cannot(&why),
+            });
+        }
     };
     let last_words = helper.end();
-    ended.map_err(|broken| match broken {
-        Broken { before: true, why } => cannot(last_words.instead_of(&why)),
-        Broken { before: false, why } => ModuleError::new(format!(
+    ended.map_err(|Broken(why)| {
+        ModuleError::new(format!(
             "the process that ran the task as `{}` was lost: {}; what the task did until then stays done",
             account.name,
             last_words.beside(&why)
-        )),
+        ))
     })
 }
 
+/// Why there is no helper.
+#[derive(Debug)]
+enum Unready {
+    /// A password was asked for, and there is none.
+    Missing,
+    /// Another password was asked for, or this one refused.
+    Incorrect,
+    Broken(String),
+}
+
+impl From<Broken> for Unready {
+    fn from(Broken(why): Broken) -> Unready {
+        Unready::Broken(why)
+    }
+}
+
+impl Unready {
+    /// What sudo and its like print says best why there is no helper.
+    fn among(self, last_words: &LastWords, was_answered: bool) -> Unready {
+        let says = |words: &[&str]| words.iter().any(|words| last_words.said.contains(words));
+        match self {
+            Unready::Broken(_) if was_answered && says(&REFUSALS) => Unready::Incorrect,
+            Unready::Broken(_) if says(&["a password is required"]) => Unready::Missing,
+            Unready::Broken(why) => Unready::Broken(last_words.instead_of(&why)),
+            other => other,
+        }
+    }
+}
+
+/// What sudo, su and the su of busybox say of a wrong password; in other languages their own words are shown.
+const REFUSALS: [&str; 3] = ["incorrect password", "Authentication failure", "Sorry, try again"];
+
 /// Why there is no result.
 #[derive(Debug)]
-struct Broken {
-    /// The helper was not there yet.
-    before: bool,
-    why: String,
-}
+struct Broken(String);
 
 impl<E: std::error::Error> From<E> for Broken {
     fn from(error: E) -> Broken {
-        Broken { before: false, why: error.to_string() }
+        Broken(error.to_string())
     }
 }
 
 fn broken(why: impl Into<String>) -> Broken {
-    Broken { before: false, why: why.into() }
+    Broken(why.into())
 }
 
 fn check(ready: &Ready, uid: u32, switch: bool) -> Result<(), Broken> {
@@ -100,6 +146,12 @@ struct Helper {
     errors: Option<ChildStderr>,
     said: Capture,
     buffer: Vec<u8>,
+    /// For a question before its first word.
+    listener: Listener,
+    /// A password was typed.
+    was_answered: bool,
+    /// Until its first word: until when that is waited for.
+    ready_by: Option<Instant>,
     /// The call was cancelled: until when its end is waited for.
     stopping: Option<Instant>,
     /// The helper has been told so.
@@ -130,31 +182,59 @@ impl Helper {
             errors: Some(errors),
             said: Capture::default(),
             buffer: vec![0; READ_BYTES],
+            listener: Listener::new(launch.question.clone()),
+            was_answered: false,
+            ready_by: None,
             stopping: None,
             is_told: false,
         })
     }
 
-    /// Waits for the helper's first word.
-    fn ready(&mut self, cx: &ModuleContext<'_>) -> Result<Ready, Broken> {
+    /// Waits for the helper's first word, and answers the one question that may come before it.
+    fn ready(&mut self, password: Option<&Password>, cx: &ModuleContext<'_>) -> Result<Ready, Unready> {
+        self.ready_by = Some(Instant::now() + READY_WAIT);
         let mut heard = Vec::new();
         let begin = loop {
             if let Some(at) = heard.windows(MAGIC.len()).position(|window| window == MAGIC) {
                 break at + MAGIC.len();
             }
             if heard.len() > NOISE_BYTES_MAX {
-                return Err(broken("something else answers than the agent's own program"));
+                return Err(broken("something else answers than the agent's own program").into());
             }
+            let before = heard.len();
             heard.extend_from_slice(self.read(cx)?);
+            self.listener.hear(&heard[before..]);
             self.not_stopping()?;
+            if self.listener.is_asked() {
+                self.answer(password)?;
+            }
         };
+        self.ready_by = None;
         self.frames.feed(&heard[begin..]);
         loop {
-            if let Some(ready) = self.frames.take()? {
+            if let Some(ready) = self.frames.take().map_err(Broken::from)? {
                 return Ok(ready);
             }
             self.fill(cx)?;
             self.not_stopping()?;
+        }
+    }
+
+    /// Types the password. A program that asks a second time has refused it.
+    fn answer(&mut self, password: Option<&Password>) -> Result<(), Unready> {
+        let Some(password) = password else { return Err(Unready::Missing) };
+        if std::mem::replace(&mut self.was_answered, true) {
+            return Err(Unready::Incorrect);
+        }
+        // The question, and what led to it, explains nothing of what comes.
+        self.said = Capture::default();
+        self.ready_by = Some(Instant::now() + READY_WAIT);
+        let Some(requests) = &mut self.requests else { return Err(broken("it has ended").into()) };
+        let line = [IoSlice::new(password.as_str().as_bytes()), IoSlice::new(b"\n")];
+        // Nothing was written before, and a pipe has room for a line.
+        match requests.write_vectored(&line).map_err(Broken::from)? {
+            written if written == password.as_str().len() + 1 => Ok(()),
+            _ => Err(broken("it did not take the password").into()),
         }
     }
 
@@ -236,11 +316,15 @@ impl Helper {
     /// Waits once: for the helper to speak (`IN`) or to listen (`OUT`), for what it prints, for the call to be cancelled.
     ///
     /// # Errors
-    /// It was told to stop and has not.
+    /// It was told to stop and has not, or it does not come to its first word.
     fn wait(&mut self, flags: PollFlags, cx: &ModuleContext<'_>) -> Result<(), Broken> {
-        let left = self.stopping.map(|until| until.saturating_duration_since(Instant::now()));
+        let until = self.stopping.or(self.ready_by);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Err(broken(format!("it did not stop within {} s", STOP_WAIT.as_secs())));
+            return Err(broken(match self.stopping {
+                Some(_) => format!("it did not stop within {} s", STOP_WAIT.as_secs()),
+                None => format!("it neither began nor asked for a password within {} s", READY_WAIT.as_secs()),
+            }));
         }
         let talk = match (flags, &self.requests) {
             (PollFlags::OUT, Some(requests)) => requests.as_fd(),
@@ -268,7 +352,10 @@ impl Helper {
         let Some(errors) = &mut self.errors else { return };
         match errors.read(&mut self.buffer) {
             Ok(0) => self.errors = None,
-            Ok(len) => self.said.push(&self.buffer[..len]),
+            Ok(len) => {
+                self.said.push(&self.buffer[..len]);
+                self.listener.hear(&self.buffer[..len]);
+            }
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => {}
             Err(_) => self.errors = None,
         }

@@ -2,13 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 use rustle_protocol::helper::Account;
 use rustle_protocol::message::{Become, BecomeMethod};
 
+use super::prompt::Question;
 use super::{HELPER_ARGUMENT, helper};
 use crate::module::ModuleError;
 use crate::process::{find_program, words};
@@ -27,6 +29,8 @@ pub(super) struct Launch {
     pub(super) switch: bool,
     /// For messages.
     pub(super) method: BecomeMethod,
+    /// What may be asked on the way.
+    pub(super) question: Question,
 }
 
 /// # Errors
@@ -38,10 +42,33 @@ pub(super) fn launch(wanted: &Become, account: &Account) -> Result<Launch, Modul
         BecomeMethod::Direct => Command::new("/proc/self/exe"),
         _ => Command::new(program(method, wanted)?),
     };
-    command.args(arguments(method, wanted, &account.name, &helper::program()?)?);
+    let question = question(method, wanted);
+    command.args(arguments(method, wanted, &question, &account.name, &helper::program()?)?);
     command.env_clear().envs(environment(account)).process_group(0);
+    if let Some(folder) = &wanted.chdir {
+        command.current_dir(entered(folder, &account.name)?);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(Launch { command, switch: method == BecomeMethod::Direct, method })
+    Ok(Launch { command, switch: method == BecomeMethod::Direct, method, question })
+}
+
+/// The folder, if it is one that this process may enter: what a start fails of says nothing of its folder.
+fn entered<'a>(folder: &'a str, user: &str) -> Result<&'a Path, ModuleError> {
+    let path = Path::new(folder);
+    let refused = access(path, Access::EXEC_OK).err();
+    let refused = refused.or_else(|| (!path.is_dir()).then_some(rustix::io::Errno::NOTDIR));
+    match refused {
+        None => Ok(path),
+        Some(error) => Err(ModuleError::new(format!("cannot become `{user}`: cd {folder}: {error}"))),
+    }
+}
+
+/// Without a password sudo is told to ask nothing. What su asks depends on its language.
+fn question(method: BecomeMethod, wanted: &Become) -> Question {
+    match method {
+        BecomeMethod::Sudo if wanted.password.is_some() => Question::unmistakable(),
+        _ => Question::Any,
+    }
 }
 
 /// Root needs nobody's leave; only a task that says how sudo is to be called gets sudo all the same.
@@ -50,10 +77,10 @@ fn method(wanted: &Become) -> Result<BecomeMethod, ModuleError> {
     let is_plain = wanted.flags.is_none() && wanted.exe.is_none();
     match wanted.method {
         BecomeMethod::Sudo if is_root && is_plain => Ok(BecomeMethod::Direct),
-        BecomeMethod::Sudo => Ok(BecomeMethod::Sudo),
+        method @ (BecomeMethod::Sudo | BecomeMethod::Su) => Ok(method),
         method if is_root => Ok(method),
         method => Err(ModuleError::new(format!(
-            "cannot become `{}` by {}: that needs an agent that runs as root, and this one runs as uid {}; use sudo",
+            "cannot become `{}` by {}: that needs an agent that runs as root, and this one runs as uid {}; use sudo or su",
             wanted.user,
             method.as_str(),
             geteuid().as_raw(),
@@ -67,8 +94,14 @@ fn program(method: BecomeMethod, wanted: &Become) -> Result<PathBuf, ModuleError
         .ok_or_else(|| ModuleError::new(format!("cannot become `{}`: this host has no program `{name}`", wanted.user)))
 }
 
-fn arguments(method: BecomeMethod, wanted: &Become, user: &str, helper: &OsStr) -> Result<Vec<OsString>, ModuleError> {
-    let flags = flags(method, wanted)?;
+fn arguments(
+    method: BecomeMethod,
+    wanted: &Become,
+    question: &Question,
+    user: &str,
+    helper: &OsStr,
+) -> Result<Vec<OsString>, ModuleError> {
+    let flags = flags(method, wanted, question)?;
     let mut arguments: Vec<OsString> = flags.into_iter().map(Into::into).collect();
     match method {
         BecomeMethod::Direct => {}
@@ -86,18 +119,36 @@ fn arguments(method: BecomeMethod, wanted: &Become, user: &str, helper: &OsStr) 
     Ok(arguments)
 }
 
-/// As Ansible has them; `-n` always, since there is nobody to answer: what sudo read as a password would be the task.
-fn flags(method: BecomeMethod, wanted: &Become) -> Result<Vec<String>, ModuleError> {
+/// As Ansible has them. sudo asks in words that it is given, on the pipe; or, where nobody has an answer, not at all.
+fn flags(method: BecomeMethod, wanted: &Become, question: &Question) -> Result<Vec<String>, ModuleError> {
     let given = wanted.flags.as_deref().map(words::split).transpose();
     let given = given.map_err(|error| ModuleError::new(format!("become_flags cannot be split into words: {error}")))?;
-    Ok(match (method, given) {
-        (BecomeMethod::Sudo, given) => {
-            let mut flags = given.unwrap_or_else(|| vec!["-H".to_owned(), "-S".to_owned()]);
-            flags.push("-n".to_owned());
-            flags
+    if method != BecomeMethod::Sudo {
+        return Ok(given.unwrap_or_default());
+    }
+    let mut flags = given.unwrap_or_else(|| vec!["-H".to_owned(), "-S".to_owned()]);
+    match question {
+        Question::Exactly(words) => {
+            flags = flags.iter().filter_map(|flag| interactive(flag)).collect();
+            flags.extend(["-S".to_owned(), "-p".to_owned(), words.clone()]);
         }
-        (_, given) => given.unwrap_or_default(),
-    })
+        Question::Any => flags.push("-n".to_owned()),
+    }
+    Ok(flags)
+}
+
+/// The flag without a wish to be asked nothing: `-n`, also as `-Hn`, and its long name. `None` if nothing is left of it.
+fn interactive(flag: &str) -> Option<String> {
+    /// Flags of sudo that take no value, and so may stand in one word.
+    const LETTERS: &str = "AbBEHiKknNPSsv";
+    match flag.strip_prefix('-') {
+        Some("-non-interactive") => None,
+        Some(letters) if !letters.is_empty() && letters.chars().all(|letter| LETTERS.contains(letter)) => {
+            let rest = letters.replace('n', "");
+            (!rest.is_empty()).then(|| format!("-{rest}"))
+        }
+        _ => Some(flag.to_owned()),
+    }
 }
 
 fn environment(account: &Account) -> Vec<(OsString, OsString)> {
@@ -118,16 +169,17 @@ mod tests {
     use super::*;
 
     fn wanted(method: BecomeMethod, flags: Option<&str>) -> Become {
-        Become { user: "app".into(), method, flags: flags.map(str::to_owned), exe: None }
+        Become { user: "app".into(), method, flags: flags.map(str::to_owned), exe: None, chdir: None, password: None }
     }
 
-    fn line(method: BecomeMethod, flags: Option<&str>) -> String {
-        let arguments = arguments(method, &wanted(method, flags), "app", OsStr::new("/opt/my agent")).unwrap();
+    fn line(method: BecomeMethod, flags: Option<&str>, question: &Question) -> String {
+        let wanted = wanted(method, flags);
+        let arguments = arguments(method, &wanted, question, "app", OsStr::new("/opt/my agent")).unwrap();
         words::join(&arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>())
     }
 
     #[test]
-    fn each_method_is_called_as_ansible_calls_it_and_sudo_never_asks() {
+    fn each_method_is_called_as_ansible_calls_it_and_sudo_asks_nothing_if_there_is_no_password() {
         use BecomeMethod::{Direct, Runuser, Su, Sudo};
         for (method, flags, expected) in [
             (Direct, None, "run-as-helper"),
@@ -136,13 +188,28 @@ mod tests {
             (Runuser, None, "-u app -- '/opt/my agent' run-as-helper"),
             (Su, Some("-s /bin/sh"), r#"-s /bin/sh app -c 'exec '"'"'/opt/my agent'"'"' run-as-helper'"#),
         ] {
-            assert_eq!(line(method, flags), expected, "{method:?}");
+            assert_eq!(line(method, flags, &Question::Any), expected, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn with_a_password_sudo_asks_in_words_of_ours_and_on_the_pipe() {
+        for (flags, expected) in [
+            (None, "-H -S -S -p 'say it:' -u app -- '/opt/my agent' run-as-helper"),
+            (Some("-Hn -n"), "-H -S -p 'say it:' -u app -- '/opt/my agent' run-as-helper"),
+            (
+                Some("--set-home --non-interactive -g ng"),
+                "--set-home -g ng -S -p 'say it:' -u app -- '/opt/my agent' run-as-helper",
+            ),
+        ] {
+            assert_eq!(line(BecomeMethod::Sudo, flags, &Question::Exactly("say it:".into())), expected);
         }
     }
 
     #[test]
     fn flags_that_are_no_words_are_refused() {
-        let error = flags(BecomeMethod::Sudo, &wanted(BecomeMethod::Sudo, Some("-g 'x"))).unwrap_err();
+        let wanted = wanted(BecomeMethod::Sudo, Some("-g 'x"));
+        let error = flags(BecomeMethod::Sudo, &wanted, &Question::Any).unwrap_err();
         assert_eq!(error.to_string(), "become_flags cannot be split into words: No closing quotation");
     }
 

@@ -10,6 +10,7 @@ mod account;
 mod conversation;
 mod helper;
 mod launch;
+mod prompt;
 
 use std::path::Path;
 
@@ -37,7 +38,8 @@ pub(crate) fn is_own_user(user: &str) -> bool {
     }
 }
 
-/// Runs `call` as the user it asks for, in a helper.
+/// Runs `call` as the user that is `wanted`, in a helper. The call itself says nothing of that user any more: the helper
+/// belongs to the user, and a password that stood in the call would be the user's to read.
 pub(crate) fn run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> ModuleResult {
     try_run(wanted, call, cx).unwrap_or_else(ModuleError::into_result)
 }
@@ -46,5 +48,5 @@ fn try_run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> Result<M
     let account = account::find(&wanted.user, cx)?;
     let launch = launch::launch(wanted, &account)?;
     let begin = ToHelper::Begin { call, account, switch: launch.switch };
-    conversation::hold(launch, &begin, cx)
+    conversation::hold(launch, wanted.password.as_ref(), &begin, cx)
 }

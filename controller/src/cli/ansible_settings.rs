@@ -161,13 +161,20 @@ impl AnsibleSettings {
         self.flag("ANSIBLE_DIFF_ALWAYS", "diff.always").unwrap_or(false)
     }
 
-    pub(super) fn run_as(&self) -> (bool, Option<String>, Option<String>) {
-        let text = |name, key| self.get(name, key).map(str::to_owned);
-        (
-            self.flag("ANSIBLE_BECOME", "privilege_escalation.become").unwrap_or(false),
-            text("ANSIBLE_BECOME_USER", "privilege_escalation.become_user"),
-            text("ANSIBLE_BECOME_METHOD", "privilege_escalation.become_method"),
-        )
+    pub(super) fn always_becomes(&self) -> bool {
+        self.flag("ANSIBLE_BECOME", "privilege_escalation.become").unwrap_or(false)
+    }
+
+    /// A text about `become`.
+    pub(super) fn run_as(&self, variable: &str, key: &str) -> Option<String> {
+        self.get(variable, &format!("privilege_escalation.{key}")).map(str::to_owned)
+    }
+
+    /// Whether to ask for the password to become somebody, and the file that it stands in.
+    pub(super) fn become_password(&self) -> (bool, Option<PathBuf>) {
+        let asks = self.flag("ANSIBLE_BECOME_ASK_PASS", "privilege_escalation.become_ask_pass").unwrap_or(false);
+        let file = self.paths("ANSIBLE_BECOME_PASSWORD_FILE", "defaults.become_password_file", '\n');
+        (asks, file.and_then(|files| files.into_iter().next()))
     }
 
     fn words(&self, variable: &str, key: &str) -> Vec<String> {

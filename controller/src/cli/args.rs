@@ -239,13 +239,8 @@ pub struct CommonArgs {
     #[arg(long)]
     pub batch: bool,
 
-    /// Run tasks as another user
-    #[arg(short = 'b', long)]
-    pub r#become: bool,
-
-    /// The user that `-b` means [default: root]
-    #[arg(long, value_name = "USER")]
-    pub become_user: Option<String>,
+    #[command(flatten)]
+    pub run_as: super::become_args::BecomeArgs,
 
     /// Exit 0 only if every host went through
     #[arg(long)]

@@ -5,6 +5,7 @@ mod adhoc;
 mod ansible_settings;
 pub mod args;
 mod asker;
+pub mod become_args;
 mod config_file;
 mod dry_run;
 #[cfg(test)]

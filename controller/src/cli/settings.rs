@@ -17,10 +17,9 @@ use crate::engine::RunOptions;
 use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
 use crate::input::playbook::SearchPaths;
 use crate::journal::Durability;
-use crate::plan::{Keyword, RunAs, SerialSize, Strategy, TagFilter, serial_sizes};
+use crate::plan::{SerialSize, Strategy, TagFilter, serial_sizes};
 use crate::report::ReportOptions;
 use crate::scheduler::{Limits, Percent, RetryPolicy};
-use crate::template::Authored;
 use crate::vault::Vault;
 
 /// The longest time that may be given on the command line: a year.
@@ -84,6 +83,10 @@ pub enum SettingsError {
     Value { name: &'static str, wanted: &'static str, given: String },
     #[error("{0}")]
     Vault(crate::vault::SecretError),
+    #[error("{0}")]
+    Become(String),
+    #[error("{0}")]
+    BecomePassword(#[from] super::become_args::BecomePasswordError),
     #[error("--serial: {0}")]
     Serial(#[from] crate::plan::SerialError),
 }
@@ -121,7 +124,8 @@ impl Settings {
             verbosity,
             timeout,
             live_output: progress == crate::report::ProgressMode::Json || report.log_file.is_some() || verbosity >= 2,
-            run_as: run_as(common, &ansible),
+            run_as: common.run_as.run_as(&ansible).map_err(SettingsError::Become)?,
+            become_password: common.run_as.password(&ansible)?,
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
             facts_cache_prefix: ansible.facts_cache_prefix(),
@@ -251,16 +255,6 @@ fn retry(
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
-}
-
-/// `-b` is for tasks that do not say it themselves; `--become-user` is heeded by those that do and name nobody, too.
-fn run_as(common: &CommonArgs, ansible: &AnsibleSettings) -> Option<RunAs> {
-    let (wanted_there, user_there, method) = ansible.run_as();
-    let user = common.become_user.clone().or(user_there).map(Authored::literal);
-    let wanted = (common.r#become || wanted_there).then_some(true);
-    let method = method.map(Authored::literal);
-    let is_silent = wanted.is_none() && user.is_none() && method.is_none();
-    (!is_silent).then(|| RunAs { wanted: wanted.map(Keyword::Is), user, method, ..RunAs::default() })
 }
 
 fn strategy(arg: StrategyArg) -> Strategy {

@@ -259,7 +259,8 @@ impl Segments<'_> {
         let authored = task.args.values().chain(task.vars.values()).chain(task.run_as.authored());
         let mentions = authored.flat_map(|value| self.templar.undeclared(value));
         // Variables that are read though no template names them.
-        let is_run_as = |name: &String| name.starts_with("ansible_become");
+        let about_becoming = ["ansible_become", "ansible_sudo_", "ansible_su_", "ansible_runuser_"];
+        let is_run_as = |name: &String| about_becoming.iter().any(|prefix| name.starts_with(prefix));
         !self.volatile.iter().any(is_run_as)
             && mentions.into_iter().all(|name| !self.volatile.contains(&name) && !name.starts_with("ansible_"))
     }

@@ -138,13 +138,7 @@ impl TaskRun<'_> {
             no_log: self.is_secret(),
             live_output: options.live_output && !self.is_secret(),
             environment: environment.into_iter().map(|(name, value)| (name, text(value))).collect(),
-            become_user: become_of(
-                &self.task.run_as,
-                options.run_as.as_ref(),
-                self.run.templar(),
-                scope,
-                &target.scope,
-            )?,
+            become_user: become_of(&self.task.run_as, options, self.run.templar(), scope, &target.scope)?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustle_protocol::{HostName, RunId};
+use rustle_protocol::{HostName, Password, RunId};
 
 use super::engine_api::Environment;
 use super::facts_cache::FactsCache;
@@ -34,6 +34,8 @@ pub struct RunOptions {
     pub live_output: bool,
     /// `become` for tasks that say nothing.
     pub run_as: Option<RunAs>,
+    /// For hosts without `ansible_become_password`.
+    pub become_password: Option<Password>,
     pub limits: Limits,
     /// Where facts are kept between runs.
     pub facts_cache: Option<PathBuf>,
@@ -61,6 +63,7 @@ impl Default for RunOptions {
             timeout: Duration::from_secs(600),
             live_output: false,
             run_as: None,
+            become_password: None,
             limits: Limits::default(),
             facts_cache: None,
             facts_cache_prefix: String::new(),

@@ -106,6 +106,7 @@ const RESERVED_PREFIXES: &[&str] = &[
     "ansible_ssh_",
     "ansible_sudo",
     "ansible_su_",
+    "ansible_runuser_",
     "ansible_agent_",
     "ansible_local_",
     "ansible_winrm_",

@@ -47,9 +47,9 @@ pub enum SecretSource {
 /// A password that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("the vault password file {} cannot be read: {source}", .path.display())]
+    #[error("the password file {} cannot be read: {source}", .path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("the vault password script {} {what}", .path.display())]
+    #[error("the password script {} {what}", .path.display())]
     Script { path: PathBuf, what: String },
     #[error("{0}")]
     Empty(String),

@@ -186,6 +186,7 @@ fn run_options() -> RunOptions {
         timeout: SOON * 9 / 10,
         live_output: true,
         run_as: None,
+        become_password: None,
         limits: Limits {
             forks: NonZeroUsize::new(8).unwrap(),
             fail_fast: false,

@@ -4,6 +4,7 @@
 
 mod background;
 mod bad_input;
+mod become_password;
 mod become_user;
 mod cables;
 mod crashes;
