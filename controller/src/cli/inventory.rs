@@ -25,7 +25,15 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
         (given, _) => given.to_owned(),
     };
     let vault = args.vault.vault()?;
-    let inventory = load(&sources, &vault, args.playbook_dir.as_deref())?;
+    let folder = args.playbook_dir.as_deref();
+    let inventory = match load(&sources, &vault, folder) {
+        Ok(inventory) => inventory,
+        // As Ansible answers: nobody is contacted, and scripts look at what there is.
+        Err(unread) => {
+            notice(&format!("[WARNING]: {}", unread.on_one_line()));
+            load(&[], &vault, folder)?
+        }
+    };
     for warning in inventory.warnings() {
         notice(&format!("[WARNING]: {warning}"));
     }

@@ -60,6 +60,11 @@ impl CliError {
         self
     }
 
+    /// As a warning: the sentence and its causes.
+    fn on_one_line(&self) -> String {
+        self.message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+
     /// As the reason why a host cannot be reached.
     fn into_link_error(self) -> crate::dispatch::LinkError {
         let error = crate::dispatch::LinkError::lasting(self.message);

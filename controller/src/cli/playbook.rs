@@ -84,7 +84,11 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let registry = registry(settings)?;
     let templar = super::modules::templar(&registry, settings);
     let base = folder_of(&args.plan[0])?;
-    let inventory = match plan::given_inventory(args, settings, Some(&base))? {
+    let (given, unread) = match plan::given_inventory(args, settings, Some(&base)) {
+        Ok(given) => (given, None),
+        Err(error) => (None, Some(error)),
+    };
+    let inventory = match given {
         Some(inventory) => inventory,
         // Nobody but this machine itself.
         None => inventory::load(&[], &settings.vault, Some(&base))?,
@@ -98,13 +102,29 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
         force_handlers: settings.force_handlers,
         prompts: (!args.is_listing()).then_some(&asker),
     };
-    let playbook::Playbook { plan, fragments, starts } = playbook::load(request).map_err(error)?;
+    let playbook::Playbook { mut plan, fragments, starts } = playbook::load(request).map_err(error)?;
+    if let Some(unread) = unread {
+        go_without(unread, &mut plan)?;
+    }
     let ends = starts.iter().skip(1).copied().chain([plan.plays.len()]);
     let names = args.plan.iter().map(|path| path.display().to_string());
     let listed = names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end });
     let listed = listed.collect();
     let answers = asker.answers();
     Ok(Read { plan, fragments, listed, inventory, registry, templar, base, answers })
+}
+
+/// An inventory that cannot be read is missed by nobody if every play has its hosts all the same: this machine.
+///
+/// # Errors
+/// The inventory's own: there is a play for others.
+fn go_without(unread: CliError, plan: &mut Plan) -> Result<(), CliError> {
+    if plan.plays.iter().any(|play| play.hosts.is_empty()) {
+        return Err(unread);
+    }
+    let without = "No inventory was parsed, only implicit localhost is available".to_owned();
+    plan.warnings.splice(0..0, [unread.on_one_line(), without]);
+    Ok(())
 }
 
 /// What is needed to understand a playbook beside the playbook itself.

@@ -221,6 +221,27 @@ fn an_unknown_key_of_the_configuration_file_is_named_with_its_line() {
 }
 
 #[test]
+fn a_playbook_for_this_machine_alone_misses_no_inventory_and_others_do() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("here.yml"), "- hosts: localhost\n  gather_facts: no\n  tasks: [{ping: }]\n")
+        .unwrap();
+    let both = "- hosts: localhost\n  gather_facts: no\n  tasks: [{ping: }]\n- hosts: web\n  tasks: [{ping: }]\n";
+    std::fs::write(dir.path().join("both.yml"), both).unwrap();
+    let run = |playbook: &str| Run::new(dir.path()).args(["-i", "nowhere.ini", playbook]);
+    let here = run("here.yml").ends(0);
+    assert!(here.recap("localhost").contains("ok=1"), "{here:?}");
+    let said = format!("{}{}", here.stdout, here.stderr);
+    assert!(said.contains("nowhere.ini: cannot be read; caused by: No such file or directory"), "{said}");
+    assert!(said.contains("No inventory was parsed, only implicit localhost is available"), "{said}");
+    let both = run("both.yml").ends(5);
+    assert!(both.stderr.contains("error: nowhere.ini: cannot be read"), "{both:?}");
+    assert!(!both.stdout.contains("PLAY"), "nothing was run: {both:?}");
+    let asked = Run::new(dir.path()).args(["inventory", "-i", "nowhere.ini", "--list"]).ends(0);
+    assert!(asked.stdout.contains("\"ungrouped\""), "{asked:?}");
+    assert!(asked.stderr.contains("[WARNING]: nowhere.ini: cannot be read"), "{asked:?}");
+}
+
+#[test]
 fn an_inventory_that_cannot_be_read_is_told_with_its_place() {
     let fleet = Untouched::new();
     let of = |text: &str, name: &str| {

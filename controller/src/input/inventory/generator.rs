@@ -6,7 +6,7 @@ use rustle_protocol::value::Map;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError};
-use crate::input::source::Place;
+use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
 use crate::template::{Authored, Templar};
 use crate::vars::{Scope, data_map};
@@ -64,7 +64,7 @@ impl Generator<'_> {
         };
         if let Some(parents) = self.part(node, "parents")? {
             for parent in self.list(parents)? {
-                if let Some(group) = self.group(parent, &scope, 0, builder)? {
+                if let Some(group) = self.group(parent, &name, &scope, 0, builder)? {
                     in_group(group, builder)?;
                 }
             }
@@ -79,12 +79,16 @@ impl Generator<'_> {
     fn group(
         &self,
         node: &Node,
+        child: &str,
         scope: &Scope,
         depth: usize,
         builder: &mut Builder,
     ) -> Result<Option<GroupId>, InventoryError> {
         if depth > PARENTS_DEPTH_MAX {
             return Err(self.wrong(node, format!("parents nest deeper than {PARENTS_DEPTH_MAX} levels")));
+        }
+        if self.part(node, "name")?.is_none() {
+            return Err(self.wrong(node, format!("Element {} has a parent with no name.", shown(child))));
         }
         let Some(name) = self.name(node, scope)? else { return Ok(None) };
         let place = Place::at(self.source, node.at);
@@ -95,7 +99,7 @@ impl Generator<'_> {
         }
         if let Some(parents) = self.part(node, "parents")? {
             for parent in self.list(parents)? {
-                if let Some(parent) = self.group(parent, scope, depth + 1, builder)? {
+                if let Some(parent) = self.group(parent, &name, scope, depth + 1, builder)? {
                     builder.add_child(parent, group, &place)?;
                 }
             }
