@@ -198,3 +198,24 @@ fn plugins_of_kinds_that_are_not_run_are_told() {
     let expected = format!("not run: {}/callback_plugins/told.py", path.display());
     assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
 }
+
+#[test]
+fn a_pattern_that_matches_nobody_is_told_once_and_not_before_hosts_may_have_been_added() {
+    let project = Project::new(&[
+        (
+            "adds.yml",
+            "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - add_host: {name: new1, groups: made, ansible_connection: \
+             local}\n- hosts: made\n  gather_facts: false\n  tasks: [{ping: }]\n- hosts: nobody\n  tasks: [{ping: }]\n",
+        ),
+        ("plain.yml", "- hosts: localhost:nobody\n  gather_facts: false\n  tasks: [{ping: }]\n"),
+    ]);
+    let told = |ended: &rustle_tests::Ended, name: &str| {
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        said.matches(&format!("Could not match supplied host pattern, ignoring: {name}")).count()
+    };
+    let adds = project.run().arg("adds.yml").ends(0);
+    assert!(adds.recap("new1").contains("ok=1"), "{adds:?}");
+    assert_eq!((told(&adds, "made"), told(&adds, "nobody")), (0, 1), "{adds:?}");
+    let plain = project.run().arg("plain.yml").ends(0);
+    assert_eq!(told(&plain, "nobody"), 1, "{plain:?}");
+}

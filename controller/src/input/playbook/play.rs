@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustle_agent::module::short_name;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
@@ -22,8 +23,15 @@ use crate::input::source::shown;
 use crate::plan::{
     Gathering, HostOrder, LateVarsFile, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves,
 };
-use crate::template::Authored;
+use crate::template::{Authored, needs_rendering};
 use crate::vars::{Layer, Precedence, VarMap};
+
+/// Whether hosts or groups may be new after this task: what it includes is not known yet.
+fn may_change_the_inventory(task: &Task) -> bool {
+    task.include.is_some()
+        || needs_rendering(&task.module)
+        || matches!(short_name(&task.module), "add_host" | "group_by" | "meta")
+}
 
 /// What all plays of a playbook have in common.
 pub(super) struct PlayMaker<'a> {
@@ -70,7 +78,7 @@ impl PlayMaker<'_> {
         let (vars_files, late_vars_files) = self.vars_files(node, &known, &around)?;
         known.layers.extend(vars_files);
 
-        let mut play = self.options(node, &known, &around, id)?;
+        let mut play = self.options(node, &known, &around, id, made)?;
         let mut unfold = Unfold {
             library: self.library,
             known: known.clone(),
@@ -122,10 +130,17 @@ impl PlayMaker<'_> {
         Ok(())
     }
 
-    fn options(&self, node: &PlayNode, known: &Known, around: &Around, id: PlayId) -> Result<Play, PlaybookError> {
+    fn options(
+        &self,
+        node: &PlayNode,
+        known: &Known,
+        around: &Around,
+        id: PlayId,
+        before: &Made,
+    ) -> Result<Play, PlaybookError> {
         let read = Options { node, known, around };
         let pattern = names(&known.render(&node.hosts, around)?).join(",");
-        let (hosts, empty_reason) = self.hosts(&pattern, node, around)?;
+        let (hosts, empty_reason) = self.hosts(&pattern, node, around, before)?;
         let name = node.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| pattern.clone());
         let mut play = Play::new(id, name, hosts);
         play.pattern = Some(pattern);
@@ -156,16 +171,19 @@ impl PlayMaker<'_> {
         Ok(play)
     }
 
-    /// The hosts that the inventory has for the pattern as things stand, or why there are none.
+    /// The hosts that the inventory has for the pattern as things stand, or why there are none. What it has nothing for is told
+    /// now if nothing in the plays `before` can change that, else when the play begins.
     fn hosts(
         &self,
         pattern: &str,
         node: &PlayNode,
         around: &Around,
+        before: &Made,
     ) -> Result<(Vec<HostName>, Option<String>), PlaybookError> {
         match select_known(self.inventory, pattern) {
             Ok((hosts, unknown)) => {
-                for name in unknown {
+                let is_known_now = !before.tasks.iter().any(may_change_the_inventory);
+                for name in unknown.into_iter().filter(|_| is_known_now) {
                     self.library.warn(format!("Could not match supplied host pattern, ignoring: {}", shown(&name)));
                 }
                 let reason = hosts.is_empty().then(|| format!("the pattern `{}` matches no host", shown(pattern)));
