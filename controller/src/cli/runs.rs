@@ -37,9 +37,14 @@ pub(super) fn run(args: RunsArgs) -> Result<ExitCode, CliError> {
         RunsCommand::Resume { run, accept_changed_plan, options } => {
             resume(&find(&run)?, accept_changed_plan, &options, &state)
         }
-        RunsCommand::Pause { run } => tell(&find(&run)?, &Request::Pause),
+        RunsCommand::Pause { run } => {
+            tell(&find(&run)?, &Request::Pause, "is paused: nothing new is started; what runs goes on")
+        }
         RunsCommand::Cancel { run } => cancel(&find(&run)?),
-        RunsCommand::Drop { run, host } => tell(&find(&run)?, &Request::Drop(host)),
+        RunsCommand::Drop { run, host } => {
+            let done = format!("gives host {host} up: its task is stopped, and nobody waits for it");
+            tell(&find(&run)?, &Request::Drop(host), &done)
+        }
         RunsCommand::Report { run, report_file } => report(&find(&run)?, report_file.as_deref()),
         RunsCommand::Prune { keep, interrupted } => prune(&runs, keep, interrupted),
     }
@@ -187,7 +192,7 @@ fn status(folder: &RunFolder) -> Result<ExitCode, CliError> {
             push_status(&mut text, &status, elapsed_s);
             print(&text)
         }
-        other => answered(folder, other),
+        other => answered(folder, other).map(|()| ExitCode::Success),
     }
 }
 
@@ -199,13 +204,15 @@ fn push_status(text: &mut String, status: &Status, elapsed_s: f64) {
     }
 }
 
-fn tell(folder: &RunFolder, request: &Request) -> Result<ExitCode, CliError> {
-    answered(folder, ask(&folder.path, RunFolder::socket_name(), request))
+/// Asks a run that is under way for something. `done` says of the run what it did then.
+fn tell(folder: &RunFolder, request: &Request, done: &str) -> Result<ExitCode, CliError> {
+    answered(folder, ask(&folder.path, RunFolder::socket_name(), request))?;
+    say(folder, done)
 }
 
-fn answered(folder: &RunFolder, answer: Result<Reply, AskError>) -> Result<ExitCode, CliError> {
+fn answered(folder: &RunFolder, answer: Result<Reply, AskError>) -> Result<(), CliError> {
     match answer {
-        Ok(Reply::Done | Reply::Status { .. }) => Ok(ExitCode::Success),
+        Ok(Reply::Done | Reply::Status { .. }) => Ok(()),
         Ok(Reply::Refused(why)) => Err(CliError::input(why)),
         Err(AskError::NobodyThere) => {
             let standing = Standing::of(folder);
@@ -218,11 +225,20 @@ fn answered(folder: &RunFolder, answer: Result<Reply, AskError>) -> Result<ExitC
     }
 }
 
+fn say(folder: &RunFolder, what: &str) -> Result<ExitCode, CliError> {
+    let mut text = String::new();
+    push(&mut text, &format!("run {} {what}", folder.id));
+    print(&text)
+}
+
 /// A paused run goes on; one that nobody works on is begun again as it was begun the first time, by this very process.
 fn resume(folder: &RunFolder, accept: bool, options: &[String], state: &Path) -> Result<ExitCode, CliError> {
     match ask(&folder.path, RunFolder::socket_name(), &Request::Resume) {
         Err(AskError::NobodyThere) => {}
-        other => return answered(folder, other),
+        other => {
+            answered(folder, other)?;
+            return say(folder, "goes on, in the process that works on it");
+        }
     }
     let header = header(folder).map_err(|error| CliError::input(chain(&error)))?;
     let program =
@@ -248,7 +264,10 @@ fn resume(folder: &RunFolder, accept: bool, options: &[String], state: &Path) ->
 fn cancel(folder: &RunFolder) -> Result<ExitCode, CliError> {
     match ask(&folder.path, RunFolder::socket_name(), &Request::Cancel) {
         Err(AskError::NobodyThere) => {}
-        other => return answered(folder, other),
+        other => {
+            answered(folder, other)?;
+            return say(folder, "is cancelled: what runs is stopped, and it cannot be resumed");
+        }
     }
     let unusable = |error: JournalError| CliError::input(chain(&error));
     let _lease = Lease::acquire(&folder.lock()).map_err(|error| match error {
@@ -268,7 +287,7 @@ fn cancel(folder: &RunFolder) -> Result<ExitCode, CliError> {
     let journal = crate::journal::Journal::new(Box::new(file), Default::default(), good, count);
     journal.append(&Record::GivenUp { at: Utc::now() }).map_err(|error| failed(chain(&error)))?;
     journal.close().map_err(|trouble| failed(trouble.message))?;
-    Ok(ExitCode::Success)
+    say(folder, "is given up: nobody worked on it, and it cannot be resumed")
 }
 
 /// Copies a file to standard output, piece by piece: a report may be larger than the memory.

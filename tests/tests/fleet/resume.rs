@@ -109,9 +109,13 @@ fn another_process_asks_pauses_resumes_and_drops_a_host() {
     scene.begun("h2");
     let status = runs(fleet, &["status", "last"]).ends(0).stdout;
     assert!(status.contains("waiting for h1: wait") && status.contains("waiting for h2: wait"), "{status}");
-    runs(fleet, &["pause", "last"]).ends(0);
+    let said = |did: &str, ended: rustle_tests::Ended| {
+        assert!(ended.stdout.starts_with("run ") && ended.stdout.lines().count() == 1, "{}", ended.stdout);
+        assert!(ended.stdout.contains(did), "{}", ended.stdout);
+    };
+    said("is paused: ", runs(fleet, &["pause", "last"]).ends(0));
     assert!(runs(fleet, &["status", "last"]).ends(0).stdout.contains("paused"));
-    runs(fleet, &["drop", "last", "h2"]).ends(0);
+    said("gives host h2 up: ", runs(fleet, &["drop", "last", "h2"]).ends(0));
     let unknown = runs(fleet, &["drop", "last", "h9"]).ends(5);
     assert!(unknown.stderr.contains("no host `h9`"), "{}", unknown.stderr);
     scene.may_end();
@@ -120,7 +124,7 @@ fn another_process_asks_pauses_resumes_and_drops_a_host() {
         (!status.contains("waiting for h1")).then_some(())
     });
     assert!(witnessed(fleet, "h1").is_empty(), "nothing new is begun in a pause");
-    runs(fleet, &["resume", "last"]).ends(0);
+    said("goes on, ", runs(fleet, &["resume", "last"]).ends(0));
     let ended = running.finish();
     assert_eq!(ended.code, 2, "{}", ended.stderr);
     assert_eq!((witnessed(fleet, "h1").len(), witnessed(fleet, "h2").len()), (1, 0));
@@ -132,7 +136,8 @@ fn a_run_that_another_process_cancels_is_over_and_one_that_ctrl_c_stopped_goes_o
     let fleet = &scene.fleet;
     let running = fleet.run(&play([scene.wait()])).start();
     scene.begun("h1");
-    runs(fleet, &["cancel", "last"]).ends(0);
+    let cancelled = runs(fleet, &["cancel", "last"]).ends(0).stdout;
+    assert!(cancelled.contains("is cancelled: "), "{cancelled}");
     assert_eq!(running.finish().code, 2);
     runs(fleet, &["resume", "last"]).ends(5);
     fs::remove_file(fleet.path().join("begun-h1")).unwrap();
@@ -142,7 +147,8 @@ fn a_run_that_another_process_cancels_is_over_and_one_that_ctrl_c_stopped_goes_o
     running.signal(Signal::INT);
     let ended = running.finish().expect_code(130);
     assert!(ended.stderr.contains("rustle-exec runs resume"), "{}", ended.stderr);
-    runs(fleet, &["cancel", "last"]).ends(0);
+    let given_up = runs(fleet, &["cancel", "last"]).ends(0).stdout;
+    assert!(given_up.contains("is given up: "), "{given_up}");
     let over = runs(fleet, &["resume", "last"]).ends(5);
     assert!(over.stderr.contains("is over"), "{}", over.stderr);
 }
