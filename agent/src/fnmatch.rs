@@ -1,4 +1,5 @@
-//! Shell patterns: `*`, `?`, `[a-z]`, `[!x]`. Written out, since two modules need it and both need all of it.
+//! Shell patterns: `*`, `?`, `[a-z]`, `[!x]`. One matcher for every module that takes them, written out: Python's rules for
+//! classes are no library's.
 
 use std::path::{Path, PathBuf};
 

@@ -151,33 +151,6 @@ fn sets_multiline(pattern: &str) -> bool {
     flags.is_some_and(|flags| flags.chars().all(|c| c.is_ascii_alphabetic()) && flags.contains('m'))
 }
 
-/// The regular expression for a glob, which has to match the whole name.
-pub(crate) fn glob(text: &str) -> String {
-    let mut out = String::from(r"\A");
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let tail = &rest[c.len_utf8()..];
-        rest = tail;
-        match c {
-            '*' => out.push_str(".*"),
-            '?' => out.push('.'),
-            '[' => match tail.char_indices().skip(1).find(|(at, c)| *c == ']' && tail[..*at] != *"!") {
-                Some((end, _)) => {
-                    let set = tail[..end].replace('\\', r"\\");
-                    let (not, set) = set.strip_prefix('!').map_or(("", set.as_str()), |set| ("^", set));
-                    let quote = if set.starts_with('^') { r"\" } else { "" };
-                    out.push_str(&format!("[{not}{quote}{set}]"));
-                    rest = &tail[end + 1..];
-                }
-                None => out.push_str(r"\["),
-            },
-            c if c.is_alphanumeric() || !c.is_ascii() => out.push(c),
-            c => out.extend(['\\', c]),
-        }
-    }
-    out + r"\Z"
-}
-
 /// A replacement text: `\1`, `\g<1>` and `\g<name>` stand for groups.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Part>);

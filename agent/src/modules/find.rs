@@ -12,7 +12,8 @@ use crate::accounts::Users;
 use crate::files::checksum::Algorithm;
 use crate::files::mode::{PERMISSIONS, applied};
 use crate::files::node::{Kind, field, kind_of, stat_fields};
-use crate::files::pattern::{Flags, Pattern, glob};
+use crate::files::pattern::{Flags, Pattern};
+use crate::fnmatch::fnmatch;
 use crate::module::{Mode, Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 
@@ -210,10 +211,34 @@ impl Search<'_> {
     }
 }
 
+/// What a file's name must be like.
+enum NamePattern {
+    Glob(String),
+    /// Matches from the beginning.
+    Expression(Pattern),
+}
+
+impl NamePattern {
+    fn new(text: &str, is_expression: bool) -> Result<NamePattern, ModuleError> {
+        if !is_expression {
+            return Ok(NamePattern::Glob(text.to_owned()));
+        }
+        let flags = Flags { multiline: false, dotall: true };
+        Pattern::text(&format!(r"\A(?:{text})"), flags).map(NamePattern::Expression)
+    }
+
+    fn matches(&self, name: &str) -> Result<bool, ModuleError> {
+        match self {
+            NamePattern::Glob(glob) => Ok(fnmatch(glob, name)),
+            NamePattern::Expression(pattern) => pattern.is_match(name.as_bytes()),
+        }
+    }
+}
+
 /// What a file must be like, read once.
 struct Filter {
-    patterns: Vec<Pattern>,
-    excludes: Vec<Pattern>,
+    patterns: Vec<NamePattern>,
+    excludes: Vec<NamePattern>,
     contains: Option<Pattern>,
     /// Seconds; at most if negative.
     age: Option<i64>,
@@ -224,9 +249,8 @@ struct Filter {
 
 impl Filter {
     fn new(args: &FindArgs) -> Result<Filter, ModuleError> {
-        let names = |texts: &[String]| -> Result<Vec<Pattern>, ModuleError> {
-            let begin = |text: &String| if args.use_regex { format!(r"\A(?:{text})") } else { glob(text) };
-            texts.iter().map(|text| Pattern::text(&begin(text), Flags { multiline: false, dotall: true })).collect()
+        let names = |texts: &[String]| -> Result<Vec<NamePattern>, ModuleError> {
+            texts.iter().map(|text| NamePattern::new(text, args.use_regex)).collect()
         };
         let contains = |text: &String| {
             let text = if args.read_whole_file { text.clone() } else { format!(r"\A(?:{text})") };
@@ -282,9 +306,9 @@ impl Filter {
             return Ok(false);
         }
         let name = name.to_string_lossy();
-        let any = |patterns: &[Pattern]| -> Result<bool, ModuleError> {
+        let any = |patterns: &[NamePattern]| -> Result<bool, ModuleError> {
             for pattern in patterns {
-                if pattern.is_match(name.as_bytes())? {
+                if pattern.matches(&name)? {
                     return Ok(true);
                 }
             }

@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode as RawMode, OFlags, openat};
@@ -22,9 +21,9 @@ use crate::files::attributes::{Current, FileAttributes, Wanted};
 use crate::files::beneath::{Beneath, leads_out, stays_inside};
 use crate::files::mode::{applied, umask};
 use crate::files::node::{self, Kind, Node};
-use crate::files::pattern::{Flags, Pattern, glob};
 use crate::files::times::{Time, Times};
 use crate::files::tree::is_inside;
+use crate::fnmatch::fnmatch;
 use crate::module::{ArgError, BlobRef, Doing, Mode, Module, ModuleContext, ModuleError};
 
 /// Read, compared and written at a time.
@@ -113,7 +112,7 @@ impl Module for Unarchive {
             ))
         })?;
         let mut job = Job {
-            filter: Filter::new(&args)?,
+            filter: Filter::new(&args),
             wanted: args.attributes.resolve(&users)?,
             beneath: Beneath::open(&args.dest)?,
             args: &args,
@@ -215,7 +214,7 @@ impl Job<'_> {
             return Err(ModuleError::new(why));
         }
         let plain: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-        let wanted = !plain.as_os_str().is_empty() && self.filter.accepts(&plain)?;
+        let wanted = !plain.as_os_str().is_empty() && self.filter.accepts(&plain);
         Ok(wanted.then_some(plain))
     }
 
@@ -412,50 +411,45 @@ fn has_content(node: &Node, content: &mut dyn Read) -> Result<bool, ModuleError>
 
 /// `include` and `exclude`.
 struct Filter {
-    include: Vec<Pattern>,
-    exclude: Vec<Pattern>,
+    include: Vec<String>,
+    exclude: Vec<String>,
 }
 
 impl Filter {
-    fn new(args: &UnarchiveArgs) -> Result<Filter, ModuleError> {
-        let compiled = |globs: &[String]| -> Result<Vec<Pattern>, ModuleError> {
-            let plain = globs.iter().map(|text| text.trim_start_matches("./").trim_end_matches('/'));
-            let flags = Flags { multiline: false, dotall: true };
-            plain.filter(|text| !text.is_empty()).map(|text| Pattern::bytes(&glob(text), flags)).collect()
+    fn new(args: &UnarchiveArgs) -> Filter {
+        let plain = |globs: &[String]| -> Vec<String> {
+            let plain = globs.iter().map(|text| text.trim_start_matches("./").trim_end_matches('/').to_owned());
+            plain.filter(|text| !text.is_empty()).collect()
         };
-        Ok(Filter { include: compiled(&args.include)?, exclude: compiled(&args.exclude)? })
+        Filter { include: plain(&args.include), exclude: plain(&args.exclude) }
     }
 
-    fn accepts(&self, name: &Path) -> Result<bool, ModuleError> {
+    fn accepts(&self, name: &Path) -> bool {
         if self.include.is_empty() && self.exclude.is_empty() {
-            return Ok(true);
+            return true;
         }
         // A directory that matches stands for all that is below it.
         let mut included = self.include.is_empty();
         for path in name.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-            included |= matches_any(&self.include, path)?;
+            included |= matches_any(&self.include, path);
             // As tar has it, an excluded name may begin at any of its directories.
             let mut parts = path.components();
             loop {
-                if matches_any(&self.exclude, parts.as_path())? {
-                    return Ok(false);
+                if matches_any(&self.exclude, parts.as_path()) {
+                    return false;
                 }
                 if parts.next().is_none() || parts.as_path().as_os_str().is_empty() {
                     break;
                 }
             }
         }
-        Ok(included)
+        included
     }
 }
 
-fn matches_any(patterns: &[Pattern], path: &Path) -> Result<bool, ModuleError> {
-    for pattern in patterns {
-        if pattern.is_match(path.as_os_str().as_bytes())? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+fn matches_any(globs: &[String], path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    globs.iter().any(|glob| fnmatch(glob, &path))
 }
 
 #[cfg(test)]
