@@ -12,13 +12,14 @@ use rustle_protocol::{HostName, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::netns::Space;
 use crate::programs::{agent_program, exec_program};
 use crate::run::Run;
 use crate::wait::eventually;
 
-/// Days that the certificates of a test are good for.
-const DAYS: u32 = 2;
+/// Days that the certificates of a test are good for: more than any test moves a clock.
+const DAYS: u32 = 40;
 
 /// Agents that run until this is dropped, or until this process ends, however it does: each holds the other end of a
 /// pipe as its standard input.
@@ -36,6 +37,7 @@ pub struct FleetBuilder<'a> {
     inventory: String,
     overlay: bool,
     space: Option<&'a Space>,
+    clock: Option<&'a Clock>,
 }
 
 struct Agent {
@@ -70,6 +72,13 @@ impl<'a> FleetBuilder<'a> {
     #[must_use]
     pub fn within(mut self, space: &'a Space) -> Self {
         self.space = Some(space);
+        self
+    }
+
+    /// The agents, and what they start, have this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: &'a Clock) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -131,6 +140,7 @@ impl<'a> FleetBuilder<'a> {
         // Whatever downloads ends here: tests have no network but loopback. The discard port takes nothing.
         command.envs(["http_proxy", "https_proxy"].map(|name| (name, "http://127.0.0.1:9")));
         command.env("RUSTLE_LOG_LEVEL", "rustle_agent=debug");
+        command.envs(self.clock.iter().flat_map(|clock| clock.environment()));
         command.env("NOTIFY_SOCKET", ready).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         command.spawn().expect("rustle-agent starts")
     }

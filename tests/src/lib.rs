@@ -4,6 +4,7 @@
 //! A failure of the harness is a panic with the whole story: nobody but a test is there to take an error.
 
 mod ansible;
+mod clock;
 mod cpu;
 mod fleet;
 pub mod fuzz_targets;
@@ -15,6 +16,7 @@ mod run;
 mod wait;
 
 pub use ansible::ansible_python;
+pub use clock::Clock;
 pub use cpu::children_cpu;
 pub use fleet::{Fleet, FleetBuilder};
 pub use netns::Space;

@@ -7,6 +7,7 @@
 //!
 //! [`record`] is what stands in the file, [`index`] what is known of it, `file` the file itself.
 
+mod clock;
 mod commit;
 mod file;
 mod index;
@@ -15,7 +16,7 @@ pub mod record;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustle_protocol::codec::FRAME_BYTES_MAX;
 use rustle_protocol::message::{CallOutcome, Refusal, RefusalCode};
@@ -24,6 +25,7 @@ use rustle_protocol::{CallKey, HostName, ModuleResult, RunId};
 use serde::Deserialize;
 use tracing::{info, warn};
 
+use self::clock::Clock;
 use self::commit::GroupCommit;
 use self::file::LedgerFile;
 use self::index::{End, Entry, Index, Place};
@@ -89,6 +91,7 @@ pub enum Known {
 pub struct Ledger {
     options: LedgerOptions,
     boot: u128,
+    clock: Clock,
     state: Mutex<State>,
     commit: GroupCommit,
 }
@@ -113,11 +116,11 @@ impl Ledger {
     /// # Errors
     /// The folder is not ours alone, or the file cannot be opened. A damaged file is no error: what is whole counts.
     pub fn open(dir: &Path, options: LedgerOptions) -> Result<Ledger, LedgerError> {
-        Ledger::open_in(dir, options, crate::boot::number())
+        Ledger::open_in(dir, options, crate::boot::number(), Clock::of_the_wall())
     }
 
     /// `boot`: which start of the machine this is.
-    fn open_in(dir: &Path, options: LedgerOptions, boot: u128) -> Result<Ledger, LedgerError> {
+    fn open_in(dir: &Path, options: LedgerOptions, boot: u128, clock: Clock) -> Result<Ledger, LedgerError> {
         create_private_dir(dir)?;
         let failed = |source| LedgerError::File { dir: dir.to_owned(), source };
         let (mut file, bytes, aside) = LedgerFile::open(dir).map_err(failed)?;
@@ -139,7 +142,7 @@ impl Ledger {
         }
         let state =
             State { file, index, degraded: None, buffer: Vec::new(), settled: Vec::new(), cut: 0, forgotten: 0 };
-        let ledger = Ledger { options, boot, state: Mutex::new(state), commit: GroupCommit::default() };
+        let ledger = Ledger { options, boot, clock, state: Mutex::new(state), commit: GroupCommit::default() };
         ledger.tidy(&mut ledger.lock());
         Ok(ledger)
     }
@@ -173,7 +176,7 @@ impl Ledger {
     pub async fn begin(&self, key: CallKey, module: &str) {
         {
             let mut state = self.lock();
-            let begun = Begun { key, module: module.to_owned(), at_s: now_s(), boot: self.boot };
+            let begun = Begun { key, module: module.to_owned(), at_s: self.clock.now_s(), boot: self.boot };
             let record = Record::Begun(begun);
             let place = state.append(&record);
             let Record::Begun(begun) = record else { return };
@@ -187,7 +190,7 @@ impl Ledger {
     pub async fn end(&self, key: CallKey, outcome: CallOutcome, elapsed_us: u64, no_log: bool) -> CallOutcome {
         let outcome = {
             let mut state = self.lock();
-            let at_s = now_s();
+            let at_s = self.clock.now_s();
             let ended = Ended { key, outcome, elapsed_us, at_s };
             let outcome = state.record_end(ended, no_log);
             self.tidy(&mut state);
@@ -237,7 +240,7 @@ impl Ledger {
                 return Ok(());
             }
         }
-        let record = Record::Run(RunSeen { run, epoch, controller: controller.clone(), at_s: now_s() });
+        let record = Record::Run(RunSeen { run, epoch, controller: controller.clone(), at_s: self.clock.now_s() });
         let place = state.append(&record);
         let Record::Run(seen) = record else { return Ok(()) };
         state.index.see_run(seen, place);
@@ -260,7 +263,7 @@ impl Ledger {
 
     /// Keeps the bounds, and writes the file anew when most of it is dead.
     fn tidy(&self, state: &mut State) {
-        let oldest = now_s().saturating_sub(self.options.age_max.as_secs());
+        let oldest = self.clock.now_s().saturating_sub(self.options.age_max.as_secs());
         let forgotten = state.index.forget_old(CALLS_MAX, oldest) as u64;
         if forgotten > 0 {
             state.forgotten += forgotten;
@@ -502,11 +505,6 @@ fn map_result(outcome: &CallOutcome, change: impl FnOnce(&ModuleResult) -> Modul
             outcome.clone()
         }
     }
-}
-
-/// Seconds since 1970; a clock before that is one.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

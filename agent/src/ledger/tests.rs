@@ -99,7 +99,7 @@ fn a_call_without_an_end_is_interrupted_in_the_next_life() {
 #[test]
 fn a_call_that_the_machines_end_cut_off_is_told_from_one_that_the_agents_did() {
     let home = Home::new();
-    let in_boot = |boot| Ledger::open_in(&home.dir(), OPTIONS, boot).unwrap();
+    let in_boot = |boot| Ledger::open_in(&home.dir(), OPTIONS, boot, Clock::of_the_wall()).unwrap();
     in_boot(1).begin_now(1);
     assert_eq!(in_boot(1).find(&key(1)), Some(Known::Interrupted { rebooted: false }));
     let ledger = in_boot(2);
@@ -222,6 +222,21 @@ fn results_that_nobody_fetches_go_with_their_age() {
     home.open().call(1, "one");
     let options = LedgerOptions { age_max: Duration::ZERO, ..OPTIONS };
     assert_eq!(Ledger::open(&home.dir(), options).unwrap().find(&key(1)), None);
+}
+
+#[test]
+fn a_clock_that_is_wrong_at_the_next_start_costs_results_only_if_it_is_ahead_by_more_than_their_age() {
+    const NOON: u64 = 1_800_000_000;
+    let age = OPTIONS.age_max.as_secs();
+    for (starts_at, is_kept) in [(0, true), (NOON - 86_400, true), (NOON + age - 60, true), (NOON + age, false)] {
+        let home = Home::new();
+        let open = |at| Ledger::open_in(&home.dir(), OPTIONS, 1, Clock::at(at)).unwrap();
+        open(NOON).call(1, "one");
+        let ledger = open(starts_at);
+        ledger.call(2, "two");
+        assert_eq!(ledger.find(&key(1)), is_kept.then(|| known(said("one"))).flatten(), "started at {starts_at}");
+        assert_eq!(ledger.find(&key(2)), known(said("two")));
+    }
 }
 
 #[test]

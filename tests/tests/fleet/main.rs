@@ -7,6 +7,7 @@ mod bad_input;
 mod become_password;
 mod become_user;
 mod cables;
+mod clocks;
 mod crashes;
 mod documented;
 mod engine_api;

@@ -15,7 +15,10 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(hosts: &[&str]) -> Waiting {
-        let fleet = Fleet::start(hosts);
+        Waiting::of(Fleet::start(hosts))
+    }
+
+    pub(crate) fn of(fleet: Fleet) -> Waiting {
         Waiting { go: fleet.path().join("go"), fleet }
     }
 
