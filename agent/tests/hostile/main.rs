@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod gaps;
 mod random;
 mod resume;
 mod support;
@@ -20,6 +21,9 @@ use support::{Controller, Fleet, call, command, frame_of, hello, memory_peak_mib
 
 /// Longer than anything here takes on a busy machine: what is not there by then does not come.
 const SOON: Duration = Duration::from_secs(60);
+
+/// Between looks at something that tells nobody when it changes.
+const POLL: Duration = Duration::from_millis(20);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("it hangs")
@@ -174,7 +178,7 @@ async fn until_served(fleet: &Fleet) {
     let controller = fleet.controller().await;
     while let CallOutcome::Refused(refusal) = controller.run(ping(1)).await {
         assert_eq!(refusal.code, RefusalCode::Busy);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 

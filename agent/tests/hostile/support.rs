@@ -109,11 +109,25 @@ impl Fleet {
         hello: &Hello,
     ) -> (Peer, FrameWriter<SendStream>, FrameReader<RecvStream>, HelloReply) {
         let peer = self.connect().await;
-        let (send, recv) = peer.connection.open_bi().await.unwrap();
+        let (writer, reader, reply) = self.greet_on(&peer.connection, hello).await;
+        (peer, writer, reader, reply)
+    }
+
+    pub(crate) async fn greet_on(
+        &self,
+        connection: &Connection,
+        hello: &Hello,
+    ) -> (FrameWriter<SendStream>, FrameReader<RecvStream>, HelloReply) {
+        let (send, recv) = connection.open_bi().await.unwrap();
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
         writer.send(hello).await.unwrap();
         let reply = reader.next().await.unwrap().unwrap();
-        (peer, writer, reader, reply)
+        (writer, reader, reply)
+    }
+
+    /// TLS as the controller of this fleet has it.
+    pub(crate) fn tls(&self) -> rustls::ClientConfig {
+        rustle_protocol::tls::client_config(&self.dialer.identity(), HOST.parse().unwrap(), Default::default())
     }
 
     pub(crate) async fn controller(&self) -> Controller {
