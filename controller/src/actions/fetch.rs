@@ -3,6 +3,8 @@
 //! What a host says decides nothing about where on this machine is written: the path is the plan's, and is resolved
 //! beneath the plan's destination, so that neither a name with `..` in it nor a link leads out.
 
+mod scratch;
+
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
@@ -218,10 +220,8 @@ impl Receiving {
     fn begin(to: &Destination) -> Result<Receiving, String> {
         let unwritable = |error| format!("cannot write to {}: {error}", to.folder.display());
         std::fs::create_dir_all(&to.folder).map_err(unwritable)?;
-        // As any file the operator makes, once it is in place.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        let file = tempfile::Builder::new().prefix(".rustle-").permissions(mode).tempfile_in(&to.folder);
-        Ok(Receiving { file: file.map_err(unwritable)?, sha1: Sha1::new(), md5: Md5::new(), failed: None })
+        let file = scratch::create(&to.folder, &to.below).map_err(unwritable)?;
+        Ok(Receiving { file, sha1: Sha1::new(), md5: Md5::new(), failed: None })
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -240,7 +240,8 @@ impl Receiving {
         if let Some(error) = self.failed {
             return Err(format!("cannot write {}: {error}", to.path().display()));
         }
-        let path = self.file.into_temp_path();
+        // Open and so locked until it is in its place: nobody takes it for one that was left.
+        let (_locked, path) = self.file.into_parts();
         let placed = Beneath::open(&to.folder).and_then(|folder| {
             folder.replace(&to.below, |dir, temp| {
                 renameat(CWD, &*path, dir, temp).map_err(|error| {
@@ -248,7 +249,10 @@ impl Receiving {
                 })
             })
         });
-        placed.map_err(|error| error.to_string())
+        placed.map_err(|error| error.to_string())?;
+        // It has moved, and its name may be somebody else's by now.
+        let _ = path.keep();
+        Ok(())
     }
 }
 
