@@ -137,6 +137,9 @@ pub enum RunEvent {
         task: TaskId,
         host: HostName,
         name: String,
+        /// The run ends over it.
+        #[serde(default)]
+        ends_run: bool,
     },
     BatchFinished {
         play: PlayId,
@@ -323,6 +326,8 @@ pub enum PlayEnd {
 pub enum CancelReason {
     /// `--fail-fast` and a first failure.
     FailFast,
+    /// The plan turned out to name what it does not have: a handler that is notified.
+    PlanBroken,
     /// A reporter could not write: the record would have holes.
     ReportFailed,
     /// The library's caller asked for it.

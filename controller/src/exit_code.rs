@@ -8,7 +8,7 @@ use crate::event::{CancelReason, HostState, RunFinished};
 pub enum ExitCode {
     /// Every host did all it had to do.
     Success = 0,
-    /// An error of ours: a bug, a report that could not be written.
+    /// An error of ours, a bug or a report that could not be written, or one of the plan that only the run found.
     OwnError = 1,
     /// A host failed, or the run was stopped before its end.
     HostsFailed = 2,
@@ -34,7 +34,7 @@ pub fn of(run: &RunFinished, require_all_success: bool) -> ExitCode {
     let any = |state: HostState| run.hosts.iter().any(|(_, s)| *s == state);
     match run.cancelled {
         Some(CancelReason::Interrupted) => return ExitCode::Interrupted,
-        Some(CancelReason::ReportFailed) => return ExitCode::OwnError,
+        Some(CancelReason::ReportFailed | CancelReason::PlanBroken) => return ExitCode::OwnError,
         Some(CancelReason::FailFast | CancelReason::Requested) => return ExitCode::HostsFailed,
         None => {}
     }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_way_a_run_can_end_has_its_code() {
-        let table: [Row<'_>; 15] = [
+        let table: [Row<'_>; 16] = [
             (&[Ok, Ok], None, false, 0, 0),
             (&[Ok, NotStarted], None, false, 0, 2),
             (&[NotStarted, NotStarted], None, false, 0, 2),
@@ -97,6 +97,7 @@ mod tests {
             (&[Ok, Cancelled], Some(CancelReason::Requested), false, 2, 2),
             (&[Ok, NotStarted], Some(CancelReason::Requested), false, 2, 2),
             (&[Ok, Failed], Some(CancelReason::ReportFailed), false, 1, 1),
+            (&[Cancelled, Failed], Some(CancelReason::PlanBroken), false, 1, 1),
             (&[Failed, Cancelled], Some(CancelReason::Interrupted), false, 130, 130),
             (&[Ok, Ok], Some(CancelReason::Interrupted), false, 130, 130),
         ];

@@ -153,7 +153,7 @@ impl AnsibleSettings {
         if broken == Some(true) { Conditionals::Lenient } else { Conditionals::Strict }
     }
 
-    pub(super) fn unknown_handler_fails(&self) -> bool {
+    pub(super) fn unknown_handler_ends_run(&self) -> bool {
         self.flag("ANSIBLE_ERROR_ON_MISSING_HANDLER", "defaults.error_on_missing_handler").unwrap_or(true)
     }
 

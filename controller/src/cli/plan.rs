@@ -51,7 +51,7 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         return Err(CliError::input("several plans: only playbooks can be given together"));
     };
     settings.run.conditionals = Conditionals::Lenient;
-    settings.run.unknown_handler_fails = false;
+    settings.run.unknown_handler_ends_run = false;
     let registry = registry(&settings)?;
     let given = given_inventory(args, &settings, None)?;
     let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };

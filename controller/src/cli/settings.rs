@@ -133,7 +133,7 @@ impl Settings {
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
             conditionals: ansible.conditionals(),
-            unknown_handler_fails: ansible.unknown_handler_fails(),
+            unknown_handler_ends_run: ansible.unknown_handler_ends_run(),
         };
         Ok(Settings {
             inventory: match (&common.inventory[..], &executor.inventory[..]) {

@@ -38,8 +38,8 @@ impl TaskRun<'_> {
         let outcome = Outcome {
             verdict: verdict(tried.status),
             ignored,
-            notified,
-            effect: self.effect(tried.status),
+            notified: notified.handlers,
+            effect: if notified.ends_run { Effect::EndRun } else { self.effect(tried.status) },
             included: Vec::new(),
             fatal: manner.on_failure.any_errors_fatal,
             for_all: manner.for_all,

@@ -5,40 +5,43 @@ use rustle_protocol::Value;
 use super::prepare::in_keyword;
 use super::result::Tried;
 use super::task::TaskRun;
-use crate::event::{FailedIn, RunEvent, unknown_handler};
+use crate::event::{FailedIn, RunEvent};
 use crate::plan::TaskId;
 use crate::template::{Authored, needs_rendering};
 use crate::vars::TaskVars;
 
+/// What a task's `notify` came to on a host.
+#[derive(Default)]
+pub(super) struct Notified {
+    pub(super) handlers: Vec<TaskId>,
+    /// Nobody answers to one of the names, and the run is to end over it.
+    pub(super) ends_run: bool,
+}
+
 impl TaskRun<'_> {
-    /// The handlers that the task's names and topics mean, if it has changed something. One that nobody answers to is a
-    /// failure or a warning, as the run wants it.
-    pub(super) fn notified(&self, tried: &mut Tried, vars: &TaskVars) -> Vec<TaskId> {
+    /// The handlers that the task's names and topics mean, if it has changed something. A name that cannot be rendered is a
+    /// failure; one that nobody answers to is told, and is the run's end or not, as the run wants it.
+    pub(super) fn notified(&self, tried: &mut Tried, vars: &TaskVars) -> Notified {
+        let mut notified = Notified::default();
         if self.task.notify.is_empty() || !tried.is_changed() || tried.status.is_failure() {
-            return Vec::new();
+            return notified;
         }
-        let mut handlers = Vec::new();
-        let mut failed = |why: String| {
+        let names = self.notified_names(vars).unwrap_or_else(|why| {
             tried.values.insert("msg".into(), why.into());
             tried.fail(Some(FailedIn::Task));
             Vec::new()
-        };
-        let names = match self.notified_names(vars) {
-            Ok(names) => names,
-            Err(why) => return failed(why),
-        };
+        });
         for name in names {
             let found = self.handlers(&name);
-            if !found.is_empty() {
-                handlers.extend(found);
-            } else if self.run.options.unknown_handler_fails {
-                return failed(unknown_handler(&name));
-            } else {
+            if found.is_empty() {
+                let ends_run = self.run.options.unknown_handler_ends_run;
+                notified.ends_run |= ends_run;
                 let (task, host) = (self.task.id, self.host.clone());
-                self.run.sink.emit(RunEvent::UnknownHandler { task, host, name });
+                self.run.sink.emit(RunEvent::UnknownHandler { task, host, name, ends_run });
             }
+            notified.handlers.extend(found);
         }
-        handlers
+        notified
     }
 
     /// `notify` as it is on this host; a template may stand for several names.

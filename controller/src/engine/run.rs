@@ -49,8 +49,8 @@ pub struct RunOptions {
     pub step: bool,
     /// What results of conditions are accepted.
     pub conditionals: Conditionals,
-    /// A notified name that nobody answers to fails the host's task; otherwise it is a warning.
-    pub unknown_handler_fails: bool,
+    /// A notified name that nobody answers to ends the run; otherwise it is a warning.
+    pub unknown_handler_ends_run: bool,
 }
 
 impl Default for RunOptions {
@@ -71,7 +71,7 @@ impl Default for RunOptions {
             tags: TagFilter::default(),
             step: false,
             conditionals: Conditionals::Lenient,
-            unknown_handler_fails: false,
+            unknown_handler_ends_run: false,
         }
     }
 }

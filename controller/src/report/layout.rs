@@ -114,7 +114,10 @@ impl Layout {
             }
             RunEvent::JobPolled { task, host, job, state } => self.job_polled(*task, host, job, *state),
             RunEvent::HostFinished(result) => self.host_finished(result),
-            RunEvent::UnknownHandler { name, .. } => self.warning(&unknown_handler(name), None),
+            RunEvent::UnknownHandler { name, ends_run: false, .. } => self.warning(&unknown_handler(name), None),
+            RunEvent::UnknownHandler { name, ends_run: true, .. } => {
+                self.once(format!("[ERROR]: {}", unknown_handler(name)), Colour::Red)
+            }
             RunEvent::PlayFinished { end, .. } => {
                 let mut lines = self.take_included();
                 lines.extend(play_end(end, self.columns));
@@ -377,12 +380,16 @@ impl Layout {
             Some(host) => format!("[WARNING]: {host}: {message}"),
             None => format!("[WARNING]: {message}"),
         };
+        self.once(text, Colour::BrightPurple)
+    }
+
+    fn once(&mut self, text: String, colour: Colour) -> Vec<Line> {
         if self.warned.contains(&text) {
             return Vec::new();
         }
         // What follows the first line is moved in, lest it pass for a line of ours.
         let indented = text.lines().enumerate().map(|(n, line)| format!("{}{line}", if n > 0 { "    " } else { "" }));
-        let lines = indented.map(|line| Line::coloured(&line, Colour::BrightPurple).to_err()).collect();
+        let lines = indented.map(|line| Line::coloured(&line, colour).to_err()).collect();
         if self.warned.len() < WARNINGS_MAX {
             self.warned.insert(text);
         }
@@ -412,6 +419,7 @@ pub(super) fn banner(text: &str, columns: usize) -> Vec<Line> {
 pub(super) fn cancelling(reason: CancelReason) -> String {
     let why = match reason {
         CancelReason::FailFast => "a host failed and --fail-fast was given",
+        CancelReason::PlanBroken => "a notified handler does not exist",
         CancelReason::ReportFailed => "a report cannot be written",
         CancelReason::Requested => "it was asked for",
         CancelReason::Interrupted => "interrupted",

@@ -238,7 +238,9 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     });
     script.push(RunEvent::Warning { message: "disk\x1b[2J\nnearly full".to_owned(), host: Some(host("web1")) });
     script.push(RunEvent::Warning { message: "disk\x1b[2J\nnearly full".to_owned(), host: Some(host("web1")) });
-    script.push(RunEvent::UnknownHandler { task, host: host("web1"), name: "restrat".to_owned() });
+    script.push(RunEvent::UnknownHandler { task, host: host("web1"), name: "restrat".to_owned(), ends_run: false });
+    script.push(RunEvent::UnknownHandler { task, host: host("web1"), name: "restrat".to_owned(), ends_run: true });
+    script.push(RunEvent::UnknownHandler { task, host: host("web2"), name: "restrat".to_owned(), ends_run: true });
     script.push(RunEvent::Paused).push(RunEvent::Resumed);
     let end = PlayEnd::BudgetExceeded { failed: 2, hosts: 3, allowed: "20%".to_owned() };
     script.push(RunEvent::PlayFinished { play: PlayId(0), end });
@@ -255,6 +257,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     stderr: [WARNING]: web1: disk\u001b[2J
     stderr:     nearly full
     stderr: [WARNING]: The requested handler 'restrat' was not found in either the main handlers list nor in the listening handlers list
+    stderr: [ERROR]: The requested handler 'restrat' was not found in either the main handlers list nor in the listening handlers list
     stderr: PAUSED: nothing new is started until the run is resumed
     stderr: RESUMED
 
@@ -337,7 +340,9 @@ fn hostile_text_reaches_no_line_wherever_it_comes_from() {
         reason: evil.to_owned(),
         delay: Duration::ZERO,
     });
-    script.push(RunEvent::UnknownHandler { task, host: host("web1"), name: evil.to_owned() });
+    for ends_run in [false, true] {
+        script.push(RunEvent::UnknownHandler { task, host: host("web1"), name: evil.to_owned(), ends_run });
+    }
     for verbosity in [0, 1, 3] {
         for line in lines(&script, verbosity) {
             assert!(!line.text().contains(sanitize::is_hostile), "{line:?}");

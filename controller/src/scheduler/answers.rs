@@ -41,8 +41,10 @@ impl Scheduler {
         if goes_on {
             self.announce_next(host);
         }
-        if outcome.effect == Effect::ClearHostErrors && is_good(outcome.verdict) {
-            self.forgive_hosts();
+        match outcome.effect {
+            Effect::ClearHostErrors if is_good(outcome.verdict) => self.forgive_hosts(),
+            Effect::EndRun if is_good(outcome.verdict) => self.gate.cancel(CancelReason::PlanBroken),
+            _ => {}
         }
         if let Some(stop) = lead {
             // Hosts that have just come back to this very stop pass by, too.
@@ -280,7 +282,7 @@ fn pass(batch: &mut Batch, rank: usize, outcome: &Outcome, goes_on: bool) {
         return;
     }
     match outcome.effect {
-        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors | Effect::EndRole => {}
+        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors | Effect::EndRole | Effect::EndRun => {}
         Effect::EndHost => batch.leave(rank),
         Effect::EndBatch => end(batch, rank, Ending::EndBatch),
         Effect::EndPlay => end(batch, rank, Ending::EndPlay),

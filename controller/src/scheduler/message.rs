@@ -62,7 +62,7 @@ pub struct Outcome {
     pub ignored: bool,
     /// Handlers notified, by their ids, `listen` topics already resolved. Heeded only with [`Verdict::Changed`].
     pub notified: Vec<TaskId>,
-    /// What a `meta` task asked for. Not heeded with a failure.
+    /// What a `meta` task asked for, or a name that nobody answers to. Not heeded with a failure.
     pub effect: Effect,
     /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure or in a segment.
     pub included: Vec<Splice>,
@@ -131,6 +131,9 @@ pub enum Effect {
     /// unreachable come back now, at the step after the one that lost them. What they cost the error budgets stays
     /// spent.
     ClearHostErrors,
+    /// What the task names is not in the play: there is nothing right to go on with, on any host. The run is cancelled
+    /// ([`CancelReason::PlanBroken`]).
+    EndRun,
 }
 
 /// How a dispatch was lost on the way.

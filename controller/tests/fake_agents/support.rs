@@ -205,7 +205,7 @@ fn run_options() -> RunOptions {
         facts_cache: None,
         facts_cache_prefix: String::new(),
         flush_facts: false,
-        unknown_handler_fails: false,
+        unknown_handler_ends_run: false,
         tags: Default::default(),
         step: false,
         conditionals: Conditionals::Lenient,

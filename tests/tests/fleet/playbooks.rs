@@ -139,15 +139,30 @@ fn the_example_playbooks_run_in_a_lab_and_are_done_the_second_time() {
 }
 
 #[test]
-fn a_handler_that_nobody_has_fails_the_task_that_notifies_it_unless_the_environment_says_otherwise() {
+fn a_handler_that_nobody_has_ends_the_run_over_every_rescue_unless_the_environment_says_otherwise() {
     let project = Project::new(&[(
         "site.yml",
-        "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - command: 'true'\n    notify: restrat\n  - debug: msg=on\n",
+        "- hosts: localhost
+  gather_facts: false
+  tasks:
+  - block:
+    - command: 'true'
+      notify: restrat
+    - debug: msg=on
+    rescue:
+    - debug: msg=rescued
+- hosts: localhost
+  gather_facts: false
+  tasks:
+  - debug: msg=later
+",
     )]);
     let sentence = "The requested handler 'restrat' was not found in either the main handlers list nor in the listening \
                     handlers list";
-    let ended = project.run().arg("site.yml").ends(2);
-    assert!(ended.stdout.contains(sentence) && !ended.stdout.contains("\"msg\": \"on\""), "{}", ended.stdout);
+    let ended = project.run().arg("site.yml").ends(1);
+    assert_eq!(ended.stderr.matches(&format!("[ERROR]: {sentence}")).count(), 1, "{}", ended.stderr);
+    assert!(ended.stdout.contains("changed: [localhost]"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("\"msg\":") && !ended.stdout.contains(sentence), "{}", ended.stdout);
     let ended = project.run().env("ANSIBLE_ERROR_ON_MISSING_HANDLER", "false").arg("site.yml").ends(0);
     assert!(ended.stderr.contains(&format!("[WARNING]: {sentence}")), "{}", ended.stderr);
     assert!(ended.stdout.contains("\"msg\": \"on\""), "{}", ended.stdout);

@@ -726,6 +726,22 @@ fn end_play_runs_no_handler_and_no_further_batch_and_goes_on_with_the_next_play(
 }
 
 #[test]
+fn a_task_that_names_what_is_not_there_ends_the_run_on_all_hosts() {
+    let fleet = web().notifying("install", &["web1"], ["restart"]).asking("start", "web1", Effect::EndRun);
+    tells(
+        fleet.run([Play::of(["install", "start", "test"]).handlers(["restart"]), Play::of(["test"])]),
+        "
+        0s install: web1 web2 web3
+        1s start: web1 web2 web3
+        2s abort: web2 web3
+        2s play-0 ends: Cancelled
+        web1 Cancelled
+        web2 Cancelled
+        web3 Cancelled",
+    );
+}
+
+#[test]
 fn clear_host_errors_brings_unreachable_hosts_back_and_failed_ones_into_later_plays() {
     let fleet = web().failing("install", ["web1"]).unreachable("install", "web2", TransportFault::Permanent).asking(
         "clear",
