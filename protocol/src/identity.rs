@@ -1,5 +1,7 @@
 //! Who a peer is: the one URI in its certificate, `rustle://FLEET/ROLE/NAME`.
 //!
+//! A URI is ASCII: bytes of a name that are not stand there as `%C3%B6`, and only those.
+//!
 //! Nothing else in a certificate names anybody. The subject, DNS names and the address dialled prove nothing, and there
 //! are no wildcards: an identity is compared whole, byte for byte.
 
@@ -9,13 +11,14 @@ use std::str::FromStr;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{HostName, HostNameError};
+use crate::ids::{HOST_NAME_BYTES_MAX, HostName, HostNameError};
 
 /// Longest fleet name, as for one label of a DNS name.
 pub const FLEET_NAME_BYTES_MAX: usize = 63;
 
 /// Longest text that can be an identity; anything longer is refused unread.
-pub const IDENTITY_BYTES_MAX: usize = SCHEME.len() + FLEET_NAME_BYTES_MAX + "/controller/".len() + 253;
+pub const IDENTITY_BYTES_MAX: usize =
+    SCHEME.len() + FLEET_NAME_BYTES_MAX + "/controller/".len() + 3 * HOST_NAME_BYTES_MAX;
 
 const SCHEME: &str = "rustle://";
 
@@ -110,13 +113,47 @@ impl FromStr for Identity {
         else {
             return Err(shape());
         };
-        Ok(Identity { fleet: FleetName::new(fleet)?, role: role.parse()?, name: HostName::new(name)? })
+        Ok(Identity {
+            fleet: FleetName::new(fleet)?,
+            role: role.parse()?,
+            name: HostName::new(&decoded(name).ok_or_else(shape)?)?,
+        })
     }
+}
+
+/// The name as it stands in a URI.
+fn encoded(name: &HostName) -> String {
+    let mut text = String::with_capacity(name.as_str().len());
+    for byte in name.as_str().bytes() {
+        match byte.is_ascii() {
+            true => text.push(byte.into()),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// What [`encoded`] made this of; `None` if it has made no such text.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend(parts.next()?.bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+        let byte = u8::from_str_radix(digits, 16).ok().filter(|byte| !byte.is_ascii())?;
+        if !digits.bytes().all(is_digit) {
+            return None;
+        }
+        bytes.push(byte);
+        bytes.extend(rest.bytes());
+    }
+    String::from_utf8(bytes).ok().filter(|_| text.is_ascii())
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}/{}/{}", self.fleet, self.role, self.name)
+        write!(f, "{SCHEME}{}/{}/{}", self.fleet, self.role, encoded(&self.name))
     }
 }
 
@@ -255,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_ascii_is_encoded_in_its_uri() {
+        let name = HostName::new("höst-στ.1").unwrap();
+        let identity = Identity::agent(FleetName::new("demo").unwrap(), name);
+        assert_eq!(identity.to_string(), "rustle://demo/agent/h%C3%B6st-%CF%83%CF%84.1");
+        assert_eq!(parsed(&identity.to_string()).unwrap(), identity);
+        let longest = Identity { name: HostName::new(&format!("{}a", "ö".repeat(126))).unwrap(), ..identity };
+        assert_eq!(parsed(&longest.to_string()).unwrap(), longest);
+    }
+
+    #[test]
     fn texts_that_are_almost_an_identity_are_refused() {
         for text in [
             "",
@@ -279,6 +326,13 @@ mod tests {
             " rustle://demo/agent/web1",
             "rustle://demo/agent/web1\n",
             "rustle://demo/agent/web%31",
+            "rustle://demo/agent/h%c3%b6st",
+            "rustle://demo/agent/h%C3st",
+            "rustle://demo/agent/h%C3%B",
+            "rustle://demo/agent/h%+3st",
+            "rustle://demo/agent/h%C3%B6%2Fst",
+            "rustle://demo/agent/h%E2%88%95st",
+            "rustle://demo/agent/höst",
             "rustle://-demo/agent/web1",
             "rustle:///agent/web1",
         ] {
@@ -296,7 +350,7 @@ mod tests {
         }
 
         #[test]
-        fn an_identity_survives_its_text(fleet in "[a-z0-9]{1,20}", name in "[A-Za-z0-9_][A-Za-z0-9_-]{4,20}", agent: bool) {
+        fn an_identity_survives_its_text(fleet in "[a-z0-9]{1,20}", name in "[A-Za-z0-9_][A-Za-z0-9_äЖ漢-]{4,20}", agent: bool) {
             let role = if agent { Role::Agent } else { Role::Controller };
             let identity = Identity { fleet: FleetName::new(&fleet).unwrap(), role, name: HostName::new(&name).unwrap() };
             prop_assert_eq!(parsed(&identity.to_string()).unwrap(), identity);

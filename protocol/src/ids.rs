@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 /// Longest host name, as for DNS names.
 pub const HOST_NAME_BYTES_MAX: usize = 253;
 
-/// A host's name as the inventory spells it: ASCII letters, digits, `.`, `-` and `_`, beginning with a letter, a
-/// digit or `_`, at most [`HOST_NAME_BYTES_MAX`] bytes, with neither `..` nor a device name of Windows in it. So a
-/// name can be shown, logged and used as a file name without a second thought.
+/// A host's name as the inventory spells it: letters and digits of any script, `.`, `-` and `_`, beginning with a letter,
+/// a digit or `_`, at most [`HOST_NAME_BYTES_MAX`] bytes, with neither `..` nor a device name of Windows in it. So a
+/// name can be shown, logged and used as a file name without a second thought. Names are compared byte for byte: an
+/// accent is part of its letter, since a mark of its own is no letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(Box<str>);
@@ -47,18 +48,21 @@ impl HostName {
 }
 
 fn broken_rule(name: &str) -> Option<&'static str> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     match name.as_bytes() {
         [] => Some("it is empty"),
         bytes if bytes.len() > HOST_NAME_BYTES_MAX => Some("it is longer than 253 bytes"),
-        bytes if !bytes.iter().copied().all(legal) => {
-            Some("only ASCII letters, digits, `.`, `-` and `_` may stand in it")
-        }
+        _ if !name.chars().all(is_legal) => Some("only letters, digits, `.`, `-` and `_` may stand in it"),
         [b'.' | b'-', ..] => Some("it begins with `.` or `-`"),
         _ if name.contains("..") => Some("it contains `..`"),
         _ if is_device_name(name) => Some("it is a device name on Windows"),
         _ => None,
     }
+}
+
+fn is_legal(c: char) -> bool {
+    // Letters by Unicode's count, but they are blank.
+    let is_filler = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    matches!(c, '.' | '-' | '_') || c.is_alphanumeric() && !is_filler
 }
 
 fn is_device_name(name: &str) -> bool {
@@ -68,7 +72,7 @@ fn is_device_name(name: &str) -> bool {
         stem => stem
             .strip_prefix("com")
             .or_else(|| stem.strip_prefix("lpt"))
-            .is_some_and(|n| matches!(n.as_bytes(), [b'1'..=b'9'])),
+            .is_some_and(|n| matches!(n, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")),
     }
 }
 
@@ -190,7 +194,9 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_host_names() {
-        for name in ["web1", "WEB_1", "db-2.example.org", "10.0.0.1", "_x", "condor", "com10"] {
+        for name in
+            ["web1", "WEB_1", "db-2.example.org", "10.0.0.1", "_x", "condor", "com10", "höst-1", "_στυ", "サーバ２"]
+        {
             assert_eq!(HostName::new(name).unwrap().as_str(), name);
         }
     }
@@ -213,7 +219,14 @@ mod tests {
             "a\0b",
             "a\nb",
             "\u{202e}abc",
-            "höst",
+            "ho\u{308}st",
+            "\u{3164}",
+            "a\u{a0}b",
+            "a\u{200b}b",
+            "a\u{2215}b",
+            "a：b",
+            "com¹",
+            &"ö".repeat(127),
             &long,
         ] {
             assert!(HostName::new(name).is_err(), "{name:?}");

@@ -87,7 +87,7 @@ impl Target {
             return scope.clone();
         }
         let name = self.host.to_string();
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         // Rendered only if the task asks for it. The name is only put into a template where it can end no string.
         let vars = match name.chars().all(plain) {
             true => Authored::Template(Template::new(&format!("{{{{ hostvars['{name}'] }}}}"))),

@@ -29,8 +29,9 @@ pub fn ranges<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
 pub fn short_list<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     let mut text = ranges(hosts);
     if text.len() > HOST_LIST_BYTES_MAX {
-        text.truncate(HOST_LIST_BYTES_MAX);
-        text.truncate(text.rfind(',').unwrap_or(HOST_LIST_BYTES_MAX));
+        let whole = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= HOST_LIST_BYTES_MAX).last();
+        text.truncate(whole.unwrap_or_default());
+        text.truncate(text.rfind(',').unwrap_or(text.len()));
         text.push_str(",…");
     }
     text
@@ -202,6 +203,8 @@ mod tests {
         let text = short_list(&hosts);
         assert!(text.len() <= HOST_LIST_BYTES_MAX + ",…".len());
         assert!(text.ends_with(",…"), "{text}");
+        let long = |first: char| HostName::new(&format!("{first}{}", "ö".repeat(126))).unwrap();
+        assert_eq!(short_list(&[long('a'), long('b')]), format!("{},…", long('a')));
     }
 
     #[test]

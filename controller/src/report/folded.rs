@@ -125,7 +125,7 @@ fn message(result: &TaskResult) -> String {
 /// Errors often say which host they are about; what is alike otherwise shall be alike. The name must stand on its own:
 /// `a` is no host in `a file`, so one that could be a word of the sentence stays.
 fn without_name(text: &str, host: &str) -> String {
-    let part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(host).filter(|_| host.contains(|c: char| !c.is_ascii_alphabetic())) {

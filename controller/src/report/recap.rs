@@ -4,7 +4,7 @@ use rustle_protocol::HostName;
 
 use super::fold;
 use super::layout::banner;
-use super::line::{Colour, Line};
+use super::line::{Colour, Line, width};
 use super::tally::{HostTally, Tally};
 use crate::event::{CancelReason, HostState, RunFinished};
 
@@ -44,7 +44,7 @@ fn row(host: &HostName, counts: &HostTally) -> Line {
     } else {
         Colour::Green
     };
-    let padding = format!("{:pad$} :", "", pad = HOST_COLUMNS.saturating_sub(host.as_str().len()));
+    let padding = format!("{:pad$} :", "", pad = HOST_COLUMNS.saturating_sub(width(host.as_str())));
     let mut line = Line::new("").with(host.as_str(), Some(colour)).with(&padding, None);
     let fields = [
         ("ok", counts.ok, Colour::Green),
