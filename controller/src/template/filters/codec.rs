@@ -1,12 +1,13 @@
 //! Filters that encode, decode and hash: base64, digests, URLs, UUIDs.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
+use super::encoding::Encoding;
 use super::params::{Filter, Params, add_filters, entries, items};
 use crate::template::convert::failed;
 use crate::template::python;
@@ -15,8 +16,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(
         env,
         &[
-            Filter("b64encode", &["encoding"], |value, _| Ok(Value::from(STANDARD.encode(bytes(value))))),
-            Filter("b64decode", &["encoding"], b64decode),
+            Filter("b64encode", &["encoding", "urlsafe"], b64encode),
+            Filter("b64decode", &["encoding", "urlsafe"], b64decode),
             Filter("hash", &["hashtype"], |value, params| digest(&params.text("hashtype", "sha1"), value)),
             Filter("checksum", &[], |value, _| digest("sha1", value)),
             Filter("sha1", &[], |value, _| digest("sha1", value)),
@@ -35,10 +36,25 @@ fn bytes(value: &Value) -> Vec<u8> {
     value.as_bytes().map_or_else(|| python::text(value).into_bytes(), <[u8]>::to_vec)
 }
 
-fn b64decode(value: &Value, _: &Params) -> Result<Value, Error> {
+fn b64encode(value: &Value, params: &Params) -> Result<Value, Error> {
+    let encoding = Encoding::named(&params.text("encoding", "utf-8")).map_err(failed)?;
+    let bytes = match value.as_bytes().filter(|_| value.kind() == ValueKind::Bytes) {
+        Some(bytes) => bytes.to_vec(),
+        None => encoding.encode(&python::text(value)).map_err(failed)?,
+    };
+    let alphabet = if params.flag("urlsafe", false) { URL_SAFE } else { STANDARD };
+    Ok(Value::from(alphabet.encode(bytes)))
+}
+
+fn b64decode(value: &Value, params: &Params) -> Result<Value, Error> {
+    let encoding = Encoding::named(&params.text("encoding", "utf-8")).map_err(failed)?;
     let text: String = python::text(value).chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let decoded = STANDARD.decode(text).map_err(|error| failed(format!("not base64: {error}")))?;
-    Ok(String::from_utf8(decoded).map_or_else(|error| Value::from_bytes(error.into_bytes()), Value::from))
+    let alphabet = if params.flag("urlsafe", false) { URL_SAFE } else { STANDARD };
+    let decoded = alphabet.decode(text).map_err(|error| failed(format!("not base64: {error}")))?;
+    if encoding == Encoding::Utf8 {
+        return Ok(String::from_utf8(decoded).map_or_else(|error| Value::from_bytes(error.into_bytes()), Value::from));
+    }
+    encoding.decode(&decoded).map(Value::from).map_err(failed)
 }
 
 fn digest(kind: &str, value: &Value) -> Result<Value, Error> {

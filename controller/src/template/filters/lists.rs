@@ -115,9 +115,11 @@ fn flatten(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn flatten_into(out: &mut Vec<Value>, list: Vec<Value>, levels: i64, skip_nulls: bool) -> Result<(), Error> {
+    // The texts count as well: YAML has no `None`, and people write it.
+    let is_null = |item: &Value| item.is_none() || matches!(item.as_str(), Some("None" | "null"));
     for item in list {
         match item.kind() {
-            ValueKind::None if skip_nulls => {}
+            _ if skip_nulls && is_null(&item) => {}
             ValueKind::Seq | ValueKind::Iterable if levels > 0 => {
                 flatten_into(out, items(&item)?, levels - 1, skip_nulls)?;
             }

@@ -5,6 +5,7 @@ mod checks;
 mod codec;
 mod crypt;
 mod dicts;
+mod encoding;
 mod engines;
 mod functions;
 mod json;
