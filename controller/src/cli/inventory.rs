@@ -11,7 +11,7 @@ use super::config_file::ConfigFile;
 use super::{CliError, chain, extra_vars, notice, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::show::{self, Format, View};
-use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits};
+use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits, Rules};
 use crate::template::Authored;
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
@@ -129,7 +129,8 @@ fn plain(variable: &Variable, vault: &Vault) -> Result<Value, CliError> {
 
 /// Reads the sources.
 pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
-    let group_names = AnsibleSettings::read().group_names();
-    Inventory::load_with(sources, Limits::default(), group_names, vault, playbook)
+    let ansible = AnsibleSettings::read();
+    let rules = Rules { group_names: ansible.group_names(), merges_dicts: ansible.merges_dicts() };
+    Inventory::load_with(sources, Limits::default(), rules, vault, playbook)
         .map_err(|error| CliError::input(chain(&error)))
 }

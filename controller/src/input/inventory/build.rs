@@ -10,7 +10,7 @@ use indexmap::map::Entry;
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
-use super::{Beside, FileVars, Group, GroupId, GroupNames, Host, HostId, Inventory, InventoryError, Limits, range};
+use super::{Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, Rules, range};
 use crate::input::source::{Place, shown};
 use crate::vault::Vault;
 
@@ -19,7 +19,7 @@ pub(in crate::input) struct Builder {
     pub(in crate::input) limits: Limits,
     hosts: IndexMap<HostName, HostDraft>,
     groups: IndexMap<Arc<str>, Group>,
-    pub(in crate::input) group_names: GroupNames,
+    pub(in crate::input) rules: Rules,
     pub(in crate::input) warnings: Vec<String>,
     /// Opens what is encrypted in sources and files of variables.
     pub(in crate::input) vault: Vault,
@@ -54,7 +54,7 @@ impl Builder {
             limits,
             hosts: IndexMap::new(),
             groups: IndexMap::new(),
-            group_names: GroupNames::default(),
+            rules: Rules::default(),
             warnings: Vec::new(),
             vault: Vault::default(),
             nothing,
@@ -98,11 +98,11 @@ impl Builder {
             return Err(InventoryError::hinted(place.clone(), what, hint));
         }
         if let Some(warning) =
-            self.group_names.warning(name).filter(|warning| !self.warnings.iter().any(|w| w == warning))
+            self.rules.group_names.warning(name).filter(|warning| !self.warnings.iter().any(|w| w == warning))
         {
             self.warnings.push(warning.to_owned());
         }
-        Ok(self.group(&self.group_names.name(name)))
+        Ok(self.group(&self.rules.group_names.name(name)))
     }
 
     /// The hosts that `pattern` stands for, made if they are new, each in `group`. A port behind the name becomes
@@ -221,20 +221,20 @@ impl Builder {
                 )),
             }
         }
-        overlay(&mut group.vars, Arc::new(vars));
+        overlay(self.rules, &mut group.vars, Arc::new(vars));
     }
 
     /// Hosts with the same variables share them.
     pub(in crate::input) fn set_host_vars(&mut self, host: HostId, vars: &Arc<Map>) {
-        overlay(&mut self.hosts[host.index()].vars, Arc::clone(vars));
+        overlay(self.rules, &mut self.hosts[host.index()].vars, Arc::clone(vars));
     }
 
     pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, beside: Beside, vars: Map) {
-        overlay(self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
+        overlay(self.rules, self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
     }
 
     pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, beside: Beside, vars: Map) {
-        overlay(self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
+        overlay(self.rules, self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
     }
 
     fn no_files(&self) -> FileVars {
@@ -275,7 +275,7 @@ impl Builder {
                 (name, Host { vars, file_vars, source, groups })
             })
             .collect();
-        Inventory { hosts, groups: self.groups, group_names: self.group_names, warnings: self.warnings }
+        Inventory { hosts, groups: self.groups, rules: self.rules, warnings: self.warnings }
     }
 
     fn settle_ungrouped(&mut self) {
@@ -347,11 +347,11 @@ impl Builder {
 }
 
 /// Puts `new` over what is there.
-fn overlay(vars: &mut Arc<Map>, new: Arc<Map>) {
+fn overlay(rules: Rules, vars: &mut Arc<Map>, new: Arc<Map>) {
     if vars.is_empty() {
         *vars = new;
     } else if !new.is_empty() {
-        Arc::make_mut(vars).extend(new.iter().map(|(name, value)| (name.clone(), value.clone())));
+        rules.put(Arc::make_mut(vars), new.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Live {
 impl Live {
     pub fn new(inventory: Inventory, sources: InventorySources) -> Live {
         let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
-        let folders = VarsFolders::new(folders, Limits::default(), sources.vault.clone());
+        let folders = VarsFolders::new(folders, Limits::default(), inventory.rules, sources.vault.clone());
         let (added, outsiders, changes, layers) = Default::default();
         Live { inventory, sources, folders, added, outsiders, changes, layers }
     }
@@ -164,7 +164,7 @@ impl Live {
     fn refresh(&mut self) -> Result<(), InventoryError> {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
         self.inventory =
-            Inventory::load_with(paths, Limits::default(), self.inventory.group_names, vault, playbook.as_deref())?;
+            Inventory::load_with(paths, Limits::default(), self.inventory.rules, vault, playbook.as_deref())?;
         self.layers.clear();
         self.outsiders.clear();
         for change in self.changes.clone() {

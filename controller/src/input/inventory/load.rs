@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::{Beside, GroupId, GroupNames, Inventory, InventoryError, Limits, ini, script, toml, vars_files, yaml};
+use super::{
+    Beside, GroupId, GroupNames, Inventory, InventoryError, Limits, Rules, ini, script, toml, vars_files, yaml,
+};
 use crate::input::source::Place;
 use crate::input::vaulted;
 use crate::vault::Vault;
@@ -25,7 +27,8 @@ impl Inventory {
     /// # Errors
     /// The first source that cannot be used, with file, line and column. An inventory without hosts is none.
     pub fn load(sources: &[PathBuf], limits: Limits) -> Result<Inventory, InventoryError> {
-        Inventory::load_with(sources, limits, GroupNames::Ignore, &Vault::default(), None)
+        let rules = Rules { group_names: GroupNames::Ignore, ..Rules::default() };
+        Inventory::load_with(sources, limits, rules, &Vault::default(), None)
     }
 
     /// As [`Inventory::load`], with passwords for what is encrypted, and with the variables in the folder of a playbook.
@@ -35,13 +38,13 @@ impl Inventory {
     pub fn load_with(
         sources: &[PathBuf],
         limits: Limits,
-        group_names: GroupNames,
+        rules: Rules,
         vault: &Vault,
         playbook: Option<&Path>,
     ) -> Result<Inventory, InventoryError> {
         let mut builder = Builder::new(limits);
         builder.vault = vault.clone();
-        builder.group_names = group_names;
+        builder.rules = rules;
         for source in sources {
             builder.sources.push(source.clone());
             match host_list(source) {

@@ -16,6 +16,7 @@ mod live;
 mod load;
 mod patterns;
 mod range;
+mod rules;
 mod script;
 pub mod show;
 mod toml;
@@ -33,6 +34,7 @@ pub use error::InventoryError;
 pub use group_names::GroupNames;
 pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
+pub use rules::Rules;
 
 /// The port that agents listen on unless a host says otherwise.
 pub const PORT_DEFAULT: u16 = 7443;
@@ -125,7 +127,7 @@ pub struct Group {
 pub struct Inventory {
     hosts: IndexMap<HostName, Host>,
     groups: IndexMap<Arc<str>, Group>,
-    group_names: GroupNames,
+    rules: Rules,
     warnings: Vec<String>,
 }
 
@@ -219,7 +221,7 @@ impl Inventory {
     pub fn merged_vars(&self, host: HostId) -> Map {
         let mut merged = Map::new();
         for layer in self.layers(host) {
-            merged.extend(layer.iter().map(|(name, value)| (name.clone(), value.clone())));
+            self.rules.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         merged
     }

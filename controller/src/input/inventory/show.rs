@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
-use super::{Group, GroupId, HostId, Inventory};
+use super::{Group, GroupId, HostId, Inventory, Rules};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl<'a> View<'a> {
             return self.inventory.merged_vars(host);
         }
         let host = self.inventory.host(host);
-        merged([&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
+        merged(self.inventory.rules, [&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
     }
 
     fn group_vars(&self, group: &Group) -> Map {
-        if self.export { own_vars(group) } else { Map::new() }
+        if self.export { own_vars(self.inventory.rules, group) } else { Map::new() }
     }
 
     /// As an inventory script's `--list`.
@@ -191,13 +191,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn own_vars(group: &Group) -> Map {
-    merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
+fn own_vars(rules: Rules, group: &Group) -> Map {
+    merged(rules, [&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
 }
 
-fn merged<'a>(layers: impl IntoIterator<Item = &'a std::sync::Arc<Map>>) -> Map {
-    let layers = layers.into_iter().flat_map(|layer| layer.iter());
-    layers.map(|(name, value)| (name.clone(), value.clone())).collect()
+fn merged<'a>(rules: Rules, layers: impl IntoIterator<Item = &'a std::sync::Arc<Map>>) -> Map {
+    let mut merged = Map::new();
+    for layer in layers {
+        rules.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+    merged
 }
 
 /// One host's variables, merged.
@@ -226,7 +229,7 @@ fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: 
         }
     }
     if vars {
-        variables(own_vars(below), depth, out);
+        variables(own_vars(inventory.rules, below), depth, out);
     }
 }
 

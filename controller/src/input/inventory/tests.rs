@@ -61,6 +61,38 @@ fn chosen(inventory: &Inventory, pattern: &str) -> String {
     }
 }
 
+/// As ansible-core 2.19 answers with `ANSIBLE_HASH_BEHAVIOUR=merge`.
+#[test]
+fn dicts_of_one_name_are_merged_over_sources_files_and_folders_if_that_is_wanted() {
+    let files = Files::of(&[
+        ("inv/hosts", "[web]\na\n"),
+        ("inv/group_vars/all/1.yml", "d: {inv1: 1, who: inv1}\n"),
+        ("inv/group_vars/all/2.yml", "d: {inv2: 1, who: inv2}\n"),
+        ("group_vars/web/1.yml", "d: {web1: 1, who: web1}\n"),
+        ("group_vars/web/2.yml", "d: {web2: 1, who: web2}\n"),
+        ("host_vars/a/1.yml", "d: {deep: {a: 1}, who: a1}\n"),
+        ("host_vars/a/2.yml", "d: {deep: {b: 1}, who: a2}\n"),
+    ]);
+    let sources = [files.path().join("inv/hosts")];
+    let read = |merges_dicts| {
+        let rules = Rules { merges_dicts, ..Rules::default() };
+        let vault = crate::vault::Vault::default();
+        let read = Inventory::load_with(&sources, Limits::default(), rules, &vault, Some(files.path()));
+        let Some(Value::Map(mut d)) = read.unwrap().merged_vars(HostId(0)).shift_remove("d") else { panic!("no dict") };
+        d.sort_keys();
+        Value::Map(d).to_json()
+    };
+    assert_eq!(read(false), r#"{"deep":{"b":1},"who":"a2"}"#);
+    assert_eq!(read(true), r#"{"deep":{"a":1,"b":1},"inv1":1,"inv2":1,"web1":1,"web2":1,"who":"a2"}"#);
+}
+
+#[test]
+fn hosts_and_groups_are_named_in_any_script() {
+    let inventory = ini("[ĪīĬĭ]\nhost-fóöbär\nхост[1:2] x=1\n");
+    assert_eq!(chosen(&inventory, "ĪīĬĭ:!хост1"), "host-fóöbär хост2");
+    assert_eq!(vars(&inventory, "хост2"), r#"{"x":1}"#);
+}
+
 const SITE: &str = r#"
 lone ansible_host=10.0.0.1 x="1" y="'a b'" z=[1,2] w=1.5 b=True n=None m=hello q="a b" t=0755 c=yes # comment
 lone2:2222

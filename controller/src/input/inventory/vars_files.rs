@@ -10,7 +10,7 @@ use rustle_protocol::value::Map;
 
 use super::build::Builder;
 use super::change::no_files;
-use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, load};
+use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, Rules, load};
 use crate::input::source::Place;
 use crate::input::yaml;
 use crate::vault::Vault;
@@ -48,12 +48,13 @@ pub(super) fn read_beside(folder: &Path, beside: Beside, builder: &mut Builder) 
 /// What reading a file of variables takes.
 struct Reading<'a> {
     limits: &'a Limits,
+    rules: Rules,
     vault: &'a Vault,
     warnings: &'a mut Vec<String>,
 }
 
 fn reading(builder: &mut Builder) -> Reading<'_> {
-    Reading { limits: &builder.limits, vault: &builder.vault, warnings: &mut builder.warnings }
+    Reading { limits: &builder.limits, rules: builder.rules, vault: &builder.vault, warnings: &mut builder.warnings }
 }
 
 /// The folders in which a run's inventory and its playbook keep variables, for groups and hosts that come later.
@@ -61,21 +62,23 @@ pub(super) struct VarsFolders {
     /// In the order in which they are read: a later one counts.
     folders: Vec<(PathBuf, Beside)>,
     limits: Limits,
+    rules: Rules,
     vault: Vault,
 }
 
 impl VarsFolders {
-    pub(super) fn new(folders: Vec<(PathBuf, Beside)>, limits: Limits, vault: Vault) -> VarsFolders {
-        VarsFolders { folders, limits, vault }
+    pub(super) fn new(folders: Vec<(PathBuf, Beside)>, limits: Limits, rules: Rules, vault: Vault) -> VarsFolders {
+        VarsFolders { folders, limits, rules, vault }
     }
 
     /// The variables in `kind`, which is `group_vars` or `host_vars`, for this name.
     pub(super) fn of(&self, kind: &str, name: &str, warnings: &mut Vec<String>) -> Result<FileVars, InventoryError> {
         let mut found = no_files();
         for (folder, beside) in &self.folders {
-            let mut cx = Reading { limits: &self.limits, vault: &self.vault, warnings: &mut *warnings };
+            let mut cx =
+                Reading { limits: &self.limits, rules: self.rules, vault: &self.vault, warnings: &mut *warnings };
             if let Some(vars) = Listing::of(folder.join(kind))?.read(name, &mut cx)? {
-                Arc::make_mut(found.of(*beside)).extend(vars);
+                self.rules.put(Arc::make_mut(found.of(*beside)), vars);
             }
         }
         Ok(found)
@@ -151,6 +154,6 @@ fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), In
         let what = format!("expected a map of variables, not a {}", root.kind());
         return Err(InventoryError::content(Place::at(&source, root.at), what));
     };
-    vars.extend(yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(&source, error))?);
+    cx.rules.put(vars, yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(&source, error))?);
     Ok(())
 }
