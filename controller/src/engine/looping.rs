@@ -77,6 +77,7 @@ impl TaskRun<'_> {
             Err(message) => return Ok(self.conclude(Tried::failed(message), Vec::new(), vars)),
         };
         let control = &control;
+        self.warn_of_taken_name(control, vars);
         let Progress { items: mut done, mut tries, is_over } = self.run.take_progress(self.host, self.work);
         let rest = if is_over { 0..0 } else { done.len()..items.len() };
         for number in rest {
@@ -151,6 +152,19 @@ impl TaskRun<'_> {
         let index_var = control.index_var.as_ref().map(named).transpose()?;
         let pause = self.rendered(&control.pause, "pause", &scope)?;
         Ok((LoopControl { loop_var, index_var, ..control.clone() }, pause))
+    }
+
+    /// Tells, in Ansible's words, that the loop hides a variable of its author.
+    fn warn_of_taken_name(&self, control: &LoopControl, vars: &TaskVars) {
+        let is_taken = || self.scope(vars).is_ok_and(|scope| scope.contains(&control.loop_var));
+        if is_taken() && self.run.is_first_to_hide(self.task.id) {
+            let message = format!(
+                "The loop variable '{}' is already in use. You should set the `loop_var` value in the `loop_control` option \
+                 for the task to something else to avoid variable collisions and unexpected behavior.",
+                control.loop_var
+            );
+            self.run.sink.emit(RunEvent::Warning { message, host: None });
+        }
     }
 
     /// The task's variables with those that the loop gives the item at place `number`.

@@ -88,6 +88,8 @@ pub(super) struct Run {
     handlers: Vec<BTreeMap<String, Answering>>,
     /// Loops that a lost connection has cut in two.
     progress: Mutex<HashMap<(HostName, TaskId, u32), Progress>>,
+    /// Tasks whose loop is known to hide a variable: told once, not by every host.
+    hiding: Mutex<HashSet<TaskId>>,
     /// How often the agent's death has cut a task off.
     cut_off: Mutex<HashMap<(HostName, TaskId, u32), u32>>,
     facts_cache: Option<FactsCache>,
@@ -121,7 +123,7 @@ impl Run {
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
         let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir, &options.facts_cache_prefix));
-        let (progress, cut_off) = Default::default();
+        let (progress, hiding, cut_off) = Default::default();
         let additions = Additions::default();
         Run {
             id,
@@ -133,6 +135,7 @@ impl Run {
             task_vars,
             handlers,
             progress,
+            hiding,
             cut_off,
             facts_cache,
             additions,
@@ -203,6 +206,11 @@ impl Run {
 
     pub(super) fn take_progress(&self, host: &HostName, work: Work) -> Progress {
         self.progress().remove(&(host.clone(), work.task, work.round)).unwrap_or_default()
+    }
+
+    /// Whether nobody has said before that the task's loop hides a variable.
+    pub(super) fn is_first_to_hide(&self, task: TaskId) -> bool {
+        self.hiding.lock().unwrap_or_else(PoisonError::into_inner).insert(task)
     }
 
     /// How often the agent's death has cut this off. Not kept beyond this process: the agent remembers, and says so again.

@@ -84,11 +84,17 @@ impl Live {
 
     /// Reads the variables that folders keep for a group that is new.
     fn new_group(&mut self, name: &str) -> Result<GroupId, InventoryError> {
-        if let Some(known) = self.inventory.group_id(name) {
+        let rule = self.inventory.rules.group_names;
+        let fit = rule.name(name);
+        if let Some(known) = self.inventory.group_id(&fit) {
             return Ok(known);
         }
-        let vars = self.folders.of("group_vars", name, &mut self.inventory.warnings)?;
-        let id = self.inventory.ensure_group(name);
+        let told = |warning: &&str| self.inventory.warnings.iter().any(|told| told == warning);
+        if let Some(warning) = rule.warning(name).filter(|warning| !told(warning)) {
+            self.inventory.warnings.push(warning.to_owned());
+        }
+        let vars = self.folders.of("group_vars", &fit, &mut self.inventory.warnings)?;
+        let id = self.inventory.ensure_group(&fit);
         self.inventory.groups[id.index()].file_vars = vars;
         Ok(id)
     }
@@ -176,8 +182,13 @@ impl Live {
         Ok(())
     }
 
+    /// The group that a task means by `name`, if it is there.
+    fn known_group(&self, name: &str) -> Option<GroupId> {
+        self.inventory.group_id(&self.inventory.rules.group_names.name(name))
+    }
+
     fn is_member(&self, host: &HostName, group: &str) -> bool {
-        let (host, group) = (self.inventory.host_id(host.as_str()), self.inventory.group_id(group));
+        let (host, group) = (self.inventory.host_id(host.as_str()), self.known_group(group));
         host.zip(group)
             .is_some_and(|(host, group)| group == GroupId::ALL || self.inventory.is_direct_member(host, group))
     }
@@ -250,7 +261,7 @@ impl LiveInventory for Live {
             InventoryChange::Group { host, group, parents } => {
                 let mut is_child = true;
                 for parent in parents {
-                    let (parent, child) = (self.inventory.group_id(parent), self.inventory.group_id(group));
+                    let (parent, child) = (self.known_group(parent), self.known_group(group));
                     is_child &= match parent.zip(child) {
                         Some((parent, child)) => !self.inventory.may_adopt(parent, child)?,
                         None => false,
@@ -276,6 +287,7 @@ impl LiveInventory for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::inventory::GroupNames;
 
     fn live(text: &str) -> (tempfile::TempDir, Live) {
         let folder = tempfile::tempdir().unwrap();
@@ -347,6 +359,19 @@ mod tests {
         live.change(&new).unwrap();
         assert!(!live.would_change(&new).unwrap());
         assert!(live.would_change(&add_host("b", &["web"], [("x".to_owned(), 2.into())].into())).unwrap());
+    }
+
+    #[test]
+    fn names_of_groups_that_tasks_make_are_changed_or_warned_of_as_those_of_the_inventory_are() {
+        let (_folder, mut live) = live("a\nb\n");
+        live.inventory.rules.group_names = GroupNames::Always;
+        assert_eq!(live.change(&group_by("a", "web-1", &["all"])).unwrap().len(), 1);
+        assert_eq!(groups_of(&mut live, "a"), ["web_1"]);
+        assert!(!live.would_change(&group_by("a", "web-1", &["all"])).unwrap());
+        assert_eq!(live.change(&add_host("b", &["db-1"], Map::new())).unwrap(), [""; 0], "told once");
+        live.inventory.rules.group_names = GroupNames::Never;
+        assert_eq!(live.change(&group_by("b", "x-1", &["all"])).unwrap().len(), 1);
+        assert_eq!(names(&live, "x-1"), ["b"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rustle_protocol::value::Map;
 use super::build::Builder;
 use super::change::no_files;
 use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, Rules, load};
+use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::Place;
 use crate::input::yaml;
 use crate::vault::Vault;
@@ -154,6 +155,9 @@ fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), In
         let what = format!("expected a map of variables, not a {}", root.kind());
         return Err(InventoryError::content(Place::at(&source, root.at), what));
     };
+    for (key, _) in entries.iter().filter(|(key, _)| is_reserved(&key.text)) {
+        cx.warnings.push(format!("{}: {}", Place::at(&source, key.at), reserved_name(&key.text)));
+    }
     cx.rules.put(vars, yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(&source, error))?);
     Ok(())
 }

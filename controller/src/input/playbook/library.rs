@@ -10,6 +10,7 @@ use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::var_map;
 use super::names::Noun;
+use super::reserved;
 use super::role::{Role, RoleKey};
 use super::role_path::SearchPaths;
 use super::tree::{Entry, Reader};
@@ -90,9 +91,14 @@ impl Library {
     /// # Errors
     /// As [`Document::read`].
     pub(super) fn document(&self, path: &Path) -> Result<Arc<Document>, PlaybookError> {
+        self.read(path, reserved::in_playbook)
+    }
+
+    fn read(&self, path: &Path, odd: impl Fn(&Document) -> Vec<String>) -> Result<Arc<Document>, PlaybookError> {
         let mut document = Document::read(path, &self.around.vault)?;
         let mut kept = self.kept();
         kept.warnings.append(&mut document.warnings);
+        kept.warnings.extend(odd(&document));
         kept.digest.update(document.text.as_bytes());
         Ok(Arc::new(document))
     }
@@ -152,7 +158,10 @@ impl Library {
     /// # Errors
     /// A file that holds something else.
     pub(super) fn variables(&self, path: &Path) -> Result<VarsFile, PlaybookError> {
-        let document = self.document(path)?;
+        let document = self.read(path, |document| {
+            let entries = document.root.as_ref().and_then(|root| root.as_map()).unwrap_or_default();
+            reserved::in_variables(document, entries)
+        })?;
         let is_secret = document.cipher.is_some();
         let Some(root) = &document.root else { return Ok(VarsFile { vars: IndexMap::new(), is_secret }) };
         let Some(entries) = root.as_map() else {

@@ -10,9 +10,11 @@ use super::error::PlaybookError;
 use super::includes::{Context, Contexts, Includes};
 use super::keywords::{Keywords, Written};
 use super::library::{Library, Surroundings};
+use super::names::is_reserved;
 use super::play::{Outer, PlayMaker, magic};
 use super::play_node::{ImportNode, PlaybookEntry, read};
 use super::prompt::Ask;
+use super::reserved;
 use super::unfold::{Made, looked};
 use crate::input::inventory::Inventory;
 use crate::input::source::shown;
@@ -69,6 +71,8 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
     }
     let Loader { plays, made, .. } = loader;
     let mut warnings = library.take_warnings();
+    let given = library.around.extra.keys().filter(|name| is_reserved(name));
+    warnings.extend(given.map(|name| format!("--extra-vars: {}", reserved::sentence(name))));
     warnings.extend(made.notices());
     let source = request.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let plan = Plan {

@@ -17,6 +17,7 @@ mod names;
 mod play;
 mod play_node;
 mod prompt;
+mod reserved;
 mod role;
 mod role_files;
 mod role_path;
@@ -26,7 +27,9 @@ mod unfold;
 pub use error::PlaybookError;
 pub use library::{Surroundings, vars_of_file, vars_of_text};
 pub use load::{Playbook, PlaybookRequest, load, without_playbook};
+pub use names::is_reserved;
 pub use prompt::{Ask, Question};
+pub use reserved::sentence as reserved_name;
 pub use role_path::SearchPaths;
 
 #[cfg(test)]

@@ -211,9 +211,38 @@ pub(super) fn is_builtin(name: &str) -> bool {
     core_name(name).is_some_and(|short| BUILTIN.contains(&short))
 }
 
+/// Whether a variable of this name is warned of, as Ansible does: it is that of a keyword.
+pub fn is_reserved(name: &str) -> bool {
+    // Ansible says nothing of these.
+    const QUIET: [&str; 3] = ["gather_subset", "user", "vars"];
+    let has = |words: &[&str]| words.contains(&name);
+    (has(&BASE) || has(&PLAY) || has(&BLOCK) || has(&TASK) || name == "loop_with") && !has(&QUIET)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Answered by ansible-core 2.19 for all words of a playbook.
+    #[test]
+    fn names_that_ansible_warns_of_are_reserved_and_no_others() {
+        let reserved = "action always any_errors_fatal args async become become_exe become_flags become_method become_user \
+                        block changed_when check_mode collections connection debugger delay delegate_facts delegate_to \
+                        diff environment fact_path failed_when force_handlers gather_facts gather_timeout handlers hosts \
+                        ignore_errors ignore_unreachable local_action loop loop_control loop_with max_fail_percentage \
+                        module_defaults name no_log notify order poll port post_tasks pre_tasks register remote_user \
+                        rescue retries roles run_once serial strategy tags tasks throttle timeout until vars_files \
+                        vars_prompt when";
+        for name in reserved.split_whitespace() {
+            assert!(is_reserved(name), "{name}");
+        }
+        let reserved = reserved.split_whitespace().count();
+        let all: std::collections::BTreeSet<_> = BASE.iter().chain(&PLAY).chain(&BLOCK).chain(&TASK).collect();
+        assert_eq!(all.iter().filter(|name| is_reserved(name)).count() + 1, reserved, "`loop_with` is no keyword");
+        for name in ["gather_subset", "user", "vars", "role", "listen", "item", "meta", "import_playbook"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
 
     #[test]
     fn each_kind_of_thing_has_its_keywords() {
