@@ -147,6 +147,11 @@ impl AnsibleSettings {
         self.flag("ANSIBLE_SHOW_CUSTOM_STATS", "defaults.show_custom_stats").unwrap_or(false)
     }
 
+    /// Whether what failed is told on standard error.
+    pub(super) fn failures_to_err(&self) -> bool {
+        self.flag("ANSIBLE_DISPLAY_FAILED_STDERR", "defaults.display_failed_stderr").unwrap_or(false)
+    }
+
     /// What results of conditions are accepted.
     pub(super) fn conditionals(&self) -> Conditionals {
         let broken = self.flag("ANSIBLE_ALLOW_BROKEN_CONDITIONALS", "defaults.allow_broken_conditionals");

@@ -103,9 +103,16 @@ impl Settings {
         let report_file = common.report_file.clone().or(file.reporting.report_file);
         let log_file = common.log_file.clone().or(file.reporting.log_file);
         let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
-        let custom_stats = ansible.show_custom_stats();
-        let report =
-            ReportOptions { progress, verbosity, report_file, log_file, custom_stats, ..ReportOptions::default() };
+        let (custom_stats, failures_to_err) = (ansible.show_custom_stats(), ansible.failures_to_err());
+        let report = ReportOptions {
+            progress,
+            verbosity,
+            report_file,
+            log_file,
+            custom_stats,
+            failures_to_err,
+            ..ReportOptions::default()
+        };
         let timeout = seconds(
             "--timeout",
             common

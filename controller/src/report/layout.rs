@@ -52,6 +52,8 @@ pub struct Layout {
     tally: Tally,
     /// `None`: nobody wants to see them.
     custom_stats: Option<CustomStats>,
+    /// What failed is told on standard error.
+    failures_to_err: bool,
 }
 
 /// A file or role, and what stands behind it for the item of a loop.
@@ -92,6 +94,7 @@ impl Layout {
             included: Vec::new(),
             tally: Tally::default(),
             custom_stats: None,
+            failures_to_err: false,
         }
     }
 
@@ -154,6 +157,13 @@ impl Layout {
     #[must_use]
     pub fn with_custom_stats(mut self, wanted: bool) -> Layout {
         self.custom_stats = wanted.then(CustomStats::default);
+        self
+    }
+
+    /// With what failed on standard error, as `ANSIBLE_DISPLAY_FAILED_STDERR` has it.
+    #[must_use]
+    pub fn with_failures_to_err(mut self, wanted: bool) -> Layout {
+        self.failures_to_err = wanted;
         self
     }
 
@@ -255,9 +265,15 @@ impl Layout {
         lines.extend(diffs(changed, &item.diff));
         let module = self.tasks.get(&task).map(|of_task| of_task.module.clone()).unwrap_or_default();
         let outcome = Outcome::of_item(host, &module, item);
-        lines.extend(self.above_failure(task, &outcome));
-        lines.extend(outcome.lines(self.verbosity));
+        lines.extend(self.told(task, &outcome));
         lines
+    }
+
+    /// The lines of a result and what stands above them, where a result like it is told.
+    fn told(&mut self, task: TaskId, outcome: &Outcome<'_>) -> Vec<Line> {
+        let to_err = self.failures_to_err && outcome.status.is_failure();
+        let lines = self.above_failure(task, outcome).into_iter().chain(outcome.lines(self.verbosity));
+        lines.map(|line| if to_err { line.to_err() } else { line }).collect()
     }
 
     /// What went wrong and the task's text, above the first of those failures that are alike.
@@ -284,9 +300,7 @@ impl Layout {
         if result.is_word_to_the_run() {
             lines.extend(self.meta(result));
         } else if has_own_line(result) {
-            let outcome = Outcome::of(result);
-            lines.extend(self.above_failure(result.task, &outcome));
-            lines.extend(outcome.lines(self.verbosity));
+            lines.extend(self.told(result.task, &Outcome::of(result)));
         }
         if result.ignored && result.status.is_failure() {
             lines.push(Line::coloured("...ignoring", Colour::Cyan));

@@ -207,6 +207,8 @@ pub struct ReportOptions {
     pub adhoc: bool,
     /// Show what `set_stats` has gathered, behind the recap.
     pub custom_stats: bool,
+    /// What failed is told on standard error.
+    pub failures_to_err: bool,
 }
 
 impl Default for ReportOptions {
@@ -219,6 +221,7 @@ impl Default for ReportOptions {
             log_file: None,
             adhoc: false,
             custom_stats: false,
+            failures_to_err: false,
         }
     }
 }
@@ -228,6 +231,7 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let is_terminal = io::stdout().is_terminal();
     let columns = is_terminal.then(terminal_columns);
     let layout = Layout::new(options.verbosity, columns).with_custom_stats(options.custom_stats);
+    let layout = layout.with_failures_to_err(options.failures_to_err);
     match options.progress {
         ProgressMode::Json => (Importance::Record, Box::new(JsonLines::new(Box::new(io::stdout())))),
         _ if options.adhoc => (Importance::Talk, Box::new(Adhoc::new(standard_streams(), layout, options.verbosity))),

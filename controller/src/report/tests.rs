@@ -88,6 +88,24 @@ fn a_plain_run_has_ansibles_layout() {
 }
 
 #[test]
+fn failures_go_to_standard_error_if_that_is_wanted() {
+    let mut script = Script::new(["web1", "web2"]);
+    script.play("p");
+    let loops = script.task("loops", "command");
+    let items = vec![item("a", TaskStatus::Ok), item("b", TaskStatus::Failed)];
+    script.looped(loops, "web1", TaskStatus::Failed, true, items);
+    script.finish_with(loops, "web2", TaskStatus::Unreachable, |_| {});
+    let mut layout = Layout::new(0, None).with_failures_to_err(true);
+    let lines: Vec<Line> = script.events.iter().flat_map(|event| layout.lines(event)).collect();
+    insta::assert_snapshot!(told_of("TASK [loops]", &shown(&lines)), @r#"
+    ok: [web1] => (item=a)
+    stderr: failed: [web1] (item=b) => {"changed": false, "item": "b"}
+    ...ignoring
+    stderr: fatal: [web2]: UNREACHABLE! => {"changed": false}
+    "#);
+}
+
+#[test]
 fn loops_are_told_item_by_item() {
     let mut script = Script::new(["web1", "web2"]);
     script.play("p");
