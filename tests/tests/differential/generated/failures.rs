@@ -37,15 +37,31 @@ const REACTIONS: &[(&str, &str)] = &[
     ("notified_before", "- name: changes\n  debug: { msg: x }\n  changed_when: true\n  notify: h\n- FAILS"),
 ];
 
+/// How hosts come in turns, `a` among the first.
+const BATCHES: &[(&str, &str)] = &[
+    ("of_one", "  serial: 1\n"),
+    ("of_two", "  serial: 2\n"),
+    ("of_two_with_a_budget", "  serial: 2\n  max_fail_percentage: 49\n"),
+    ("of_two_forced", "  serial: 2\n  force_handlers: true\n"),
+];
+
 pub(super) fn cases() -> Vec<Case> {
     let grid = CAUSES.iter().flat_map(|cause| REACTIONS.iter().map(move |reaction| (cause, reaction)));
-    grid.map(|((cause, task), (reaction, tasks))| {
-        let tasks = with_cause(tasks, task);
-        let tail = "  handlers:\n    - name: h\n      debug: { msg: handled }\n";
-        let text = format!("- hosts: a:b\n  gather_facts: false\n  tasks:\n{}{tail}", indented(&tasks, 4));
-        Case::of_playbook(format!("failure_of_{cause}_{reaction}"), text)
-    })
-    .collect()
+    let of_one = grid.map(|((cause, task), (reaction, tasks))| {
+        Case::of_playbook(format!("failure_of_{cause}_{reaction}"), play("a:b", "", &with_cause(tasks, task)))
+    });
+    let batches = BATCHES.iter().flat_map(|batches| REACTIONS.iter().map(move |reaction| (batches, reaction)));
+    let in_batches = batches.map(|((batches, words), (reaction, tasks))| {
+        let next = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: next play\n      debug: { msg: x }\n";
+        let text = play("a:b:c", words, &with_cause(tasks, CAUSES[0].1)) + next;
+        Case::of_playbook(format!("failure_in_batches_{batches}_{reaction}"), text)
+    });
+    of_one.chain(in_batches).collect()
+}
+
+fn play(hosts: &str, words: &str, tasks: &str) -> String {
+    let tail = "  handlers:\n    - name: h\n      debug: { msg: handled }\n";
+    format!("- hosts: {hosts}\n  gather_facts: false\n{words}  tasks:\n{}{tail}", indented(tasks, 4))
 }
 
 /// The task takes the place of `FAILS`; it fails on `a` only.
