@@ -96,6 +96,28 @@ fn sudo_and_su_are_given_the_password_they_ask_for() {
 }
 
 #[test]
+fn a_password_may_be_encrypted_in_the_playbook() {
+    if !can_switch() {
+        return;
+    }
+    let scene = Scene::new();
+    let vault = scene.outside.path().join("vault");
+    fs::write(&vault, "of the vault\n").unwrap();
+    let dir = scene.fleet.path();
+    let sealed = Run::new(dir).args(["vault", "encrypt_string", "--vault-password-file"]).arg(&vault);
+    let sealed = sealed.args(["--name", "ansible_become_password", PASSWORD]).ends(0).stdout;
+    let sealed = sealed.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let playbook = format!(
+        "- hosts: localhost\n  gather_facts: false\n  vars:\n    ansible_become_exe: {}/sudo\n{sealed}  tasks:\n  - command: id \
+         -un\n    become: true\n    become_user: nobody\n",
+        dir.display()
+    );
+    fs::write(dir.join("site.yml"), playbook).unwrap();
+    let ended = Run::new(dir).args(["-v", "--vault-password-file"]).arg(&vault).arg("site.yml").ends(0);
+    assert!(ended.stdout.contains("\"nobody\""), "{}", ended.stdout);
+}
+
+#[test]
 fn a_password_that_is_wrong_or_missing_is_told_as_ansible_tells_it() {
     if !can_switch() {
         return;

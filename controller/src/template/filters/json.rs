@@ -25,14 +25,54 @@ pub(super) fn register(env: &mut Environment<'static>) {
                         .replace('\'', "\\u0027"),
                 ))
             }),
-            Filter("from_json", &[], |value, _| {
+            Filter("from_json", &["profile"], |value, params| {
+                let profile = Profile::named(&params.text("profile", "tagless"))?;
                 let text = python::text(value);
                 let parsed: Value =
                     serde_json::from_str(&text).map_err(|error| failed(format!("not JSON: {error}")))?;
-                Ok(from_data(parsed))
+                Ok(from_data(profile.read(parsed)?))
             }),
         ],
     );
+}
+
+/// What marks in JSON mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    /// Nothing.
+    Plain,
+    /// Ansible's own, as `ansible-inventory` and older versions write them.
+    Legacy,
+}
+
+impl Profile {
+    fn named(name: &str) -> Result<Profile, Error> {
+        match name {
+            "tagless" | "fallback_to_str" => Ok(Profile::Plain),
+            "legacy" | "inventory_legacy" => Ok(Profile::Legacy),
+            _ => Err(failed(format!("Unknown profile name '{name}'."))),
+        }
+    }
+
+    /// The value behind the marks. Text that was marked as no template is data like any other here.
+    fn read(self, value: Value) -> Result<Value, Error> {
+        match (self, value) {
+            (Profile::Legacy, Value::Map(map)) => match map.get("__ansible_unsafe") {
+                Some(Value::String(text)) => Ok(Value::String(text.clone())),
+                Some(other) => Err(failed(format!("__ansible_unsafe is {other} and no text"))),
+                None if map.contains_key("__ansible_vault") => {
+                    Err(failed("text in it is encrypted with the vault, and is not decrypted here"))
+                }
+                None => Ok(Value::Map(
+                    map.into_iter().map(|(key, value)| Ok((key, self.read(value)?))).collect::<Result<_, Error>>()?,
+                )),
+            },
+            (Profile::Legacy, Value::List(items)) => {
+                items.into_iter().map(|item| self.read(item)).collect::<Result<_, _>>().map(Value::List)
+            }
+            (_, value) => Ok(value),
+        }
+    }
 }
 
 pub(super) fn data(value: &Jinja) -> Result<Value, Error> {
@@ -166,4 +206,28 @@ fn string(out: &mut String, text: &str, ensure_ascii: bool) {
         }
     }
     out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(profile: &str, text: &str) -> Result<String, String> {
+        let value = Profile::named(profile).and_then(|profile| profile.read(serde_json::from_str(text).unwrap()));
+        value.map(|value| value.to_json().to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn marks_of_ansible_are_read_under_the_profiles_that_have_them() {
+        let marked = r#"{"a":[{"__ansible_unsafe":"{{ x }}"}],"b":1}"#;
+        for profile in ["legacy", "inventory_legacy"] {
+            assert_eq!(read(profile, marked).unwrap(), r#"{"a":["{{ x }}"],"b":1}"#);
+        }
+        assert_eq!(read("tagless", marked).unwrap(), marked);
+        assert!(read("legacy", r#"{"__ansible_unsafe":5}"#).unwrap_err().contains("__ansible_unsafe is 5 and no text"));
+        assert!(
+            read("legacy", r#"[{"__ansible_vault":"$ANSIBLE"}]"#).unwrap_err().contains("encrypted with the vault")
+        );
+        assert!(read("nonsense", "1").unwrap_err().contains("Unknown profile name 'nonsense'."));
+    }
 }
