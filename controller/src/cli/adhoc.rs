@@ -28,7 +28,10 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
                 CliError::input("no inventory").hint(Some("give one with -i, or --lab=N for a throw-away fleet"))
             );
         }
-        None => inventory::load(&settings.inventory, &settings.vault, args.playbook_dir.as_deref())?,
+        None => {
+            let load = if is_this_machine(&args.pattern) { inventory::load_or_none } else { inventory::load };
+            load(&settings.inventory, &settings.vault, args.playbook_dir.as_deref())?
+        }
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
     if args.list_hosts {

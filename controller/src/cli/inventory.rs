@@ -25,15 +25,8 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
         (given, _) => given.to_owned(),
     };
     let vault = args.vault.vault()?;
-    let folder = args.playbook_dir.as_deref();
-    let inventory = match load(&sources, &vault, folder) {
-        Ok(inventory) => inventory,
-        // As Ansible answers: nobody is contacted, and scripts look at what there is.
-        Err(unread) => {
-            notice(&format!("[WARNING]: {}", unread.on_one_line()));
-            load(&[], &vault, folder)?
-        }
-    };
+    // As Ansible answers: nobody is contacted, and scripts look at what there is.
+    let inventory = load_or_none(&sources, &vault, args.playbook_dir.as_deref())?;
     for warning in inventory.warnings() {
         notice(&format!("[WARNING]: {warning}"));
     }
@@ -125,6 +118,17 @@ fn plain(variable: &Variable, vault: &Vault) -> Result<Value, CliError> {
         },
         Variable::Data(value) => Ok((**value).clone()),
     }
+}
+
+/// As [`load`]; sources that cannot be read are a warning, and nobody is in the inventory then.
+///
+/// # Errors
+/// Variables beside the playbook that cannot be read.
+pub(super) fn load_or_none(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
+    load(sources, vault, playbook).or_else(|unread| {
+        notice(&format!("[WARNING]: {}", unread.on_one_line()));
+        load(&[], vault, playbook)
+    })
 }
 
 /// Reads the sources.

@@ -236,6 +236,9 @@ fn a_playbook_for_this_machine_alone_misses_no_inventory_and_others_do() {
     let both = run("both.yml").ends(5);
     assert!(both.stderr.contains("error: nowhere.ini: cannot be read"), "{both:?}");
     assert!(!both.stdout.contains("PLAY"), "nothing was run: {both:?}");
+    let adhoc = Run::new(dir.path()).args(["adhoc", "localhost", "-i", "nowhere.ini", "-m", "ping"]).ends(0);
+    assert!(adhoc.stdout.contains("localhost | SUCCESS"), "{adhoc:?}");
+    assert!(adhoc.stderr.contains("[WARNING]: nowhere.ini: cannot be read"), "{adhoc:?}");
     let asked = Run::new(dir.path()).args(["inventory", "-i", "nowhere.ini", "--list"]).ends(0);
     assert!(asked.stdout.contains("\"ungrouped\""), "{asked:?}");
     assert!(asked.stderr.contains("[WARNING]: nowhere.ini: cannot be read"), "{asked:?}");
