@@ -13,6 +13,7 @@ use crate::pki::PkiCommand;
 #[command(
     name = "rustle-exec",
     version,
+    propagate_version = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     args_override_self = true

@@ -33,8 +33,8 @@ pub(super) struct RoleUse {
     pub(super) vars: Vars,
     pub(super) params: Vars,
     pub(super) from: RoleFrom<Option<String>>,
-    /// It runs even where it ran with the same parameters before.
-    pub(super) allow_duplicates: bool,
+    /// Whether it runs even where it ran with the same parameters before; else what the role itself says of that.
+    pub(super) allow_duplicates: Option<bool>,
     /// The whole play sees its variables.
     pub(super) public: bool,
     pub(super) validate: bool,
@@ -65,7 +65,7 @@ impl Unfold<'_> {
             vars: node.vars.clone(),
             params: node.params.clone(),
             from: RoleFrom::default(),
-            allow_duplicates: false,
+            allow_duplicates: None,
             public: !is_dependency,
             validate: true,
             is_dependency,
@@ -104,7 +104,7 @@ impl Unfold<'_> {
                 defaults: text(&options.from.defaults)?,
                 handlers: text(&options.from.handlers)?,
             },
-            allow_duplicates: flag(value(&options.allow_duplicates)?.as_ref(), true),
+            allow_duplicates: Some(flag(value(&options.allow_duplicates)?.as_ref(), true)),
             public: flag(value(&options.public)?.as_ref(), true),
             validate: flag(value(&options.rolespec_validate)?.as_ref(), true),
             is_dependency: false,
@@ -130,7 +130,7 @@ impl Unfold<'_> {
         };
         let role = self.library.role(key)?;
         let again = !self.applied.insert(identity(used, &folder.path));
-        if again && !used.allow_duplicates && !role.allow_duplicates {
+        if again && !used.allow_duplicates.unwrap_or(role.allow_duplicates) {
             let own = [(Precedence::RoleDefaults, &role.defaults), (Precedence::RoleVars, &role.vars)];
             return Ok(own.map(|(precedence, vars)| Layer::new(precedence, Arc::clone(vars))).into());
         }
@@ -265,7 +265,7 @@ impl Unfold<'_> {
     }
 }
 
-/// Uses of one role with the same parameters are one.
+/// Uses of one role with the same parameters are one; as in Ansible a task's use is another than that of `roles`.
 fn identity(used: &RoleUse, path: &Path) -> String {
     let vars = |vars: &Vars| {
         let all: Map = vars.iter().map(|(name, value)| (name.clone(), value.source())).collect();
@@ -273,7 +273,8 @@ fn identity(used: &RoleUse, path: &Path) -> String {
     };
     let tags: Vec<Value> = used.keywords.tags.iter().map(|tag| tag.value.source()).collect();
     format!(
-        "{}\0{:?}\0{}\0{}\0{:?}\0{}",
+        "{}\0{}\0{:?}\0{}\0{}\0{:?}\0{}",
+        used.allow_duplicates.is_some(),
         path.display(),
         used.from,
         vars(&used.params),

@@ -167,7 +167,7 @@ fn include_role(
             defaults: text("defaults_from"),
             handlers: text("handlers_from"),
         },
-        allow_duplicates: flag(args.get("allow_duplicates"), true),
+        allow_duplicates: Some(flag(args.get("allow_duplicates"), true)),
         public: flag(args.get("public"), false),
         validate: flag(args.get("rolespec_validate"), true),
         is_dependency: false,
