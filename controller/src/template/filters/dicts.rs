@@ -3,6 +3,7 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 
+use super::lists::is_null;
 use super::params::{Filter, Params, REST, add_filters, entries, items};
 use crate::template::convert::failed;
 use crate::template::python;
@@ -53,7 +54,7 @@ fn combine(value: &Value, params: &Params) -> Result<Value, Error> {
         }
     }
     let mut merged = Vec::new();
-    for dict in &dicts {
+    for dict in dicts.iter().filter(|dict| !is_null(dict)) {
         merge(&mut merged, entries(dict)?, params.flag("recursive", false), list_merge)?;
     }
     Ok(Value::from_pairs(merged))

@@ -114,9 +114,12 @@ fn flatten(value: &Value, params: &Params) -> Result<Value, Error> {
     Ok(Value::from(out))
 }
 
+/// What `flatten` and `combine` pass by. The texts count as well: YAML has no `None`, and people write it.
+pub(super) fn is_null(item: &Value) -> bool {
+    item.is_none() || matches!(item.as_str(), Some("None" | "null"))
+}
+
 fn flatten_into(out: &mut Vec<Value>, list: Vec<Value>, levels: i64, skip_nulls: bool) -> Result<(), Error> {
-    // The texts count as well: YAML has no `None`, and people write it.
-    let is_null = |item: &Value| item.is_none() || matches!(item.as_str(), Some("None" | "null"));
     for item in list {
         match item.kind() {
             _ if skip_nulls && is_null(&item) => {}
