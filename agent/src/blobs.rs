@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustle_protocol::message::BlobId;
 
 use crate::module::{CancelToken, ModuleError};
@@ -146,8 +146,8 @@ impl BlobStore {
         }
     }
 
-    /// Moves a blob that is here to `path`, in the place of the file there, and gives it open for reading and writing.
-    /// `None`, and nothing is done, if another call waits for it or reads it, or if `path` is on another file system.
+    /// Moves a blob that is here to `path`, where nothing may be yet, and gives it open for reading and writing. `None`, and
+    /// nothing is done, if another call waits for it or reads it, or if `path` is taken, or on another file system.
     pub fn take(&self, blob: &BlobId, path: &Path) -> Option<File> {
         // Held to the end, so that nobody opens it meanwhile.
         let state = self.lock();
@@ -156,7 +156,7 @@ impl BlobStore {
         }
         let file = OpenOptions::new().read(true).write(true).open(self.path(blob)).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-        fs::rename(self.path(blob), path).ok()?;
+        renameat_with(CWD, self.path(blob), CWD, path, RenameFlags::NOREPLACE).ok()?;
         Some(file)
     }
 
@@ -222,7 +222,9 @@ impl BlobStore {
                 .mode(0o600)
                 .open(self.part(&blob))?;
             io::copy(&mut (&mut file).take(offset), &mut hasher)?;
-            if hasher.count() == offset {
+            // ext4 takes a file that was cut to nothing for one that is written anew, and has all of it on its way to the disk
+            // before it lets it be closed.
+            if hasher.count() == offset && file.metadata()?.len() > offset {
                 file.set_len(offset)?;
             }
             Ok((file, hasher))
@@ -452,6 +454,8 @@ mod tests {
         let fixture = fixture(1024);
         let (blob, there) = (stored(&fixture.store, b"content"), fixture._dir.path().join("there"));
         fs::write(&there, "in the way").unwrap();
+        assert!(fixture.store.take(&blob, &there).is_none(), "nothing is replaced");
+        fs::remove_file(&there).unwrap();
         let mut taken = String::new();
         fixture.store.take(&blob, &there).unwrap().read_to_string(&mut taken).unwrap();
         assert_eq!((taken.as_str(), fs::read_to_string(&there).unwrap().as_str()), ("content", "content"));

@@ -35,15 +35,8 @@ impl Replacement {
     /// # Errors
     /// The directory is missing or may not be written to.
     pub(crate) fn beside(target: &Path) -> Result<Replacement, ModuleError> {
-        let dir = match target.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        let temp = tempfile::Builder::new()
-            .prefix(".rustle-")
-            .suffix(".tmp")
-            .tempfile_in(dir)
-            .doing(|| format!("create a temporary file in {}", dir.display()))?;
+        let dir = directory(target);
+        let temp = beside().tempfile_in(dir).doing(|| format!("create a temporary file in {}", dir.display()))?;
         Ok(Replacement { temp, target: target.to_owned() })
     }
 
@@ -77,15 +70,18 @@ impl Replacement {
         }
     }
 
-    /// Has another file moved into the place of this one by `take`, which is given the path. False if it cannot be: if
-    /// `take` says so, or if a file made in this directory gets what one that is moved here would lack, a security label or
-    /// an ACL.
+    /// Has another file moved beside the target by `take`, which is given a path where nothing is, and puts it in the place of
+    /// this one. False if it cannot be: if `take` says so, or if a file made in this directory gets what one that is moved here
+    /// would lack, a security label or an ACL.
+    ///
+    /// To a name of its own, not over this one: a file that takes the place of another is on its way to the disk before ext4
+    /// lets it be renamed.
     ///
     /// # Errors
     /// As `take`, or the owner that files in this directory have cannot be had.
     pub(crate) fn take_over(
         &mut self,
-        take: impl FnOnce(&Path) -> Result<Option<File>, ModuleError>,
+        take: impl Fn(&Path) -> Result<Option<File>, ModuleError>,
     ) -> Result<bool, ModuleError> {
         let made = self.temp.as_file();
         let has_attributes = !matches!(flistxattr(made, &mut [0_u8; 1]), Ok(0) | Err(Errno::NOTSUP));
@@ -93,10 +89,18 @@ impl Replacement {
         if has_attributes {
             return Ok(false);
         }
-        let Some(file) = take(self.temp.path())? else { return Ok(false) };
+        let mut failed = None;
+        let taken = beside().make_in(directory(&self.target), |path| match take(path) {
+            Ok(file) => file.ok_or_else(|| io::ErrorKind::Unsupported.into()),
+            Err(error) => {
+                failed = Some(error);
+                Err(io::ErrorKind::Other.into())
+            }
+        });
+        let Ok(taken) = taken else { return failed.map_or(Ok(false), Err) };
         let owner = (Some(Uid::from_raw(made.st_uid)), Some(Gid::from_raw(made.st_gid)));
-        fchown(&file, owner.0, owner.1).doing(|| format!("set the owner of {}", self.target.display()))?;
-        *self.temp.as_file_mut() = file;
+        fchown(taken.as_file(), owner.0, owner.1).doing(|| format!("set the owner of {}", self.target.display()))?;
+        self.temp = taken;
         Ok(true)
     }
 
@@ -172,6 +176,17 @@ impl Replacement {
         }
         self.temp.as_file().sync_data()
     }
+}
+
+fn directory(target: &Path) -> &Path {
+    target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// How temporary files are called.
+fn beside() -> tempfile::Builder<'static, 'static> {
+    let mut named = tempfile::Builder::new();
+    named.prefix(".rustle-").suffix(".tmp");
+    named
 }
 
 /// ACLs, SELinux context, user attributes. Those a file system or a user may not set are left out, and so are

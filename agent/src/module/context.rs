@@ -46,8 +46,8 @@ pub trait BlobSource: Sync {
     /// It could not be had, or could not be stored here: a full disk, say.
     fn open(&self, blob: BlobId) -> Result<File, ModuleError>;
 
-    /// Moves the blob out of the store to `path`, in the place of the file there, and gives it open for reading and
-    /// writing. `None` if that cannot be, for another file system or another call that reads it: then it is to be copied.
+    /// Moves the blob out of the store to `path`, where nothing may be yet, and gives it open for reading and writing. `None`
+    /// if that cannot be, for another file system or another call that reads it: then it is to be copied.
     ///
     /// # Errors
     /// As [`open`](Self::open).
