@@ -1,92 +1,65 @@
-//! Thousands of agents at once. They are real but for their processes: all are served by this one, each with a socket, a
-//! certificate and a ledger of its own.
+//! Thousands of agents at once. They are real but that some processes serve all of them (`many-agents`), each with a socket,
+//! a certificate and a ledger of its own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
-use rustle_agent::blobs::BlobStore;
-use rustle_agent::ledger::{Durability, Ledger, LedgerOptions};
-use rustle_agent::policy::Policy;
-use rustle_agent::runner::Runner;
-use rustle_agent::server::{Shared, serve};
 use rustle_exec::pki::{Authority, Issued};
-use rustle_protocol::endpoint::Listener;
-use rustle_protocol::loaded_identity::IdentityFiles;
-use rustle_protocol::transport::TransportOptions;
-use rustle_protocol::{HostName, LoadedIdentity, Role};
+use rustle_protocol::{HostName, Role};
 use rustle_tests::{Run, eventually, named, play, task};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::waiting::kill;
 
-/// The short form; the long one is `SIMULATED_AGENTS=10000 cargo test -p rustle-tests --test fleet storm -- --nocapture`. It
-/// needs 25,000 open files.
+/// The short form; the long one is `SIMULATED_AGENTS=10000 cargo test -p rustle-tests --test fleet storm -- --nocapture`.
 const AGENTS: usize = 60;
 
-/// Calls at once on one host.
-const CALLS: u32 = 4;
+/// Agents of one process: each takes two or three open files, of which many systems allow no more than 20,000. Two processes
+/// at least, so that the short form has several, too.
+const PROCESS_AGENTS_MAX: usize = 2_500;
 
 /// What a controller may weigh at most: by itself, and for each host it is connected to.
 const OWN_MIB: f64 = 96.0;
 const HOST_KIB: f64 = 256.0;
 
-/// Agents in a thread of this process, which serve until this is dropped.
-struct Agents {
-    shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+/// Processes full of agents, which serve until this is dropped, or this process ends.
+struct Agents(Vec<Child>);
 
 impl Agents {
-    /// Writes the inventory of agents with these identities, and serves them.
-    fn serve(home: &Path, authority: &Authority, issued: Vec<Issued>) -> Agents {
-        let (shutdown, is_shutdown) = oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let agents: Vec<Shared> = {
-            let _context = runtime.enter();
-            issued.iter().map(|issued| agent(home, authority, issued)).collect()
-        };
-        let line = |agent: &Shared| {
-            let at: SocketAddr = agent.listener.local_address().unwrap();
-            format!("{} rustle_host={} rustle_port={}\n", agent.host, at.ip(), at.port())
-        };
-        fs::write(home.join("hosts.ini"), agents.iter().map(line).collect::<String>()).unwrap();
-        let thread = std::thread::spawn(move || {
-            runtime.block_on(async {
-                for agent in agents {
-                    tokio::spawn(serve(Arc::new(agent), std::future::pending(), Duration::ZERO));
-                }
-                tell.send(()).unwrap();
-                drop(is_shutdown.await);
-            });
-        });
-        told.recv().unwrap();
-        Agents { shutdown: Some(shutdown), thread: Some(thread) }
+    /// Serves agents with these identities, and writes their inventory.
+    fn serve(home: &Path, authority: &Authority, issued: &[Issued]) -> Agents {
+        for issued in issued {
+            let state = home.join("agents").join(issued.identity().name.as_str());
+            fs::create_dir_all(&state).unwrap();
+            authority.write_folder(issued, &state.join("identity")).unwrap();
+        }
+        let mut agents = Agents(Vec::new());
+        let mut inventory = String::new();
+        for share in issued.chunks(PROCESS_AGENTS_MAX.min(issued.len().div_ceil(2))) {
+            let names = share.iter().map(|issued| issued.identity().name.as_str());
+            let mut command = Command::new(env!("CARGO_BIN_EXE_many-agents"));
+            command.arg(home).args(names).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut process = command.spawn().unwrap();
+            let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+            agents.0.push(process);
+            let ready: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            assert_eq!(ready.len(), share.len(), "its agents serve");
+            inventory += &(ready.join("\n") + "\n");
+        }
+        fs::write(home.join("hosts.ini"), inventory).unwrap();
+        agents
     }
 }
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        drop(self.shutdown.take());
-        drop(self.thread.take().map(std::thread::JoinHandle::join));
+        for process in &mut self.0 {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        }
     }
-}
-
-fn agent(home: &Path, authority: &Authority, issued: &Issued) -> Shared {
-    let state = home.join("agents").join(issued.identity().name.as_str());
-    fs::create_dir_all(&state).unwrap();
-    authority.write_folder(issued, &state.join("identity")).unwrap();
-    let identity = LoadedIdentity::load(&IdentityFiles::in_dir(&state.join("identity"))).unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), identity, &TransportOptions::default()).unwrap();
-    let options =
-        LedgerOptions { durability: Durability::Process, bytes_max: 1 << 20, age_max: Duration::from_secs(3600) };
-    let ledger = Ledger::open(&state.join("ledger"), options).unwrap();
-    let blobs = BlobStore::open(state.join("blobs"), 1 << 20).unwrap();
-    Shared::new(listener, Runner::new(Policy::default(), CALLS), blobs, ledger, state.join("revocations.der"))
 }
 
 #[test]
@@ -98,7 +71,7 @@ fn storm_of_connections_of_a_controller_that_takes_a_run_over() {
     let names: Vec<HostName> = (0..count).map(|number| format!("h{number:05}").parse().unwrap()).collect();
     let operator = authority.issue(Role::Controller, &["operator".parse().unwrap()], 2).unwrap();
     authority.write_folder(&operator[0], &home.join("controller")).unwrap();
-    let _agents = Agents::serve(home, &authority, authority.issue(Role::Agent, &names, 2).unwrap());
+    let _agents = Agents::serve(home, &authority, &authority.issue(Role::Agent, &names, 2).unwrap());
     let ping = |name: &str| named(name, task("ping", json!({})));
     fs::write(home.join("plan.json"), play([ping("first"), ping("second")]).to_string()).unwrap();
     let run = Run::new(home).arg("-i").arg(home.join("hosts.ini")).arg("--identity").arg(home.join("controller"));
