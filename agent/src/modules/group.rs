@@ -63,7 +63,13 @@ impl Module for Group {
             });
         }
         let program = Program::new(&command[0]).args(&command[1..]).plain();
-        let ended = program.run_checked(cx).map_err(|error| named(error, &args.name))?;
+        let ended = program.run(cx)?;
+        ended.not_stopped(&program)?;
+        if ended.rc != 0 {
+            let why = ended.stderr.text().into_owned();
+            let why = if why.is_empty() { format!("{} ended with {}", command[0], ended.rc) } else { why };
+            return Err(ModuleError::new(why).with("name", args.name.as_str()));
+        }
         let mut result = result(&args, true, look_up(&args, cx)?.as_ref());
         result.warnings = ended.warnings;
         Ok(result)
@@ -74,11 +80,6 @@ fn look_up(args: &GroupArgs, cx: &ModuleContext<'_>) -> Result<Option<Entry>, Mo
     let accounts = Accounts::read(Path::new("/")).doing(|| "read /etc/group".to_owned())?;
     let local = accounts.group(&args.name).cloned();
     Ok(local.or_else(|| if args.local { None } else { getent::group(&args.name, cx) }))
-}
-
-/// Ansible returns the name with a failure.
-fn named(error: ModuleError, name: &str) -> ModuleError {
-    error.with("name", name)
 }
 
 /// The command that makes the group what it is to be; none if it is.

@@ -72,6 +72,10 @@ fn run_below(root: &Path, args: &ServiceArgs, cx: &ModuleContext<'_>) -> Result<
             act(&manager, action, args, cx)?;
         }
     }
+    if cx.check && action.is_some() && manager != Manager::Systemd {
+        // All that Ansible says then.
+        return Ok(ModuleResult::changed(true).with("msg", "service state changed"));
+    }
     let mut result = ModuleResult::changed(enable.is_some() || action.is_some()).with("name", args.name.as_str());
     if let Some(enabled) = args.enabled {
         result.set("enabled", enabled);

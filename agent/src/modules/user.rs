@@ -6,7 +6,7 @@ mod ssh_key;
 
 use std::path::{Path, PathBuf};
 
-use rustle_protocol::{ModuleResult, Value};
+use rustle_protocol::ModuleResult;
 
 use self::decide::{Step, decide};
 use crate::accounts::{Accounts, User as Entry, getent};
@@ -142,7 +142,7 @@ impl Module for User {
                 !steps.is_empty() || needs_home || (needs_key && ssh_key::is_missing(&args, current.as_ref()));
             let mut result = match current.as_ref().filter(|_| args.state == State::Present) {
                 None => check_result(&args, changed),
-                Some(entry) => result(&args, changed, Some(entry)),
+                Some(entry) => result(&args, changed, Some(entry), false),
             };
             result.warnings = warnings(&args);
             return Ok(result);
@@ -168,11 +168,8 @@ impl Module for User {
             None => None,
         };
         let is_new_key = key.as_ref().is_some_and(|key| key.is_new);
-        let mut result = result(&args, !steps.is_empty() || is_new_home || is_new_key, after.as_ref());
-        if current.is_none() && args.state == State::Present {
-            result.set("create_home", args.create_home);
-            result.set("system", args.system);
-        }
+        let changed = !steps.is_empty() || is_new_home || is_new_key;
+        let mut result = result(&args, changed, after.as_ref(), current.is_none());
         if args.state == State::Absent && !steps.is_empty() {
             result.set("force", args.force);
             result.set("remove", args.remove);
@@ -208,7 +205,7 @@ fn check_groups(args: &UserArgs, accounts: &Accounts, cx: &ModuleContext<'_>) ->
     let wanted = args.group.iter().chain(args.groups.iter().flatten()).filter(|group| !group.is_empty());
     for group in wanted {
         if accounts.find_group(group).is_none() && getent::group(group, cx).is_none() {
-            return Err(ModuleError::new(format!("Group {group} does not exist")).with("name", args.name.as_str()));
+            return Err(ModuleError::new(format!("Group {group} does not exist")));
         }
     }
     Ok(())
@@ -219,11 +216,17 @@ fn run_step(step: &Step, args: &UserArgs, cx: &ModuleContext<'_>) -> Result<crat
     if let Some(stdin) = &step.stdin {
         program = program.stdin(stdin.as_bytes());
     }
-    program.run_checked(cx).map_err(|error| error.with("name", args.name.as_str()))
+    let ended = program.run(cx)?;
+    ended.not_stopped(&program)?;
+    if ended.rc == 0 {
+        return Ok(ended);
+    }
+    let why = ended.stderr.text().into_owned();
+    let why = if why.is_empty() { format!("{} ended with {}", step.command[0], ended.rc) } else { why };
+    Err(ModuleError::new(why).with("name", args.name.as_str()).with("rc", ended.rc))
 }
 
-/// A password that is no hash never works; people forget that.
-/// What the task's author may not have meant.
+/// What the task's author may not have meant. A password that is no hash never works; people forget that.
 fn warnings(args: &UserArgs) -> Vec<String> {
     let aimless = (args.append && args.groups.is_none())
         .then_some("'append' is set, but no 'groups' are specified. Use 'groups' to name those to append.");
@@ -255,17 +258,21 @@ fn is_hash(password: &str) -> bool {
 
 fn check_result(args: &UserArgs, changed: bool) -> ModuleResult {
     match (args.state, changed) {
-        (State::Absent, false) => result(args, false, None),
+        (State::Absent, false) => result(args, false, None, false),
         _ => ModuleResult::changed(changed),
     }
 }
 
-fn result(args: &UserArgs, changed: bool, entry: Option<&Entry>) -> ModuleResult {
+fn result(args: &UserArgs, changed: bool, entry: Option<&Entry>, is_new: bool) -> ModuleResult {
     let mut result =
         ModuleResult::changed(changed).with("name", args.name.as_str()).with("state", args.state.spelling());
     let Some(entry) = entry.filter(|_| args.state == State::Present) else { return result };
-    result.set("append", args.append);
-    result.set("move_home", args.move_home);
+    let said = if is_new {
+        [("create_home", args.create_home), ("system", args.system)]
+    } else {
+        [("append", args.append), ("move_home", args.move_home)]
+    };
+    said.into_iter().for_each(|(name, value)| result.set(name, value));
     result.set("uid", entry.uid);
     result.set("group", entry.gid);
     result.set("comment", entry.gecos.as_str());
@@ -277,9 +284,6 @@ fn result(args: &UserArgs, changed: bool, entry: Option<&Entry>) -> ModuleResult
     if let Some(groups) = &args.groups {
         result.set("groups", groups.join(","));
     }
-    if args.password_lock.is_some() {
-        result.set("password_lock", Value::from(args.password_lock));
-    }
     result
 }
 
@@ -288,6 +292,7 @@ mod tests {
     use super::*;
     use crate::module::AnyModule;
     use crate::process::testing::Surroundings;
+    use rustle_protocol::Value;
     use serde_json::json;
 
     fn check(args: serde_json::Value) -> ModuleResult {

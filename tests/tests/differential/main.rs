@@ -5,6 +5,7 @@
 
 mod case;
 mod generated;
+mod hosts;
 mod playbooks;
 mod templates;
 mod told;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustle_exec::event::{RunEvent, Stamped, TaskResult, TaskStatus};
-use rustle_tests::{Run, ansible_python};
+use rustle_tests::{Ended, Run, ansible_python};
 use serde_json::{Value, json};
 
 use super::case::Case;
@@ -21,7 +21,7 @@ use super::{generated, told};
 type Results = BTreeMap<(String, String, usize), Value>;
 
 /// How a playbook ended.
-struct Seen {
+pub(crate) struct Seen {
     code: i64,
     results: Results,
     /// Standard output, as [`told`] makes it comparable.
@@ -31,12 +31,12 @@ struct Seen {
 
 impl Seen {
     /// What became of it, whatever was told.
-    fn outcome(&self) -> (i64, &Results, &BTreeMap<PathBuf, String>) {
+    pub(crate) fn outcome(&self) -> (i64, &Results, &BTreeMap<PathBuf, String>) {
         (self.code, &self.results, &self.files)
     }
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/differential"))
 }
 
@@ -64,6 +64,10 @@ fn cases() -> Vec<Case> {
     cases.extend(generated::cases());
     let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len(), "two cases have one name");
+    only_wanted(cases)
+}
+
+pub(crate) fn only_wanted(mut cases: Vec<Case>) -> Vec<Case> {
     if let Ok(only) = std::env::var(ONLY) {
         cases.retain(|case| case.name.contains(&only));
     }
@@ -107,7 +111,7 @@ fn without_noise(value: Value) -> Value {
     let is_noise = |name: &str, value: &Value| {
         name.starts_with("_ansible")
             || NOISE.contains(&name)
-            || (name == "diff" && value.as_array().is_some_and(Vec::is_empty))
+            || (name == "diff" && (*value == json!([]) || *value == json!({})))
             || (name == "src" && value.as_str().is_some_and(|path| path.contains("/ansible-tmp-")))
     };
     match value {
@@ -150,7 +154,7 @@ fn ansible(python: &Path, root: &Path, cases: &[Case]) -> Vec<Seen> {
     seen
 }
 
-fn their_answer(line: &str, folder: &Path) -> Seen {
+pub(crate) fn their_answer(line: &str, folder: &Path) -> Seen {
     let answer: Value = serde_json::from_str(line).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let results = answer["results"].as_array().unwrap().iter().map(|result| {
@@ -168,10 +172,17 @@ fn ours(python: &Path, root: &Path, case: &Case) -> Seen {
     let folders = python.parent().map(Path::to_owned).into_iter();
     let path = std::env::join_paths(folders.chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
     let run = run.env("PATH", path);
-    let ended = run.args(case.command_line()).finish();
-    let events = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Stamped>(line).ok());
-    let events: Vec<Stamped> = events.collect();
-    let told = told::ours(&events, &folder);
+    seen(&run.args(case.command_line()).finish(), &folder)
+}
+
+pub(crate) fn events(ended: &Ended) -> Vec<Stamped> {
+    ended.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// A run with `--progress json`.
+pub(crate) fn seen(ended: &Ended, folder: &Path) -> Seen {
+    let events = events(ended);
+    let told = told::ours(&events, folder);
     let results = events.into_iter().filter_map(|stamped| match stamped.event {
         // Of `meta` Ansible tells its callbacks only that it was skipped.
         RunEvent::HostFinished(result) if result.module != "meta" || result.status == TaskStatus::Skipped => {
@@ -179,7 +190,7 @@ fn ours(python: &Path, root: &Path, case: &Case) -> Seen {
         }
         _ => None,
     });
-    Seen { code: ended.code.into(), results: keyed(results), told, files: left_in(&folder) }
+    Seen { code: ended.code.into(), results: keyed(results), told, files: left_in(folder) }
 }
 
 fn our_result(result: &TaskResult) -> (String, String, Value) {
@@ -217,7 +228,7 @@ fn playbooks_do_what_they_do_in_ansible() {
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-fn difference(ansible: &Seen, ours: &Seen) -> String {
+pub(crate) fn difference(ansible: &Seen, ours: &Seen) -> String {
     let mut out = format!("ansible ended with {}, we with {}\n", ansible.code, ours.code);
     let keys: BTreeSet<_> = ansible.results.keys().chain(ours.results.keys()).collect();
     for key in keys {
