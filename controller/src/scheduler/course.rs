@@ -11,7 +11,7 @@ use super::budget;
 use super::hosts::Roster;
 use super::message::{Command, Dispatch, Notice, RunEnd};
 use super::play::Play;
-use super::program::{HostIx, PlayProgram};
+use super::program::{HostIx, Percent, PlayProgram};
 
 /// Which play and batch the run is at.
 #[derive(Debug)]
@@ -206,12 +206,14 @@ impl Scheduler {
         let Some(batch) = self.course.batch.take() else { return };
         let play = &batch.play.program;
         self.commands.push_back(Command::Report(Notice::BatchFinished { play: play.play, batch: batch.place }));
+        let all_may_fail =
+            self.limits.continue_on_error || play.max_fail_percentage.is_some_and(|allowed| allowed >= Percent::ALL);
         let fatal = Some(&budget::Ending::Fatal).filter(|_| batch.died_of_one());
         let ending = fatal.or(batch.ending());
         if let Some(end) = ending.and_then(budget::Ending::play_end) {
             self.course.stopped |= ending.is_some_and(budget::Ending::is_failure);
             self.end_play(end);
-        } else if batch.has_no_survivors() && !self.limits.continue_on_error {
+        } else if batch.has_no_survivors() && !all_may_fail {
             self.course.stopped = true;
             self.end_play(PlayEnd::NoHostsLeft);
         } else if let Some(end) = budget::stops_rolling(play, &self.limits, batch.tally) {

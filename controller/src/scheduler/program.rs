@@ -265,6 +265,7 @@ pub struct Percent(f64);
 
 impl Percent {
     pub const NONE: Percent = Percent(0.0);
+    pub const ALL: Percent = Percent(100.0);
 
     /// `None` for a negative number, an infinite one or none at all. Above 100 is allowed and never exceeded.
     pub fn new(percent: f64) -> Option<Percent> {

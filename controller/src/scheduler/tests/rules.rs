@@ -316,16 +316,18 @@ fn a_batch_whose_hosts_all_fail_ends_the_play_and_the_run() {
 }
 
 #[test]
-fn no_budget_lets_a_batch_fail_as_a_whole() {
+fn with_a_budget_of_a_hundred_percent_the_next_batch_runs() {
     let fleet = web().failing("install", ["web1", "web2"]);
     tells(
         fleet.run([Play::of(["install"]).serial(2).max_fail_percentage(100.0), Play::of(["test"])]),
         "
         0s install: web1 web2
-        1s play-0 ends: NoHostsLeft
+        1s install: web3
+        2s play-0 ends: Completed
+        2s test: web3
+        3s play-1 ends: Completed
         web1 Failed
-        web2 Failed
-        web3 NotStarted",
+        web2 Failed",
     );
 }
 

@@ -13,7 +13,8 @@ use std::num::NonZeroU32;
 use crate::event::{HostState, PlayEnd};
 use crate::plan::{BlockId, PlayId, TaskId, Within};
 use crate::scheduler::{
-    Command, Event, HostIx, Notice, OnFailure, PlayProgram, Program, RunEnd, Snapshot, StepKind, Strategy, Work,
+    Command, Event, HostIx, Notice, OnFailure, Percent, PlayProgram, Program, RunEnd, Snapshot, StepKind, Strategy,
+    Work,
 };
 
 #[derive(Debug)]
@@ -241,8 +242,9 @@ impl World {
         let failed_all = !survivors && self.failed_in_batch.len() == self.batch_size;
         let limits = &self.program.limits;
         let budget = self.play().max_fail_percentage;
+        let may_all_fail = limits.continue_on_error || budget.is_some_and(|percent| percent >= Percent::ALL);
         let rolling = self.play().rolling && !limits.continue_on_error && budget.is_none();
-        let spoilt = failed_all && !limits.continue_on_error || rolling && !self.failed_in_batch.is_empty();
+        let spoilt = failed_all && !may_all_fail || rolling && !self.failed_in_batch.is_empty();
         let died = self.was_fatal && !survivors;
         self.no_more_plays =
             died || self.fatal_at.is_some() || self.is_over_budget() || spoilt && !self.play_ended_by_meta;
