@@ -11,7 +11,7 @@ use super::config_file::ConfigFile;
 use super::{CliError, chain, extra_vars, notice, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::show::{self, Format, View};
-use crate::input::inventory::{self as patterns, GroupId, Inventory, Limits, Rules};
+use crate::input::inventory::{self as patterns, GroupId, Inventory, InventoryError, Limits, Rules};
 use crate::template::Authored;
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
@@ -123,9 +123,12 @@ fn plain(variable: &Variable, vault: &Vault) -> Result<Value, CliError> {
 /// As [`load`]; sources that cannot be read are a warning, and nobody is in the inventory then.
 ///
 /// # Errors
-/// Variables beside the playbook that cannot be read.
+/// Something is encrypted and no password fits, or variables beside the playbook cannot be read.
 pub(super) fn load_or_none(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
     load(sources, vault, playbook).or_else(|unread| {
+        if !unread.is_dispensable {
+            return Err(unread);
+        }
         notice(&format!("[WARNING]: {}", unread.on_one_line()));
         load(&[], vault, playbook)
     })
@@ -135,6 +138,9 @@ pub(super) fn load_or_none(sources: &[PathBuf], vault: &Vault, playbook: Option<
 pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
     let ansible = AnsibleSettings::read();
     let rules = Rules { group_names: ansible.group_names(), merges_dicts: ansible.merges_dicts() };
-    Inventory::load_with(sources, Limits::default(), rules, vault, playbook)
-        .map_err(|error| CliError::input(chain(&error)))
+    Inventory::load_with(sources, Limits::default(), rules, vault, playbook).map_err(|error| {
+        // One that only lacks a password is there, and full of hosts.
+        let is_dispensable = !matches!(error, InventoryError::Sealed { .. });
+        CliError { is_dispensable, ..CliError::input(chain(&error)) }
+    })
 }

@@ -42,17 +42,19 @@ pub struct CliError {
     message: String,
     hint: Option<String>,
     code: ExitCode,
+    /// It is about an inventory that is not there or makes no sense, which some commands can do without.
+    is_dispensable: bool,
 }
 
 impl CliError {
     /// Plan, inventory, configuration or arguments make no sense; nothing was touched.
     fn input(message: impl Into<String>) -> CliError {
-        CliError { message: message.into(), hint: None, code: ExitCode::InvalidInput }
+        CliError { message: message.into(), hint: None, code: ExitCode::InvalidInput, is_dispensable: false }
     }
 
     /// Something of ours did not work.
     fn own(message: impl Into<String>) -> CliError {
-        CliError { message: message.into(), hint: None, code: ExitCode::OwnError }
+        CliError { message: message.into(), hint: None, code: ExitCode::OwnError, is_dispensable: false }
     }
 
     fn hint(mut self, hint: Option<impl Into<String>>) -> CliError {

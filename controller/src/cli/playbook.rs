@@ -86,7 +86,8 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let base = folder_of(&args.plan[0])?;
     let (given, unread) = match plan::given_inventory(args, settings, Some(&base)) {
         Ok(given) => (given, None),
-        Err(error) => (None, Some(error)),
+        Err(error) if error.is_dispensable => (None, Some(error)),
+        Err(error) => return Err(error),
     };
     let inventory = match given {
         Some(inventory) => inventory,

@@ -242,6 +242,13 @@ fn a_playbook_for_this_machine_alone_misses_no_inventory_and_others_do() {
     let asked = Run::new(dir.path()).args(["inventory", "-i", "nowhere.ini", "--list"]).ends(0);
     assert!(asked.stdout.contains("\"ungrouped\""), "{asked:?}");
     assert!(asked.stderr.contains("[WARNING]: nowhere.ini: cannot be read"), "{asked:?}");
+    // One that only lacks a password is not as good as none.
+    let sealed = "all:\n  hosts:\n    web1:\n      word: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        3130\n";
+    std::fs::write(dir.path().join("sealed.yml"), sealed).unwrap();
+    for arguments in [&["inventory", "-i", "sealed.yml", "--list"][..], &["-i", "sealed.yml", "here.yml"]] {
+        let ended = Run::new(dir.path()).args(arguments).ends(5);
+        assert!(ended.stderr.contains("error: sealed.yml:4:13: "), "{ended:?}");
+    }
 }
 
 #[test]

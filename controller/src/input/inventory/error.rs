@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::input::source::{Place, Position};
 use crate::input::yaml::YamlError;
+use crate::vault::VaultError;
 
 /// An inventory that cannot be used. Nothing was contacted.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum InventoryError {
     /// A group would contain itself.
     #[error("{place}: group `{}` would contain itself: {}", .chain[0], .chain.join(" > "))]
     Loop { place: Place, chain: Vec<String> },
+    /// Something in a source is encrypted, and no password of the run opens it.
+    #[error("{place}: {why}")]
+    Sealed { place: Place, why: VaultError },
     #[error("{}: {what}", .path.display())]
     Script { path: PathBuf, what: String, hint: Option<String> },
 }
@@ -29,6 +33,10 @@ impl InventoryError {
 
     pub(super) fn hinted(place: Place, what: impl Into<String>, hint: impl Into<String>) -> InventoryError {
         InventoryError::Content { place, what: what.into(), hint: Some(hint.into()) }
+    }
+
+    pub(super) fn sealed(place: Place, why: VaultError) -> InventoryError {
+        InventoryError::Sealed { place, why }
     }
 
     pub(super) fn yaml(source: &Arc<str>, error: YamlError) -> InventoryError {
@@ -48,6 +56,7 @@ impl InventoryError {
         match self {
             InventoryError::Read { .. } => Some("check the path given with -i and that you may read it"),
             InventoryError::Content { hint, .. } | InventoryError::Script { hint, .. } => hint.as_deref(),
+            InventoryError::Sealed { why, .. } => Some(why.hint()),
             InventoryError::Loop { .. } => Some("take one of these groups out of the other's children"),
         }
     }

@@ -211,9 +211,7 @@ pub(super) fn read_text(path: &Path, limits: &Limits, vault: &Vault) -> Result<S
 }
 
 fn opened(path: &Path, text: String, vault: &Vault) -> Result<String, InventoryError> {
-    vaulted::open_text(text, vault).map_err(|error| {
-        InventoryError::hinted(Place::whole(path.display().to_string()), error.to_string(), error.hint())
-    })
+    vaulted::open_text(text, vault).map_err(|why| InventoryError::sealed(Place::whole(path.display().to_string()), why))
 }
 
 fn into_text(path: &Path, bytes: Vec<u8>) -> Result<String, InventoryError> {

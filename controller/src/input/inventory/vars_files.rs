@@ -146,7 +146,7 @@ fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), In
     let text = load::read_text(path, cx.limits, cx.vault)?;
     let source: Arc<str> = path.display().to_string().into();
     let mut document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
-    document.open(cx.vault).map_err(|error| InventoryError::yaml(&source, error))?;
+    document.open(cx.vault).map_err(|(at, why)| InventoryError::sealed(Place::at(&source, at), why))?;
     for warning in &document.warnings {
         cx.warnings.push(format!("{}: {}", Place::at(&source, warning.at), warning.what));
     }

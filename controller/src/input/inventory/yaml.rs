@@ -10,7 +10,7 @@ use crate::input::yaml::{self, Key, Kind, Node};
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
     let mut document = yaml::compose(text).map_err(|error| InventoryError::yaml(source, error))?;
-    document.open(&builder.vault).map_err(|error| InventoryError::yaml(source, error))?;
+    document.open(&builder.vault).map_err(|(at, why)| InventoryError::sealed(Place::at(source, at), why))?;
     for warning in &document.warnings {
         builder.warn(&Place::at(source, warning.at), &warning.what);
     }

@@ -10,6 +10,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 use super::{ALIAS_NODES_MAX, DEPTH_MAX, Key, Kind, Node, Tag, YamlError, YamlWarning, scalar};
 use crate::input::source::{Position, shown};
 use crate::template::Sealed;
+use crate::vault::{Vault, VaultError};
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,13 +25,8 @@ impl Document {
     ///
     /// # Errors
     /// The first value that no password fits.
-    pub(crate) fn open(&mut self, vault: &crate::vault::Vault) -> Result<(), YamlError> {
-        let Some(root) = &mut self.root else { return Ok(()) };
-        crate::input::vaulted::open_nodes(root, vault).map_err(|(at, error)| YamlError {
-            at,
-            what: error.to_string(),
-            hint: Some(error.hint()),
-        })
+    pub(crate) fn open(&mut self, vault: &Vault) -> Result<(), (Position, VaultError)> {
+        self.root.as_mut().map_or(Ok(()), |root| crate::input::vaulted::open_nodes(root, vault))
     }
 }
 
