@@ -81,6 +81,28 @@ fn values(task: &Task, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_nested_blocks_omit_is_what_is_said_further_out() {
+    let omitted = "\"{{ omit }}\"";
+    let block = |own: &str, inner: &str| format!("{{throttle: {own}, block: [{inner}]}}");
+    let task = |own: &str| format!("{{debug: , throttle: {own}}}");
+    let says_nothing = "{debug: }".to_owned();
+    let tasks = [
+        (block("3", &block(omitted, &task(omitted))), 3),
+        (block("3", &block("2", &task(omitted))), 2),
+        (block("3", &block(omitted, &says_nothing)), 3),
+        (block(omitted, &block(omitted, &task(omitted))), 0),
+        (block("3", &block(omitted, &task("1"))), 1),
+    ];
+    let text: String = tasks.iter().map(|(task, _)| format!("  - {task}\n")).collect();
+    let plan = Project::new(&[("site.yml", &format!("- hosts: all\n  gather_facts: false\n  tasks:\n{text}"))]).plan();
+    let templar = Templar::new();
+    let scope = crate::vars::Scope::of(&templar, []);
+    let debugs = plan.tasks.iter().filter(|task| task.module == "debug");
+    let throttles: Vec<_> = debugs.map(|task| task.throttle.render(&templar, &scope).unwrap().unwrap_or(0)).collect();
+    assert_eq!(throttles, tasks.map(|(_, expected)| expected));
+}
+
+#[test]
 fn sections_come_in_ansibles_order_with_flushes_between_them() {
     let project = Project::new(&[
         (
