@@ -12,6 +12,7 @@ use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
 use crate::plan::{Plan, PlayId, Task, TaskId};
 use crate::template::Authored;
+use crate::vars::VarMap;
 
 pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
@@ -45,7 +46,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         None => std::env::current_dir().map_err(|error| CliError::own(format!("no working directory: {error}")))?,
     };
     let templar = super::modules::templar(&registry, &settings);
-    let surroundings = super::playbook::surroundings(&settings, &registry, &templar)?;
+    let surroundings = super::playbook::surroundings(&settings, &registry, &templar, VarMap::new())?;
     let (fragments, include) = crate::input::playbook::without_playbook(&base, surroundings)
         .map_err(|error| CliError::input(chain(&error)))?;
     let module = included(&args.module);
@@ -72,6 +73,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         piped: None,
         only: None,
         answers: Vec::new(),
+        extra: VarMap::new(),
     }
     .run()
 }

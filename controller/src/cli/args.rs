@@ -31,6 +31,11 @@ pub struct Cli {
 pub enum Command {
     /// Run one module on the hosts of a pattern
     Adhoc(AdhocArgs),
+    /// Print the plan of playbooks as JSON, to look at, to keep and to run
+    ///
+    /// What is printed can be run in the place of the playbooks, from any folder: `rustle-exec -i hosts.ini plan.json`.
+    /// Which tasks and hosts take part (--tags, --limit) and whether anything is changed (--check) is said then.
+    Plan(PlanFileArgs),
     /// Show, steer and resume runs
     Runs(RunsArgs),
     /// Show the inventory
@@ -60,7 +65,7 @@ pub enum Command {
 }
 
 /// `rustle-exec [OPTIONS] PLAN`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct PlanArgs {
     /// Playbooks, or a plan: rustle-plan's or rustle-parse's JSON, or `-` for standard input
     #[arg(value_name = "PLAN", required = true)]
@@ -156,8 +161,54 @@ impl PlanArgs {
     }
 }
 
-/// What a plan's run and an ad-hoc run have in common.
+/// `rustle-exec plan PLAYBOOK...`
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct PlanFileArgs {
+    /// The playbooks
+    #[arg(value_name = "PLAYBOOK", required = true)]
+    pub playbooks: Vec<PathBuf>,
+
+    /// Inventory: tells whom the plays' patterns mean; it is looked at again when the plan is run (repeatable)
+    #[arg(short, long, alias = "inventory-file", value_name = "INVENTORY")]
+    pub inventory: Vec<PathBuf>,
+
+    /// Variables above all others (repeatable). They are in the plan
+    #[arg(short, long, value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+
+    /// Run handlers even on hosts on which a task failed
+    #[arg(long)]
+    pub force_handlers: bool,
+
+    #[command(flatten)]
+    pub vault: super::vault_args::VaultOptions,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE", env = "RUSTLE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl PlanFileArgs {
+    /// As a run of these playbooks would be asked for. The paths are absolute: what is printed is of use everywhere.
+    ///
+    /// # Errors
+    /// There is no folder to begin them with.
+    pub(super) fn as_run(&self) -> std::io::Result<PlanArgs> {
+        let common = CommonArgs {
+            inventory: self.inventory.clone(),
+            extra_vars: self.extra_vars.clone(),
+            vault: self.vault.clone(),
+            config: self.config.clone(),
+            ..CommonArgs::default()
+        };
+        let plan = self.playbooks.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+        Ok(PlanArgs { plan, force_handlers: self.force_handlers, common, ..PlanArgs::default() })
+    }
+}
+
+/// What a plan's run and an ad-hoc run have in common.
+#[derive(Debug, Default, Args)]
 pub struct CommonArgs {
     /// Inventory: an INI or YAML file, a folder, an executable that prints JSON, or `host1,host2,` (repeatable)
     #[arg(short, long, alias = "inventory-file", value_name = "INVENTORY")]

@@ -110,6 +110,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         None => plan::run(cli.run),
         Some(Command::Adhoc(args)) => adhoc::run(args),
+        Some(Command::Plan(args)) => print(&playbook::print(&args)?),
         Some(Command::Runs(args)) => runs::run(args),
         Some(Command::Inventory(args)) => inventory::run(&args),
         Some(Command::Pki(command)) => pki(command),

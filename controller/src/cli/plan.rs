@@ -15,10 +15,12 @@ use super::{CliError, chain, dry_run, init_logging, inventory, playbook};
 use crate::engine::Registry;
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
-use crate::input::{self, InputError, LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource};
+use crate::input::playbook::Printed;
+use crate::input::{self, InputError, LoadRequest, Loaded, Opened, PLAN_BYTES_MAX, PlanSource};
 use crate::plan::check::check_modules as problems_of;
 use crate::plan::{Plan, TagFilter, start_at};
 use crate::template::{Conditionals, Templar};
+use crate::vars::VarMap;
 
 /// Problems shown before "and more": nobody mends more at once.
 const PROBLEMS_SHOWN: usize = 20;
@@ -50,12 +52,22 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
     let [path] = &args.plan[..] else {
         return Err(CliError::input("several plans: only playbooks can be given together"));
     };
+    let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };
+    let source = piped.clone().map_or_else(|| PlanSource::Path(path.to_owned()), PlanSource::Bytes);
+    let source = match input::open(source).map_err(input_error)? {
+        Opened::Other(source) => source,
+        Opened::Printed { name, json } => {
+            let printed = Printed::parse(&name, &json).map_err(playbook::error)?;
+            return playbook::prepare_printed(printed, piped, args, settings);
+        }
+    };
     settings.run.conditionals = Conditionals::Lenient;
     settings.run.unknown_handler_ends_run = false;
     let registry = registry(&settings)?;
     let given = given_inventory(args, &settings, None)?;
-    let piped = if path == Path::new("-") { Some(read_piped(&settings)?) } else { None };
-    let loaded = load(path, piped.clone(), args, given.as_ref(), &registry)?;
+    let request =
+        LoadRequest { plan: source, parsed: args.parsed.as_deref(), inventory: given.as_ref(), modules: &registry };
+    let loaded = input::load(request).map_err(input_error)?;
     let Loaded { mut plan, inventory: from_plan } = loaded;
     let lab = super::lab::wanted(&args.common);
     let inventory = inventory_of(&plan, given, from_plan, lab.is_some(), settings.connection)?;
@@ -73,8 +85,8 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    let answers = Vec::new();
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments: None, piped, only, answers })
+    let (fragments, answers, extra) = (None, Vec::new(), VarMap::new());
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
 }
 
 /// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.
@@ -88,18 +100,6 @@ pub(super) fn given_inventory(
         _ if settings.inventory.is_empty() => Ok(None),
         _ => inventory::load(&settings.inventory, &settings.vault, playbook).map(Some),
     }
-}
-
-fn load(
-    path: &Path,
-    piped: Option<Vec<u8>>,
-    args: &PlanArgs,
-    inventory: Option<&Inventory>,
-    registry: &Registry,
-) -> Result<Loaded, CliError> {
-    let plan = piped.map_or_else(|| PlanSource::Path(path.to_owned()), PlanSource::Bytes);
-    let request = LoadRequest { plan, parsed: args.parsed.as_deref(), inventory, modules: registry };
-    input::load(request).map_err(input_error)
 }
 
 /// A plan from a pipe; of a run that goes on, the copy that was kept of it.

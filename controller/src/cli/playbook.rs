@@ -3,18 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, PlanFileArgs};
 use super::asker::{Answers, Asker};
+use super::config_file::ConfigFile;
 use super::listing::{self, Listed};
 use super::session::{Session, registry};
 use super::settings::Settings;
 use super::{CliError, chain, extra_vars, inventory, plan};
 use crate::engine::Registry;
 use crate::input::inventory::Inventory;
-use crate::input::playbook::{self, PlaybookError, PlaybookRequest, Surroundings};
+use crate::input::playbook::{self, Ask, Playbook, PlaybookError, PlaybookRequest, Printed, Question, Surroundings};
 use crate::plan::check::ModuleCatalog;
-use crate::plan::{Fragments, Plan, TagFilter};
+use crate::plan::{Plan, TagFilter};
 use crate::template::Templar;
+use crate::vars::VarMap;
 
 /// Whether a file is a playbook: by its name, or because its first line of content begins a list.
 pub(super) fn is_playbook(path: &Path) -> bool {
@@ -34,14 +36,69 @@ fn begins_a_list(text: &str) -> bool {
 
 /// Reads the playbooks and makes a run of them.
 pub(super) fn prepare(args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
-    let Read { mut plan, fragments, inventory, mut registry, templar, base, answers, .. } = read(args, &settings)?;
+    let read = read(args, &settings)?;
+    session(read, args, settings)
+}
+
+/// Makes a run of a plan that was printed. `piped` is its text if it came from a pipe.
+pub(super) fn prepare_printed(
+    mut printed: Printed,
+    piped: Option<Vec<u8>>,
+    args: &PlanArgs,
+    settings: Settings,
+) -> Result<Session, CliError> {
+    if args.parsed.is_some() {
+        return Err(CliError::input("--parsed is for plans of rustle-plan: nothing is lost in this one"));
+    }
+    let extra = printed.extra_vars(&settings.vault).map_err(error)?;
+    let Around { registry, templar, inventory, unread } = around(args, &settings, printed.base())?;
+    let surroundings = surroundings(&settings, &registry, &templar, extra.clone())?;
+    let playbook = printed.into_playbook(surroundings, &inventory).map_err(error)?;
+    let read = Read { playbook, inventory, unread, registry, templar, answers: Answers::new() };
+    Ok(Session { extra, piped, ..session(read, args, settings)? })
+}
+
+fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
+    let Read { playbook, inventory, unread, mut registry, templar, answers } = read;
+    let fragments = Some(playbook.fragments());
+    let unusable = |error| CliError::input(format!("{}: {error}", playbook.base.display()));
+    let base = playbook.base.canonicalize().map_err(unusable)?;
+    let mut plan = playbook.plan;
+    go_without(unread, &mut plan)?;
     stand_in(&mut registry, &mut plan);
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     tell_of_callbacks(&registry);
-    let fragments = Some(fragments);
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped: None, only, answers })
+    let (piped, extra) = (None, VarMap::new());
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
+}
+
+/// The plan of playbooks as JSON. It is checked as for a run.
+pub(super) fn print(args: &PlanFileArgs) -> Result<String, CliError> {
+    let run = args.as_run().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
+    let file = ConfigFile::load(run.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
+    let settings =
+        Settings::resolve(&run.common, Some(&run), file).map_err(|error| CliError::input(error.to_string()))?;
+    super::init_logging(settings.log_level.as_deref())?;
+    let Read { playbook, mut registry, unread, .. } = read_with(&run, &settings, Some(&NoQuestions))?;
+    let mut checked = playbook.plan.clone();
+    go_without(unread, &mut checked)?;
+    stand_in(&mut registry, &mut checked);
+    plan::check_modules(&checked, &registry)?;
+    for warning in &checked.warnings {
+        super::note(warning);
+    }
+    playbook.print().map_err(error)
+}
+
+/// An answer that was given when a plan is printed would stand in it.
+struct NoQuestions;
+
+impl Ask for NoQuestions {
+    fn ask(&self, question: &Question) -> Result<Option<String>, String> {
+        Err(format!("a printed plan asks nobody; give the variable with -e, as in -e {}=...", question.name))
+    }
 }
 
 /// Callback plug-ins change nothing on hosts, so a run goes on without them.
@@ -55,7 +112,10 @@ fn tell_of_callbacks(registry: &Registry) {
 
 /// What the playbooks hold, in Ansible's layout.
 pub(super) fn list(args: &PlanArgs, settings: &Settings) -> Result<String, CliError> {
-    let Read { mut plan, mut registry, inventory, listed, .. } = read(args, settings)?;
+    let Read { playbook, mut registry, inventory, unread, .. } = read(args, settings)?;
+    let listed = listed(args, &playbook);
+    let mut plan = playbook.plan;
+    go_without(unread, &mut plan)?;
     stand_in(&mut registry, &mut plan);
     plan::check_modules(&plan, &registry)?;
     if let Some(pattern) = &settings.limit {
@@ -69,22 +129,56 @@ pub(super) fn list(args: &PlanArgs, settings: &Settings) -> Result<String, CliEr
 
 /// What was read, before anything of the command line has changed it.
 struct Read {
-    plan: Plan,
-    fragments: Arc<dyn Fragments>,
-    listed: Vec<Listed>,
+    playbook: Playbook,
     inventory: Inventory,
+    unread: Option<CliError>,
     registry: Registry,
     templar: Templar,
-    /// The folder of the first playbook.
-    base: PathBuf,
     answers: Answers,
 }
 
 fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
+    let asker = Asker::of(&settings.journal)?;
+    let mut read = read_with(args, settings, (!args.is_listing()).then_some(&asker as &dyn Ask))?;
+    read.answers = asker.answers();
+    Ok(read)
+}
+
+fn read_with(args: &PlanArgs, settings: &Settings, prompts: Option<&dyn Ask>) -> Result<Read, CliError> {
+    let Around { registry, templar, inventory, unread } = around(args, settings, &folder_of(&args.plan[0])?)?;
+    let request = PlaybookRequest {
+        paths: &args.plan,
+        surroundings: surroundings(settings, &registry, &templar, VarMap::new())?,
+        inventory: &inventory,
+        gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
+        force_handlers: settings.force_handlers,
+        prompts,
+    };
+    let playbook = playbook::load(request).map_err(error)?;
+    Ok(Read { playbook, inventory, unread, registry, templar, answers: Answers::new() })
+}
+
+/// Each playbook that was named, with its plays.
+fn listed(args: &PlanArgs, playbook: &Playbook) -> Vec<Listed> {
+    let starts = &playbook.starts;
+    let ends = starts.iter().skip(1).copied().chain([playbook.plan.plays.len()]);
+    let names = args.plan.iter().map(|path| path.display().to_string());
+    names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end }).collect()
+}
+
+/// What there is beside a playbook in the folder `base`.
+struct Around {
+    registry: Registry,
+    templar: Templar,
+    inventory: Inventory,
+    /// Why that is nobody but this machine, if another one was named.
+    unread: Option<CliError>,
+}
+
+fn around(args: &PlanArgs, settings: &Settings, base: &Path) -> Result<Around, CliError> {
     let registry = registry(settings)?;
     let templar = super::modules::templar(&registry, settings);
-    let base = folder_of(&args.plan[0])?;
-    let (given, unread) = match plan::given_inventory(args, settings, Some(&base)) {
+    let (given, unread) = match plan::given_inventory(args, settings, Some(base)) {
         Ok(given) => (given, None),
         Err(error) if error.is_dispensable => (None, Some(error)),
         Err(error) => return Err(error),
@@ -92,34 +186,17 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let inventory = match given {
         Some(inventory) => inventory,
         // Nobody but this machine itself.
-        None => inventory::load(&[], &settings.vault, Some(&base))?,
+        None => inventory::load(&[], &settings.vault, Some(base))?,
     };
-    let asker = Asker::of(&settings.journal)?;
-    let request = PlaybookRequest {
-        paths: &args.plan,
-        surroundings: surroundings(settings, &registry, &templar)?,
-        inventory: &inventory,
-        gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
-        force_handlers: settings.force_handlers,
-        prompts: (!args.is_listing()).then_some(&asker),
-    };
-    let playbook::Playbook { mut plan, fragments, starts } = playbook::load(request).map_err(error)?;
-    if let Some(unread) = unread {
-        go_without(unread, &mut plan)?;
-    }
-    let ends = starts.iter().skip(1).copied().chain([plan.plays.len()]);
-    let names = args.plan.iter().map(|path| path.display().to_string());
-    let listed = names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end });
-    let listed = listed.collect();
-    let answers = asker.answers();
-    Ok(Read { plan, fragments, listed, inventory, registry, templar, base, answers })
+    Ok(Around { registry, templar, inventory, unread })
 }
 
 /// An inventory that cannot be read is missed by nobody if every play has its hosts all the same: this machine.
 ///
 /// # Errors
 /// The inventory's own: there is a play for others.
-fn go_without(unread: CliError, plan: &mut Plan) -> Result<(), CliError> {
+fn go_without(unread: Option<CliError>, plan: &mut Plan) -> Result<(), CliError> {
+    let Some(unread) = unread else { return Ok(()) };
     if plan.plays.iter().any(|play| play.hosts.is_empty()) {
         return Err(unread);
     }
@@ -128,7 +205,7 @@ fn go_without(unread: CliError, plan: &mut Plan) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is needed to understand a playbook beside the playbook itself.
+/// What is needed to understand a playbook beside the playbook itself. `extra` are variables as weak as the first `-e`.
 ///
 /// # Errors
 /// `-e` that makes no sense.
@@ -136,11 +213,13 @@ pub(super) fn surroundings(
     settings: &Settings,
     registry: &Registry,
     templar: &Templar,
+    mut extra: VarMap,
 ) -> Result<Surroundings, CliError> {
+    extra.extend(extra_vars::read(&settings.extra_vars, &settings.vault)?);
     Ok(Surroundings {
         modules: Arc::new(registry.clone()),
         paths: settings.search_paths.clone(),
-        extra: Arc::new(extra_vars::read(&settings.extra_vars, &settings.vault)?),
+        extra: Arc::new(extra),
         templar: templar.clone(),
         vault: settings.vault.clone(),
         smart_gathering: settings.gathering.as_deref() == Some("smart"),

@@ -33,7 +33,7 @@ use crate::lab::{Lab, LabOptions, Overlay};
 use crate::plan::{Fragments, Keyword, Plan, TagFilter, Task};
 use crate::report::Reporters;
 use crate::template::Templar;
-use crate::vars::{Layer, RunInfo, VarStore};
+use crate::vars::{Layer, RunInfo, VarMap, VarStore};
 
 /// How long agents may take to hear the last thing that is said to them.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) only: Option<HashSet<HostName>>,
     /// What the operator was asked, and said.
     pub(super) answers: Answers,
+    /// Variables that the plan brings, as weak among those of `-e` as if they had been given first.
+    pub(super) extra: VarMap,
 }
 
 impl Session {
@@ -235,7 +237,8 @@ impl Session {
             merges_dicts: self.settings.merges_dicts,
             vault: self.settings.vault.clone(),
         };
-        let extra = extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?;
+        let mut extra = self.extra.clone();
+        extra.extend(extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?);
         let live = Live::new(self.inventory.clone(), self.sources());
         Ok(VarStore::of(Box::new(live), extra, info, self.templar.clone()))
     }

@@ -26,6 +26,19 @@ pub enum PlanSource {
     Path(PathBuf),
     /// What was read from stdin.
     Bytes(Vec<u8>),
+    /// What was read already, and where.
+    Text {
+        name: String,
+        text: String,
+    },
+}
+
+/// A plan's text, and who reads it.
+pub enum Opened {
+    /// `rustle-exec plan` has printed it: for [`Printed`](super::playbook::Printed). What is no JSON before it is gone.
+    Printed { name: String, json: String },
+    /// For [`load`].
+    Other(PlanSource),
 }
 
 /// What is to be loaded, and what helps to understand it.
@@ -46,20 +59,42 @@ pub struct Loaded {
     pub inventory: Option<Inventory>,
 }
 
+/// Reads a plan's text and finds out whose it is.
+///
+/// # Errors
+/// A file that cannot be read, and text that is no plan.
+pub fn open(source: PlanSource) -> Result<Opened, InputError> {
+    let (name, text) = text_of(source)?;
+    let plan = Text::new(&name, &text)?;
+    Ok(match plan.kind()? {
+        Kind::Printed => Opened::Printed { json: plan.json.to_owned(), name },
+        Kind::Plan | Kind::Parsed => Opened::Other(PlanSource::Text { name, text }),
+    })
+}
+
+fn text_of(source: PlanSource) -> Result<(String, String), InputError> {
+    match source {
+        PlanSource::Path(path) => Ok((path.display().to_string(), read(&path)?)),
+        PlanSource::Bytes(bytes) => Ok(("-".to_owned(), into_text("-", bytes)?)),
+        PlanSource::Text { name, text } => Ok((name, text)),
+    }
+}
+
 /// Reads a plan of `rustle-plan`, with or without the parsed playbook it was made of, or a parsed playbook alone. Lines
 /// before the first that begins with `{` are skipped: some tools log to stdout.
 ///
 /// # Errors
 /// Everything that is wrong with the plan itself. Nothing was contacted.
 pub fn load(request: LoadRequest<'_>) -> Result<Loaded, InputError> {
-    let (name, text) = match request.plan {
-        PlanSource::Path(path) => (path.display().to_string(), read(&path)?),
-        PlanSource::Bytes(bytes) => ("-".to_owned(), into_text("-", bytes)?),
-    };
+    let (name, text) = text_of(request.plan)?;
     let plan_text = Text::new(&name, &text)?;
     let kind = plan_text.kind()?;
     let mut parsed_digest = None;
     let parsed = match (kind, request.parsed) {
+        (Kind::Printed, _) => {
+            let what = "a plan of rustle-exec, where one of rustle-plan was expected".to_owned();
+            return Err(InputError::Json { place: Place::whole(plan_text.source), what, hint: None });
+        }
         (Kind::Parsed, _) => Some((plan_text.source.clone(), plan_text.parse::<ParsedFile>()?)),
         (Kind::Plan, None) => None,
         (Kind::Plan, Some(path)) => {
@@ -87,7 +122,7 @@ pub fn load(request: LoadRequest<'_>) -> Result<Loaded, InputError> {
     let parsed = parsed.as_ref().map(|(_, file)| file);
     let mut plan = match (kind, parsed) {
         (Kind::Parsed, Some(parsed)) => rustle_parse::read(parsed, &cx)?,
-        (Kind::Parsed | Kind::Plan, parsed) => rustle_plan::read(plan_text.json, parsed, &cx)?,
+        (Kind::Parsed | Kind::Plan | Kind::Printed, parsed) => rustle_plan::read(plan_text.json, parsed, &cx)?,
     };
     plan.digest = plan_text.digest()?;
     if let Some(parsed) = parsed_digest {
@@ -142,6 +177,8 @@ fn not_json(source: &Arc<str>, skipped_lines: usize, error: &serde_json::Error) 
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// By `rustle-exec plan`.
+    Printed,
     Plan,
     Parsed,
 }
@@ -181,7 +218,9 @@ impl<'a> Text<'a> {
         let plays = shape.plays.unwrap_or_default();
         let has = |wanted: fn(&PlayShape) -> bool| plays.iter().any(wanted);
         let planned = shape.metadata.is_some_and(|metadata| metadata.planning_options.is_some());
-        if planned || has(|play| play.batches.is_some()) {
+        if shape.rustle_exec.is_some() {
+            Ok(Kind::Printed)
+        } else if planned || has(|play| play.batches.is_some()) {
             Ok(Kind::Plan)
         } else if shape.inventory.is_some() || has(|play| play.tasks.is_some()) {
             Ok(Kind::Parsed)
@@ -204,6 +243,7 @@ impl<'a> Text<'a> {
 /// As much of a file as tells what it is.
 #[derive(Deserialize)]
 struct Shape {
+    rustle_exec: Option<IgnoredAny>,
     metadata: Option<MetadataShape>,
     inventory: Option<IgnoredAny>,
     plays: Option<Vec<PlayShape>>,

@@ -20,7 +20,7 @@ pub mod yaml;
 
 pub use arguments::from_text;
 pub use error::InputError;
-pub use load::{LoadRequest, Loaded, PLAN_BYTES_MAX, PlanSource, check_hosts, load};
+pub use load::{LoadRequest, Loaded, Opened, PLAN_BYTES_MAX, PlanSource, check_hosts, load, open};
 
 pub use rustle_plan::schema as plan_schema;
 

@@ -7,7 +7,8 @@ use super::BlockId;
 
 /// A block with a `rescue` or an `always`, or both. In the play's list its tasks stand together: first those of the
 /// block itself, then those of `rescue`, then those of `always`, blocks inside it among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// Where the block itself stands, if it is inside another one.
     pub parent: Option<Within>,

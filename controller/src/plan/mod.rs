@@ -26,3 +26,8 @@ pub use run_as::RunAs;
 pub use search::{FileNotFound, FileSearch};
 pub use tags::{NoSuchTask, TagFilter, start_at};
 pub use task::{Background, Delegation, Failure, LoopControl, Looping, Risk, Task, TaskPosition, Until};
+
+/// What is not worth writing down.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

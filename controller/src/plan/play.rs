@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
+use serde::{Deserialize, Serialize};
 
-use super::{Block, Keyword, PlayId, Task, TaskId};
+use super::{Block, Keyword, PlayId, Task, TaskId, is_default};
 use crate::scheduler::scramble;
 use crate::template::Authored;
 use crate::vars::Layer;
@@ -73,7 +74,8 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default = "blank", deny_unknown_fields)]
 pub struct Play {
     pub id: PlayId,
     /// May be a template.
@@ -82,39 +84,60 @@ pub struct Play {
     pub hosts: Vec<HostName>,
     /// What the play's author calls its hosts, if they are to be looked up again when the play begins, for tasks may have
     /// added hosts and groups until then. `None`: [`hosts`](Self::hosts) stands.
+    #[serde(skip_serializing_if = "is_default")]
     pub pattern: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub order: HostOrder,
+    #[serde(skip_serializing_if = "is_default")]
     pub empty_reason: Option<String>,
     pub strategy: Strategy,
     pub waves: Waves,
     /// `None`: if a task mentions a fact.
+    #[serde(skip_serializing_if = "is_default")]
     pub gather_facts: Option<bool>,
+    #[serde(skip_serializing_if = "is_default")]
     pub gathering: Gathering,
     /// The task that gathers facts if the play does, with what it inherits. `None`: one that says nothing.
+    #[serde(skip)]
     pub gather: Option<Box<Task>>,
     /// `vars` of the play.
+    #[serde(skip_serializing_if = "is_default")]
     pub vars: IndexMap<String, Authored>,
     /// What else the play brings: `vars_prompt`, `vars_files`, each with its place in Ansible's order.
+    #[serde(skip)]
     pub layers: Vec<Layer>,
     /// `vars_files` that only a host's variables name.
+    #[serde(skip_serializing_if = "is_default")]
     pub late_vars_files: Vec<LateVarsFile>,
     /// `environment` of the play, as `environment` shows it. It is in each task's own already.
+    #[serde(skip_serializing_if = "is_default")]
     pub environment: Option<Authored>,
     /// In order.
+    #[serde(skip_serializing_if = "is_default")]
     pub tasks: Vec<TaskId>,
     /// In order of definition.
+    #[serde(skip_serializing_if = "is_default")]
     pub handlers: Vec<TaskId>,
+    #[serde(skip_serializing_if = "is_default")]
     pub roles: PlayRoles,
     pub any_errors_fatal: bool,
     /// Percent of a batch's hosts.
+    #[serde(skip_serializing_if = "is_default")]
     pub max_fail_percentage: Option<f64>,
     pub force_handlers: bool,
     /// As written, for listings. They are in each task's own already.
+    #[serde(skip_serializing_if = "is_default")]
     pub tags: Vec<String>,
 }
 
+/// What a play begins as that says nothing.
+fn blank() -> Play {
+    Play::new(PlayId(0), "", Vec::new())
+}
+
 /// An entry of `vars_files` that is looked for when a host comes to the play.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LateVarsFile {
     /// A name, or a list of names of which the first file that is there counts.
     pub names: Authored,
@@ -123,15 +146,20 @@ pub struct LateVarsFile {
 }
 
 /// How the implicit first task of a play gathers facts.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gathering {
     /// `gather_subset`; empty for the run's.
+    #[serde(skip_serializing_if = "is_default")]
     pub subset: Vec<Authored>,
     /// `gather_timeout`; `None` for the module's own.
+    #[serde(skip_serializing_if = "is_default")]
     pub timeout: Option<Keyword<u32>>,
     /// Leaves hosts out of which facts are known already (`gathering = smart`).
+    #[serde(skip_serializing_if = "is_default")]
     pub smart: bool,
     /// The implicit task itself, once it is among the play's.
+    #[serde(skip_serializing_if = "is_default")]
     pub task: Option<TaskId>,
 }
 
@@ -156,7 +184,8 @@ impl Gathering {
 }
 
 /// The names of a play's roles, in the order in which they come to run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PlayRoles {
     /// `ansible_play_role_names`, `role_names`: those that the play lists or imports, as often as it does.
     pub listed: Vec<String>,
@@ -186,7 +215,8 @@ impl PlayRoles {
 }
 
 /// The order in which a play takes its hosts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostOrder {
     /// As the inventory has them.
     #[default]
@@ -256,7 +286,8 @@ impl Play {
 }
 
 /// How hosts go through a play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     Linear,
     Rolling,
@@ -267,7 +298,8 @@ pub enum Strategy {
 }
 
 /// How a play's hosts are cut into batches.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Waves {
     One,
     /// As the plan lists them.
@@ -276,7 +308,8 @@ pub enum Waves {
     Serial(Vec<SerialSize>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SerialSize {
     /// 0 means all that are left.
     Count(u32),

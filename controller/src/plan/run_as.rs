@@ -1,23 +1,30 @@
 //! `become` and the keywords around it, each said or not.
 
 use rustle_protocol::message::BecomeMethod;
+use serde::{Deserialize, Serialize};
 
-use super::Keyword;
+use super::{Keyword, is_default};
 use crate::template::Authored;
 
 /// What a task, or something around it, says about the user that the task runs as. What is not said is for whoever is
 /// around it to say, keyword by keyword.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunAs {
     /// `become`
+    #[serde(skip_serializing_if = "is_default")]
     pub wanted: Option<Keyword<bool>>,
     /// `become_user`; root if nobody says another.
+    #[serde(skip_serializing_if = "is_default")]
     pub user: Option<Authored>,
     /// `become_method`; sudo if nobody says another.
+    #[serde(skip_serializing_if = "is_default")]
     pub method: Option<Authored>,
     /// `become_flags`
+    #[serde(skip_serializing_if = "is_default")]
     pub flags: Option<Authored>,
     /// `become_exe`
+    #[serde(skip_serializing_if = "is_default")]
     pub exe: Option<Authored>,
 }
 

@@ -11,14 +11,15 @@ use rustle_agent::module::short_name;
 use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
-use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within};
+use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within, is_default};
 use crate::event::TaskKind;
 use crate::template::Authored;
 use crate::vars::Layer;
 
 /// A task or a handler. Text in it may be a template where Ansible allows one. What it inherits from blocks, role and play
 /// is in it already.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default = "blank", deny_unknown_fields)]
 pub struct Task {
     pub id: TaskId,
     pub play: PlayId,
@@ -26,58 +27,96 @@ pub struct Task {
     /// What the plan calls it, `task_3`: for the report. Not unique.
     pub plan_id: String,
     /// As written; `None` if the author gave none. May be a template.
+    #[serde(skip_serializing_if = "is_default")]
     pub name: Option<String>,
     /// As written: `copy` or `ansible.builtin.copy`.
     pub module: String,
+    #[serde(skip_serializing_if = "is_default")]
     pub args: IndexMap<String, Authored>,
     /// A dict once rendered, for what [`args`](Self::args) does not say: `args: "{{ options }}"`.
+    #[serde(skip_serializing_if = "is_default")]
     pub more_args: Option<Authored>,
     /// All must hold, outer ones first. Bare Jinja expressions.
+    #[serde(skip_serializing_if = "is_default")]
     pub when: Vec<String>,
     /// The hosts that run it, if not all of the play.
+    #[serde(skip_serializing_if = "is_default")]
     pub hosts: Option<BTreeSet<HostName>>,
+    #[serde(skip_serializing_if = "is_default")]
     pub tags: Vec<String>,
     /// The task's own variables.
+    #[serde(skip_serializing_if = "is_default")]
     pub vars: IndexMap<String, Authored>,
     /// What it has from its role and its blocks, each with its place in Ansible's order. Shared with other tasks.
+    #[serde(skip)]
     pub layers: Arc<[Layer]>,
+    #[serde(skip_serializing_if = "is_default")]
     pub register: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub looping: Option<Looping>,
+    #[serde(skip_serializing_if = "is_default")]
     pub changed_when: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub failed_when: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub failure: Failure,
     /// Names of handlers, or topics that handlers listen to. May be templates.
+    #[serde(skip_serializing_if = "is_default")]
     pub notify: Vec<String>,
     /// A handler's topics.
+    #[serde(skip_serializing_if = "is_default")]
     pub listen: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub delegation: Option<Delegation>,
     /// Run by the first host for all of the batch.
+    #[serde(skip_serializing_if = "is_default")]
     pub run_once: Keyword<bool>,
     /// Most hosts at this task at once; 0 for no limit but the run's forks.
+    #[serde(skip_serializing_if = "is_default")]
     pub throttle: Keyword<u32>,
+    #[serde(skip_serializing_if = "is_default")]
     pub until: Option<Until>,
     /// `async`: the task goes on in the background.
+    #[serde(skip_serializing_if = "is_default")]
     pub background: Option<Background>,
     /// `None`: the run's. Zero for none.
+    #[serde(skip_serializing_if = "is_default")]
     pub timeout: Option<Keyword<Duration>>,
+    #[serde(skip_serializing_if = "is_default")]
     pub check_mode: Option<Keyword<bool>>,
+    #[serde(skip_serializing_if = "is_default")]
     pub diff: Option<Keyword<bool>>,
+    #[serde(skip_serializing_if = "is_default")]
     pub no_log: Keyword<bool>,
+    #[serde(skip_serializing_if = "is_default")]
     pub run_as: RunAs,
     /// `connection`: `None` for the host's own.
+    #[serde(skip_serializing_if = "is_default")]
     pub connection: Option<Keyword<String>>,
     /// Dicts once rendered, outer ones first: a later one wins.
+    #[serde(skip_serializing_if = "is_default")]
     pub environment: Vec<Authored>,
     /// For display and `--step`. Never decides whether a failure counts.
+    #[serde(skip_serializing_if = "is_default")]
     pub risk: Option<Risk>,
     /// The block with a `rescue` or an `always` that it stands in, the innermost.
+    #[serde(skip_serializing_if = "is_default")]
     pub within: Option<Within>,
+    #[serde(skip)]
     pub role: Option<Arc<RoleInfo>>,
     /// Where its files are looked for; `None` for beside the plan.
+    #[serde(skip)]
     pub search: Option<FileSearch>,
+    #[serde(skip_serializing_if = "is_default")]
     pub position: Option<TaskPosition>,
     /// For `include_tasks` and `include_role`: by which the [`Fragments`](super::Fragments) know what stands around it.
+    #[serde(skip_serializing_if = "is_default")]
     pub include: Option<IncludeId>,
+}
+
+/// What a task begins as that says nothing.
+fn blank() -> Task {
+    Task::new(TaskId(0), PlayId(0), "")
 }
 
 /// Where a task was written.
@@ -96,28 +135,35 @@ impl std::fmt::Display for TaskPosition {
 }
 
 /// What a failure of the task means.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Failure {
     /// The host goes on as if the task had not failed.
+    #[serde(skip_serializing_if = "is_default")]
     pub ignore_errors: Keyword<bool>,
     /// The host goes on though it could not be reached.
+    #[serde(skip_serializing_if = "is_default")]
     pub ignore_unreachable: Keyword<bool>,
     /// No host of the play goes on.
+    #[serde(skip_serializing_if = "is_default")]
     pub any_errors_fatal: Keyword<bool>,
 }
 
 /// `loop` or `with_…`, and `loop_control`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Looping {
     /// For `loop` the items: a list once rendered. For `with_x` the terms for the lookup.
     pub items: Authored,
     /// `x` of `with_x`: the lookup whose answers are the items. `None` for `loop`.
+    #[serde(skip_serializing_if = "is_default")]
     pub lookup: Option<String>,
     pub control: LoopControl,
 }
 
 /// How a loop runs and shows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LoopControl {
     /// The item's name; `item` unless it is said.
     pub loop_var: String,
@@ -157,7 +203,8 @@ impl Looping {
 }
 
 /// `delegate_to`: another host does the work.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Delegation {
     /// The other host's name once rendered, for each item of a loop.
     pub to: Authored,
@@ -172,7 +219,8 @@ impl Delegation {
 }
 
 /// Tries of a task that may fail at first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Until {
     /// Must hold after a try; empty for "did not fail".
     pub conditions: Vec<String>,
@@ -182,7 +230,8 @@ pub struct Until {
 }
 
 /// `async` and `poll`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Background {
     /// The most time it may take; zero for a task that is not in the background after all.
     pub limit: Keyword<Duration>,
@@ -191,7 +240,8 @@ pub struct Background {
 }
 
 /// How much harm a task could do, as rustle-plan sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Risk {
     Low,
     Medium,

@@ -14,6 +14,7 @@ mod explain;
 mod file;
 mod filters;
 mod managed;
+mod notation;
 mod plugged;
 #[cfg(test)]
 mod provenance;

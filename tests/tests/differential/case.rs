@@ -71,10 +71,13 @@ impl Case {
         folder
     }
 
+    pub(crate) fn inventory(&self) -> &'static str {
+        if self.files.contains_key(Path::new(INVENTORY)) { INVENTORY } else { HOSTS }
+    }
+
     /// The command line, but for the way hosts are reached, which each program calls differently.
     pub(crate) fn command_line(&self) -> Vec<String> {
-        let inventory = if self.files.contains_key(Path::new(INVENTORY)) { INVENTORY } else { HOSTS };
-        let fixed = ["-i", inventory].map(str::to_owned);
+        let fixed = ["-i", self.inventory()].map(str::to_owned);
         fixed.into_iter().chain(self.args.clone()).chain(["site.yml".to_owned()]).collect()
     }
 }

@@ -7,5 +7,6 @@ mod case;
 mod generated;
 mod hosts;
 mod playbooks;
+mod printed;
 mod templates;
 mod told;

@@ -25,7 +25,7 @@ pub(crate) struct Seen {
     code: i64,
     results: Results,
     /// Standard output, as [`told`] makes it comparable.
-    told: Vec<String>,
+    pub(crate) told: Vec<String>,
     files: BTreeMap<PathBuf, String>,
 }
 
@@ -59,7 +59,7 @@ const LINES_SHOWN: usize = 12;
 /// Only cases with this in their names, if it is set: for whoever writes one.
 const ONLY: &str = "RUSTLE_DIFFERENTIAL";
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Case::all_in(&folder().join("playbooks"));
     cases.extend(generated::cases());
     let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
@@ -229,13 +229,13 @@ fn playbooks_do_what_they_do_in_ansible() {
 }
 
 pub(crate) fn difference(ansible: &Seen, ours: &Seen) -> String {
-    let mut out = format!("ansible ended with {}, we with {}\n", ansible.code, ours.code);
+    let mut out = format!("expected was {}, we ended with {}\n", ansible.code, ours.code);
     let keys: BTreeSet<_> = ansible.results.keys().chain(ours.results.keys()).collect();
     for key in keys {
         let (theirs, mine) = (ansible.results.get(key), ours.results.get(key));
         if theirs != mine {
             let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-            out += &format!("  {key:?}\n    ansible {}\n    ours    {}\n", text(theirs), text(mine));
+            out += &format!("  {key:?}\n    expected {}\n    ours    {}\n", text(theirs), text(mine));
         }
     }
     if ansible.told != ours.told {
@@ -243,10 +243,10 @@ pub(crate) fn difference(ansible: &Seen, ours: &Seen) -> String {
         let rest =
             |lines: &[String]| lines[same..].iter().take(LINES_SHOWN).map(|line| format!("      {line}\n")).collect();
         let (theirs, mine): (String, String) = (rest(&ansible.told), rest(&ours.told));
-        out += &format!("  told, from line {}\n    ansible\n{theirs}    ours\n{mine}", same + 1);
+        out += &format!("  told, from line {}\n    expected\n{theirs}    ours\n{mine}", same + 1);
     }
     if ansible.files != ours.files {
-        out += &format!("  files\n    ansible {:?}\n    ours    {:?}\n", ansible.files, ours.files);
+        out += &format!("  files\n    expected {:?}\n    ours    {:?}\n", ansible.files, ours.files);
     }
     out
 }

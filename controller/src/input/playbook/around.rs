@@ -31,7 +31,7 @@ pub(super) struct Around {
     /// Collections whose roles may be named without them.
     pub(super) collections: Vec<String>,
     pub(super) is_handlers: bool,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Around {

@@ -68,6 +68,13 @@ impl Document {
         Ok(Document { source, path, text: text.into(), root, warnings, cipher: None })
     }
 
+    /// A file as complaints quote it: its text, and nothing read of it. A file that cannot be read has none.
+    pub(super) fn quoted(path: &Path) -> Document {
+        let text = read_text(path).ok().filter(|text| !crate::vault::is_encrypted(text)).unwrap_or_default();
+        let source: Arc<str> = path.display().to_string().into();
+        Document { source, path: path.into(), text: text.into(), root: None, warnings: Vec::new(), cipher: None }
+    }
+
     /// The entries of a map as variables: sealed, if the file is.
     ///
     /// # Errors

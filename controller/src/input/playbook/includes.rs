@@ -42,6 +42,10 @@ impl Contexts {
         IncludeId(u32::try_from(all.len() - 1).expect("fewer includes than tasks, and those are bounded"))
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Context>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn get(&self, id: IncludeId) -> Option<Arc<Context>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id.index()).cloned()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustle_protocol::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::document::Document;
 use super::error::PlaybookError;
@@ -16,7 +17,8 @@ use crate::template::Authored;
 use crate::vars::{VarMap, Variable, is_variable_name};
 
 /// A value and where it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Written {
     pub(super) place: Place,
     pub(super) value: Authored,
@@ -30,11 +32,14 @@ impl Written {
 }
 
 /// What a level says itself, or what it and all around it say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Keywords {
     /// The nearest level that says something counts.
+    #[serde(deserialize_with = "by_name")]
     pub(super) plain: BTreeMap<&'static str, Written>,
     /// What further levels say, the outermost first, where that of `plain` may come to `omit`.
+    #[serde(deserialize_with = "by_name")]
     pub(super) further_out: BTreeMap<&'static str, Vec<Written>>,
     /// All levels' conditions hold, the outermost are asked first.
     pub(super) when: Vec<Arc<str>>,
@@ -72,6 +77,17 @@ const PLAIN: [(&str, Shape); 24] = [
     ("timeout", Shape::Number),
     ("strategy", Shape::Text),
 ];
+
+/// Keywords of which the nearest counts, out of a printed plan.
+fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<BTreeMap<&'static str, T>, D::Error> {
+    let all = BTreeMap::<String, T>::deserialize(d)?;
+    let known = |(name, value): (String, T)| {
+        let known = PLAIN.iter().find(|(known, _)| *known == name).map(|(known, _)| *known);
+        let unknown = || serde::de::Error::custom(format!("no keyword is called `{}`", name.escape_debug()));
+        Ok((known.ok_or_else(unknown)?, value))
+    };
+    all.into_iter().map(known).collect()
+}
 
 /// What a keyword's value may be; a template may become anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,6 +77,10 @@ struct Kept {
     task_files: HashMap<(PathBuf, Noun), Arc<TaskFile>>,
     roles: HashMap<RoleKey, Arc<Role>>,
     warnings: Vec<String>,
+    /// The folders of playbooks and roles.
+    projects: Vec<PathBuf>,
+    /// Files of something else than variables that are encrypted as a whole.
+    encrypted: Vec<PathBuf>,
     /// Over every file that was read, in order.
     digest: blake3::Hasher,
 }
@@ -91,7 +95,11 @@ impl Library {
     /// # Errors
     /// As [`Document::read`].
     pub(super) fn document(&self, path: &Path) -> Result<Arc<Document>, PlaybookError> {
-        self.read(path, reserved::in_playbook)
+        let document = self.read(path, reserved::in_playbook)?;
+        if document.cipher.is_some() {
+            self.kept().encrypted.push(path.to_owned());
+        }
+        Ok(document)
     }
 
     fn read(&self, path: &Path, odd: impl Fn(&Document) -> Vec<String>) -> Result<Arc<Document>, PlaybookError> {
@@ -135,7 +143,7 @@ impl Library {
         if let Some(role) = self.kept().roles.get(&key) {
             return Ok(Arc::clone(role));
         }
-        self.around.modules.add_project(&key.path);
+        self.add_project(&key.path);
         let role = Arc::new(Role::read(self, &key)?);
         self.kept().roles.insert(key, Arc::clone(&role));
         Ok(role)
@@ -173,6 +181,21 @@ impl Library {
             self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
         }
         Ok(VarsFile { vars: document.variables(entries)?, is_secret })
+    }
+
+    /// The folder of a playbook or a role: modules and plug-ins in it are found from now on.
+    pub(super) fn add_project(&self, folder: &Path) {
+        self.around.modules.add_project(folder);
+        self.kept().projects.push(folder.to_owned());
+    }
+
+    pub(super) fn projects(&self) -> Vec<PathBuf> {
+        self.kept().projects.clone()
+    }
+
+    /// Files of something else than variables that are encrypted as a whole.
+    pub(super) fn encrypted(&self) -> Vec<PathBuf> {
+        self.kept().encrypted.clone()
     }
 
     pub(super) fn warn(&self, what: String) {

@@ -40,9 +40,18 @@ pub struct PlaybookRequest<'a> {
 /// A playbook as a plan, and what its includes need while it runs.
 pub struct Playbook {
     pub plan: Plan,
-    pub fragments: Arc<dyn Fragments>,
+    pub(super) includes: Arc<Includes>,
+    /// The folder of the first file.
+    pub base: PathBuf,
     /// The first play of each file that was named.
     pub starts: Vec<usize>,
+}
+
+impl Playbook {
+    /// Reads what its tasks include.
+    pub fn fragments(&self) -> Arc<dyn Fragments> {
+        Arc::clone(&self.includes) as Arc<dyn Fragments>
+    }
 }
 
 /// Reads playbooks.
@@ -87,7 +96,8 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         warnings,
     };
     let role_instances = AtomicU32::new(made.role_instances);
-    Ok(Playbook { plan, fragments: Arc::new(Includes { library, contexts, role_instances }), starts })
+    let includes = Arc::new(Includes { library, contexts, role_instances });
+    Ok(Playbook { plan, includes, starts, base })
 }
 
 /// What tasks that stand in no playbook can include, looked for in `folder`, and the number by which they ask for it.
@@ -135,7 +145,8 @@ impl Loader<'_> {
         }
         let document = self.library.document(path)?;
         let folder = folder_of(path);
-        self.library.around.modules.add_project(&folder);
+        let Loader { library, .. } = &*self;
+        library.add_project(&folder);
         let entries = read(&document, &*self.library.around.modules)?;
         for entry in entries {
             match entry {

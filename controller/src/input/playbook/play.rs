@@ -180,20 +180,14 @@ impl PlayMaker<'_> {
         around: &Around,
         before: &Made,
     ) -> Result<(Vec<HostName>, Option<String>), PlaybookError> {
-        match select_known(self.inventory, pattern) {
-            Ok((hosts, unknown)) => {
-                let is_known_now = !before.tasks.iter().any(may_change_the_inventory);
-                for name in unknown.into_iter().filter(|_| is_known_now) {
-                    self.library.warn(format!("Could not match supplied host pattern, ignoring: {}", shown(&name)));
-                }
-                let reason = hosts.is_empty().then(|| format!("the pattern `{}` matches no host", shown(pattern)));
-                Ok((hosts, reason))
-            }
-            Err(error @ PatternError::Syntax { .. }) => {
-                Err(around.wrong_at(&node.hosts.place, error.to_string()).hint(error.hint()))
-            }
-            Err(error) => Ok((Vec::new(), Some(error.to_string()))),
+        let PlayMaker { library, inventory, .. } = self;
+        let found = hosts_of(inventory, pattern)
+            .map_err(|error| around.wrong_at(&node.hosts.place, error.to_string()).hint(error.hint()))?;
+        let is_known_now = !before.tasks.iter().any(may_change_the_inventory);
+        for name in found.unknown.into_iter().filter(|_| is_known_now) {
+            library.warn(format!("Could not match supplied host pattern, ignoring: {}", shown(&name)));
         }
+        Ok((found.hosts, found.empty_reason))
     }
 
     /// Of each entry the first file that is there; and those entries that only a host's variables can name.
@@ -237,6 +231,28 @@ impl PlayMaker<'_> {
     fn collections(&self) -> Arc<[PathBuf]> {
         let beside = self.playbook_dir.join("collections");
         std::iter::once(beside).chain(self.library.around.paths.collections.iter().cloned()).collect()
+    }
+}
+
+/// Whom a play's pattern means.
+pub(super) struct FoundHosts {
+    pub(super) hosts: Vec<HostName>,
+    /// Names in it that nobody has.
+    pub(super) unknown: Vec<String>,
+    /// Why there is nobody.
+    pub(super) empty_reason: Option<String>,
+}
+
+/// # Errors
+/// What is not a pattern.
+pub(super) fn hosts_of(inventory: &Inventory, pattern: &str) -> Result<FoundHosts, PatternError> {
+    match select_known(inventory, pattern) {
+        Ok((hosts, unknown)) => {
+            let empty_reason = hosts.is_empty().then(|| format!("the pattern `{}` matches no host", shown(pattern)));
+            Ok(FoundHosts { hosts, unknown, empty_reason })
+        }
+        Err(error @ PatternError::Syntax { .. }) => Err(error),
+        Err(error) => Ok(FoundHosts { hosts: Vec::new(), unknown: Vec::new(), empty_reason: Some(error.to_string()) }),
     }
 }
 
