@@ -56,24 +56,36 @@ impl QuietSocket {
     }
 
     /// `send` is to end in `WouldBlock` if there is no room. Then, or if there was none before and the kernel has told of none
-    /// since, this does, and a [`Waiter`] waits for it.
+    /// since, this does, and a [`Waiter`] waits for it. Connections send at once: nothing is locked meanwhile.
     fn send_with(&self, send: impl FnOnce(&UdpSocket) -> io::Result<()>) -> io::Result<()> {
-        let mut room = self.room();
-        let sent = match &*room {
+        let room = self.room().clone();
+        let sent = match &room {
             // What the kernel told is forgotten if there is no room after all.
             Some(told) => told.try_io(Interest::WRITABLE, send),
             None => send(self.socket.get_ref()),
         };
         match &sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if room.is_none() {
-                    // Room that has come meanwhile is told at once.
-                    *room = Some(Arc::new(register(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?));
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.await_room() {
+                Ok(()) => sent,
+                // For want of descriptors nobody would tell of room. The network may lose a datagram, too.
+                Err(_) => Ok(()),
+            },
+            _ => {
+                if room.is_some() {
+                    *self.room() = None;
                 }
+                sent
             }
-            _ => *room = None,
         }
-        sent
+    }
+
+    /// Has the kernel tell of room, unless it is to already. What has come meanwhile is told at once.
+    fn await_room(&self) -> io::Result<()> {
+        let mut room = self.room();
+        if room.is_none() {
+            *room = Some(Arc::new(register(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?));
+        }
+        Ok(())
     }
 
     fn room(&self) -> MutexGuard<'_, Option<Room>> {
