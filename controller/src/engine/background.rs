@@ -10,7 +10,7 @@ use super::context::ExecutionContext;
 use super::error::Stop;
 use super::module::ModuleExecutor;
 use super::result::with_lines;
-use crate::event::JobState;
+use crate::event::{FailedIn, JobState};
 
 /// The module that tells how a job stands.
 const STATUS: &str = "ansible.builtin.async_status";
@@ -128,6 +128,8 @@ async fn wait(job: &Job, cx: &mut ExecutionContext<'_>, background: InBackground
         last = Some(status);
     }
     cx.watcher.polled(&job.id, JobState::Failed);
+    // Whatever the last look saw, it is here that the time is found to be over.
+    cx.failed_in = Some(FailedIn::Action);
     Ok(too_late(last.unwrap_or_default(), background.limit))
 }
 

@@ -14,7 +14,7 @@ use super::links::{Links, Way};
 use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, HostLink, LinkError};
-use crate::event::JobState;
+use crate::event::{FailedIn, JobState};
 use crate::plan::{FileSearch, Fragments, RoleInfo};
 use crate::template::{Conditionals, Templar};
 use crate::vars::{Learnt, Scope, VarStore};
@@ -52,8 +52,8 @@ pub struct ExecutionContext<'a> {
     pub(super) taught: &'a Mutex<Vec<Learnt>>,
     /// The next call is to go on in the background.
     pub(super) job: Option<JobOrder>,
-    /// The last call's module failed: what fails now fails there.
-    pub(super) has_failed_on_host: bool,
+    /// Where what fails now fails, if not where the module itself works: on the host, if the last call failed there.
+    pub(super) failed_in: Option<FailedIn>,
 }
 
 /// How a task's calls are to be run.
@@ -110,7 +110,8 @@ impl ExecutionContext<'_> {
     }
 
     fn noted(&mut self, ended: Result<ModuleResult, Stop>) -> Result<ModuleResult, Stop> {
-        self.has_failed_on_host = ended.as_ref().is_ok_and(|result| result.failed);
+        let has_failed = ended.as_ref().is_ok_and(|result| result.failed);
+        self.failed_in = has_failed.then_some(FailedIn::Module);
         ended
     }
 

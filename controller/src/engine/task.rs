@@ -198,7 +198,7 @@ impl TaskRun<'_> {
             watcher: self,
             taught: &self.taught,
             job: None,
-            has_failed_on_host: false,
+            failed_in: None,
         };
         // What a try before this one had to teach went with it.
         self.take_taught();
@@ -260,10 +260,8 @@ impl TaskRun<'_> {
         };
         match self.clock.timeout(limit, work).await {
             Ok(Ok(result)) => {
-                let place = match module.is_action() && !cx.has_failed_on_host {
-                    true => FailedIn::Action,
-                    false => FailedIn::Module,
-                };
+                let own = if module.is_action() { FailedIn::Action } else { FailedIn::Module };
+                let place = cx.failed_in.unwrap_or(own);
                 Ok(Tried::finished(result).with_diffs(module.lists_diffs()).found_in(place))
             }
             Ok(Err(Stop::Unreachable(error))) => Err(error),
