@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use super::waiting::kill;
 
+/// Tasks of the run. Its controller is killed in the first ones, long before its end.
+const ROUNDS: usize = 20;
+
 /// The short form; the long one is `SIMULATED_AGENTS=10000 cargo test -p rustle-tests --test fleet storm -- --nocapture`.
 const AGENTS: usize = 60;
 
@@ -73,11 +76,12 @@ fn storm_of_connections_of_a_controller_that_takes_a_run_over() {
     authority.write_folder(&operator[0], &home.join("controller")).unwrap();
     let _agents = Agents::serve(home, &authority, &authority.issue(Role::Agent, &names, 2).unwrap());
     let ping = |name: &str| named(name, task("ping", json!({})));
-    fs::write(home.join("plan.json"), play([ping("first"), ping("second")]).to_string()).unwrap();
+    fs::write(home.join("plan.json"), play((0..ROUNDS).map(|round| ping(&format!("round {round}")))).to_string())
+        .unwrap();
     let run = Run::new(home).arg("-i").arg(home.join("hosts.ini")).arg("--identity").arg(home.join("controller"));
     let running = run.args(["--forks", &count.to_string()]).arg(home.join("plan.json")).start();
     for share in 1..=100 {
-        let done = count * 3 / 2 * share / 100;
+        let done = count * share / 100;
         eventually(&format!("{done} results are in"), || {
             (running.output().matches("ok: [").count() >= done).then_some(())
         });
@@ -88,7 +92,7 @@ fn storm_of_connections_of_a_controller_that_takes_a_run_over() {
     let ended = resume.ends(0);
     let took = began.elapsed();
     let report: Value = serde_json::from_slice(&fs::read(home.join("report.json")).unwrap()).unwrap();
-    assert_eq!(report["task_results"].as_array().unwrap().len(), 2 * count, "{}", ended.stderr);
+    assert_eq!(report["task_results"].as_array().unwrap().len(), ROUNDS * count, "{}", ended.stderr);
     let peak = report["performance_metrics"]["peak_memory"].as_f64().unwrap() / f64::from(1 << 20);
     println!(
         "{count} agents; the run was taken over in {:.1} s, the controller's peak {peak:.1} MiB",
