@@ -1,5 +1,6 @@
 //! Fleets: real `rustle-agent` processes on loopback with certificates of an authority of their own.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -37,7 +38,7 @@ pub struct FleetBuilder<'a> {
     inventory: String,
     overlay: bool,
     space: Option<&'a Space>,
-    clock: Option<&'a Clock>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 struct Agent {
@@ -77,8 +78,14 @@ impl<'a> FleetBuilder<'a> {
 
     /// The agents, and what they start, have this clock.
     #[must_use]
-    pub fn clock(mut self, clock: &'a Clock) -> Self {
-        self.clock = Some(clock);
+    pub fn clock(self, clock: &Clock) -> Self {
+        self.environment(clock.environment())
+    }
+
+    /// The agents, and what they start, have these variables. One that is started again has them no more.
+    #[must_use]
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
+        self.environment.extend(variables);
         self
     }
 
@@ -140,7 +147,7 @@ impl<'a> FleetBuilder<'a> {
         // Whatever downloads ends here: tests have no network but loopback. The discard port takes nothing.
         command.envs(["http_proxy", "https_proxy"].map(|name| (name, "http://127.0.0.1:9")));
         command.env("RUSTLE_LOG_LEVEL", "rustle_agent=debug");
-        command.envs(self.clock.iter().flat_map(|clock| clock.environment()));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("NOTIFY_SOCKET", ready).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         command.spawn().expect("rustle-agent starts")
     }

@@ -15,6 +15,7 @@ mod faults;
 mod first_command;
 mod identity;
 mod included;
+mod ledger_writes;
 mod modules;
 mod network;
 mod options;
