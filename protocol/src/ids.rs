@@ -149,6 +149,18 @@ impl RunId {
         RunId(uuid::Uuid::now_v7().as_u128())
     }
 
+    /// A fresh id that is listed behind `newest`, also when the clock has gone back since that was made.
+    pub fn generate_after(newest: RunId) -> RunId {
+        const TIME_SHIFT: u32 = 80;
+        let fresh = RunId::generate();
+        if fresh > newest {
+            return fresh;
+        }
+        // The time is the upper 48 bits of an id of version 7 (RFC 9562, 5.7), in milliseconds.
+        let time = (newest.0 >> TIME_SHIFT).saturating_add(1) << TIME_SHIFT;
+        RunId(time | fresh.0 & ((1 << TIME_SHIFT) - 1))
+    }
+
     pub const fn from_u128(id: u128) -> RunId {
         RunId(id)
     }

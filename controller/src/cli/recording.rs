@@ -65,9 +65,10 @@ impl JournalSettings {
 }
 
 impl Recording {
-    /// A run that is written down nowhere.
-    pub(super) fn nowhere() -> Recording {
-        Recording { id: RunId::generate(), epoch: 1, before: Duration::ZERO, place: None }
+    /// A new run, which is written down nowhere yet.
+    pub(super) fn new(settings: &Settings) -> Recording {
+        let id = settings.journal.runs().map_or_else(|_| RunId::generate(), |runs| runs.fresh_id());
+        Recording { id, epoch: 1, before: Duration::ZERO, place: None }
     }
 
     /// Writes a new run down from now on. Its header is durable when this returns.

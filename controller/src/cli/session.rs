@@ -77,7 +77,7 @@ impl Session {
 
     /// The run on disk, and what was told of it before.
     fn recording(&mut self, reporters: &mut Reporters) -> Result<Recording, CliError> {
-        let Some(id) = self.settings.journal.resume else { return Ok(Recording::nowhere()) };
+        let Some(id) = self.settings.journal.resume else { return Ok(Recording::new(&self.settings)) };
         Recording::take_over(&mut self.settings, &self.plan, id, |stamped| {
             reporters.recall(stamped).map_err(|error| CliError::own(chain(&error)))
         })

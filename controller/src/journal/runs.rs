@@ -54,6 +54,12 @@ impl Runs {
         Runs { dir: state.join("runs") }
     }
 
+    /// The id of a new run: it is the last one listed, whatever the clock has done since the others began.
+    pub fn fresh_id(&self) -> RunId {
+        let newest = self.list().ok().and_then(|folders| folders.last().map(|folder| folder.id));
+        newest.map_or_else(RunId::generate, RunId::generate_after)
+    }
+
     /// Makes the folder of a new run, for its owner alone.
     ///
     /// # Errors
@@ -77,7 +83,7 @@ impl Runs {
         };
         let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RunId>().ok());
         let mut folders: Vec<_> = ids.map(|id| self.folder(id)).collect();
-        // Ids begin with the time.
+        // Ids begin with the time, and each is later than those it found: see `fresh_id`.
         folders.sort_by_key(|folder| folder.id);
         Ok(folders)
     }

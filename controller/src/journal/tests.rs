@@ -278,3 +278,15 @@ fn a_run_is_found_by_as_much_of_its_id_as_is_its_own() {
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(dir.path().join("runs")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o700);
 }
+
+#[test]
+fn the_run_that_began_last_is_listed_last_though_the_clock_went_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = Runs::new(dir.path());
+    let ahead = "fffffff0-0000-7000-bfff-ffffffffffff".parse().unwrap();
+    runs.create(ahead).unwrap();
+    let ids = [(); 3].map(|()| runs.create(runs.fresh_id()).unwrap().id);
+    assert!(ahead < ids[0] && ids[0] < ids[1] && ids[1] < ids[2], "{ids:?}");
+    assert_eq!(runs.find("last").unwrap().id, ids[2]);
+    assert_eq!(uuid::Uuid::parse_str(&ids[2].to_string()).unwrap().get_version_num(), 7);
+}
