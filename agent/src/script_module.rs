@@ -38,11 +38,12 @@ pub fn run_program(program: &Program, cx: &ModuleContext<'_>) -> Result<ModuleRe
 
 /// An interpreter that is not there is told as Ansible tells it.
 fn not_started(error: ProgramError, program: &Program) -> ModuleError {
-    match error.cause.kind() {
-        std::io::ErrorKind::NotFound => {
-            ModuleError::new(format!("The module interpreter '{}' was not found.", program.name())).with("rc", 127)
-        }
-        _ => error.into(),
+    let not_there =
+        || ModuleError::new(format!("The module interpreter '{}' was not found.", program.name())).with("rc", 127);
+    match error {
+        ProgramError::Missing { .. } => not_there(),
+        ProgramError::NotStarted { ref cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => not_there(),
+        error => error.into(),
     }
 }
 

@@ -151,11 +151,11 @@ fn not_run(cmd: Value, msg: String) -> ModuleResult {
 }
 
 pub(super) fn not_started(error: &ProgramError) -> ModuleError {
-    ModuleError::new(format!("Error executing command: {}", error.cause))
+    ModuleError::new(format!("Error executing command: {}", error.as_errno()))
         .with("rc", error.rc())
         .with("stdout", "")
         .with("stderr", "")
-        .with("cmd", error.line.as_str())
+        .with("cmd", error.line())
 }
 
 fn finished(ended: Ended, cmd: Value, strip: bool) -> Result<ModuleResult, ModuleError> {

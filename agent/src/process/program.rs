@@ -159,7 +159,13 @@ impl Program {
                     tries += 1;
                     cx.cancel.sleep(BUSY_PAUSE);
                 }
-                other => break other.map_err(|cause| ProgramError { line: self.line(), cause })?,
+                other => {
+                    break other.map_err(|cause| ProgramError::NotStarted {
+                        name: self.name(),
+                        line: self.line(),
+                        cause,
+                    })?;
+                }
             }
         };
         Ok(Ended {
@@ -186,13 +192,23 @@ impl Program {
         }
     }
 
+    fn not_found(&self, path: Option<&OsStr>) -> ProgramError {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        folders(path).for_each(|dir| {
+            if !paths.contains(&dir) {
+                paths.push(dir)
+            }
+        });
+        let paths = std::env::join_paths(paths).unwrap_or_default();
+        ProgramError::Missing { name: self.name(), paths, line: self.line() }
+    }
+
     fn command(&self, cx: &ModuleContext<'_>) -> Result<Command, ProgramError> {
         let given = self.environment.iter().rev().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         let of_call = cx.environment.iter().rev().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
         let path = given.chain(of_call).find(|(name, _)| *name == "PATH").map(|(_, value)| value);
-        let not_found = || ProgramError { line: self.line(), cause: std::io::ErrorKind::NotFound.into() };
         // Found here and not by the standard library, which would look in the agent's PATH, not the call's.
-        let program = find_program(&self.name, path).ok_or_else(not_found)?;
+        let program = find_program(&self.name, path).ok_or_else(|| self.not_found(path))?;
         let mut command = Command::new(program);
         command.arg0(&self.name).args(&self.args).process_group(0);
         for name in OWN_VARIABLES {
@@ -209,6 +225,14 @@ impl Program {
     }
 }
 
+/// Where [`find_program`] looks: never in a relative folder, and an empty entry of `PATH` means the working directory.
+fn folders(path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
+    let own = std::env::var_os("PATH");
+    let path = path.or(own.as_deref()).unwrap_or_default();
+    let given: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
+    given.into_iter().chain(SYSTEM_DIRS.map(PathBuf::from))
+}
+
 /// The executable of that name in `path`, by default the agent's own `PATH`, or in the system's directories. A name
 /// with a slash in it is a path already and is given back as it is.
 pub fn find_program(name: impl AsRef<OsStr>, path: Option<&OsStr>) -> Option<PathBuf> {
@@ -219,14 +243,10 @@ pub fn find_program(name: impl AsRef<OsStr>, path: Option<&OsStr>) -> Option<Pat
     if name.components().count() > 1 || name.is_absolute() {
         return Some(name.to_owned());
     }
-    let own = std::env::var_os("PATH");
-    let path = path.or(own.as_deref()).unwrap_or_default();
     let is_executable = |file: &PathBuf| {
         std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
-    // An empty entry in PATH means the working directory: nothing is ever run from there by name.
-    let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute()).chain(SYSTEM_DIRS.map(PathBuf::from));
-    dirs.map(|dir| dir.join(name)).find(is_executable)
+    folders(path).map(|dir| dir.join(name)).find(is_executable)
 }
 
 /// As Python counts: the negative signal for a program that a signal ended.
@@ -294,23 +314,53 @@ pub(crate) fn stopped_words(reason: CancelReason) -> &'static str {
 
 /// A program that could not be started or watched.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to run `{line}`: {cause}")]
-pub struct ProgramError {
-    pub line: String,
-    #[source]
-    pub cause: std::io::Error,
+pub enum ProgramError {
+    /// In Ansible's words.
+    #[error("Failed to find required executable \"{name}\" in paths: {}", .paths.to_string_lossy())]
+    Missing { name: String, paths: OsString, line: String },
+    #[error("failed to run `{line}`: {cause}")]
+    NotStarted {
+        name: String,
+        line: String,
+        #[source]
+        cause: std::io::Error,
+    },
 }
 
 impl ProgramError {
     /// The system's error number; 2, "no such file", if it has none.
     pub fn rc(&self) -> i32 {
-        self.cause.raw_os_error().unwrap_or(Errno::NOENT.raw_os_error())
+        let missing = Errno::NOENT.raw_os_error();
+        match self {
+            ProgramError::Missing { .. } => missing,
+            ProgramError::NotStarted { cause, .. } => cause.raw_os_error().unwrap_or(missing),
+        }
+    }
+
+    /// The command line.
+    pub fn line(&self) -> &str {
+        let (ProgramError::Missing { line, .. } | ProgramError::NotStarted { line, .. }) = self;
+        line
+    }
+
+    /// As Python tells the system's error.
+    pub fn as_errno(&self) -> String {
+        let (ProgramError::Missing { name, .. } | ProgramError::NotStarted { name, .. }) = self;
+        let error = std::io::Error::from_raw_os_error(self.rc()).to_string();
+        let words = error.split(" (os error").next().unwrap_or_default();
+        format!("[Errno {}] {words}: b'{name}'", self.rc())
     }
 }
 
 impl From<ProgramError> for ModuleError {
     fn from(error: ProgramError) -> ModuleError {
-        let (msg, rc) = (error.to_string(), error.rc());
-        ModuleError::new(msg).with("cmd", error.line).with("rc", rc).with("stdout", "").with("stderr", Value::from(""))
+        let failed = ModuleError::new(error.to_string());
+        match &error {
+            ProgramError::Missing { .. } => failed,
+            ProgramError::NotStarted { line, .. } => {
+                let failed = failed.with("cmd", line.as_str()).with("rc", error.rc());
+                failed.with("stdout", "").with("stderr", Value::from(""))
+            }
+        }
     }
 }

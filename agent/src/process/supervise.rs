@@ -403,6 +403,9 @@ mod tests {
         assert_eq!(Program::new("only-here").arg("x").run(&surroundings.context()).unwrap().stdout.text(), "x\n");
         let error = Program::new("only-here").run(&Surroundings::new().context()).unwrap_err();
         assert_eq!(error.rc(), 2);
-        assert!(error.to_string().starts_with("failed to run `only-here`: "), "{error}");
+        assert!(
+            error.to_string().starts_with("Failed to find required executable \"only-here\" in paths: /"),
+            "{error}"
+        );
     }
 }

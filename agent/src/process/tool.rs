@@ -64,6 +64,9 @@ mod tests {
     #[test]
     fn a_tool_that_is_not_there_is_named() {
         let error = run(&["no-such-tool-here"], &[], &CancelToken::new().unwrap()).unwrap_err();
-        assert!(error.to_string().starts_with("failed to run `no-such-tool-here`: "), "{error}");
+        assert!(
+            error.to_string().starts_with("Failed to find required executable \"no-such-tool-here\" in paths: /"),
+            "{error}"
+        );
     }
 }

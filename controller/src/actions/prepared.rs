@@ -7,6 +7,7 @@ use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::event::FailedIn;
 
 /// What the controller has to do before the agent's module can run.
 pub(super) trait Prepare: Send + Sync {
@@ -68,6 +69,10 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
 
     fn is_idempotent(&self) -> bool {
         self.module.is_idempotent()
+    }
+
+    fn refuses_in(&self, args: &Map) -> FailedIn {
+        if A::check(args).is_err() { FailedIn::Task } else { FailedIn::Module }
     }
 
     fn supports_async(&self) -> bool {

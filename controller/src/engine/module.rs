@@ -12,6 +12,7 @@ use rustle_protocol::value::Map;
 use super::context::ExecutionContext;
 use super::error::Stop;
 use crate::custom::{ModuleFiles, OtherPlugin};
+use crate::event::FailedIn;
 use crate::plan::check::{ModuleCatalog, ModuleInfo};
 
 /// What the engine runs for a task's module. Register your own with [`Registry::register`].
@@ -30,6 +31,11 @@ pub trait ModuleExecutor: Send + Sync {
     /// Whether the controller has a part in it: what refuses a task says "action" then, and "module" else.
     fn is_action(&self) -> bool {
         true
+    }
+
+    /// Where `args` that do not fit are found out: in the module itself, for those that an agent has.
+    fn refuses_in(&self, _args: &Map) -> FailedIn {
+        FailedIn::Task
     }
 
     /// Whether it can show what it changes.
@@ -107,6 +113,10 @@ impl ModuleExecutor for AgentModule {
 
     fn is_action(&self) -> bool {
         false
+    }
+
+    fn refuses_in(&self, _args: &Map) -> FailedIn {
+        FailedIn::Module
     }
 
     fn supports_diff(&self) -> bool {

@@ -39,10 +39,9 @@ impl TaskRun<'_> {
         let module = found.ok_or_else(|| fail(format!("there is no module `{name}`")))?;
         let target = self.target(scope).map_err(fail)?;
         let scope = target.seen_by_task(scope);
-        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(|message| {
-            let mut tried = Tried::failed(message);
+        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(|mut tried| {
             target.note(&mut tried);
-            Box::new(tried)
+            tried
         })?;
         if settings.check && !module.supports_check_mode() {
             let name = &self.task.module;
@@ -75,18 +74,24 @@ impl TaskRun<'_> {
         name.map(Cow::Owned).map_err(|error| unresolved(&error))
     }
 
-    /// Arguments and settings for this host, or the sentence that says why they cannot be had.
+    /// Arguments and settings for this host, or the failure that they cannot be had.
     pub(super) fn prepare(
         &self,
         module: &dyn ModuleExecutor,
         scope: &Scope,
         target: &Target,
-    ) -> Result<(Map, CallSettings), String> {
-        let templar = self.run.templar();
-        let args = self.args(module, scope)?;
+    ) -> Result<(Map, CallSettings), Box<Tried>> {
+        let fail = |message: String| Box::new(Tried::failed(message));
+        let args = self.args(module, scope).map_err(fail)?;
         no_inner_arguments(module.name(), args.keys())
             .and_then(|()| module.validate_args(&args))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Box::new(Tried::failed(error.to_string()).found_in(module.refuses_in(&args))))?;
+        let environment = self.environment(scope).map_err(fail)?;
+        Ok((args, self.settings(environment, scope, target).map_err(fail)?))
+    }
+
+    fn environment(&self, scope: &Scope) -> Result<Map, String> {
+        let templar = self.run.templar();
         let mut environment = Map::new();
         for part in &self.task.environment {
             match templar.render(part, scope).map_err(|error| in_keyword("environment", error))? {
@@ -94,7 +99,7 @@ impl TaskRun<'_> {
                 other => return Err(format!("environment must be a dict, not {}", other.to_json())),
             }
         }
-        Ok((args, self.settings(environment, scope, target)?))
+        Ok(environment)
     }
 
     /// What a keyword says on this host, or the sentence that says why it says nothing.

@@ -233,7 +233,7 @@ impl TaskRun<'_> {
             .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
         let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
         let target = self.target(&scope).map_err(fail)?;
-        let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(fail)?;
+        let (args, settings) = self.prepare(module.as_ref(), &scope, &target)?;
         let key = self.key(0, 1, self.host).call(0).expect("0 is the first");
         self.told(self.host, key);
         let mut call = context::call(key, name, args, &settings);

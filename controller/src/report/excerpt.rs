@@ -72,7 +72,7 @@ fn headline(failed_in: FailedIn, values: &Map) -> String {
         FailedIn::Action => Some("Action failed"),
         FailedIn::Module => Some("Module failed"),
     };
-    match (said(values).trim_end(), who) {
+    match (&*said(values), who) {
         (said, _) if said.starts_with(TASK_FAILED) => said.to_owned(),
         ("", who) => format!("{TASK_FAILED}{}.", who.unwrap_or("no reason was given")),
         (said, Some(who)) => format!("{TASK_FAILED}{who}: {said}"),
@@ -96,9 +96,10 @@ fn said(values: &Map) -> Cow<'_, str> {
 
 fn shown(headline: &str, position: &TaskPosition) -> Vec<Line> {
     // What follows the first line is moved in, lest a host's words pass for a line of ours.
-    let said = headline.lines().enumerate().map(|(n, line)| match n {
-        0 => format!("[ERROR]: {line}"),
-        _ => format!("    {line}"),
+    let said = headline.split('\n').enumerate().map(|(n, line)| match (n, line) {
+        (0, line) => format!("[ERROR]: {line}"),
+        (_, "") => String::new(),
+        (_, line) => format!("    {line}"),
     });
     let mut lines: Vec<String> = said.collect();
     lines.push(format!("Origin: {position}"));
