@@ -175,6 +175,8 @@ mod tests {
                 exe: None,
                 chdir: None,
                 password: None,
+                prompts: Vec::new(),
+                wait_ms: 0,
             }),
             ..call("command", false)
         };

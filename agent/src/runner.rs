@@ -123,7 +123,8 @@ async fn supervise(admitted: Admitted, io: CallIo, cancel: &CancelToken) -> Call
         () = expire(deadline, cancel) => tokio::time::timeout(STOP_WAIT, &mut module).await.ok(),
     };
     match joined {
-        Some(Ok((result, _io))) => outcome(result, cancel),
+        Some(Ok((Ok(result), _io))) => outcome(result, cancel),
+        Some(Ok((Err(refusal), _io))) => CallOutcome::Refused(refusal),
         // The panic itself was caught on the thread, so this is a runtime that is shutting down.
         Some(Err(error)) => outcome(ModuleResult::failed(format!("the module's thread was lost: {error}")), cancel),
         None => outcome(
@@ -151,7 +152,9 @@ async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
     }
 }
 
-fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleResult {
+/// # Errors
+/// Nothing was done.
+fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> Result<ModuleResult, Refusal> {
     let Admitted { mut call, module, _slot } = admitted;
     let become_user = call.become_user.take();
     let environment = call.environment.clone();
@@ -167,7 +170,7 @@ fn run_module(admitted: Admitted, io: &CallIo, cancel: &CancelToken) -> ModuleRe
     };
     match become_user.filter(|wanted| !run_as::is_own_user(&wanted.user)) {
         Some(wanted) => run_as::run(&wanted, call, &cx),
-        None => run_caught(module, call.args.0, &cx),
+        None => Ok(run_caught(module, call.args.0, &cx)),
     }
 }
 

@@ -124,6 +124,8 @@ pub enum RefusalCode {
     Arguments,
     /// The message made no sense where it came.
     Protocol,
+    /// The program that was to make the call another user's neither asked nor began in time.
+    BecomeWait,
 }
 
 /// Controller to agent on the control stream, after the welcome.
@@ -226,6 +228,10 @@ pub struct Become {
     pub chdir: Option<String>,
     /// For the method's program, should it ask. It goes no further than to that.
     pub password: Option<Password>,
+    /// What su asks with, without the colon behind it; none for any words.
+    pub prompts: Vec<String>,
+    /// Milliseconds that the method's program may take to ask, and as many again to begin; 0 for the agent's own bound.
+    pub wait_ms: u64,
 }
 
 /// How an agent becomes another user.
@@ -242,6 +248,9 @@ pub enum BecomeMethod {
 }
 
 impl BecomeMethod {
+    pub const ALL: [BecomeMethod; 4] =
+        [BecomeMethod::Sudo, BecomeMethod::Direct, BecomeMethod::Su, BecomeMethod::Runuser];
+
     pub fn as_str(self) -> &'static str {
         match self {
             BecomeMethod::Sudo => "sudo",
@@ -261,10 +270,11 @@ impl std::str::FromStr for BecomeMethod {
     type Err = UnknownMethod;
 
     fn from_str(name: &str) -> Result<BecomeMethod, UnknownMethod> {
-        use BecomeMethod::{Direct, Runuser, Su, Sudo};
-        let methods = [Sudo, Direct, Su, Runuser].into_iter();
         let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
-        methods.into_iter().find(|method| method.as_str() == short).ok_or_else(|| UnknownMethod(name.to_owned()))
+        BecomeMethod::ALL
+            .into_iter()
+            .find(|method| method.as_str() == short)
+            .ok_or_else(|| UnknownMethod(name.to_owned()))
     }
 }
 

@@ -77,6 +77,8 @@ fn become_www() -> Become {
         exe: Some("/usr/bin/doas".into()),
         chdir: Some("/srv".into()),
         password: Some(Password::new("open sesame".to_owned()).unwrap()),
+        prompts: vec!["Mot de passe".into()],
+        wait_ms: 3000,
     }
 }
 
@@ -153,6 +155,7 @@ fn messages() -> Vec<Recording> {
         RefusalCode::UnknownModule,
         RefusalCode::Arguments,
         RefusalCode::Protocol,
+        RefusalCode::BecomeWait,
     ];
     all.extend(codes.map(|code| recording(format!("refused_{code:?}"), HelloReply::Refused(refusal(code)))));
     let outcomes = [

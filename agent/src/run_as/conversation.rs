@@ -1,6 +1,6 @@
 //! The agent's side: starts a helper, gives it the work, and passes between it and the call whatever there is to pass.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,9 +23,6 @@ use crate::module::{CancelReason, ModuleContext, ModuleError};
 use crate::process::{Capture, Group, KILL_GRACE, Supervised, has_ended};
 use crate::server::SOFTWARE;
 
-/// How long sudo and su may take to start the helper, and how long again once they have a password: a PAM that asks a slow
-/// directory, or waits a while after a wrong password, and is no longer than that.
-const READY_WAIT: Duration = Duration::from_secs(30);
 /// How long a helper that was told to stop may take to say what came of it: its own programs get [`KILL_GRACE`] to end.
 const STOP_WAIT: Duration = KILL_GRACE.saturating_add(Duration::from_secs(3));
 /// What a helper that has said its last word gets to end by itself.
@@ -42,13 +39,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Runs `begin` in a helper started by `launch`; `password` is for who asks on the way.
 ///
 /// # Errors
-/// There is no result: nobody could become the user, or the helper died.
+/// There is no result: nobody could become the user, or not in time, or the helper died.
 pub(super) fn hold(
     mut launch: Launch,
     password: Option<&Password>,
     begin: &ToHelper,
     cx: &ModuleContext<'_>,
-) -> Result<ModuleResult, ModuleError> {
+) -> Result<ModuleResult, NotRun> {
     let ToHelper::Begin { account, .. } = begin else { unreachable!("a conversation begins with work") };
     let method = launch.method.as_str();
     let cannot = |why: &dyn Display| ModuleError::new(format!("cannot become `{}` by {method}: {why}", account.name));
@@ -60,24 +57,43 @@ pub(super) fn hold(
         Ok(()) => helper.work(begin, cx),
         Err(unready) => {
             let was_answered = helper.was_answered;
-            let why = unready.among(&helper.end(), was_answered);
-            return Err(match why {
+            let last_words = helper.end();
+            let why = match unready {
+                Unready::Late => return Err(NotRun::Late(last_words.below(LATE))),
+                unready => unready.among(&last_words, was_answered),
+            };
+            return Err(NotRun::Failed(match why {
                 Unready::Missing => cannot(&format_args!(
                     "Missing {method} password; give it as ansible_become_password or with --ask-become-pass"
                 )),
                 Unready::Incorrect => cannot(&format_args!("Incorrect {method} password")),
+                Unready::Late => cannot(&LATE),
                 Unready::Broken(why) => cannot(&why),
-            });
+            }));
         }
     };
     let last_words = helper.end();
-    ended.map_err(|Broken(why)| {
-        ModuleError::new(format!(
+    ended.map_err(|broken| {
+        NotRun::Failed(ModuleError::new(format!(
             "the process that ran the task as `{}` was lost: {}; what the task did until then stays done",
             account.name,
-            last_words.beside(&why)
-        ))
+            last_words.beside(&broken.to_string())
+        )))
     })
+}
+
+/// Why a call has no result of its own.
+#[derive(Debug)]
+pub(super) enum NotRun {
+    /// Nobody asked and nobody began in time. Nothing was done.
+    Late(String),
+    Failed(ModuleError),
+}
+
+impl From<ModuleError> for NotRun {
+    fn from(error: ModuleError) -> NotRun {
+        NotRun::Failed(error)
+    }
 }
 
 /// Why there is no helper.
@@ -87,12 +103,17 @@ enum Unready {
     Missing,
     /// Another password was asked for, or this one refused.
     Incorrect,
+    /// There was neither a question nor a first word in time.
+    Late,
     Broken(String),
 }
 
 impl From<Broken> for Unready {
-    fn from(Broken(why): Broken) -> Unready {
-        Unready::Broken(why)
+    fn from(broken: Broken) -> Unready {
+        match broken {
+            Broken::Late => Unready::Late,
+            Broken::Because(why) => Unready::Broken(why),
+        }
     }
 }
 
@@ -114,16 +135,32 @@ const REFUSALS: [&str; 3] = ["incorrect password", "Authentication failure", "So
 
 /// Why there is no result.
 #[derive(Debug)]
-struct Broken(String);
+enum Broken {
+    /// It did not come to its first word in time.
+    Late,
+    Because(String),
+}
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Late => f.write_str(LATE),
+            Broken::Because(why) => f.write_str(why),
+        }
+    }
+}
+
+/// As Ansible says it.
+const LATE: &str = "Timed out waiting for become success or become password prompt.";
 
 impl<E: std::error::Error> From<E> for Broken {
     fn from(error: E) -> Broken {
-        Broken(error.to_string())
+        Broken::Because(error.to_string())
     }
 }
 
 fn broken(why: impl Into<String>) -> Broken {
-    Broken(why.into())
+    Broken::Because(why.into())
 }
 
 fn check(ready: &Ready, uid: u32, switch: bool) -> Result<(), Broken> {
@@ -150,6 +187,8 @@ struct Helper {
     listener: Listener,
     /// A password was typed.
     was_answered: bool,
+    /// How long the way to its first word may take.
+    wait: Duration,
     /// Until its first word: until when that is waited for.
     ready_by: Option<Instant>,
     /// The call was cancelled: until when its end is waited for.
@@ -184,6 +223,7 @@ impl Helper {
             buffer: vec![0; READ_BYTES],
             listener: Listener::new(launch.question.clone()),
             was_answered: false,
+            wait: launch.wait,
             ready_by: None,
             stopping: None,
             is_told: false,
@@ -192,7 +232,7 @@ impl Helper {
 
     /// Waits for the helper's first word, and answers the one question that may come before it.
     fn ready(&mut self, password: Option<&Password>, cx: &ModuleContext<'_>) -> Result<Ready, Unready> {
-        self.ready_by = Some(Instant::now() + READY_WAIT);
+        self.ready_by = Some(Instant::now() + self.wait);
         let mut heard = Vec::new();
         let begin = loop {
             if let Some(at) = heard.windows(MAGIC.len()).position(|window| window == MAGIC) {
@@ -228,7 +268,7 @@ impl Helper {
         }
         // The question, and what led to it, explains nothing of what comes.
         self.said = Capture::default();
-        self.ready_by = Some(Instant::now() + READY_WAIT);
+        self.ready_by = Some(Instant::now() + self.wait);
         let Some(requests) = &mut self.requests else { return Err(broken("it has ended").into()) };
         let line = [IoSlice::new(password.as_str().as_bytes()), IoSlice::new(b"\n")];
         // Nothing was written before, and a pipe has room for a line.
@@ -321,10 +361,10 @@ impl Helper {
         let until = self.stopping.or(self.ready_by);
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Err(broken(match self.stopping {
-                Some(_) => format!("it did not stop within {} s", STOP_WAIT.as_secs()),
-                None => format!("it neither began nor asked for a password within {} s", READY_WAIT.as_secs()),
-            }));
+            return Err(match self.stopping {
+                Some(_) => broken(format!("it did not stop within {} s", STOP_WAIT.as_secs())),
+                None => Broken::Late,
+            });
         }
         let talk = match (flags, &self.requests) {
             (PollFlags::OUT, Some(requests)) => requests.as_fd(),
@@ -431,6 +471,11 @@ impl LastWords {
     /// What sudo and its like print says best why there is no helper.
     fn instead_of(&self, why: &str) -> String {
         if self.said.is_empty() { self.beside(why) } else { self.said.clone() }
+    }
+
+    /// As Ansible shows them.
+    fn below(&self, why: &str) -> String {
+        if self.said.is_empty() { why.to_owned() } else { format!("{why}\n>>> Standard Error\n{}", self.said) }
     }
 
     fn beside(&self, why: &str) -> String {

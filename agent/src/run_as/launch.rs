@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
@@ -31,7 +32,16 @@ pub(super) struct Launch {
     pub(super) method: BecomeMethod,
     /// What may be asked on the way.
     pub(super) question: Question,
+    /// How long they on the way may take to ask, and again to begin.
+    pub(super) wait: Duration,
 }
+
+/// How long sudo and su may take to start the helper, and how long again once they have a password: a PAM that asks a slow
+/// directory, or waits a while after a wrong password, and is no longer than that.
+const READY_WAIT: Duration = Duration::from_secs(30);
+
+/// No task may hold its host longer than that for a password, whatever it says.
+const READY_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// # Errors
 /// This agent cannot become anybody, or not in this way.
@@ -49,7 +59,11 @@ pub(super) fn launch(wanted: &Become, account: &Account) -> Result<Launch, Modul
         command.current_dir(entered(folder, &account.name)?);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(Launch { command, switch: method == BecomeMethod::Direct, method, question })
+    let wait = match wanted.wait_ms {
+        0 => READY_WAIT,
+        wait => Duration::from_millis(wait).min(READY_WAIT_MAX),
+    };
+    Ok(Launch { command, switch: method == BecomeMethod::Direct, method, question, wait })
 }
 
 /// The folder, if it is one that this process may enter: what a start fails of says nothing of its folder.
@@ -67,6 +81,7 @@ fn entered<'a>(folder: &'a str, user: &str) -> Result<&'a Path, ModuleError> {
 fn question(method: BecomeMethod, wanted: &Become) -> Question {
     match method {
         BecomeMethod::Sudo if wanted.password.is_some() => Question::unmistakable(),
+        BecomeMethod::Su if !wanted.prompts.is_empty() => Question::OneOf(wanted.prompts.clone()),
         _ => Question::Any,
     }
 }
@@ -132,7 +147,7 @@ fn flags(method: BecomeMethod, wanted: &Become, question: &Question) -> Result<V
             flags = flags.iter().filter_map(|flag| interactive(flag)).collect();
             flags.extend(["-S".to_owned(), "-p".to_owned(), words.clone()]);
         }
-        Question::Any => flags.push("-n".to_owned()),
+        Question::OneOf(_) | Question::Any => flags.push("-n".to_owned()),
     }
     Ok(flags)
 }
@@ -169,7 +184,16 @@ mod tests {
     use super::*;
 
     fn wanted(method: BecomeMethod, flags: Option<&str>) -> Become {
-        Become { user: "app".into(), method, flags: flags.map(str::to_owned), exe: None, chdir: None, password: None }
+        Become {
+            user: "app".into(),
+            method,
+            flags: flags.map(str::to_owned),
+            exe: None,
+            chdir: None,
+            password: None,
+            prompts: Vec::new(),
+            wait_ms: 0,
+        }
     }
 
     fn line(method: BecomeMethod, flags: Option<&str>, question: &Question) -> String {

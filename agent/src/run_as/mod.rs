@@ -17,10 +17,11 @@ use std::path::Path;
 use rustix::process::geteuid;
 use rustle_protocol::ModuleResult;
 use rustle_protocol::helper::ToHelper;
-use rustle_protocol::message::{Become, Call};
+use rustle_protocol::message::{Become, Call, Refusal, RefusalCode};
 
+use self::conversation::NotRun;
 use crate::accounts::Accounts;
-use crate::module::{ModuleContext, ModuleError};
+use crate::module::ModuleContext;
 
 pub use helper::serve_if_helper;
 
@@ -40,11 +41,18 @@ pub(crate) fn is_own_user(user: &str) -> bool {
 
 /// Runs `call` as the user that is `wanted`, in a helper. The call itself says nothing of that user any more: the helper
 /// belongs to the user, and a password that stood in the call would be the user's to read.
-pub(crate) fn run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> ModuleResult {
-    try_run(wanted, call, cx).unwrap_or_else(ModuleError::into_result)
+///
+/// # Errors
+/// The program that was to make it another user's neither asked nor began in time: nothing was done.
+pub(crate) fn run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> Result<ModuleResult, Refusal> {
+    match try_run(wanted, call, cx) {
+        Ok(result) => Ok(result),
+        Err(NotRun::Failed(error)) => Ok(error.into_result()),
+        Err(NotRun::Late(message)) => Err(Refusal { code: RefusalCode::BecomeWait, message }),
+    }
 }
 
-fn try_run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+fn try_run(wanted: &Become, call: Box<Call>, cx: &ModuleContext<'_>) -> Result<ModuleResult, NotRun> {
     let account = account::find(&wanted.user, cx)?;
     let launch = launch::launch(wanted, &account)?;
     let begin = ToHelper::Begin { call, account, switch: launch.switch };

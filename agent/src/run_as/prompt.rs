@@ -10,9 +10,14 @@ const LINE_BYTES_MAX: usize = 4096;
 pub(super) enum Question {
     /// In these words, which it was given.
     Exactly(String),
+    /// In one of these, as they are written in any case, and with a colon behind them.
+    OneOf(Vec<String>),
     /// In the words of its language: a line that ends in a colon, and goes no further.
     Any,
 }
+
+/// Behind a question. The second is the wide one of Chinese and Japanese.
+const COLONS: [&str; 2] = [":", "\u{ff1a}"];
 
 impl Question {
     /// Words that nothing else prints, for `sudo -p`.
@@ -24,10 +29,18 @@ impl Question {
         let line = line.trim_ascii_end();
         match self {
             Question::Exactly(words) => line.ends_with(words.as_bytes()),
-            // The second is the wide one of Chinese and Japanese.
-            Question::Any => line.ends_with(b":") || line.ends_with("：".as_bytes()),
+            Question::OneOf(all) => {
+                let Some(asked) = before_colon(line) else { return false };
+                let asked = String::from_utf8_lossy(asked).to_lowercase();
+                all.iter().any(|words| asked.trim_end().ends_with(&words.to_lowercase()))
+            }
+            Question::Any => before_colon(line).is_some(),
         }
     }
+}
+
+fn before_colon(line: &[u8]) -> Option<&[u8]> {
+    COLONS.iter().find_map(|colon| line.strip_suffix(colon.as_bytes()))
 }
 
 /// Listens for a question.
@@ -94,6 +107,17 @@ mod tests {
         }
         for printed in [&["su: Authentication failure\n"][..], &["Last login:\n"], &["a: b"], &[""]] {
             assert_eq!(asked(&Question::Any, printed), 0, "{printed:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_say_in_what_words_su_asks() {
+        let question = Question::OneOf(vec!["Mot de passe".into(), "Contraseña".into()]);
+        for printed in [&["Mot de passe : "][..], &["nobody's mot de passe:"], &["CONTRA", "SEÑA："]] {
+            assert_eq!(asked(&question, printed), 1, "{printed:?}");
+        }
+        for printed in [&["Password: "][..], &["Mot de passe"], &["Mot de passe oublié:"]] {
+            assert_eq!(asked(&question, printed), 0, "{printed:?}");
         }
     }
 

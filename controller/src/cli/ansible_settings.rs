@@ -170,9 +170,25 @@ impl AnsibleSettings {
         self.flag("ANSIBLE_BECOME", "privilege_escalation.become").unwrap_or(false)
     }
 
-    /// A text about `become`.
-    pub(super) fn run_as(&self, variable: &str, key: &str) -> Option<String> {
-        self.get(variable, &format!("privilege_escalation.{key}")).map(str::to_owned)
+    pub(super) fn become_method(&self) -> Option<String> {
+        self.get("ANSIBLE_BECOME_METHOD", "privilege_escalation.become_method").map(str::to_owned)
+    }
+
+    /// A text about one `method` of becoming another user, `ANSIBLE_SU_USER` say. What is said of it goes before what is
+    /// said of all methods, and variables go before the file.
+    pub(super) fn of_method(&self, method: &str, variable: &str, general: Option<&str>, own: &str) -> Option<String> {
+        let variables = [method.to_uppercase().as_str(), "BECOME"].map(|name| format!("ANSIBLE_{name}_{variable}"));
+        let of_variables = variables.iter().find_map(|name| self.variables.get(name));
+        let of_file = || {
+            let general = || self.file.get(&format!("privilege_escalation.{}", general?));
+            self.file.get(&format!("{method}_become_plugin.{own}")).or_else(general)
+        };
+        of_variables.or_else(of_file).cloned()
+    }
+
+    /// What su asks with.
+    pub(super) fn su_prompts(&self) -> Vec<String> {
+        self.words("ANSIBLE_SU_PROMPT_L10N", "su_become_plugin.localized_prompts")
     }
 
     /// Whether to ask for the password to become somebody, and the file that it stands in.
@@ -279,6 +295,23 @@ mod tests {
         let both = settings(&[("ANSIBLE_ROLES_PATH", "here"), ("ANSIBLE_FORCE_HANDLERS", "True")], file);
         assert_eq!(both.roles_path(), [PathBuf::from("here")]);
         assert!(both.force_handlers() && !from_file.force_handlers());
+    }
+
+    #[test]
+    fn what_is_said_of_a_method_goes_before_what_is_said_of_all_and_variables_before_the_file() {
+        let file = "[privilege_escalation]\nbecome_user = all\n[su_become_plugin]\nuser = of_su\npassword = p\n\
+                    localized_prompts = Mot de passe, Kennwort\n";
+        let of = |variables: &[(&str, &str)], method: &str| {
+            settings(variables, file).of_method(method, "USER", Some("become_user"), "user")
+        };
+        assert_eq!(of(&[], "su").as_deref(), Some("of_su"));
+        assert_eq!(of(&[], "sudo").as_deref(), Some("all"));
+        assert_eq!(of(&[("ANSIBLE_BECOME_USER", "v")], "su").as_deref(), Some("v"));
+        assert_eq!(of(&[("ANSIBLE_BECOME_USER", "v"), ("ANSIBLE_SU_USER", "w")], "su").as_deref(), Some("w"));
+        let from_file = settings(&[], file);
+        assert_eq!(from_file.of_method("su", "PASS", None, "password").as_deref(), Some("p"));
+        assert_eq!(from_file.of_method("sudo", "PASS", None, "password"), None);
+        assert_eq!(from_file.su_prompts(), ["Mot de passe", "Kennwort"]);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Whom tasks run as, and with what password: the options, Ansible's settings, and what they come to.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use rustle_protocol::Password;
+use rustle_protocol::message::BecomeMethod;
 use rustle_protocol::password::PasswordError;
 
 use super::ansible_settings::AnsibleSettings;
+use crate::engine::BecomeSettings;
 use crate::plan::{Keyword, RunAs};
 use crate::prompt;
 use crate::template::Authored;
@@ -50,23 +53,42 @@ pub enum BecomePasswordError {
 }
 
 impl BecomeArgs {
-    /// `-b` is for tasks that do not say it themselves; the others are heeded by those that do and name nothing, too.
+    /// `-b` is for tasks that do not say it themselves; the user and the method are heeded by those that do, too.
     ///
     /// # Errors
     /// A method that there is not.
     pub(super) fn run_as(&self, ansible: &AnsibleSettings) -> Result<Option<RunAs>, String> {
-        let or = |own: &Option<String>, variable, key| {
-            own.clone().or_else(|| ansible.run_as(variable, key)).map(Authored::literal)
-        };
+        let method = self.become_method.clone().or_else(|| ansible.become_method());
         let run_as = RunAs {
             wanted: (self.r#become || ansible.always_becomes()).then_some(Keyword::Is(true)),
-            user: or(&self.become_user, "ANSIBLE_BECOME_USER", "become_user"),
-            method: or(&self.become_method, "ANSIBLE_BECOME_METHOD", "become_method"),
-            flags: or(&None, "ANSIBLE_BECOME_FLAGS", "become_flags"),
-            exe: or(&None, "ANSIBLE_BECOME_EXE", "become_exe"),
+            user: self.become_user.clone().map(Authored::literal),
+            method: method.map(Authored::literal),
+            ..RunAs::default()
         };
         run_as.check()?;
         Ok((run_as != RunAs::default()).then_some(run_as))
+    }
+
+    /// What Ansible's variables and `ansible.cfg` say of each method.
+    ///
+    /// # Errors
+    /// A password that is none.
+    pub(super) fn settings(
+        ansible: &AnsibleSettings,
+    ) -> Result<BTreeMap<&'static str, BecomeSettings>, BecomePasswordError> {
+        let of = |method: BecomeMethod| {
+            let name = method.as_str();
+            let settings = BecomeSettings {
+                user: ansible.of_method(name, "USER", Some("become_user"), "user"),
+                flags: ansible.of_method(name, "FLAGS", Some("become_flags"), "flags"),
+                exe: ansible.of_method(name, "EXE", Some("become_exe"), "executable"),
+                password: ansible.of_method(name, "PASS", None, "password").map(Password::new).transpose()?,
+                chdir: ansible.of_method(name, "CHDIR", None, "chdir"),
+                prompts: ansible.su_prompts(),
+            };
+            Ok((name, settings))
+        };
+        BecomeMethod::ALL.into_iter().map(of).collect()
     }
 
     /// Asks or reads. Nothing if nobody wants it.

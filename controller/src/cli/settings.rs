@@ -9,6 +9,7 @@ use rustle_protocol::transport::TransportOptions;
 
 use super::ansible_settings::AnsibleSettings;
 use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyArg};
+use super::become_args::BecomeArgs;
 use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
 use super::recording::JournalSettings;
 use crate::custom::{OtherPlugin, PluginKind};
@@ -133,6 +134,7 @@ impl Settings {
             live_output: progress == crate::report::ProgressMode::Json || report.log_file.is_some() || verbosity >= 2,
             run_as: common.run_as.run_as(&ansible).map_err(SettingsError::Become)?,
             become_password: common.run_as.password(&ansible)?,
+            become_settings: BecomeArgs::settings(&ansible)?,
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
             facts_cache_prefix: ansible.facts_cache_prefix(),

@@ -439,7 +439,11 @@ async fn hello(
 pub fn refused(refusal: &Refusal) -> LinkError {
     let mut reason = refusal.message.clone();
     cut(&mut reason, REFUSAL_BYTES_MAX);
-    let message = format!("the agent refused: {reason}");
+    let message = match refusal.code {
+        // In Ansible's words.
+        RefusalCode::BecomeWait => reason,
+        _ => format!("the agent refused: {reason}"),
+    };
     let error = match refusal.code {
         RefusalCode::Busy | RefusalCode::Draining => LinkError::transient(message),
         RefusalCode::Version
@@ -448,7 +452,8 @@ pub fn refused(refusal: &Refusal) -> LinkError {
         | RefusalCode::Stale
         | RefusalCode::UnknownModule
         | RefusalCode::Arguments
-        | RefusalCode::Protocol => LinkError::lasting(message),
+        | RefusalCode::Protocol
+        | RefusalCode::BecomeWait => LinkError::lasting(message),
     };
     LinkError { refused: Some(refusal.code), ..error }
 }
@@ -533,7 +538,8 @@ pub fn refusal_of(outcome: &CallOutcome) -> Option<LinkError> {
             | RefusalCode::Version
             | RefusalCode::Identity
             | RefusalCode::Stale
-            | RefusalCode::Protocol => Some(refused(refusal)),
+            | RefusalCode::Protocol
+            | RefusalCode::BecomeWait => Some(refused(refusal)),
         },
         CallOutcome::Finished(_)
         | CallOutcome::TimedOut(_)

@@ -45,4 +45,5 @@ pub use error::{ExecutionError, Stop};
 pub use module::{ModuleExecutor, Registry};
 pub use recorder::Recorded;
 pub use run::RunOptions;
+pub use run_as::BecomeSettings;
 pub use sink::{Consumer, EventSink};

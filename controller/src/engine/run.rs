@@ -13,6 +13,7 @@ use super::include::{Additions, TaskRef};
 use super::late_vars::LateVars;
 use super::recorder::Recorded;
 use super::result::Tried;
+use super::run_as::BecomeSettings;
 use super::sink::EventSink;
 use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Growth, Journal, Record};
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub run_as: Option<RunAs>,
     /// For hosts without `ansible_become_password`.
     pub become_password: Option<Password>,
+    /// What was set about each method, by its name.
+    pub become_settings: BTreeMap<&'static str, BecomeSettings>,
     pub limits: Limits,
     /// Where facts are kept between runs.
     pub facts_cache: Option<PathBuf>,
@@ -64,6 +67,7 @@ impl Default for RunOptions {
             live_output: false,
             run_as: None,
             become_password: None,
+            become_settings: BTreeMap::new(),
             limits: Limits::default(),
             facts_cache: None,
             facts_cache_prefix: String::new(),

@@ -1,5 +1,6 @@
 //! The user that a task's call is to run as, once it is known which host it is for.
 
+use rustle_agent::module::FromArg;
 use rustle_protocol::message::{Become, BecomeMethod};
 use rustle_protocol::{Password, Value};
 
@@ -9,7 +10,26 @@ use crate::plan::RunAs;
 use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::Scope;
 
-/// Ansible's order: variables of the host that does the work (`of_target`) and the task go before keywords, and those before the command line.
+/// What was set for all hosts about one way to become another user. A host's variables, keywords and the command line go
+/// before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BecomeSettings {
+    pub user: Option<String>,
+    pub flags: Option<String>,
+    pub exe: Option<String>,
+    pub password: Option<Password>,
+    /// The folder to enter before sudo becomes anybody.
+    pub chdir: Option<String>,
+    /// What su asks with; any words if there are none.
+    pub prompts: Vec<String>,
+}
+
+/// The longest list of prompts, and the longest prompt in bytes: more is a slip.
+const PROMPTS_MAX: usize = 256;
+const PROMPT_BYTES_MAX: usize = 1024;
+
+/// Ansible's order: variables of the host that does the work (`of_target`) and the task go before keywords, those before the
+/// command line, and that before settings.
 ///
 /// # Errors
 /// In a sentence: what cannot be rendered, or makes no sense.
@@ -44,24 +64,28 @@ pub(super) fn become_of(
         None => BecomeMethod::default(),
     };
     let variables = Variables { scope: of_target, method };
-    let option = |name: &str, said: &Option<Authored>| match variables.option(name)? {
+    let settings = options.become_settings.get(method.as_str()).cloned().unwrap_or_default();
+    let option = |name: &str, said: &Option<Authored>, set: Option<String>| match variables.option(name)? {
         Some(value) => Ok(text(&value)),
-        None => keyword(said),
+        None => keyword(said).map(|said| said.or(set)),
     };
     Ok(Some(Become {
-        user: option("user", &said.user)?.unwrap_or_else(|| "root".to_owned()),
+        user: option("user", &said.user, settings.user)?.unwrap_or_else(|| "root".to_owned()),
         method,
-        flags: option("flags", &said.flags)?,
-        exe: option("exe", &said.exe)?,
+        flags: option("flags", &said.flags, settings.flags)?,
+        exe: option("exe", &said.exe, settings.exe)?,
         // Ansible has it for sudo alone.
-        chdir: variable(of_target, "ansible_sudo_chdir")?
-            .filter(|_| method == BecomeMethod::Sudo)
-            .as_ref()
-            .and_then(text),
+        chdir: match variable(of_target, "ansible_sudo_chdir")? {
+            Some(folder) => text(&folder),
+            None => settings.chdir,
+        }
+        .filter(|_| method == BecomeMethod::Sudo),
         password: match variables.password()? {
-            None => options.become_password.clone(),
+            None => options.become_password.clone().or(settings.password),
             password => password,
         },
+        prompts: variables.prompts()?.unwrap_or(settings.prompts),
+        wait_ms: variables.wait()?,
     }))
 }
 
@@ -88,7 +112,32 @@ impl Variables<'_> {
         let password = value.as_ref().and_then(text).map(Password::new).transpose();
         password.map_err(|error| format!("ansible_become_password: {error}"))
     }
+
+    fn prompts(&self) -> Result<Option<Vec<String>>, String> {
+        let Some(value) = variable(self.scope, PROMPTS)? else { return Ok(None) };
+        let prompts = Vec::<String>::from_arg(value).map_err(|why| format!("{PROMPTS} {why}"))?;
+        let prompts: Vec<String> = prompts.into_iter().filter(|prompt| !prompt.is_empty()).collect();
+        match prompts.len() > PROMPTS_MAX || prompts.iter().any(|prompt| prompt.len() > PROMPT_BYTES_MAX) {
+            true => Err(format!(
+                "{PROMPTS} has more than {PROMPTS_MAX} texts, or one of more than {PROMPT_BYTES_MAX} bytes"
+            )),
+            false => Ok(Some(prompts)),
+        }
+    }
+
+    /// Milliseconds; 0 where nothing is said, as for what is less than a second.
+    fn wait(&self) -> Result<u64, String> {
+        let Some(value) = variable(self.scope, WAIT)? else { return Ok(0) };
+        let seconds = i64::from_arg(value).map_err(|why| format!("{WAIT} {why}"))?;
+        Ok(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+    }
 }
+
+/// Ansible's variable for what su asks with.
+const PROMPTS: &str = "ansible_su_prompt_l10n";
+
+/// Ansible's variable for the seconds that a method's program may take.
+const WAIT: &str = "ansible_local_become_success_timeout";
 
 /// Nothing for an empty text.
 fn text(value: &Value) -> Option<String> {
@@ -103,6 +152,5 @@ fn variable(scope: &Scope, name: &str) -> Result<Option<Value>, String> {
 }
 
 fn is_true(value: &Value) -> Result<bool, String> {
-    <bool as rustle_agent::module::FromArg>::from_arg(value.clone())
-        .map_err(|_| format!("ansible_become must be a bool, not {value}"))
+    bool::from_arg(value.clone()).map_err(|_| format!("ansible_become must be a bool, not {value}"))
 }

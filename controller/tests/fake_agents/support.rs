@@ -187,6 +187,7 @@ fn run_options() -> RunOptions {
         live_output: true,
         run_as: None,
         become_password: None,
+        become_settings: Default::default(),
         limits: Limits {
             forks: NonZeroUsize::new(8).unwrap(),
             fail_fast: false,

@@ -96,6 +96,55 @@ fn sudo_and_su_are_given_the_password_they_ask_for() {
 }
 
 #[test]
+fn ansibles_own_settings_tell_the_password_and_go_behind_the_command_line() {
+    if !can_switch() {
+        return;
+    }
+    let scene = Scene::new();
+    let config = scene.outside.path().join("ansible.cfg");
+    fs::write(&config, format!("[sudo_become_plugin]\npassword = {PASSWORD}\n[su_become_plugin]\npassword = wrong\n"))
+        .unwrap();
+    let run = |method: &str| scene.fleet.run(&scene.asking(method, shell("id -un"))).arg("-v");
+    let by_file = run("sudo").env("ANSIBLE_CONFIG", &config).ends(0);
+    let by_own_variable = run("su")
+        .env("ANSIBLE_CONFIG", &config)
+        .env("ANSIBLE_SU_PASS", PASSWORD)
+        .env("ANSIBLE_BECOME_PASS", "wrong")
+        .ends(0);
+    let by_command_line = run("su").env("ANSIBLE_BECOME_PASS", "wrong").arg("--become-password-file");
+    let by_command_line = by_command_line.arg(scene.file(PASSWORD)).ends(0);
+    for ended in [by_file, by_own_variable, by_command_line] {
+        assert!(ended.stdout.contains("\"nobody\""), "{}", ended.stdout);
+    }
+    let wrong = run("su").env("ANSIBLE_CONFIG", &config).ends(2);
+    assert!(said(&wrong).contains("Incorrect su password"), "{}", said(&wrong));
+}
+
+#[test]
+fn su_that_does_not_ask_in_the_words_that_the_host_says_is_waited_for_in_vain() {
+    if !can_switch() {
+        return;
+    }
+    let scene = Scene::new();
+    let run = |prompts: &str| {
+        let run = scene.fleet.run(&scene.asking("su", shell("id -un"))).args([
+            "-v",
+            "-e",
+            "ansible_become_pass='open sesame'",
+        ]);
+        run.args(["-e", "ansible_local_become_success_timeout=1", "-e", prompts])
+    };
+    let right = run(r#"{"ansible_su_prompt_l10n": ["Kennwort", "mot de passe"]}"#).ends(0);
+    assert!(right.stdout.contains("\"nobody\""), "{}", right.stdout);
+    let in_vain = run("ansible_su_prompt_l10n=Kennwort").ends(4);
+    let expected = "Timed out waiting for become success or become password prompt.";
+    assert!(in_vain.stdout.contains("UNREACHABLE!") && said(&in_vain).contains(expected), "{}", said(&in_vain));
+    let by_setting =
+        scene.fleet.run(&scene.asking("su", shell("id -un"))).env("ANSIBLE_SU_PROMPT_L10N", "Mot de passe");
+    by_setting.args(["-e", "ansible_become_pass='open sesame'"]).ends(0);
+}
+
+#[test]
 fn a_password_may_be_encrypted_in_the_playbook() {
     if !can_switch() {
         return;
