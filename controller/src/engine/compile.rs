@@ -1,7 +1,7 @@
 //! Turns a plan into what the scheduler understands: numbers for hosts, steps for tasks, every decision that does not
 //! depend on what happens already made.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
 use indexmap::IndexSet;
@@ -11,7 +11,8 @@ use super::module::Registry;
 use crate::actions::Meta;
 use crate::plan::{BlockId, Keyword, Plan, Play, Strategy as PlanStrategy, Task};
 use crate::scheduler::{
-    HandlerStep, HostIx, Limits, OnFailure, Once, Percent, PlayProgram, Program, Step, StepKind, Strategy, Turns,
+    HandlerStep, HostIx, Limits, OnFailure, Once, Percent, PlayProgram, Program, RoleUse, Step, StepKind, Strategy,
+    Turns,
 };
 use crate::template::{Authored, Templar};
 
@@ -124,6 +125,7 @@ fn compile_play(
         strategy: strategy(play.strategy),
         rolling: play.strategy == PlanStrategy::Rolling,
         steps: steps.collect(),
+        roles: role_uses(tasks),
         blocks: plan.blocks.iter().enumerate().map(|(place, block)| (BlockId(place as u32), block.parent)).collect(),
         handlers,
         max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
@@ -144,6 +146,18 @@ pub(super) fn step(play: &Play, task: &Task) -> Step {
         role: task.role.as_ref().map(|role| role.instance),
         depth: 0,
     }
+}
+
+/// The uses of roles that the tasks are of, and those that led to them.
+pub(super) fn role_uses<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> BTreeMap<u32, RoleUse> {
+    let mut uses = BTreeMap::new();
+    for role in tasks.into_iter().filter_map(|task| task.role.as_deref()) {
+        for role in std::iter::once(role).chain(role.parents()) {
+            let parent = role.parent.as_ref().map(|parent| parent.instance);
+            uses.insert(role.instance, RoleUse { identity: role.identity, once: role.once, parent });
+        }
+    }
+    uses
 }
 
 /// A flush that an author wrote is told of, and may depend on the host's conditions.

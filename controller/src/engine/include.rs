@@ -191,6 +191,7 @@ impl Run {
         let is_wanted = |id: &&TaskId| is_handler || self.options.tags.keeps(&task(id).tags);
         let splice = Splice {
             steps: steps.iter().filter(is_wanted).map(|id| compile::step(play, task(id))).collect(),
+            roles: compile::role_uses(tasks.iter().map(|task| &task.task)),
             blocks: (first_block..).map(BlockId).zip(blocks.iter().map(|block| moved(block.parent))).collect(),
             handlers: handlers.iter().map(|id| compile::handler(play, task(id))).collect(),
             superseded: self.superseded(inner, play, handlers.iter().map(task)),

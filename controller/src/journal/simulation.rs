@@ -88,6 +88,7 @@ fn program(chance: &mut Chance) -> Program {
             steps,
             handlers: handlers.collect(),
             blocks: Default::default(),
+            roles: BTreeMap::new(),
             max_fail_percentage: if chance.once_in(4) { Percent::new(50.0) } else { None },
             force_handlers: chance.once_in(4),
         }

@@ -21,7 +21,7 @@ pub use fragment::{Fragment, Fragments, Inclusion, VarsFile, VarsFiles};
 pub use ids::{BlockId, IncludeId, PlayId, TaskId};
 pub use keyword::{Keyword, KeywordValue};
 pub use play::{Gathering, HostOrder, LateVarsFile, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};
-pub use role::RoleInfo;
+pub use role::{RoleIdentity, RoleInfo};
 pub use run_as::RunAs;
 pub use search::{FileNotFound, FileSearch};
 pub use tags::{NoSuchTask, TagFilter, start_at};

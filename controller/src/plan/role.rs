@@ -5,6 +5,20 @@ use std::sync::Arc;
 
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
+use serde::{Deserialize, Serialize};
+
+/// Which role a use is of, and with what: two uses of one role with the same parameters are equal. A digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RoleIdentity(u64);
+
+impl RoleIdentity {
+    /// Of a text that says all that makes a use another one.
+    pub fn of(text: &str) -> RoleIdentity {
+        let mut first = [0; 8];
+        first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+        RoleIdentity(u64::from_le_bytes(first))
+    }
+}
 
 /// A role as its tasks know it: for `role_name`, `role_path` and the names of those that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +34,9 @@ pub struct RoleInfo {
     /// Counts the uses of roles, in the order of the plan: two uses of one role differ in it. `meta: end_role` ends
     /// this one.
     pub instance: u32,
+    pub identity: RoleIdentity,
+    /// A host that has run its equal in this play passes it by (`allow_duplicates: false`).
+    pub once: bool,
 }
 
 impl RoleInfo {

@@ -27,6 +27,9 @@ impl Scheduler {
         }
         let Some((batch, rank)) = self.course.find(host) else { return };
         let lead = batch.leads_at(rank);
+        if !matches!(outcome.verdict, Verdict::Skipped | Verdict::NotRun) {
+            batch.note_run(rank);
+        }
         if is_good(outcome.verdict) && !goes_on {
             batch.splice(rank, &outcome.included, &mut self.in_flight);
         }

@@ -150,6 +150,11 @@ impl Batch {
         stops.into_iter().map(|stop| (stop, lane.work_at(stop, &self.play))).collect()
     }
 
+    /// The host did something at its stop: it did not skip it.
+    pub(super) fn note_run(&mut self, rank: usize) {
+        self.lanes[rank].note_run(&self.play);
+    }
+
     /// The lane leaves its stop behind, with its work going on (a segment) or at an end.
     pub(super) fn pass(&mut self, rank: usize, notified: &[TaskId], goes_on: bool) {
         self.lanes[rank].pass(&self.play, notified);
@@ -333,8 +338,9 @@ impl Batch {
             // Who comes here depends on who fails.
             return here;
         }
-        let concerned =
-            step.kind != StepKind::FlushHandlers && step.hosts.as_ref().is_none_or(|h| h.contains(lane.host));
+        let concerned = step.kind != StepKind::FlushHandlers
+            && step.hosts.as_ref().is_none_or(|h| h.contains(lane.host))
+            && !lane.passes_by(&self.play, stop.step);
         here || concerned && lane.stop < Some(stop)
     }
 

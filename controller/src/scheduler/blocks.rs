@@ -103,10 +103,11 @@ impl Trouble {
     }
 
     /// The host comes to `step`. If a block that it leaves by that has failed, so does the host, at the block's place:
-    /// gives where it goes on, or that nobody takes the failure up.
-    pub(super) fn leave(&mut self, blocks: &Blocks, step: usize) -> Option<Result<usize, Fall>> {
+    /// gives the block's last step, and where the host goes on, or that nobody takes the failure up.
+    pub(super) fn leave(&mut self, blocks: &Blocks, step: usize) -> Option<(usize, Result<usize, Fall>)> {
         let failed = self.failing.pop_if(|failing| blocks.end(failing.block) <= step)?;
-        Some(self.fail(blocks, blocks.parents.get(&failed.block).copied().flatten(), failed.fatal))
+        let last = blocks.end(failed.block).saturating_sub(1);
+        Some((last, self.fail(blocks, blocks.parents.get(&failed.block).copied().flatten(), failed.fatal)))
     }
 
     /// Whether a host that comes to `step` leaves a block by that which has failed.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::blocks::{Fall, Trouble};
 use super::handlers::Notified;
 use super::play::Play;
-use super::program::{HostIx, Step, StepKind};
+use super::program::{HostIx, StepKind};
+use super::roles::RolesRun;
 use super::splice::Room;
 
 /// A place where a host has something to do. Ordered as a play is run, so the hosts furthest behind are those with the
@@ -38,6 +39,7 @@ pub(super) struct Cursor {
     step: usize,
     flush: Flush,
     trouble: Trouble,
+    roles: RolesRun,
     /// It came to the end of a block with a failure that nobody rescues.
     fell: Option<Fall>,
 }
@@ -59,9 +61,9 @@ impl Cursor {
     /// the host fell there.
     pub(super) fn settle(&mut self, play: &Play, host: HostIx, notified: &Notified) -> Option<Stop> {
         loop {
-            if let Some(failed) = self.trouble.leave(&play.blocks, self.step) {
+            if let Some((last, failed)) = self.trouble.leave(&play.blocks, self.step) {
                 match failed {
-                    Ok(step) => self.move_to(step),
+                    Ok(step) => self.fall(play, last, step),
                     Err(fall) => {
                         self.fell = Some(fall);
                         return None;
@@ -70,7 +72,7 @@ impl Cursor {
                 continue;
             }
             let Some(step) = play.steps().get(self.step) else { break };
-            let concerns = self.comes_to(play, host, step);
+            let concerns = self.comes_to(play, host, self.step);
             match step.kind {
                 StepKind::Task if concerns => return Some(Stop::at_task(self.step)),
                 StepKind::AskedFlush if concerns && !self.flush.is_wanted => return Some(Stop::at_task(self.step)),
@@ -135,15 +137,33 @@ impl Cursor {
             return stop;
         };
         let carried_out = self.trouble.is_left_at(&play.blocks, end);
-        let is_task = |step: &Step| step.kind != StepKind::FlushHandlers && self.comes_to(play, host, step);
-        let last = play.steps()[stop.step..end].iter().rposition(is_task).filter(|_| !carried_out);
+        let is_task =
+            |place: &usize| play.steps()[*place].kind != StepKind::FlushHandlers && self.comes_to(play, host, *place);
+        let last = (stop.step..end).rev().find(is_task).filter(|_| !carried_out);
         self.move_to(end);
-        last.map_or(stop, |ahead| Stop::at_task(stop.step + ahead))
+        last.map_or(stop, Stop::at_task)
     }
 
     /// Whether the host runs what stands there, as far as it is known where it stands now.
-    fn comes_to(&self, play: &Play, host: HostIx, step: &Step) -> bool {
-        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)) && self.trouble.lets_in(&play.blocks, step.within)
+    fn comes_to(&self, play: &Play, host: HostIx, place: usize) -> bool {
+        let step = &play.steps()[place];
+        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
+            && self.trouble.lets_in(&play.blocks, step.within)
+            && !self.passes_by(play, place)
+    }
+
+    /// Whether the step is of a role that the host has run and need not run again.
+    pub(super) fn passes_by(&self, play: &Play, place: usize) -> bool {
+        let role = play.steps().get(place).and_then(|step| step.role);
+        role.is_some_and(|role| self.roles.passes_by(&play.roles, role, place))
+    }
+
+    /// The host did something at `stop`: it did not skip it.
+    pub(super) fn note_run(&mut self, play: &Play, stop: Stop) {
+        let step = play.steps().get(stop.step).filter(|_| stop.handler.is_none());
+        if let Some(role) = step.and_then(|step| step.role) {
+            self.roles.begin(&play.roles, role);
+        }
     }
 
     /// Leaves `stop` behind, where the host failed, for the `rescue` or the `always` of a block around. False if there is
@@ -151,7 +171,7 @@ impl Cursor {
     pub(super) fn fail(&mut self, play: &Play, stop: Stop, fatal: bool) -> bool {
         match self.trouble.fail(&play.blocks, play.within_at(stop), fatal) {
             Ok(step) => {
-                self.move_to(step);
+                self.fall(play, stop.step, step);
                 true
             }
             Err(_) => false,
@@ -184,6 +204,12 @@ impl Cursor {
         if self.step < play.steps().len() {
             self.move_to(play.steps().len());
         }
+    }
+
+    /// Goes on at step `to` after a failure at step `from`.
+    fn fall(&mut self, play: &Play, from: usize, to: usize) {
+        self.roles.fall(&play.roles, from, to);
+        self.move_to(to);
     }
 
     fn move_to(&mut self, step: usize) {

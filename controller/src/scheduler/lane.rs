@@ -103,6 +103,18 @@ impl Lane {
         self.notified.notify(handler);
     }
 
+    /// It did something at its stop: it did not skip it.
+    pub(super) fn note_run(&mut self, play: &Play) {
+        if let Some(stop) = self.stop {
+            self.cursor.note_run(play, stop);
+        }
+    }
+
+    /// Whether the step is of a role that the host has run and need not run again.
+    pub(super) fn passes_by(&self, play: &Play, place: usize) -> bool {
+        self.cursor.passes_by(play, place)
+    }
+
     /// Leaves the stop it stands at behind, whatever came of it, and goes to the next.
     pub(super) fn pass(&mut self, play: &Play, notified: &[TaskId]) {
         if let Some(stop) = self.stop {

@@ -22,6 +22,7 @@ mod message;
 mod play;
 mod program;
 mod retry;
+mod roles;
 mod splice;
 mod stragglers;
 #[cfg(test)]
@@ -36,8 +37,8 @@ pub use message::{
 };
 pub use play::SEGMENT_STEPS_MAX;
 pub use program::{
-    HandlerStep, HostIx, HostSet, Limits, OnFailure, Once, Percent, PlayProgram, Program, RetryPolicy, Splice, Step,
-    StepKind, Strategy, Turns,
+    HandlerStep, HostIx, HostSet, Limits, OnFailure, Once, Percent, PlayProgram, Program, RetryPolicy, RoleUse, Splice,
+    Step, StepKind, Strategy, Turns,
 };
 pub use retry::scramble;
 pub use time::RunTime;

@@ -8,6 +8,7 @@ use crate::plan::{TaskId, Within};
 use super::blocks::Blocks;
 use super::cursor::Stop;
 use super::program::{HostIx, OnFailure, Once, PlayProgram, Step, StepKind, Strategy, Turns};
+use super::roles::Roles;
 
 /// Steps that travel together at most. A longer segment goes in several, so that neither its request nor the work that
 /// is lost with a connection grows without bound.
@@ -18,6 +19,7 @@ pub(super) struct Play {
     pub(super) program: PlayProgram,
     pub(super) handlers: BTreeMap<TaskId, usize>,
     pub(super) blocks: Blocks,
+    pub(super) roles: Roles,
 }
 
 impl Play {
@@ -31,8 +33,8 @@ impl Play {
         for (place, handler) in program.handlers.iter().enumerate() {
             handlers.entry(handler.task).or_insert(place);
         }
-        let blocks = Blocks::of(&program);
-        Play { program, handlers, blocks }
+        let (blocks, roles) = (Blocks::of(&program), Roles::of(&program));
+        Play { program, handlers, blocks, roles }
     }
 
     pub(super) fn steps(&self) -> &[Step] {
@@ -61,8 +63,7 @@ impl Play {
 
     /// The first step behind the use of a role that the step is of.
     pub(super) fn end_of_role(&self, step: usize) -> Option<usize> {
-        let role = self.steps().get(step)?.role?;
-        self.steps().iter().rposition(|other| other.role == Some(role)).map(|last| last + 1)
+        self.roles.end(self.steps().get(step)?.role?)
     }
 
     /// Whether a host that fails at `stop` gets to a `rescue`.
@@ -102,8 +103,10 @@ impl Play {
         }
         let joining = self.program.steps.iter().enumerate().skip(first.step + 1);
         let joining = joining.take_while(|(_, step)| {
-            let same_block = step.within == self.program.steps[first.step].within;
-            step.joins_segment && step.kind == StepKind::Task && same_block
+            // Where a role ends, the host may be through with one that comes again behind it.
+            let first = &self.program.steps[first.step];
+            let same_place = step.within == first.within && step.role == first.role;
+            step.joins_segment && step.kind == StepKind::Task && same_place
         });
         let here = joining.filter(|(_, step)| step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)));
         segment.extend(here.take(SEGMENT_STEPS_MAX - 1).map(|(place, _)| Stop::at_task(place)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{BlockId, PlayId, TaskId, Within};
+use crate::plan::{BlockId, PlayId, RoleIdentity, TaskId, Within};
 
 /// A host's place in the run's list of host names, which the caller keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct PlayProgram {
     pub steps: Vec<Step>,
     /// The blocks with a `rescue` or an `always` that steps stand in, and where each of them stands itself.
     pub blocks: BTreeMap<BlockId, Option<Within>>,
+    /// The uses of roles that steps are of ([`Step::role`]), and those that led to them.
+    pub roles: BTreeMap<u32, RoleUse>,
     /// In order of definition, which is the order they run in.
     pub handlers: Vec<HandlerStep>,
     /// The play, and the run, end when more than this share of the batch's hosts failed, whichever way.
@@ -88,6 +90,17 @@ pub struct Step {
     pub depth: u32,
 }
 
+/// One use of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleUse {
+    pub identity: RoleIdentity,
+    /// A host passes its steps by if it has run another use of this identity in the play: came to its end without a failure,
+    /// and skipped not all of its steps.
+    pub once: bool,
+    /// The use that it stands in.
+    pub parent: Option<u32>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepKind {
     Task,
@@ -117,6 +130,9 @@ pub struct Splice {
     pub steps: Vec<Step>,
     /// Blocks among them, as in [`PlayProgram::blocks`].
     pub blocks: BTreeMap<BlockId, Option<Within>>,
+    /// Uses of roles among them, as in [`PlayProgram::roles`].
+    #[serde(default)]
+    pub roles: BTreeMap<u32, RoleUse>,
     /// Come after the play's own.
     pub handlers: Vec<HandlerStep>,
     /// A handler that was there before, and the one of `handlers` that takes its place: whoever has been notified of the

@@ -12,6 +12,7 @@ use super::cursor::Stop;
 use super::in_flight::InFlight;
 use super::play::Play;
 use super::program::{HandlerStep, HostIx, Splice, Step};
+use super::roles::Roles;
 use crate::plan::TaskId;
 
 /// Room that was made in one of a play's lists: whatever stood at its place or behind stands further back now.
@@ -134,7 +135,8 @@ impl Play {
         let only = |step: &Step| Step { hosts: Some([host].into_iter().collect()), depth, ..step.clone() };
         self.program.steps.splice(place..place, splice.steps.iter().map(only));
         self.program.blocks.extend(splice.blocks.clone());
-        self.blocks = Blocks::of(&self.program);
+        self.program.roles.extend(splice.roles.clone());
+        (self.blocks, self.roles) = (Blocks::of(&self.program), Roles::of(&self.program));
         for handler in &splice.handlers {
             let next = self.program.handlers.len();
             if *self.handlers.entry(handler.task).or_insert(next) == next {

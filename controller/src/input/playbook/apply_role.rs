@@ -19,7 +19,7 @@ use super::role_path::{RoleFolder, RolePath};
 use super::tree::{TaskNode, Vars};
 use super::unfold::{Unfold, looked};
 use crate::input::source::{Place, shown};
-use crate::plan::{RoleInfo, TaskId};
+use crate::plan::{RoleIdentity, RoleInfo, TaskId};
 use crate::template::Authored;
 use crate::vars::{Layer, Precedence};
 
@@ -33,7 +33,9 @@ pub(super) struct RoleUse {
     pub(super) vars: Vars,
     pub(super) params: Vars,
     pub(super) from: RoleFrom<Option<String>>,
-    /// Whether it runs even where it ran with the same parameters before; else what the role itself says of that.
+    /// The variables that make it another use than one with others: those of the entry, or of the task and its loop.
+    pub(super) told: Map,
+    /// Whether a host runs it even if it ran it with the same parameters before; else what the role itself says of that.
     pub(super) allow_duplicates: Option<bool>,
     /// The whole play sees its variables.
     pub(super) public: bool,
@@ -65,6 +67,7 @@ impl Unfold<'_> {
             vars: node.vars.clone(),
             params: node.params.clone(),
             from: RoleFrom::default(),
+            told: sources(&node.vars),
             allow_duplicates: None,
             public: !is_dependency,
             validate: true,
@@ -104,6 +107,7 @@ impl Unfold<'_> {
                 defaults: text(&options.from.defaults)?,
                 handlers: text(&options.from.handlers)?,
             },
+            told: sources(&node.vars),
             allow_duplicates: Some(flag(value(&options.allow_duplicates)?.as_ref(), true)),
             public: flag(value(&options.public)?.as_ref(), true),
             validate: flag(value(&options.rolespec_validate)?.as_ref(), true),
@@ -129,17 +133,13 @@ impl Unfold<'_> {
             defaults_from: used.from.defaults.clone(),
         };
         let role = self.library.role(key)?;
-        let again = !self.applied.insert(identity(used, &folder.path));
-        if again && !used.allow_duplicates.unwrap_or(role.allow_duplicates) {
-            let own = [(Precedence::RoleDefaults, &role.defaults), (Precedence::RoleVars, &role.vars)];
-            return Ok(own.map(|(precedence, vars)| Layer::new(precedence, Arc::clone(vars))).into());
-        }
         let mut inner = around.inside(&used.keywords, &used.vars, Precedence::RoleVars);
         // A dependency has the files of the role that needs it, too, but does not name it as its parent.
         let parent = around.role.clone().filter(|_| !used.is_dependency);
         let beside = around.role.iter().filter(|_| used.is_dependency).map(|role| role.path.clone());
         inner.folders = beside.collect();
-        inner.role = Some(Arc::new(self.role_info(&folder, parent)));
+        let once = !used.allow_duplicates.unwrap_or(role.allow_duplicates);
+        inner.role = Some(Arc::new(self.role_info(&folder, parent, identity(used, &folder.path), once)));
         self.roles.add(inner.role.as_ref().map(|role| role.fqcn()).unwrap_or_default(), used.is_dependency);
         inner.collections = folder.collection.iter().chain(&role.collections).cloned().collect();
         let own = [
@@ -181,7 +181,13 @@ impl Unfold<'_> {
         Ok(RoleFolder { path: absolute(&found.path), ..found })
     }
 
-    fn role_info(&mut self, folder: &RoleFolder, parent: Option<Arc<RoleInfo>>) -> RoleInfo {
+    fn role_info(
+        &mut self,
+        folder: &RoleFolder,
+        parent: Option<Arc<RoleInfo>>,
+        identity: RoleIdentity,
+        once: bool,
+    ) -> RoleInfo {
         let instance = self.made.role_instances;
         self.made.role_instances += 1;
         RoleInfo {
@@ -190,6 +196,8 @@ impl Unfold<'_> {
             path: folder.path.clone(),
             parent,
             instance,
+            identity,
+            once,
         }
     }
 
@@ -265,23 +273,24 @@ impl Unfold<'_> {
     }
 }
 
-/// Uses of one role with the same parameters are one; as in Ansible a task's use is another than that of `roles`.
-fn identity(used: &RoleUse, path: &Path) -> String {
-    let vars = |vars: &Vars| {
-        let all: Map = vars.iter().map(|(name, value)| (name.clone(), value.source())).collect();
-        Value::Map(all).to_json()
-    };
+/// Uses of one role with the same parameters are equal; as in Ansible a task's use is another than that of `roles`.
+fn identity(used: &RoleUse, path: &Path) -> RoleIdentity {
     let tags: Vec<Value> = used.keywords.tags.iter().map(|tag| tag.value.source()).collect();
-    format!(
+    RoleIdentity::of(&format!(
         "{}\0{}\0{:?}\0{}\0{}\0{:?}\0{}",
         used.allow_duplicates.is_some(),
         path.display(),
         used.from,
-        vars(&used.params),
-        vars(&used.vars),
+        Value::Map(sources(&used.params)).to_json(),
+        Value::Map(used.told.clone()).to_json(),
         used.keywords.when,
         Value::List(tags).to_json()
-    )
+    ))
+}
+
+/// The variables as they are written.
+fn sources(vars: &Vars) -> Map {
+    vars.iter().map(|(name, value)| (name.clone(), value.source())).collect()
 }
 
 fn stem(file: &str) -> &str {

@@ -1,6 +1,5 @@
 //! What `include_tasks` and `include_role` bring while a plan runs.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,7 +104,6 @@ impl Includes {
             exposed: Vec::new(),
             roles: PlayRoles::default(),
             handlers: Vec::new(),
-            applied: HashSet::new(),
             contexts: &self.contexts,
         };
         let place = match &including.position {
@@ -114,7 +112,11 @@ impl Includes {
         };
         let mut steps = Vec::new();
         let label = match super::names::core_name(&including.module) {
-            Some("include_role") => include_role(&mut unfold, &wish.args, &around, place, &mut steps)?,
+            Some("include_role") => {
+                let own = including.vars.iter().map(|(name, value)| (name.clone(), value.source()));
+                let of_loop = wish.locals.iter().map(|(name, variable)| (name.clone(), variable.source()));
+                include_role(&mut unfold, wish, own.chain(of_loop).collect(), &around, place, &mut steps)?
+            }
             _ => include_tasks(&mut unfold, &wish.args, &around, &place, &mut steps)?,
         };
         let Unfold { exposed, handlers, .. } = unfold;
@@ -152,11 +154,13 @@ fn include_tasks(
 
 fn include_role(
     unfold: &mut Unfold<'_>,
-    args: &Map,
+    wish: &Inclusion,
+    told: Map,
     around: &Around,
     place: Place,
     steps: &mut Vec<TaskId>,
 ) -> Result<String, PlaybookError> {
+    let args = &wish.args;
     let text = |name: &str| args.get(name).filter(|value| !value.is_null()).map(rustle_agent::module::shown);
     let name = text("name").or_else(|| text("role")).unwrap_or_default();
     let used = RoleUse {
@@ -171,6 +175,7 @@ fn include_role(
             defaults: text("defaults_from"),
             handlers: text("handlers_from"),
         },
+        told,
         allow_duplicates: Some(flag(args.get("allow_duplicates"), true)),
         public: flag(args.get("public"), false),
         validate: flag(args.get("rolespec_validate"), true),

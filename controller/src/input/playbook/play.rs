@@ -1,6 +1,5 @@
 //! A play of the tree, as the plan has it.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,7 +87,6 @@ impl PlayMaker<'_> {
             exposed: Vec::new(),
             roles: PlayRoles::default(),
             handlers: Vec::new(),
-            applied: HashSet::new(),
             contexts: self.contexts,
         };
         self.sections(node, &around, &mut unfold, &mut play)?;

@@ -143,7 +143,7 @@ fn static_imports_dissolve_and_hand_down_their_keywords() {
 }
 
 #[test]
-fn a_role_brings_its_dependencies_once_and_knows_their_variables() {
+fn a_role_brings_its_dependencies_and_knows_their_variables_and_equal_uses_are_known_by_their_identity() {
     let project = Project::new(&[
         (
             "site.yml",
@@ -158,7 +158,15 @@ fn a_role_brings_its_dependencies_once_and_knows_their_variables() {
         ("roles/base/vars/main/one.yml", "c: base\n"),
     ]);
     let plan = project.plan();
-    assert_eq!(tasks(&plan, 0), ["base : debug [r]", "web : ping [r]", "web : ping"]);
+    let tagged = ["base : debug [r]", "web : ping [r]"];
+    assert_eq!(tasks(&plan, 0), [&tagged[..], &tagged, &["base : debug", "web : ping"]].concat());
+    let roles: Vec<_> = plan.plays[0].tasks.iter().map(|id| plan.task(*id).role.clone().unwrap()).collect();
+    assert!(roles.iter().all(|role| role.once), "what neither the role nor a task says");
+    let [base, web, base_again, web_again, untagged, larger] = &roles[..] else { panic!("six tasks") };
+    assert_eq!((base.identity, web.identity), (base_again.identity, web_again.identity));
+    assert_eq!(base.identity, untagged.identity, "what is around an entry makes no other use of it");
+    assert_ne!(web.identity, larger.identity);
+    assert_ne!(web.identity, base.identity);
     let web = plan.task(plan.plays[0].tasks[1]);
     assert_eq!((values(web, "a"), values(web, "c")), (vec!["base".into(), "web".into()], vec!["base".into()]));
     assert_eq!(values(web, "size"), ["5"]);

@@ -1,6 +1,6 @@
 //! From the tree to the plan: blocks, static imports and roles dissolve into tasks that carry what was around them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::around::{Around, Known, absolute};
@@ -56,8 +56,6 @@ pub(super) struct Unfold<'a> {
     pub(super) exposed: Vec<Layer>,
     /// Handlers that roles bring.
     pub(super) handlers: Vec<TaskId>,
-    /// Roles that need not run again.
-    pub(super) applied: HashSet<String>,
     /// The names of roles, in the order in which they come to run.
     pub(super) roles: PlayRoles,
     pub(super) contexts: &'a Contexts,

@@ -13,8 +13,8 @@ use crate::event::{HostState, TaskKind};
 use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Dispatch, Effect, Event, HandlerStep, HostIx, Limits, Notice, OnFailure, Once, Outcome, Percent,
-    PlayProgram, Program, RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy, TransportFault, Turns,
-    Verdict,
+    PlayProgram, Program, RetryPolicy, RoleUse, RunTime, Scheduler, Splice, Step, StepKind, Strategy, TransportFault,
+    Turns, Verdict,
 };
 
 /// A step of this name is `meta: flush_handlers`.
@@ -43,6 +43,8 @@ pub(super) struct Play {
     pub(super) turns: BTreeMap<&'static str, Turns>,
     /// Which use of a role tasks are of.
     pub(super) roles: BTreeMap<&'static str, u32>,
+    /// What those uses are.
+    pub(super) uses: BTreeMap<u32, RoleUse>,
     /// Tasks that not every host has.
     pub(super) only: Vec<(&'static str, Vec<&'static str>)>,
 }
@@ -64,6 +66,7 @@ impl Play {
             within: BTreeMap::new(),
             turns: BTreeMap::new(),
             roles: BTreeMap::new(),
+            uses: BTreeMap::new(),
             only: Vec::new(),
         }
     }
@@ -199,11 +202,31 @@ impl Fleet {
         let mut splice = |tasks: &&[&'static str]| Splice {
             steps: tasks.iter().map(|name| program::step(self.task(name))).collect(),
             blocks: BTreeMap::new(),
+            roles: BTreeMap::new(),
             handlers: Vec::new(),
             superseded: Vec::new(),
         };
         let included = fragments.iter().map(&mut splice).collect();
         self.with(task, host, Outcome { included, ..Outcome::of(Verdict::Ok) })
+    }
+
+    /// The host includes a use of a role with this task.
+    pub(super) fn including_role(
+        mut self,
+        task: &'static str,
+        host: &'static str,
+        (number, role): (u32, RoleUse),
+        tasks: &[&'static str],
+    ) -> Fleet {
+        let step = |name: &&'static str| Step { role: Some(number), ..program::step(self.task(name)) };
+        let splice = Splice {
+            steps: tasks.iter().map(step).collect(),
+            blocks: BTreeMap::new(),
+            roles: [(number, role)].into(),
+            handlers: Vec::new(),
+            superseded: Vec::new(),
+        };
+        self.with(task, host, Outcome { included: vec![splice], ..Outcome::of(Verdict::Ok) })
     }
 
     /// The host includes a role that has nothing but a handler, which takes the place of another.
@@ -220,6 +243,7 @@ impl Fleet {
         let splice = Splice {
             steps: vec![program::step(self.task(step))],
             blocks: BTreeMap::new(),
+            roles: BTreeMap::new(),
             handlers: vec![handler],
             superseded: vec![(old, new)],
         };
@@ -319,6 +343,7 @@ impl Fleet {
             strategy: play.strategy,
             rolling: play.rolling,
             blocks: (0..).map(BlockId).zip(play.blocks).collect(),
+            roles: play.uses,
             handlers: handlers.collect(),
             max_fail_percentage: play.max_fail_percentage.map(|percent| Percent::new(percent).unwrap()),
             force_handlers: play.force_handlers,

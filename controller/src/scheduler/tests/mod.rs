@@ -1,4 +1,4 @@
-//! The scheduler's specification. `rules`, `blocks`, `includes` and `turns` tell each rule as a run, `properties` holds it against random fleets and
+//! The scheduler's specification. `rules`, `blocks`, `includes`, `roles` and `turns` tell each rule as a run, `properties` holds it against random fleets and
 //! random orders of events, `world` is what both check after every command, `fleet` is hosts that answer from a script,
 //! `program` makes the plainest steps and plays.
 
@@ -9,6 +9,7 @@ mod late;
 mod program;
 mod properties;
 mod purity;
+mod roles;
 mod rules;
 mod turns;
 mod world;

@@ -29,6 +29,7 @@ pub(super) fn play(play: PlayId, batches: Vec<Vec<HostIx>>, steps: Vec<Step>) ->
         rolling: false,
         steps,
         blocks: Default::default(),
+        roles: Default::default(),
         handlers: Vec::new(),
         max_fail_percentage: None,
         force_handlers: false,

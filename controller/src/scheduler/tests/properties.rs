@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use super::program::step;
 use super::world::World;
 use crate::event::CancelReason;
-use crate::plan::{BlockId, PlayId, Section, TaskId, Within};
+use crate::plan::{BlockId, PlayId, RoleIdentity, Section, TaskId, Within};
 use crate::scheduler::{
     Command, Effect, Event, HandlerStep, HostIx, Limits, OnFailure, Once, Outcome, Percent, PlayProgram, Program,
-    RetryPolicy, RunTime, Scheduler, Splice, Step, StepKind, Strategy as Pace, TransportFault, Turns, Verdict,
+    RetryPolicy, RoleUse, RunTime, Scheduler, Splice, Step, StepKind, Strategy as Pace, TransportFault, Turns, Verdict,
 };
 
 /// More events than any generated run can need.
@@ -205,14 +205,21 @@ impl World {
 const INCLUDED: u32 = 10_000;
 
 impl World {
-    /// One of the two things that a task may include: one step, or two others.
+    /// One of the two things that a task may include: one step, or two others. Either is of a role.
     fn fragment(&self, including: TaskId, choice: u8) -> Option<Splice> {
         let which = u32::from(choice % 2);
         let first = INCLUDED + (including.0 * 2 + which) * 2;
-        let within = self.current_play()?.steps.iter().find(|step| step.task == including).and_then(|step| step.within);
-        let steps = (first..=first + which).map(|number| Step { within, ..step(TaskId(number)) });
-        let included =
-            Splice { steps: steps.collect(), blocks: BTreeMap::new(), handlers: Vec::new(), superseded: Vec::new() };
+        let around = self.current_play()?.steps.iter().find(|step| step.task == including);
+        let (within, parent) = (around.and_then(|step| step.within), around.and_then(|step| step.role));
+        let steps = (first..=first + which).map(|number| Step { within, role: Some(first), ..step(TaskId(number)) });
+        let identity = RoleIdentity::of(["web", "db"][which as usize]);
+        let included = Splice {
+            steps: steps.collect(),
+            blocks: BTreeMap::new(),
+            roles: [(first, RoleUse { identity, once: including.0.is_multiple_of(2), parent })].into(),
+            handlers: Vec::new(),
+            superseded: Vec::new(),
+        };
         (including.0 < INCLUDED).then_some(included)
     }
 }
@@ -413,6 +420,7 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                 rolling: rolling && strategy == Pace::Linear,
                 steps,
                 blocks: BTreeMap::new(),
+                roles: BTreeMap::new(),
                 handlers: handlers
                     .into_iter()
                     .map(|(on_failure, throttle)| {
@@ -426,22 +434,30 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
     (plays, prop::bool::weighted(0.3), vec(any::<u8>(), 0..24)).prop_map(|(mut play, late, choices)| {
         play.late = late;
         let mut choices = choices.into_iter();
-        use_role(&mut play.steps, &mut choices);
+        play.roles = use_roles(&mut play.steps, &mut choices);
         carve(&mut play.steps, None, &mut play.blocks, &mut choices);
         play
     })
 }
 
-/// Some of the steps are of a role, and some of those of one within it.
-fn use_role(steps: &mut [Step], choices: &mut std::vec::IntoIter<u8>) {
+/// Some of the steps are of uses of roles, one behind the other, and some of those of one within it. A few are of one role.
+fn use_roles(steps: &mut [Step], choices: &mut std::vec::IntoIter<u8>) -> BTreeMap<u32, RoleUse> {
     let mut choose = |most: usize| choices.next().map_or(0, |choice| usize::from(choice) % (most + 1));
-    let mut within = 0..steps.len();
-    for role in 1..=2 {
-        let start = within.start + choose(within.len());
-        let end = start + choose(within.end - start);
-        steps[start..end].iter_mut().for_each(|step| step.role = Some(role));
-        within = start..end;
+    let mut uses = BTreeMap::new();
+    let mut rest = 0..steps.len();
+    for outer in [1, 3] {
+        let mut within = rest.start + choose(rest.len())..rest.end;
+        for (role, parent) in [(outer, None), (outer + 1, Some(outer))] {
+            let start = within.start + choose(within.len());
+            let end = start + choose(within.end - start);
+            steps[start..end].iter_mut().for_each(|step| step.role = Some(role));
+            let identity = RoleIdentity::of(["web", "db"][choose(1)]);
+            uses.insert(role, RoleUse { identity, once: choose(1) == 1, parent });
+            within = start..end;
+            rest.start = rest.start.max(end);
+        }
     }
+    uses
 }
 
 /// Makes blocks of some of the steps that stand in `parent`, and blocks within them, as long as there are choices.

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::document::Document;
-use crate::plan::{FileSearch, RoleInfo};
+use crate::plan::{FileSearch, RoleIdentity, RoleInfo};
 use crate::template::{Authored, Sealed};
 use crate::vars::{Layer, Precedence, VarMap, Variable};
 use crate::vault::Vault;
@@ -60,6 +60,9 @@ struct RoleForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<usize>,
     instance: u32,
+    identity: RoleIdentity,
+    #[serde(default)]
+    once: bool,
 }
 
 impl VarsForm {
@@ -161,6 +164,8 @@ impl Writer {
             path: role.path.clone(),
             parent,
             instance: role.instance,
+            identity: role.identity,
+            once: role.once,
         };
         Tables {
             layers: self.layers.iter().map(layer).collect(),
@@ -189,8 +194,8 @@ impl Reader {
         };
         for form in tables.roles {
             let parent = form.parent.map(|place| reader.role(place)).transpose()?;
-            let RoleForm { name, collection, path, instance, .. } = form;
-            reader.roles.push(Arc::new(RoleInfo { name, collection, path, parent, instance }));
+            let RoleForm { name, collection, path, instance, identity, once, .. } = form;
+            reader.roles.push(Arc::new(RoleInfo { name, collection, path, parent, instance, identity, once }));
         }
         Ok(reader)
     }

@@ -27,6 +27,9 @@ impl World {
         }
         let leads = self.leaders.get(&task) == Some(&host);
         self.through(host, work);
+        if let Some(step) = self.step(task).filter(|_| !matches!(outcome.verdict, Verdict::Skipped | Verdict::NotRun)) {
+            self.note_role(host, step);
+        }
         if good && is_last && !outcome.included.is_empty() {
             self.join(host, task, &outcome.included);
         }
@@ -120,11 +123,11 @@ impl World {
         }
         let shares = |(host, seen): (&HostIx, &Seen)| {
             let open = !seen.left && !seen.failed_last && !self.lost.contains_key(host);
-            open.then_some((*host, seen.last))
+            open.then_some((*host, seen.last, seen.last_step))
         };
         let hosts: Vec<_> = self.batch.iter().filter_map(shares).collect();
-        for (host, last) in hosts {
-            if self.takes_up_at(host, last, false) {
+        for (host, last, last_step) in hosts {
+            if self.takes_up_at(host, last, last_step, false) {
                 self.batch.get_mut(&host).unwrap().dragged = true;
                 self.leave_blocks(host, task);
             } else {
@@ -137,15 +140,17 @@ impl World {
     fn hear_end_of_role(&mut self, host: HostIx, task: TaskId) {
         let Some(step) = self.step(task) else { return };
         let Some(role) = self.play().steps[step].role else { return };
-        let last = self.play().steps.iter().rposition(|step| step.role == Some(role)).unwrap();
+        let last = self.steps_of_role(role).end - 1;
         // It is out of a block that it leaves by that, unless it carries a failure out of it.
         let failing = self.batch[&host].failing.last();
         let carried_out = failing.is_some_and(|(block, _)| self.last_of(*block) <= last);
         let passed_by = self.steps_of(host).filter(|passed| (step..=last).contains(passed)).last();
-        let within = passed_by.filter(|_| !carried_out).map(|passed| self.play().steps[passed].within);
+        let passed_by = passed_by.filter(|_| !carried_out);
+        let within = passed_by.map(|passed| self.play().steps[passed].within);
         let seen = self.batch.get_mut(&host).unwrap();
         seen.finished.extend(step..=last);
         seen.last = within.unwrap_or(seen.last);
+        seen.last_step = passed_by.unwrap_or(seen.last_step);
     }
 
     fn hear_effect(&mut self, host: HostIx, task: TaskId, effect: Effect) {
@@ -224,7 +229,7 @@ impl World {
                 seen.finished.insert(step.unwrap());
                 seen.flushed.clear();
                 seen.wants_flush = false;
-                seen.last = within;
+                (seen.last, seen.last_step) = (within, step.unwrap());
             }
             TaskKind::Handler => {
                 seen.pending.remove(&handler.unwrap());

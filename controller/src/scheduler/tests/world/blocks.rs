@@ -15,13 +15,14 @@ impl World {
             None if seen.wants_flush => seen.last,
             None => return false,
         };
-        let taken_up = self.takes_up_at(host, within, fatal);
+        let taken_up = self.takes_up_at(host, within, seen.last_step, fatal);
         let seen = self.batch.get_mut(&host).unwrap();
         (seen.failed_last, seen.dragged) = (taken_up, false);
         taken_up
     }
 
-    pub(super) fn takes_up_at(&mut self, host: HostIx, within: Option<Within>, mut fatal: bool) -> bool {
+    /// The same for a failure at the step `from`, which stands there.
+    pub(super) fn takes_up_at(&mut self, host: HostIx, within: Option<Within>, from: usize, mut fatal: bool) -> bool {
         for Within { block, section } in self.around(within) {
             let has = |section| !self.steps_in(block, section).is_empty();
             let (has_rescue, has_always) = (has(Section::Rescue), has(Section::Always));
@@ -33,11 +34,14 @@ impl World {
             if section == Section::Tasks && has_rescue {
                 seen.rescuing.insert(block);
                 seen.finished.extend(tasks);
+                self.fall_out_of_roles(host, from, rescue.first().copied().unwrap());
                 return true;
             }
             if section != Section::Always && has_always {
                 seen.failing.push((block, fatal));
                 seen.finished.extend(tasks.into_iter().chain(rescue));
+                let always = self.steps_in(block, Section::Always);
+                self.fall_out_of_roles(host, from, always.first().copied().unwrap());
                 return true;
             }
         }
@@ -56,7 +60,7 @@ impl World {
             let fatal = self.carries_fatal(host);
             let (_, failed_for_all) = self.batch.get_mut(&host).unwrap().failing.pop().unwrap();
             let parent = self.play().blocks[&block];
-            if self.takes_up_at(host, parent, failed_for_all) {
+            if self.takes_up_at(host, parent, self.last_of(block), failed_for_all) {
                 continue;
             }
             if self.batch[&host].dragged {
@@ -95,6 +99,8 @@ impl World {
     /// Whether the host comes to what stands here: not to a `rescue` without a failure.
     pub(super) fn comes_to(&self, host: HostIx, step: &Step) -> bool {
         let closed = |at: &Within| at.section == Section::Rescue && !self.batch[&host].rescuing.contains(&at.block);
-        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host)) && !self.around(step.within).iter().any(closed)
+        step.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
+            && !self.around(step.within).iter().any(closed)
+            && !self.has_run(host, step)
     }
 }

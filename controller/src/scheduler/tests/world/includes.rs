@@ -27,6 +27,7 @@ impl World {
                 place += usize::from(known.is_none());
             }
             if known.is_none() {
+                self.program.plays[play].roles.extend(splice.roles.clone());
                 self.join_handlers_of_role(splice);
             }
         }
@@ -70,6 +71,7 @@ impl World {
         let moved = |step: usize| if step >= place { step + 1 } else { step };
         for seen in self.batch.values_mut() {
             seen.finished = std::mem::take(&mut seen.finished).into_iter().map(moved).collect();
+            seen.last_step = moved(seen.last_step);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What the commands and events so far add up to, kept apart from the scheduler, and the rules that must hold for it
-//! after every command: `answers` takes note of what hosts say, `blocks` and `includes` of where they go by that, `dispatch` has
+//! after every command: `answers` takes note of what hosts say, `blocks`, `includes` and `roles` of where they go by that, `dispatch` has
 //! the rules for what is sent to them. Works for programs in which no task is named twice.
 
 mod answers;
 mod blocks;
 mod dispatch;
 mod includes;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
@@ -39,10 +40,13 @@ struct Seen {
     /// whether that is everybody's.
     rescuing: BTreeSet<BlockId>,
     failing: Vec<(BlockId, bool)>,
-    /// Where its last step stands, whether it failed there, and whether it runs an `always` over another host's failure.
+    /// Where its last step stands, which one that is, whether it failed there, and whether it runs an `always` over another host's failure.
     last: Option<Within>,
+    last_step: usize,
     failed_last: bool,
     dragged: bool,
+    /// Uses of roles that it did something in, but for those that it failed out of.
+    roles: BTreeSet<u32>,
     begun: bool,
     dropped: bool,
     left: bool,
