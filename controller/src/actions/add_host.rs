@@ -1,7 +1,7 @@
 //! `add_host`: a host that was not in the inventory, or more groups and variables for one that is.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, ModuleResult, Value};
 
@@ -27,8 +27,12 @@ impl LocalAction for AddHost {
     const SUMMARY: &'static str = "Adds a host, with groups and variables, to the inventory of the run.";
     const ANY_ARGS: bool = true;
 
+    fn check(args: &Map) -> Result<(), ArgError> {
+        wanted(args.clone()).map(drop)
+    }
+
     fn run(&self, _args: AddHostArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let wanted = wanted(raw)?;
+        let wanted = wanted(raw).map_err(|error| ModuleError::new(error.to_string()))?;
         let mut result = told(&wanted);
         result.changed = cx.vars.would_change(&wanted).map_err(ModuleError::new)?;
         cx.teach(Learnt::Inventory(wanted));
@@ -36,20 +40,21 @@ impl LocalAction for AddHost {
     }
 }
 
-fn wanted(mut raw: Map) -> Result<InventoryChange, ModuleError> {
+fn wanted(mut raw: Map) -> Result<InventoryChange, ArgError> {
+    let rule = |why: &str| ArgError::Rule(why.to_owned());
     let of = |raw: &Map, names: [&str; 3]| names.iter().find_map(|name| raw.get(*name)).cloned();
     let name = match of(&raw, NAME) {
-        None | Some(Value::Null) => return Err(ModuleError::new("name, host or hostname needs to be provided")),
+        None | Some(Value::Null) => return Err(rule("name, host or hostname needs to be provided")),
         Some(Value::String(name)) => name,
         Some(Value::Int(number)) => number.to_string(),
         Some(other) => {
-            return Err(ModuleError::new(format!("The host name must be a string, and is a {}", other.kind())));
+            return Err(rule(&format!("The host name must be a string, and is a {}", other.kind())));
         }
     };
     let groups = match of(&raw, GROUPS) {
         None | Some(Value::Null) => Vec::new(),
         Some(groups) => super::names(&groups)
-            .ok_or_else(|| ModuleError::new("Groups must be specified as a list or a comma-separated string."))?,
+            .ok_or_else(|| rule("Groups must be specified as a list or a comma-separated string."))?,
     };
     raw.retain(|key, _| !NAME.contains(&key.as_str()) && !GROUPS.contains(&key.as_str()));
     // `host:22`, where what follows is a port and not the rest of an IPv6 address.
@@ -61,7 +66,7 @@ fn wanted(mut raw: Map) -> Result<InventoryChange, ModuleError> {
     if let Some(port) = port {
         raw.insert("ansible_ssh_port".to_owned(), Value::Int(port.into()));
     }
-    let name = HostName::new(name.trim()).map_err(|error| ModuleError::new(error.to_string()))?;
+    let name = HostName::new(name.trim()).map_err(|error| rule(&error.to_string()))?;
     Ok(InventoryChange::AddHost { name, groups, vars: raw })
 }
 
@@ -82,7 +87,7 @@ mod tests {
 
     fn change(args: serde_json::Value) -> Result<InventoryChange, String> {
         let Value::Map(args) = Value::from(args) else { panic!("arguments are a map") };
-        wanted(args).map_err(|error| error.into_result().msg().to_owned())
+        wanted(args).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Prepare for Assemble {
 async fn with_whole(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, String> {
     let is_here = args.get("remote_src").is_some_and(|value| bool::from_arg(value.clone()) == Ok(false));
     let Some(Value::String(src)) = args.get("src").filter(|_| is_here).cloned() else { return Ok(args) };
-    let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
+    let path = cx.files.find(&src, "files").map_err(|error| format!("Task failed: {error}"))?;
     let sender = Sender::new(&args, cx);
     let text = |name: &str| args.get(name).and_then(Value::as_str).map(str::to_owned);
     let fragments = Fragments {

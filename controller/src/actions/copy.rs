@@ -16,6 +16,7 @@ use super::tree::tree;
 use super::{is_given, says_yes};
 use crate::dispatch::Blobs;
 use crate::engine::ExecutionContext;
+use crate::event::FailedIn;
 
 /// Content up to this size travels with the call. Larger content goes as a blob, which an agent that has it already does
 /// not ask for.
@@ -25,6 +26,8 @@ pub(super) struct Copy;
 
 impl Prepare for Copy {
     const NAME: &'static str = "ansible.builtin.copy";
+
+    const REFUSES_IN: FailedIn = FailedIn::Action;
 
     fn check(args: &Map) -> Result<(), ArgError> {
         let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
@@ -47,7 +50,8 @@ async fn with_content(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
     let is_remote = says_yes(&args, "remote_src");
     let Some(Value::String(src)) = args.get("src").filter(|_| !is_remote).cloned() else { return Ok(args) };
     args.shift_remove("src");
-    let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
+    let path = cx.files.find(&src, "files").map_err(|error| format!("Unexpected AnsibleActionFail error: {error}"))?;
+    args.insert("_source".into(), path.to_string_lossy().into_owned().into());
     let sender = Sender::new(&args, cx);
     if path.is_dir() {
         let contents_only = src.ends_with('/');

@@ -1,7 +1,7 @@
 //! `debug`: prints a message or a variable.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -29,10 +29,15 @@ impl LocalAction for Debug {
     const UNRENDERED: &'static [&'static str] = &["var"];
     const SUMMARY: &'static str = "Shows a text or a variable.";
 
-    fn run(&self, args: DebugArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-        if args.msg.is_some() && args.var.is_some() {
-            return Err(ModuleError::new("parameters are mutually exclusive: msg|var"));
+    fn check(args: &Map) -> Result<(), ArgError> {
+        let is_said = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+        if is_said("msg") && is_said("var") {
+            return Err(ArgError::Rule("parameters are mutually exclusive: msg|var".to_owned()));
         }
+        Ok(())
+    }
+
+    fn run(&self, args: DebugArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.verbosity > u32::from(cx.settings.verbosity) {
             return Ok(ModuleResult::skipped("Verbosity threshold not met."));
         }

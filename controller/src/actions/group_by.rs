@@ -1,12 +1,13 @@
 //! `group_by`: puts the host into a group that is made of what is known of it.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
+use crate::event::FailedIn;
 use crate::vars::{InventoryChange, Learnt};
 
 arguments! {
@@ -25,6 +26,15 @@ impl LocalAction for GroupBy {
 
     const NAME: &'static str = "ansible.builtin.group_by";
     const SUMMARY: &'static str = "Puts the host into a group, which is made if it is new.";
+
+    const REFUSES_IN: FailedIn = FailedIn::Action;
+
+    fn check(args: &Map) -> Result<(), ArgError> {
+        if args.get("key").is_none_or(Value::is_null) {
+            return Err(ArgError::Rule("the 'key' param is required when using group_by".to_owned()));
+        }
+        Ok(())
+    }
 
     fn run(&self, args: GroupByArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let parents = match &args.parents {

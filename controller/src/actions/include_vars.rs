@@ -196,10 +196,7 @@ impl Selection {
 
 fn file(name: Option<&str>, cx: &ExecutionContext<'_>) -> Result<PathBuf, String> {
     let name = name.filter(|name| !name.is_empty()).ok_or("Could not find file on the Ansible Controller.")?;
-    cx.files.find(name, "vars").map_err(|error| {
-        let places: Vec<String> = error.looked_at.iter().map(|path| path.display().to_string()).collect();
-        format!("Could not find or access '{name}'\nSearched in:\n\t{} on the Ansible Controller.", places.join("\n\t"))
-    })
+    cx.files.find(name, "vars").map_err(|error| error.to_string())
 }
 
 /// In a role the role's `vars/`; else beside the file that the task is in.

@@ -41,6 +41,7 @@ pub use meta::Meta;
 use prepared::Prepared;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::event::FailedIn;
 
 /// Every action.
 pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
@@ -84,9 +85,20 @@ trait LocalAction: Send + Sync {
     /// See [`ModuleExecutor::unrendered_args`].
     const UNRENDERED: &'static [&'static str] = &[];
 
+    /// See [`ModuleExecutor::refuses_in`].
+    const REFUSES_IN: FailedIn = FailedIn::Task;
+
     /// Ansible's sentence for what is wrong with the arguments, where it is not the common one.
     fn worded(error: ArgError) -> ArgError {
         error
+    }
+
+    /// What Ansible's action raises before it does anything.
+    ///
+    /// # Errors
+    /// In Ansible's words.
+    fn check(_args: &Map) -> Result<(), ArgError> {
+        Ok(())
     }
 
     /// # Errors
@@ -143,7 +155,12 @@ impl<A: LocalAction> ModuleExecutor for Here<A> {
     }
 
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
+        A::check(args)?;
         Self::parse(args.clone()).map(drop)
+    }
+
+    fn refuses_in(&self, _args: &Map) -> FailedIn {
+        A::REFUSES_IN
     }
 
     fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {

@@ -17,6 +17,9 @@ pub(super) trait Prepare: Send + Sync {
     /// See [`ModuleExecutor::supports_async`].
     const SUPPORTS_ASYNC: bool = false;
 
+    /// Where Ansible fails of what [`check`](Self::check) says.
+    const REFUSES_IN: FailedIn = FailedIn::Task;
+
     /// What Ansible's action looks at before its module does.
     ///
     /// # Errors
@@ -71,10 +74,6 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
         self.module.is_idempotent()
     }
 
-    fn refuses_in(&self, args: &Map) -> FailedIn {
-        if A::check(args).is_err() { FailedIn::Task } else { FailedIn::Module }
-    }
-
     fn supports_async(&self) -> bool {
         A::SUPPORTS_ASYNC
     }
@@ -88,11 +87,18 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
         self.module.validate(args.clone())
     }
 
+    fn refuses_in(&self, args: &Map) -> FailedIn {
+        if A::check(args).is_err() { A::REFUSES_IN } else { FailedIn::Module }
+    }
+
     fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
         async move {
             match A::prepare(args, cx).await {
                 Ok(args) => cx.call(A::NAME, args).await,
-                Err(message) => Ok(ModuleResult::failed(message)),
+                Err(message) => {
+                    cx.failed_in = Some(FailedIn::Task);
+                    Ok(ModuleResult::failed(message))
+                }
             }
         }
         .boxed()

@@ -1,7 +1,7 @@
 //! `set_fact`: keeps values for the rest of the run.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -24,13 +24,16 @@ impl LocalAction for SetFact {
     const ANY_ARGS: bool = true;
     const TEMPLATED_NAMES: bool = true;
 
+    fn check(args: &Map) -> Result<(), ArgError> {
+        if args.keys().all(|name| name == "cacheable") {
+            let why = "No key/value pairs provided, at least one is required for this action to succeed";
+            return Err(ArgError::Rule(why.to_owned()));
+        }
+        Ok(())
+    }
+
     fn run(&self, _args: SetFactArgs, mut raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let cacheable = raw.shift_remove("cacheable");
-        if raw.is_empty() {
-            return Err(ModuleError::new(
-                "No key/value pairs provided, at least one is required for this action to succeed",
-            ));
-        }
         if let Some(name) = raw.keys().find(|name| !is_variable_name(name)) {
             return Err(ModuleError::new(format!("Task failed: Invalid variable name '{name}'.")));
         }

@@ -11,6 +11,7 @@ use rustle_protocol::value::Map;
 
 use super::agent_module;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::event::FailedIn;
 use crate::template::{TemplateFileOptions, file_vars};
 
 arguments! {
@@ -104,7 +105,10 @@ impl ModuleExecutor for Template {
         async move {
             match split(args).map_err(|error| error.to_string()).and_then(|(args, copy)| prepare(args, copy, cx)) {
                 Ok(copy) => cx.call("ansible.builtin.copy", copy).await,
-                Err(message) => Ok(ModuleResult::failed(message)),
+                Err(message) => {
+                    cx.failed_in = Some(FailedIn::Task);
+                    Ok(ModuleResult::failed(message))
+                }
             }
         }
         .boxed()

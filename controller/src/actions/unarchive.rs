@@ -38,7 +38,7 @@ async fn with_archive(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, S
     if src.contains("://") {
         return Err(format!("src `{src}` is an address: fetch it first, or use remote_src with a path on the host"));
     }
-    let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
+    let path = cx.files.find(&src, "files").map_err(|error| format!("Task failed: {error}"))?;
     let sender = Sender::new(&args, cx);
     super::copy::put_file(&mut args, &path, sender).await?;
     Ok(args)

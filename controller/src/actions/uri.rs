@@ -36,7 +36,7 @@ async fn with_files(mut args: Map, cx: &ExecutionContext<'_>) -> Result<Map, Str
     }
     let Some(Value::String(src)) = args.get("src").cloned() else { return Ok(args) };
     args.shift_remove("src");
-    let path = cx.files.find(&src, "files").map_err(|error| error.to_string())?;
+    let path = cx.files.find(&src, "files").map_err(|error| format!("Task failed: {error}"))?;
     put_file(&mut args, &path, sender).await?;
     Ok(args)
 }
@@ -47,7 +47,7 @@ async fn put_part(part: &mut Value, sender: &Sender, cx: &ExecutionContext<'_>) 
     let Some(Value::String(filename)) = part.get("filename").filter(|_| !part.contains_key("content")) else {
         return Ok(());
     };
-    let path = cx.files.find(filename, "files").map_err(|error| error.to_string())?;
+    let path = cx.files.find(filename, "files").map_err(|error| format!("Task failed: {error}"))?;
     let sender = sender.clone();
     let blob = blocking(move || sender.add(&path)).await?;
     part.insert("_blob".into(), blob.to_value());

@@ -1,7 +1,7 @@
 //! `validate_argument_spec`: whether a role was given what its argument spec asks for.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -27,15 +27,22 @@ impl LocalAction for ValidateArgumentSpec {
     const NAME: &'static str = "ansible.builtin.validate_argument_spec";
     const SUMMARY: &'static str = "Checks the arguments of a role against its argument spec.";
 
+    fn check(args: &Map) -> Result<(), ArgError> {
+        if args.get("argument_spec").is_none_or(Value::is_null) {
+            let args = Value::Map(args.clone());
+            return Err(ArgError::Rule(format!("Task failed: \"argument_spec\" arg is required in args: {args}")));
+        }
+        Ok(())
+    }
+
     fn run(&self, args: ValidateArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let wrong = |name: &str, value: &Value| {
             let msg = format!("Incorrect type for {name}, expected dict and got {}", value.kind());
             Err(ModuleError::new(msg))
         };
         let spec = match args.argument_spec {
-            None => return Err(ModuleError::new("\"argument_spec\" arg is required in args: {}")),
             Some(Value::Map(spec)) => spec,
-            Some(other) => return wrong("argument_spec", &other),
+            other => return wrong("argument_spec", &other.unwrap_or_default()),
         };
         let provided = match args.provided_arguments {
             None | Some(Value::Null) => Map::new(),

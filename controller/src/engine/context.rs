@@ -53,7 +53,7 @@ pub struct ExecutionContext<'a> {
     /// The next call is to go on in the background.
     pub(super) job: Option<JobOrder>,
     /// Where what fails now fails, if not where the module itself works: on the host, if the last call failed there.
-    pub(super) failed_in: Option<FailedIn>,
+    pub(crate) failed_in: Option<FailedIn>,
 }
 
 /// How a task's calls are to be run.

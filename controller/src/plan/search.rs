@@ -14,12 +14,23 @@ pub struct FileSearch {
     base: Arc<Path>,
 }
 
-/// A file that is nowhere.
+/// A file that is nowhere, in Ansible's words.
 #[derive(Debug, thiserror::Error)]
-#[error("could not find `{name}`; looked at {}", .looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+#[error("Could not find or access '{name}'{} on the Ansible Controller.\nIf you are using a module and expect the file to exist on the remote, see the remote_src option", searched_in(.name, .looked_at))]
 pub struct FileNotFound {
     pub name: String,
     pub looked_at: Vec<PathBuf>,
+}
+
+/// The places one below the other, but for a name that says the place itself.
+fn searched_in(name: &str, looked_at: &[PathBuf]) -> String {
+    if Path::new(name).is_absolute() {
+        return String::new();
+    }
+    // With one folder, the task's own and the playbook's are the same, and Ansible lists both.
+    let times = if looked_at.len() == 2 { 2 } else { 1 };
+    let places = std::iter::repeat_n(looked_at, times).flatten();
+    places.fold("\nSearched in:".to_owned(), |said, path| format!("{said}\n\t{}", path.display()))
 }
 
 impl FileSearch {
@@ -83,6 +94,10 @@ mod tests {
             assert_eq!(search.find("a", "files").unwrap(), path);
         }
         let looked_at = search.find("b", "files").unwrap_err().looked_at;
+        let said = search.find("/none", "files").unwrap_err().to_string();
+        assert!(said.starts_with("Could not find or access '/none' on the Ansible Controller.\n"), "{said}");
+        let said = FileSearch::new(&play).find("b", "files").unwrap_err().to_string();
+        assert_eq!(said.matches("\n\t").count(), 4, "the playbook's folder is the task's, too: {said}");
         assert_eq!(looked_at, [role.join("files/b"), role.join("b"), play.join("files/b"), play.join("b")]);
     }
 }
