@@ -32,10 +32,11 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// As a result's `diff` holds it.
+    /// As a result's `diff` holds it: a side that is null is none.
     pub fn to_value(&self) -> Value {
-        let mut shown =
-            Map::from_iter([("before".to_owned(), self.before.clone()), ("after".to_owned(), self.after.clone())]);
+        let sides = [("before", &self.before), ("after", &self.after)].into_iter();
+        let mut shown: Map =
+            sides.filter(|(_, side)| !side.is_null()).map(|(name, side)| (name.to_owned(), side.clone())).collect();
         let headers = [("before_header", &self.before_header), ("after_header", &self.after_header)];
         for (name, header) in headers {
             shown.extend(header.as_deref().map(|header| (name.to_owned(), Value::from(header))));

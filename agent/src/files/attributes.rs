@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode as RawMode, Stat, Uid, chmod, chownat};
 use rustle_protocol::Map;
 
 use super::flags::{self, Context, FlagChange};
-use super::mode::{PERMISSIONS, applied, octal, umask};
+use super::mode::{self, PERMISSIONS, applied, octal, umask};
 use super::node::{Kind, Node, kind_of};
 use crate::accounts::Users;
 use crate::arguments;
@@ -49,8 +49,7 @@ impl FileAttributes {
         let uid = |name: &String| users.uid(name).ok_or_else(|| unknown("chown", "user", name));
         let gid = |name: &String| users.gid(name).ok_or_else(|| unknown("chgrp", "group", name));
         if self.mode == Some(Mode::Preserve) {
-            return Err(ModuleError::new("mode must be in octal or symbolic form")
-                .with("details", "only copy knows the mode `preserve`"));
+            return Err(mode::unreadable("preserve"));
         }
         if let Some(mode) = &self.mode {
             applied(mode, 0, false)?;

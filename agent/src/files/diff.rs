@@ -36,13 +36,13 @@ pub(crate) fn described(kind: &str, size: u64, sha1: &str) -> Value {
 
 /// The diff of attributes, if any differ.
 pub(crate) fn of_attributes(path: &Path, before: Map, after: Map) -> Option<Diff> {
-    let header = format!("{} (file attributes)", path.display());
-    (before != after).then(|| Diff {
-        before: Value::Map(before),
-        after: Value::Map(after),
-        before_header: Some(header.clone()),
-        after_header: Some(header),
-    })
+    (before != after).then(|| Diff { before: Value::Map(before), after: Value::Map(after), ..attributes_of(path) })
+}
+
+/// The diff of attributes with nothing in it.
+pub(crate) fn attributes_of(path: &Path) -> Diff {
+    let header = Some(format!("{} (file attributes)", path.display()));
+    Diff { before_header: header.clone(), after_header: header, ..Diff::default() }
 }
 
 #[cfg(test)]

@@ -15,16 +15,20 @@ pub(crate) fn applied(mode: &Mode, current: u32, is_dir: bool) -> Result<u32, Mo
     match mode {
         Mode::Octal(bits) => Ok(*bits),
         Mode::Preserve => Ok(current & PERMISSIONS),
-        Mode::Symbolic(text) => symbolic(text, current & PERMISSIONS, is_dir, umask()).ok_or_else(|| {
-            ModuleError::new("mode must be in octal or symbolic form")
-                .with("details", format!("bad symbolic permission for mode: {text}"))
-        }),
+        Mode::Symbolic(text) if text.is_empty() => Ok(current & PERMISSIONS),
+        Mode::Symbolic(text) => symbolic(text, current & PERMISSIONS, is_dir, umask()).ok_or_else(|| unreadable(text)),
     }
 }
 
-/// Four octal digits, as Ansible returns a mode.
+/// The failure of a mode that says nothing.
+pub(crate) fn unreadable(text: &str) -> ModuleError {
+    ModuleError::new("mode must be in octal or symbolic form")
+        .with("details", format!("bad symbolic permission for mode: {text}"))
+}
+
+/// Octal with a nought before it, as Ansible's file modules return a mode: `0644`, `01777`.
 pub(crate) fn octal(mode: u32) -> String {
-    format!("{:04o}", mode & PERMISSIONS)
+    format!("0{:03o}", mode & PERMISSIONS)
 }
 
 /// The process' umask. Read from `/proc`, since asking the kernel would set it for a moment, for all threads.

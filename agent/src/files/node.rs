@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 use rustle_protocol::{Map, ModuleResult, Value};
 
-use super::mode::octal;
+use super::mode::{PERMISSIONS, octal};
 use crate::accounts::Users;
 use crate::module::{Doing, ModuleError};
 
@@ -145,11 +145,12 @@ pub(crate) fn kind_of(stat: &Stat) -> Kind {
     }
 }
 
-/// Adds what is at `path` now, as [`Node::describe`]; `absent` if nothing is.
+/// Adds what is at `path` now, as [`Node::describe`]; nothing if nothing is, or a link that leads nowhere.
 pub(crate) fn describe(result: &mut ModuleResult, path: &Path, users: &Users) -> Result<(), ModuleError> {
-    match Node::open(path, false)? {
-        Some(node) => node.describe(result, users),
-        None => result.set("state", "absent"),
+    if let Some(node) = Node::open(path, false)?
+        && path.exists()
+    {
+        node.describe(result, users);
     }
     Ok(())
 }
@@ -160,7 +161,8 @@ pub(crate) fn stat_fields(stat: &Stat, users: &Users) -> Map {
     let kind = FileType::from_raw_mode(mode);
     let mut map = Map::new();
     let mut set = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
-    set("mode", octal(mode).into());
+    // Four digits, where file modules return a nought and three or more.
+    set("mode", format!("{:04o}", mode & PERMISSIONS).into());
     set("isdir", (kind == FileType::Directory).into());
     set("ischr", (kind == FileType::CharacterDevice).into());
     set("isblk", (kind == FileType::BlockDevice).into());

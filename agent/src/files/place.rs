@@ -254,6 +254,9 @@ fn planned(old: Option<&Node>, how: &Placement<'_>) -> Result<Changes, ModuleErr
 
 fn content_diff(dest: &Path, old: Option<&Node>, source: &Source, cx: &ModuleContext<'_>) -> Result<Diff, ModuleError> {
     let mut shown = diff::of_content(dest, None, None);
+    if old.is_none() {
+        shown.before_header = None;
+    }
     if let Some(node) = old {
         shown.before = match node.kind() {
             Kind::Link => Value::from(format!("(link to {})\n", node.link_target()?.display())),

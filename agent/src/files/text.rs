@@ -21,6 +21,8 @@ const TEXT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct TextFile {
     path: PathBuf,
+    /// As the task names it.
+    named: PathBuf,
     node: Option<Node>,
     pub(crate) content: Vec<u8>,
 }
@@ -29,6 +31,7 @@ impl TextFile {
     /// # Errors
     /// A directory is in its place, or it cannot be read. That it is not there is no error.
     pub(crate) fn open(path: &Path) -> Result<TextFile, ModuleError> {
+        let named = path.to_owned();
         let path = real_path(path);
         let node = Node::open(&path, true)?;
         let mut content = Vec::new();
@@ -45,7 +48,7 @@ impl TextFile {
             let read = node.read()?.take(TEXT_BYTES_MAX).read_to_end(&mut content);
             read.doing(|| format!("read {}", path.display()))?;
         }
-        Ok(TextFile { path, node, content })
+        Ok(TextFile { path, named, node, content })
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -75,6 +78,8 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) attributes: &'a FileAttributes,
     pub(crate) backup: bool,
     pub(crate) validate: Option<&'a str>,
+    /// Show content and attributes as two diffs, each with its name; else the content alone.
+    pub(crate) shows_parts: bool,
 }
 
 /// What was done, or would be in check mode.
@@ -114,16 +119,25 @@ impl Rewrite<'_> {
         let mut done = Rewritten { content_changed: !file.exists() || file.content != content, ..Rewritten::default() };
         if cx.diff && done.content_changed {
             let before = file.exists().then_some(file.content.as_slice());
-            done.diff.push(diff::of_content(&file.path, before, Some(content)));
+            let mut shown = diff::of_content(&file.path, before, Some(content));
+            if self.shows_parts {
+                let header = format!("{} (content)", file.named.display());
+                (shown.before_header, shown.after_header) = (Some(header.clone()), Some(header));
+            }
+            done.diff.push(shown);
         }
+        let named = file.named.clone();
         let changes = if done.content_changed {
             self.put(&file, content, cx, &mut done)?
         } else {
             self.only_attributes(file.node, cx)?
         };
         done.attributes_changed = !changes.is_empty();
-        if cx.diff {
-            done.diff.extend(diff::of_attributes(&file.path, changes.before, changes.after));
+        if cx.diff && self.shows_parts {
+            // One of nothing stands for attributes that do not change, as in Ansible's list.
+            let unchanged = || diff::attributes_of(&named);
+            let differ = diff::of_attributes(&named, changes.before, changes.after);
+            done.diff.extend(differ.or_else(|| done.content_changed.then(unchanged)));
         }
         Ok(done)
     }

@@ -1,6 +1,6 @@
 //! Access and modification times a task asks for.
 
-use chrono::{Local, NaiveDateTime, TimeZone};
+use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use rustix::fs::{AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use super::node::{Kind, Node, field, seconds};
@@ -30,7 +30,8 @@ impl Time {
         let wrong = |why: &dyn std::fmt::Display| {
             ModuleError::new(format!("Error while obtaining timestamp for time {text} using format {format}: {why}"))
         };
-        let naive = NaiveDateTime::parse_from_str(text, format).map_err(|error| wrong(&error))?;
+        let naive = read(text, format)
+            .ok_or_else(|| wrong(&format_args!("time data '{text}' does not match format '{format}'")))?;
         let local =
             Local.from_local_datetime(&naive).earliest().ok_or_else(|| wrong(&"there was no such local time"))?;
         Ok(Time::At(local.timestamp()))
@@ -51,6 +52,13 @@ impl Time {
             Time::At(at) => Timespec { tv_sec: at, tv_nsec: 0 },
         }
     }
+}
+
+/// What a text leaves out is as in Python's `strptime`: midnight, or the first day of 1900.
+fn read(text: &str, format: &str) -> Option<NaiveDateTime> {
+    let date = || NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN));
+    let time = || Some(NaiveDate::from_ymd_opt(1900, 1, 1)?.and_time(NaiveTime::parse_from_str(text, format).ok()?));
+    NaiveDateTime::parse_from_str(text, format).ok().or_else(date).or_else(time)
 }
 
 /// Both times of a file.
@@ -113,6 +121,7 @@ mod tests {
         assert_eq!(parse(Some("now")).unwrap(), Time::Now);
         let Time::At(at) = parse(Some("202001020304.05")).unwrap() else { panic!("a time") };
         assert_eq!(Local.timestamp_opt(at, 0).unwrap().format("%F %T").to_string(), "2020-01-02 03:04:05");
+        assert_ne!(Time::parse(Some("2020-01-02"), "%Y-%m-%d", Time::Now).unwrap(), Time::Now);
         assert!(parse(Some("yesterday")).unwrap_err().to_string().contains("for time yesterday using format"));
     }
 }

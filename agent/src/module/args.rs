@@ -136,6 +136,16 @@ pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
     parsed
 }
 
+/// Ansible's warnings of arguments that are given under their name and another one, which is the one that counts.
+pub fn both_set(args: &Map, groups: &[&[ArgSpec]]) -> Vec<String> {
+    let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+    let specs = groups.iter().copied().flatten().filter(|spec| is_given(spec.name));
+    specs
+        .flat_map(|spec| spec.aliases.iter().filter(|alias| is_given(alias)).map(move |alias| (spec.name, alias)))
+        .map(|(name, alias)| format!("Both option {name} and its alias {alias} are set."))
+        .collect()
+}
+
 /// The error for arguments that no spec in `groups` names.
 pub fn unknown_args(module: &str, unknown: Vec<String>, groups: &[&[ArgSpec]]) -> ArgError {
     let specs = || groups.iter().copied().flatten();
@@ -198,10 +208,10 @@ impl ArgReader {
         }
     }
 
-    /// The value under the argument's name or, failing that, its last alias given.
+    /// The value under an alias or, failing that, the argument's name, as in Ansible.
     fn take_value(&mut self, spec: &ArgSpec) -> Option<Value> {
         let mut found = None;
-        for name in spec.aliases.iter().rev().chain([&spec.name]) {
+        for name in std::iter::once(&spec.name).chain(spec.aliases) {
             if let Some(value) = self.args.shift_remove(*name).filter(|value| !value.is_null()) {
                 found = Some(value);
             }
@@ -673,10 +683,9 @@ impl FromArg for Mode {
             Value::String(text) => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
                 Ok(bits @ 0..=0o7777) => Ok(Mode::Octal(bits)),
                 Ok(_) => Err(format!("is `{text}`, which is not a file mode")),
-                Err(_) if text.contains(['=', '+', '-']) => Ok(Mode::Symbolic(text)),
-                Err(_) => Err(format!("is `{text}`, which is neither octal nor symbolic")),
+                Err(_) => Ok(Mode::Symbolic(text)),
             },
-            other => not(&other, "a file mode"),
+            other => not(&other, "file mode"),
         }
     }
 }
@@ -801,7 +810,12 @@ mod tests {
         assert_eq!(mode("0644".into()), Ok(Mode::Octal(0o644)));
         assert_eq!(mode(420.into()), Ok(Mode::Octal(0o644)));
         assert_eq!(mode("u=rw,g-x".into()), Ok(Mode::Symbolic("u=rw,g-x".into())));
-        assert!(mode("0999".into()).is_err() && mode(99999.into()).is_err() && mode("rw".into()).is_err());
+        assert_eq!(
+            mode("0999".into()),
+            Ok(Mode::Symbolic("0999".into())),
+            "what is no mode is told where it is applied"
+        );
+        assert!(mode("017777".into()).is_err() && mode(99999.into()).is_err());
     }
 
     #[test]

@@ -15,8 +15,13 @@ pub use cancel::{CancelReason, CancelToken};
 pub use context::{BlobSource, ModuleContext, NoBlobs, NoOutput, OutputSink};
 pub use error::{Doing, ModuleError};
 
+use std::path::PathBuf;
+
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
+
+use crate::accounts::Users;
+use crate::files::node;
 
 /// A module: work done on one host, described by Ansible's name and arguments.
 ///
@@ -110,6 +115,7 @@ impl<M: Module> AnyModule for M {
     }
 
     fn run(&self, args: Map, cx: &ModuleContext<'_>) -> ModuleResult {
+        let both_set = args::both_set(&args, M::Args::GROUPS);
         let args = match args::parse::<M::Args>(M::NAME, args).and_then(|args| M::check_args(&args).map(|()| args)) {
             Ok(args) => args,
             Err(error) => return ModuleResult::failed(error.to_string()),
@@ -118,8 +124,20 @@ impl<M: Module> AnyModule for M {
             let name = M::NAME.rsplit('.').next().unwrap_or(M::NAME);
             return ModuleResult::skipped(format!("remote module ({name}) does not support check mode"));
         }
-        Module::run(self, args, cx).unwrap_or_else(ModuleError::into_result)
+        let mut result = Module::run(self, args, cx).unwrap_or_else(|error| described(error.into_result(), cx));
+        result.warnings.extend(both_set);
+        result
     }
+}
+
+/// A failed result that names a file tells what is there, as Ansible's do.
+fn described(mut result: ModuleResult, cx: &ModuleContext<'_>) -> ModuleResult {
+    let named = ["path", "dest"].iter().find_map(|name| result.get(name)).and_then(Value::as_str);
+    if let Some(path) = named.map(PathBuf::from) {
+        // What cannot be looked at is not why the task failed.
+        let _ = node::describe(&mut result, &path, &Users::new(cx.cancel));
+    }
+    result
 }
 
 /// The last part of a dotted name: `copy` of `ansible.builtin.copy`.

@@ -82,7 +82,12 @@ impl Module for BlockInFile {
             (true, false) => "File created",
             (false, _) => "Block removed",
         };
-        let rewrite = Rewrite { attributes: &args.attributes, backup: args.backup, validate: args.validate.as_deref() };
+        let rewrite = Rewrite {
+            attributes: &args.attributes,
+            backup: args.backup,
+            validate: args.validate.as_deref(),
+            shows_parts: true,
+        };
         let done = rewrite.write(file, &content, cx)?;
         let backup = done.backup.clone();
         let mut result = done.into_result(what);

@@ -3,6 +3,7 @@
 //! The controller sends what it read as `_blob` (one file) or `_tree` (a directory), beside the arguments the user
 //! wrote; `template` arrives here the same way. All of it is one call, and nothing is fetched that is there already.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rustle_protocol::result::Diff;
@@ -11,6 +12,7 @@ use rustle_protocol::{ModuleResult, Value};
 use crate::accounts::Users;
 use crate::arguments;
 use crate::files::attributes::{FileAttributes, Wanted};
+use crate::files::checksum::Algorithm;
 use crate::files::node::{self, Kind, Node};
 use crate::files::place::{Placed, Placement, Source, place};
 use crate::files::tree::{self, Entry, What, has_slash};
@@ -34,8 +36,8 @@ arguments! {
         directory_mode: Option<Mode>,
         /// If the destination is a link, write to what it leads to.
         follow: bool = false,
-        /// Follow links in the source; if not, copy them as links.
-        local_follow: bool = true,
+        /// Follow links in the source; if not, copy them as links. `true`, but `false` with `remote_src`.
+        local_follow: Option<bool>,
         /// `src` is on this host.
         remote_src: bool = false,
         /// The SHA-1 that the content must have.
@@ -48,6 +50,8 @@ arguments! {
         _blob: Option<BlobRef>,
         /// What the file is called at the controller.
         _original_basename: Option<String>,
+        /// Where at the controller the file or directory is.
+        _source: Option<String>,
         /// The directory the controller read: a list of `{path, mode}` with `blob`, `dir: true` or `link`.
         _tree: Option<Value>;
         flatten attributes: FileAttributes
@@ -101,7 +105,7 @@ impl Module for Copy {
             return job.copy_file(Source::Blob(blob.clone()));
         }
         if let Some(entries) = &args._tree {
-            return job.copy_tree(tree::from_value(entries)?, &args.dest);
+            return job.copy_sent_tree(tree::from_value(entries)?);
         }
         let src = args.src.as_deref().filter(|_| args.remote_src).ok_or_else(|| {
             ModuleError::new("src is a file of the controller, and the controller did not send it: set remote_src")
@@ -151,6 +155,10 @@ impl Job<'_> {
             Source::File(node) => Some(node.stat().st_mode),
             Source::Bytes(_) | Source::Blob(_) => None,
         };
+        let md5 = match &source {
+            Source::File(node) => Some(md5_of(node)?),
+            Source::Bytes(_) | Source::Blob(_) => None,
+        };
         let placed = if made > 0 && self.cx.check {
             Placed { content_changed: true, ..Placed::default() }
         } else {
@@ -158,26 +166,50 @@ impl Job<'_> {
                 .map_err(|error| error.with("checksum", checksum.as_str()))?
         };
         let mut result = ModuleResult::changed(placed.changed() || made > 0).with("dest", shown(&dest));
-        if let Some(src) = self.source_name() {
-            result.set("src", src);
-        }
+        let is_here = self.args.src.is_some();
         if placed.kept {
+            if is_here {
+                result.set("msg", "file already exists");
+                node::describe(&mut result, &dest, self.users)?;
+            }
+            if let Some(src) = self.args._source.clone().or_else(|| self.source_name()) {
+                result.set("src", src);
+            }
             return Ok(result);
         }
         result.set("checksum", checksum);
-        if !placed.changed() {
+        if placed.content_changed || is_here {
+            if let Some(src) = self.source_name() {
+                result.set("src", src);
+            }
+        } else {
             result.set("path", shown(&dest));
         }
-        if let Some(md5) = placed.md5 {
+        if let Some(md5) = placed.md5.clone().or(md5) {
             result.set("md5sum", md5);
         }
-        if let Some(backup) = placed.backup {
-            result.set("backup_file", shown(&backup));
+        if let Some(backup) = &placed.backup {
+            result.set("backup_file", shown(backup));
         }
         if !self.cx.check || !placed.content_changed {
             node::describe(&mut result, &dest, self.users)?;
         }
-        Ok(result.with_diff(placed.diff))
+        Ok(result.with_diff(self.diff(placed, &dest)))
+    }
+
+    /// As Ansible shows it: the content against its source or, if only attributes change, these with the file's path.
+    fn diff(&self, placed: Placed, dest: &Path) -> Option<Diff> {
+        let mut diff = placed.diff.into_iter().next()?;
+        if placed.content_changed {
+            diff.after_header = self.args._source.clone().or(diff.after_header);
+            return Some(diff);
+        }
+        for side in [&mut diff.before, &mut diff.after] {
+            if let Value::Map(attributes) = side {
+                attributes.insert("path".to_owned(), shown(dest).into());
+            }
+        }
+        Some(Diff { before: diff.before, after: diff.after, ..Diff::default() })
     }
 
     fn verify(&self, checksum: &str) -> Result<(), ModuleError> {
@@ -246,16 +278,48 @@ impl Job<'_> {
         Wanted { mode: mode.or(fallback.map(Mode::Octal)), ..self.wanted.clone() }
     }
 
-    fn copy_directory(&self, src: &Path) -> Result<ModuleResult, ModuleError> {
-        let entries = tree::from_directory(src, self.args.local_follow, self.cx.cancel)?;
-        let dest = match src.file_name() {
-            Some(name) if !has_slash(src) => self.args.dest.join(name),
-            _ => self.args.dest.clone(),
-        };
-        self.copy_tree(entries, &dest)
+    /// What the controller sent. A directory with one file in it is told as that file.
+    fn copy_sent_tree(&self, entries: Vec<Entry>) -> Result<ModuleResult, ModuleError> {
+        let dest = &self.args.dest;
+        let mut files = entries.iter().filter(|entry| matches!(entry.what, What::File(_)));
+        let only = files.next().filter(|_| files.next().is_none()).map(|entry| dest.join(&entry.path));
+        let only = only.zip(entries.iter().find_map(|entry| match &entry.what {
+            What::File(source) => Some(source.sha1().map(Cow::into_owned)),
+            What::Directory | What::Link(_) => None,
+        }));
+        let (changed, diffs) = self.copy_tree(entries, dest)?;
+        let mut result = ModuleResult::changed(changed);
+        match only {
+            Some((path, checksum)) => {
+                result.set("dest", shown(&path));
+                result.set("checksum", checksum?);
+                node::describe(&mut result, &path, self.users)?;
+            }
+            None => result.set("dest", format!("{}/", shown(dest).trim_end_matches('/'))),
+        }
+        if let Some(src) = self.args._source.clone().or_else(|| self.source_name()) {
+            result.set("src", src);
+        }
+        Ok(result.with_diff(diffs))
     }
 
-    fn copy_tree(&self, entries: Vec<Entry>, dest: &Path) -> Result<ModuleResult, ModuleError> {
+    fn copy_directory(&self, src: &Path) -> Result<ModuleResult, ModuleError> {
+        let entries = tree::from_directory(src, self.args.local_follow.unwrap_or(false), self.cx.cancel)?;
+        let whole = src.file_name().filter(|_| !has_slash(src)).map(|name| self.args.dest.join(name));
+        // Ansible tells the directory that is in `dest` only if `dest` was there before.
+        let told = whole.clone().filter(|_| self.args.dest.is_dir()).unwrap_or_else(|| self.args.dest.clone());
+        let (changed, diffs) = self.copy_tree(entries, &whole.unwrap_or_else(|| self.args.dest.clone()))?;
+        let mut result = ModuleResult::changed(changed)
+            .with("dest", shown(&told))
+            .with("src", shown(src))
+            .with("checksum", Value::Null)
+            .with("md5sum", Value::Null);
+        node::describe(&mut result, &told, self.users)?;
+        Ok(result.with_diff(diffs))
+    }
+
+    /// Whether anything changed, and what.
+    fn copy_tree(&self, entries: Vec<Entry>, dest: &Path) -> Result<(bool, Vec<Diff>), ModuleError> {
         let mut changed = !directory::make(dest, &self.wanted_of_directory(None), self.cx.check)?.is_empty();
         let mut diffs = Vec::new();
         for entry in entries {
@@ -265,14 +329,7 @@ impl Job<'_> {
             let path = dest.join(&entry.path);
             changed |= self.copy_entry(&entry, &path, &mut diffs)?;
         }
-        let mut result = ModuleResult::changed(changed).with("dest", shown(dest)).with("checksum", Value::Null);
-        if let Some(src) = self.source_name() {
-            result.set("src", src);
-        }
-        if !self.cx.check {
-            node::describe(&mut result, dest, self.users)?;
-        }
-        Ok(result.with_diff(diffs))
+        Ok((changed, diffs))
     }
 
     fn copy_entry(&self, entry: &Entry, path: &Path, diffs: &mut Vec<Diff>) -> Result<bool, ModuleError> {
@@ -309,15 +366,28 @@ impl Job<'_> {
                 let why = format!("{} is a directory: it is not replaced by a link", path.display());
                 return Err(ModuleError::new(why));
             }
-            if !self.args.force || (node.kind() == Kind::Link && node.link_target()? == target) {
+            if !self.args.force {
                 return Ok(false);
             }
         }
-        if !self.cx.check {
+        let is_right = match &old {
+            Some(node) => node.kind() == Kind::Link && node.link_target()? == target,
+            None => false,
+        };
+        if !is_right && !self.cx.check {
             directory::link(path, target)?;
         }
-        Ok(true)
+        let owner = Wanted { mode: None, ..self.wanted.clone() };
+        let is_owned = match Node::open(path, false)?.filter(|node| node.kind() == Kind::Link) {
+            Some(mut link) => owner.apply(&mut link, self.cx.check)?.is_empty(),
+            None => true,
+        };
+        Ok(!is_right || !is_owned)
     }
+}
+
+fn md5_of(node: &Node) -> Result<String, ModuleError> {
+    Algorithm::Md5.of(node.read()?).doing(|| format!("read {}", node.path().display()))
 }
 
 fn shown(path: &Path) -> String {
@@ -519,7 +589,12 @@ mod tests {
         assert_eq!(fs::read(whole.join("src/sub/two")).unwrap(), b"2");
         assert_eq!(fs::read_link(whole.join("src/link")).unwrap(), Path::new("sub/two"));
         assert!(!run(&Copy, args).changed);
-        run(&Copy, json!({"src": format!("{}/", src.display()), "dest": &content, "remote_src": true}));
+        let args = json!({"src": format!("{}/", src.display()), "dest": &content, "remote_src": true});
+        let mut follows = args.clone();
+        run(&Copy, args);
+        assert!(content.join("link").is_symlink(), "links of this host stay links, unless told otherwise");
+        follows["local_follow"] = json!(true);
+        run(&Copy, follows);
         assert!(fs::symlink_metadata(content.join("link")).unwrap().is_file(), "a followed link is a file");
     }
 
@@ -540,6 +615,16 @@ mod tests {
         assert_eq!((mode_of(&dir.path().join("d")), mode_of(&dir.path().join("d/one"))), (0o711, 0o755));
         assert_eq!(fs::read_link(dir.path().join("link")).unwrap(), Path::new("d/one"));
         assert!(!run_with(&Copy, args(), false, &blobs).changed);
+        let result = run_with(&Copy, args(), false, &blobs);
+        let one = dir.path().join("d/one");
+        assert_eq!(result.get("dest").unwrap().as_str(), one.to_str(), "the only file stands for the tree");
+        let two = list(
+            ["d/one", "d/two"].map(|path| vec![("path", path.into()), ("mode", 0o644.into()), ("blob", blob.clone())]),
+        );
+        let result =
+            run_with(&Copy, with(json!({"dest": dir.path(), "_source": "/of/here"}), "_tree", two), false, &blobs);
+        assert_eq!(result.get("dest").unwrap().as_str(), Some(format!("{}/", dir.path().display()).as_str()));
+        assert_eq!(result.get("src").unwrap().as_str(), Some("/of/here"));
         let out = list([vec![("path", "../out".into()), ("mode", 0o644.into()), ("blob", blob)]]);
         let result = run_with(&Copy, with(json!({"dest": dir.path()}), "_tree", out), false, &blobs);
         assert!(result.failed && result.msg().contains("leads out of it"), "{result:?}");

@@ -20,6 +20,9 @@ use crate::{arguments, choices};
 /// Names shown in the diff of a directory that goes.
 const SHOWN_CONTENT_MAX: usize = 1000;
 
+/// How many links may lead to one another, as the kernel has it.
+const LINKS_MAX: usize = 40;
+
 choices! {
     /// What shall be at the path.
     pub(crate) enum State {
@@ -74,7 +77,6 @@ impl Module for File {
             return rule("recurse option requires state to be 'directory'");
         }
         match args.state {
-            Some(State::Hard) if args.src.is_none() => rule("src is required for creating new hardlinks"),
             Some(State::Absent | State::Directory | State::File | State::Touch) if args.src.is_some() => {
                 rule("src option requires state to be 'link' or 'hard'")
             }
@@ -84,17 +86,29 @@ impl Module for File {
 
     fn run(&self, args: FileArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let users = Users::new(cx.cancel);
-        let wanted = args.attributes.resolve(&users)?;
-        let path = without_slash(&args.path);
-        let there = Node::open(&path, false)?;
-        let state = args.state.unwrap_or(match there.as_ref().map(Node::kind) {
-            Some(Kind::Directory) => State::Directory,
-            Some(Kind::Link) => State::Link,
+        let named = |error: ModuleError| error.with("path", args.path.display().to_string());
+        let wanted = args.attributes.resolve(&users).map_err(named)?;
+        let mut path = without_slash(&args.path);
+        let mut there = Node::open(&path, false)?;
+        let state = args.state.unwrap_or(match there.as_ref().map(|node| (node.kind(), node.state())) {
+            Some((Kind::Directory, _)) => State::Directory,
+            Some((Kind::Link, _)) => State::Link,
+            Some((_, "hard")) => State::Hard,
             None if args.recurse => State::Directory,
             _ => State::File,
         });
         if args.recurse && state != State::Directory {
-            return Err(ModuleError::new("recurse option requires state to be 'directory'"));
+            return Err(named(ModuleError::new("recurse option requires state to be 'directory'")));
+        }
+        if args.src.is_some() && !matches!(state, State::Link | State::Hard) {
+            return Err(named(ModuleError::new("src option requires state to be 'link' or 'hard'")));
+        }
+        let mut shown = args.path.clone();
+        let is_link = there.as_ref().is_some_and(|node| node.kind() == Kind::Link);
+        if is_link && args.follow && matches!(state, State::Directory | State::File) {
+            path = led_to(&path);
+            there = Node::open(&path, true)?;
+            shown.clone_from(&path);
         }
         let unless_given = if state == State::Touch { Time::Now } else { Time::Preserve };
         let time = |text: &Option<String>, format: &str| Time::parse(text.as_deref(), format, unless_given);
@@ -104,7 +118,7 @@ impl Module for File {
         };
         let mut task = Task {
             args: &args,
-            report: Report::new(&path, there.as_ref().map_or("absent", Node::state)),
+            report: Report::new(&shown, there.as_ref().map_or("absent", Node::state)),
             path,
             wanted,
             times,
@@ -124,6 +138,20 @@ fn without_slash(path: &Path) -> PathBuf {
     }
 }
 
+/// Where the link at `path` leads at last, be it nowhere yet: what a link names is made there and not in its place.
+fn led_to(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = std::fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    let (whole, rest) = path
+        .ancestors()
+        .find_map(|above| Some((std::fs::canonicalize(above).ok()?, path.strip_prefix(above).ok()?)))
+        .unwrap_or_else(|| (PathBuf::new(), &path));
+    if rest.as_os_str().is_empty() { whole } else { whole.join(rest) }
+}
+
 /// What comes out of the task: Ansible's result and its diff of dicts.
 struct Report {
     path: PathBuf,
@@ -133,6 +161,8 @@ struct Report {
     /// `path` or `dest`, as each state calls it.
     called: &'static str,
     src: Option<PathBuf>,
+    /// Return `src`, and if there is none, null.
+    tells_src: bool,
     absent: bool,
     warnings: Vec<String>,
 }
@@ -149,6 +179,7 @@ impl Report {
             after: start(),
             called: "path",
             src: None,
+            tells_src: false,
             absent: false,
             warnings: Vec::new(),
         }
@@ -173,14 +204,13 @@ impl Report {
 
     fn into_result(mut self, users: &Users, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let mut result = ModuleResult::changed(self.changed).with(self.called, self.path.display().to_string());
-        if let Some(src) = &self.src {
-            result.set("src", src.display().to_string());
+        if self.tells_src {
+            result.set("src", self.src.map(|src| src.display().to_string()));
         }
         if self.absent {
             result.set("state", "absent");
-        } else {
-            node::describe(&mut result, &self.path, users)?;
         }
+        node::describe(&mut result, &self.path, users)?;
         result.warnings = self.warnings;
         if !self.after.contains_key("state") {
             self.before.shift_remove("state");
@@ -277,9 +307,13 @@ impl Task<'_> {
             return if self.args.recurse { self.recurse(&node) } else { Ok(()) };
         }
         self.report.becomes("directory");
-        let changes = self.wanted.changes(&Current::fresh(Kind::Directory))?;
-        self.report.attributes(changes);
-        directory::make(&self.path, &self.wanted, self.cx.check)?;
+        if !self.cx.check {
+            let changes = self.wanted.changes(&Current::fresh(Kind::Directory))?;
+            self.report.attributes(changes);
+        }
+        directory::make(&self.path, &self.wanted, self.cx.check).map_err(|error| {
+            self.failed(format!("There was an issue creating {} as requested: {error}", self.path.display()))
+        })?;
         match self.node()? {
             Some(mut node) => self.times.apply(&mut node, self.cx.check).map(drop),
             None => Ok(()),
@@ -307,10 +341,11 @@ impl Task<'_> {
             }
             return Ok(());
         }
-        self.report.becomes("touch");
+        self.report.changed = true;
         if self.cx.check {
             return Ok(());
         }
+        self.report.becomes("touch");
         std::fs::OpenOptions::new().create(true).append(true).open(&self.path).map_err(|error| {
             self.failed(format!("Error, could not touch target: failed to create {}: {error}", self.path.display()))
         })?;
@@ -328,9 +363,10 @@ impl Task<'_> {
         };
         let src = match self.args.src.clone().or_else(|| old.clone()) {
             Some(src) => src,
-            None => return Err(self.failed("src is required for creating new symlinks")),
+            None => return Err(ModuleError::new("src is required for creating new symlinks")),
         };
-        self.report.src = Some(src.clone());
+        self.report.src = self.args.src.clone().or_else(|| old.clone().filter(|_| self.args.follow));
+        self.report.tells_src = true;
         let base = match &there {
             Some(node) if node.is_dir() => self.path.as_path(),
             _ => self.path.parent().unwrap_or(Path::new("/")),
@@ -347,7 +383,7 @@ impl Task<'_> {
         if old.as_ref() != Some(&src) {
             self.make_link(there, old, &src)?;
         }
-        self.attributes_of_link(&target)
+        self.attributes_of_link()
     }
 
     fn make_link(&mut self, there: Option<Node>, old: Option<PathBuf>, src: &Path) -> Result<(), ModuleError> {
@@ -381,7 +417,7 @@ impl Task<'_> {
     }
 
     /// With `follow`, of what the link leads to.
-    fn attributes_of_link(&mut self, target: &Path) -> Result<(), ModuleError> {
+    fn attributes_of_link(&mut self) -> Result<(), ModuleError> {
         if self.cx.check && self.report.changed {
             return Ok(());
         }
@@ -390,10 +426,8 @@ impl Task<'_> {
             None => {
                 let asks = &self.args.attributes;
                 if asks.owner.is_some() || asks.group.is_some() || asks.mode.is_some() {
-                    self.report.warnings.push(format!(
-                        "Cannot set fs attributes on a non-existent symlink target {}. follow should be set to False to avoid this.",
-                        target.display()
-                    ));
+                    let why = "Cannot set fs attributes on a non-existent symlink target. follow should be set to False to avoid this.";
+                    self.report.warnings.push(why.to_owned());
                 }
                 Ok(())
             }
@@ -402,7 +436,11 @@ impl Task<'_> {
 
     fn hard(&mut self, there: Option<Node>) -> Result<(), ModuleError> {
         self.report.called = "dest";
-        let src = self.args.src.clone().unwrap_or_default();
+        self.report.tells_src = true;
+        let Some(src) = self.args.src.clone() else {
+            let mut node = there.ok_or_else(|| ModuleError::new("src is required for creating new hardlinks"))?;
+            return self.attributes_of(&mut node);
+        };
         self.report.src = Some(src.clone());
         let failed = |msg: String| {
             ModuleError::new(msg).with("dest", self.path.display().to_string()).with("src", src.display().to_string())
@@ -424,6 +462,9 @@ impl Task<'_> {
                 _ => {}
             }
             self.report.becomes(State::Hard.spelling());
+            if let Some(node) = there.filter(|node| node.kind() == Kind::Link) {
+                self.report.differs("src", node.link_target()?.display().to_string(), src.display().to_string());
+            }
             if !self.cx.check {
                 directory::hard_link(&self.path, &src)?;
             }
@@ -614,6 +655,39 @@ mod tests {
         assert!(!run(&File, json!({"path": &link, "mode": "0600", "follow": false})).changed);
         assert!(run(&File, json!({"path": &link, "mode": "0600"})).changed);
         assert_eq!(mode_of(&file), 0o600);
+    }
+
+    #[test]
+    fn a_directory_is_made_where_a_link_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        symlink("there/below", &link).unwrap();
+        let result = run(&File, json!({"path": &link, "state": "directory"}));
+        let made = dir.path().canonicalize().unwrap().join("there/below");
+        assert_eq!((text(&result, "path"), made.is_dir()), (made.to_str().unwrap(), true), "{result:?}");
+        let result = run(&File, json!({"path": &link, "state": "directory", "follow": false}));
+        assert_eq!(result.msg(), format!("{} already exists as a link", link.display()));
+    }
+
+    #[test]
+    fn a_failure_tells_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "four").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o1644)).unwrap();
+        let result = run(&File, json!({"path": &file, "state": "directory"}));
+        assert_eq!((text(&result, "mode"), text(&result, "state")), ("01644", "file"), "{result:?}");
+        assert_eq!(result.get("size").and_then(Value::as_i64), Some(4));
+    }
+
+    #[test]
+    fn a_path_under_two_names_is_the_one_of_the_alias_and_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let result = run(&File, json!({"path": dir.path().join("none"), "dest": &file}));
+        assert_eq!(text(&result, "path"), file.to_str().unwrap(), "{result:?}");
+        assert_eq!(result.warnings, ["Both option path and its alias dest are set."]);
     }
 
     #[test]

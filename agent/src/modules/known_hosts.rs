@@ -65,7 +65,7 @@ impl Module for KnownHosts {
         } else {
             let attributes = parse::<FileAttributes>("known_hosts", rustle_protocol::value::Map::new())
                 .map_err(|error| ModuleError::new(error.to_string()))?;
-            let rewrite = Rewrite { attributes: &attributes, backup: false, validate: None };
+            let rewrite = Rewrite { attributes: &attributes, backup: false, validate: None, shows_parts: false };
             let mut result = rewrite.write(file, &content, cx)?.into_result("");
             result.values_mut().shift_remove("msg");
             result

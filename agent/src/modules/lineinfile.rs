@@ -81,7 +81,12 @@ impl Module for LineInFile {
     fn run(&self, args: LineInFileArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let file = TextFile::open(&args.path)?;
         let matcher = Matcher::new(&args)?;
-        let rewrite = Rewrite { attributes: &args.attributes, backup: args.backup, validate: args.validate.as_deref() };
+        let rewrite = Rewrite {
+            attributes: &args.attributes,
+            backup: args.backup,
+            validate: args.validate.as_deref(),
+            shows_parts: true,
+        };
         if args.state == State::Absent {
             if !file.exists() {
                 return Ok(ModuleResult::ok().with("msg", "file not present"));

@@ -64,7 +64,12 @@ impl Module for Replace {
         let pattern = Pattern::text(&args.regexp, Flags { multiline: true, dotall: false })?;
         let (middle, count) = pattern.substitute(&file.content[section.clone()], &template)?;
         let content = [&file.content[..section.start], &middle, &file.content[section.end..]].concat();
-        let rewrite = Rewrite { attributes: &args.attributes, backup: args.backup, validate: args.validate.as_deref() };
+        let rewrite = Rewrite {
+            attributes: &args.attributes,
+            backup: args.backup,
+            validate: args.validate.as_deref(),
+            shows_parts: false,
+        };
         let done = rewrite.write(file, &content, cx)?;
         let backup = done.backup.clone();
         let mut result = done.into_result(&format!("{count} replacements made")).with("rc", 0);
