@@ -207,9 +207,14 @@ fn write_out(bytes: &[u8]) -> Result<(), CliError> {
     written.map_err(|error| CliError::own(format!("cannot write to standard output: {error}")))
 }
 
-/// Puts a file in the place of another in one step. It keeps the mode; a new one is its owner's alone.
+/// Puts a file in the place of another in one step. It keeps the mode; a new one is its owner's alone. What is no file,
+/// `/dev/stdout` say, is written to.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::own(format!("cannot write {}: {error}", path.display()));
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        let mut device = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+        return device.write_all(bytes).map_err(failed);
+    }
     // Through a link to the file itself.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

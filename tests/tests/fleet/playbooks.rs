@@ -89,6 +89,9 @@ fn a_vault_made_here_is_opened_by_a_run() {
             "- hosts: localhost\n  gather_facts: false\n  vars_files: [vars.yml]\n  tasks:\n  - debug: {var: word}\n",
         ),
     ]);
+    let shown = project.run().args(["vault", "encrypt", "--vault-password-file", "pw"]);
+    let shown = shown.args(["--output", "/dev/stdout", "vars.yml"]).ends(0).stdout;
+    assert!(shown.starts_with("$ANSIBLE_VAULT;1.1;AES256\n"), "what is no file is written to: {shown}");
     project.run().args(["vault", "encrypt", "--vault-password-file", "pw", "vars.yml"]).ends(0);
     let encrypted = fs::read_to_string(project.path().join("vars.yml")).unwrap();
     assert!(encrypted.starts_with("$ANSIBLE_VAULT;1.1;AES256\n"));
