@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use rustle_protocol::Value;
-use rustle_protocol::value::Map;
-
 use super::ansible_settings::AnsibleSettings;
 use super::args::InventoryArgs;
 use super::config_file::ConfigFile;
@@ -12,7 +9,6 @@ use super::{CliError, chain, extra_vars, notice, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::show::{self, Format, View};
 use crate::input::inventory::{self as patterns, GroupId, Inventory, InventoryError, Limits, Rules};
-use crate::template::Authored;
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
 
@@ -40,12 +36,12 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
     };
     if let Some(name) = &args.host {
         let extra = extra_vars::read(&args.extra_vars, &vault)?;
-        return print(&show::host(host_vars(&inventory, name, &extra, &vault)?, format));
+        return print(&show::host(&host_vars(&inventory, name, &extra)?, format));
     }
     if args.graph {
         let top = args.group.as_deref().map_or(Some(GroupId::ALL), |name| inventory.group_id(name));
         let top = top.ok_or_else(|| CliError::input("Pattern must be valid group name when using --graph"))?;
-        return print(&show::graph(&inventory, top, args.vars));
+        return print(&show::graph(&inventory, top, args.vars).map_err(CliError::input)?);
     }
     let text = View { only: only(&inventory, args.limit.as_deref())?, export: args.export, ..View::of(&inventory) };
     let text = text.list(format);
@@ -85,11 +81,11 @@ fn only(
 }
 
 /// `localhost` need not be in the inventory.
-fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap, vault: &Vault) -> Result<Map, CliError> {
+fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<VarMap, CliError> {
     let mut vars = match inventory.host_id(name) {
         Some(host) => inventory.merged_vars(host),
         None if matches!(name, "localhost" | "127.0.0.1") => {
-            let local = [("ansible_connection".to_owned(), "local".into())];
+            let local = [("ansible_connection".to_owned(), Variable::data("local"))];
             let of_all = inventory.group_layers(&[GroupId::ALL]).flat_map(|layer| layer.iter());
             local.into_iter().chain(of_all.map(|(name, value)| (name.clone(), value.clone()))).collect()
         }
@@ -100,24 +96,8 @@ fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap, vault: &Vault) -
             )));
         }
     };
-    for (name, value) in extra {
-        vars.insert(name.clone(), plain(value, vault)?);
-    }
+    vars.extend(extra.clone());
     Ok(vars)
-}
-
-/// As it was written, but for what is encrypted.
-fn plain(variable: &Variable, vault: &Vault) -> Result<Value, CliError> {
-    match variable {
-        Variable::Authored(authored) => match &**authored {
-            Authored::Sealed(sealed) => {
-                let opened = sealed.open(vault).map_err(|error| CliError::input(error.to_string()))?;
-                Ok(opened.source())
-            }
-            other => Ok(other.source()),
-        },
-        Variable::Data(value) => Ok((**value).clone()),
-    }
 }
 
 /// As [`load`]; sources that cannot be read are a warning, and nobody is in the inventory then.

@@ -136,7 +136,7 @@ impl Session {
     ) -> Result<Arc<Ways>, CliError> {
         let local = LocalLinks::new(blobs.clone());
         let is_local = |name: &HostName| match self.inventory.host_id(name.as_str()) {
-            Some(host) => self.inventory.connection(host) == Some("local"),
+            Some(host) => self.inventory.connection(host).as_deref() == Some("local"),
             None => LOCALHOSTS.contains(&name.as_str()),
         };
         let all_local = self.settings.connection == ConnectionPlugin::Local && lab.is_none();
@@ -192,7 +192,8 @@ impl Session {
         };
         let templated = |host: &HostName| {
             let id = self.inventory.host_id(host.as_str());
-            id.and_then(|id| self.inventory.connection(id)).is_some_and(crate::template::needs_rendering)
+            let connection = id.and_then(|id| self.inventory.connection(id));
+            connection.is_some_and(|name| crate::template::needs_rendering(&name))
         };
         self.plan.plays.iter().any(|play| {
             let of_play = play.vars.contains_key(CONNECTION) || says(&play.layers);
@@ -212,7 +213,8 @@ impl Session {
         hosts
             .map(|(id, name)| {
                 let port = self.inventory.port(id).map_err(CliError::input)?;
-                Ok((name.clone(), AgentAddress { host: self.inventory.address(id).to_owned(), port }))
+                let host = self.inventory.address(id).map_err(CliError::input)?;
+                Ok((name.clone(), AgentAddress { host, port }))
             })
             .collect()
     }

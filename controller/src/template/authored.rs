@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use rustle_protocol::value::{Map, Value};
 
 use super::engine::{Mode, template_key};
+use super::error::TemplateError;
 use super::sealed::Sealed;
+use crate::vault::Vault;
 
 /// Text, lists and maps as a plan's author wrote them. The one type whose strings may be evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,22 @@ impl Authored {
             Authored::Template(template) => Value::from(template.source()),
             Authored::List(items) => items.iter().map(Authored::source).collect(),
             Authored::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), item.source())).collect()),
+        }
+    }
+
+    /// As [`source`](Authored::source), but for what is encrypted, which is opened.
+    ///
+    /// # Errors
+    /// No password of `vault` fits, or there is none.
+    pub(crate) fn plain(&self, vault: &Vault) -> Result<Value, TemplateError> {
+        match self {
+            Authored::Sealed(sealed) => sealed.open(vault)?.plain(vault),
+            Authored::List(items) => items.iter().map(|item| item.plain(vault)).collect(),
+            Authored::Map(map) => {
+                let entries = map.iter().map(|(key, item)| Ok((key.clone(), item.plain(vault)?)));
+                entries.collect::<Result<_, _>>().map(Value::Map)
+            }
+            other => Ok(other.source()),
         }
     }
 

@@ -44,9 +44,9 @@ pub(crate) fn python_repr(value: &rustle_protocol::Value) -> String {
     python::repr(&View::of_data(&std::sync::Arc::new(value.clone())))
 }
 
-/// A value as PyYAML writes it by itself.
-pub(crate) fn yaml_block(value: &rustle_protocol::Value) -> String {
-    filters::yaml_block(value)
+/// A value as PyYAML writes it by itself; a dict of nothing but the key `sealed` as an encrypted text.
+pub(crate) fn yaml_block(value: &rustle_protocol::Value, sealed: &'static str) -> String {
+    filters::yaml_block(value, sealed)
 }
 
 /// A value as Python prints it: text as it is, everything else as its `repr`.

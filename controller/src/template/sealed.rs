@@ -52,7 +52,8 @@ impl Sealed {
         self.variable.as_ref().map(|variable| (&*variable.name, &variable.value))
     }
 
-    /// The plain value as its author wrote it.
+    /// The plain value. What was encrypted by itself is data, as in Ansible: whoever could not read it cannot vouch for it.
+    /// A file that is encrypted as a whole means what it would mean in plain.
     ///
     /// # Errors
     /// No password of `vault` fits, or there is none.
@@ -61,7 +62,7 @@ impl Sealed {
             return Ok(Arc::clone(value));
         }
         match vault.decrypt(&self.text) {
-            Ok(plain) => Ok(Arc::new(Authored::from_value(Value::from_output(plain)))),
+            Ok(plain) => Ok(Arc::new(Authored::Unsafe(Value::from_output(plain)))),
             Err(error) => Err(TemplateError::failed(format!(
                 "Attempt to use undecryptable variable: {error} ({}: {})",
                 self.place,
@@ -104,9 +105,15 @@ mod tests {
     fn a_sealed_value_is_opened_where_it_is_rendered() {
         let scope = scope(vec![Secret::new("default", b"pass")]);
         assert_eq!(render("{{ secret }}", &scope), Ok("hunter2".into()));
-        assert_eq!(render("{{ template }}", &scope), Ok("hunter2!".into()));
         assert_eq!(render("{{ list[0] ~ list[1] }}", &scope), Ok("in a list1".into()));
-        assert_eq!(scope.templar().render(&sealed("{{ secret }}"), &scope), Ok("hunter2".into()));
+        assert_eq!(scope.templar().render(&sealed("hunter2"), &scope), Ok("hunter2".into()));
+    }
+
+    #[test]
+    fn text_that_was_encrypted_is_no_template() {
+        let scope = scope(vec![Secret::new("default", b"pass")]);
+        assert_eq!(render("{{ template }}", &scope), Ok("{{ secret }}!".into()));
+        assert_eq!(scope.templar().render(&sealed("{{ secret }}"), &scope), Ok("{{ secret }}".into()));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rustle_protocol::value::{Map, Value};
 
-use crate::template::Authored;
+use crate::template::{Authored, TemplateError};
+use crate::vault::Vault;
 
 /// Where a variable's value came from decides whether it is ever evaluated. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,30 @@ impl Variable {
         match self {
             Variable::Authored(authored) => authored.source(),
             Variable::Data(value) => (**value).clone(),
+        }
+    }
+
+    /// As [`source`](Variable::source), but for what is encrypted, which is opened.
+    ///
+    /// # Errors
+    /// No password of `vault` fits, or there is none.
+    pub(crate) fn plain(&self, vault: &Vault) -> Result<Value, TemplateError> {
+        match self {
+            Variable::Authored(authored) => authored.plain(vault),
+            Variable::Data(value) => Ok((**value).clone()),
+        }
+    }
+
+    /// This put over `weaker`: entries of dicts are merged, at any depth, and everything else is replaced.
+    #[must_use]
+    pub(crate) fn merged_into(self, weaker: Variable) -> Variable {
+        Variable::Authored(Arc::new(self.into_authored().merged_into(weaker.into_authored())))
+    }
+
+    fn into_authored(self) -> Authored {
+        match self {
+            Variable::Authored(authored) => Arc::unwrap_or_clone(authored),
+            Variable::Data(value) => Authored::Unsafe(Arc::unwrap_or_clone(value)),
         }
     }
 }

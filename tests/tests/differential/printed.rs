@@ -68,8 +68,10 @@ impl<'a> Scene<'a> {
             return Err(printed.stderr);
         }
         let elsewhere = tempfile::tempdir().unwrap();
-        // Tasks on this machine name files in it from where the program was started.
-        std::os::unix::fs::symlink(self.folder.join("out"), elsewhere.path().join("out")).unwrap();
+        // Tasks on this machine and options name files from where the program was started.
+        for name in args.iter().map(String::as_str).filter(|arg| self.folder.join(arg).is_file()).chain(["out"]) {
+            std::os::unix::fs::symlink(self.folder.join(name), elsewhere.path().join(name)).unwrap();
+        }
         let plan = elsewhere.path().join("plan.json");
         std::fs::write(&plan, printed.stdout).unwrap();
         Ok(self.run(elsewhere.path(), &args, &plan))

@@ -242,12 +242,19 @@ fn a_playbook_for_this_machine_alone_misses_no_inventory_and_others_do() {
     let asked = Run::new(dir.path()).args(["inventory", "-i", "nowhere.ini", "--list"]).ends(0);
     assert!(asked.stdout.contains("\"ungrouped\""), "{asked:?}");
     assert!(asked.stderr.contains("[WARNING]: nowhere.ini: cannot be read"), "{asked:?}");
-    // One that only lacks a password is not as good as none.
-    let sealed = "all:\n  hosts:\n    web1:\n      word: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        3130\n";
+    // One that cannot be decrypted is not as good as none.
+    let sealed = "$ANSIBLE_VAULT;1.1;AES256\n3130\n";
     std::fs::write(dir.path().join("sealed.yml"), sealed).unwrap();
     for arguments in [&["inventory", "-i", "sealed.yml", "--list"][..], &["-i", "sealed.yml", "here.yml"]] {
         let ended = Run::new(dir.path()).args(arguments).ends(5);
-        assert!(ended.stderr.contains("error: sealed.yml:4:13: "), "{ended:?}");
+        assert!(ended.stderr.contains("error: sealed.yml: not text of ansible-vault"), "{ended:?}");
+    }
+    // A variable that is encrypted is asked for only where it is needed.
+    let variable =
+        format!("all:\n  hosts:\n    web1:\n      word: !vault |\n        {}", sealed.replace('\n', "\n        "));
+    std::fs::write(dir.path().join("variable.yml"), variable).unwrap();
+    for arguments in [&["inventory", "-i", "variable.yml", "--list"][..], &["-i", "variable.yml", "here.yml"]] {
+        Run::new(dir.path()).args(arguments).ends(0);
     }
 }
 

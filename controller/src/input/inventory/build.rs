@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
-use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
 use super::{Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, Rules, range};
 use crate::input::source::{Place, shown};
+use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
 
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub(in crate::input) struct Builder {
     pub(in crate::input) warnings: Vec<String>,
     /// Opens what is encrypted in sources and files of variables.
     pub(in crate::input) vault: Vault,
-    nothing: Arc<Map>,
+    nothing: Arc<VarMap>,
     /// The source being read.
     pub(in crate::input) source: Option<Arc<str>>,
     /// The sources begun until now, as they were named.
@@ -34,12 +34,12 @@ pub(in crate::input) struct Builder {
 struct HostDraft {
     source: Option<Arc<str>>,
     groups: Vec<GroupId>,
-    vars: Arc<Map>,
+    vars: Arc<VarMap>,
     file_vars: FileVars,
 }
 
 impl FileVars {
-    pub(super) fn of(&mut self, beside: Beside) -> &mut Arc<Map> {
+    pub(super) fn of(&mut self, beside: Beside) -> &mut Arc<VarMap> {
         match beside {
             Beside::Inventory => &mut self.inventory,
             Beside::Playbook => &mut self.playbook,
@@ -49,7 +49,7 @@ impl FileVars {
 
 impl Builder {
     pub(in crate::input) fn new(limits: Limits) -> Builder {
-        let nothing = Arc::new(Map::new());
+        let nothing = Arc::new(VarMap::new());
         let mut builder = Builder {
             limits,
             hosts: IndexMap::new(),
@@ -115,8 +115,8 @@ impl Builder {
     ) -> Result<Vec<HostId>, InventoryError> {
         let (names, port) = split_port(pattern);
         let names = range::expand(names, &self.limits).map_err(|what| InventoryError::content(place.clone(), what))?;
-        let port =
-            port.map(|port| Arc::new(Map::from_iter([("ansible_port".to_owned(), Value::from(u32::from(port)))])));
+        let port = port.map(|port| ("ansible_port".to_owned(), Variable::authored(Value::from(u32::from(port)))));
+        let port = port.map(|port| Arc::new(VarMap::from_iter([port])));
         names
             .iter()
             .map(|name| {
@@ -209,9 +209,9 @@ impl Builder {
         None
     }
 
-    pub(in crate::input) fn set_group_vars(&mut self, group: GroupId, vars: Map) {
+    pub(in crate::input) fn set_group_vars(&mut self, group: GroupId, vars: VarMap) {
         let group = &mut self.groups[group.index()];
-        if let Some(priority) = vars.get("ansible_group_priority") {
+        if let Some(priority) = vars.get("ansible_group_priority").map(Variable::source) {
             let as_number = priority.as_i64().or_else(|| priority.as_str().and_then(|text| text.trim().parse().ok()));
             match as_number {
                 Some(priority) => group.priority = priority,
@@ -225,15 +225,15 @@ impl Builder {
     }
 
     /// Hosts with the same variables share them.
-    pub(in crate::input) fn set_host_vars(&mut self, host: HostId, vars: &Arc<Map>) {
+    pub(in crate::input) fn set_host_vars(&mut self, host: HostId, vars: &Arc<VarMap>) {
         overlay(self.rules, &mut self.hosts[host.index()].vars, Arc::clone(vars));
     }
 
-    pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, beside: Beside, vars: Map) {
+    pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, beside: Beside, vars: VarMap) {
         overlay(self.rules, self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
     }
 
-    pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, beside: Beside, vars: Map) {
+    pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, beside: Beside, vars: VarMap) {
         overlay(self.rules, self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
     }
 
@@ -275,7 +275,7 @@ impl Builder {
                 (name, Host { vars, file_vars, source, groups })
             })
             .collect();
-        Inventory { hosts, groups: self.groups, rules: self.rules, warnings: self.warnings }
+        Inventory { hosts, groups: self.groups, rules: self.rules, warnings: self.warnings, vault: self.vault }
     }
 
     fn settle_ungrouped(&mut self) {
@@ -347,7 +347,7 @@ impl Builder {
 }
 
 /// Puts `new` over what is there.
-fn overlay(rules: Rules, vars: &mut Arc<Map>, new: Arc<Map>) {
+fn overlay(rules: Rules, vars: &mut Arc<VarMap>, new: Arc<VarMap>) {
     if vars.is_empty() {
         *vars = new;
     } else if !new.is_empty() {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rustle_protocol::HostName;
-use rustle_protocol::value::Map;
 
 use super::{FileVars, Group, GroupId, Host, HostId, Inventory};
 
@@ -14,7 +13,7 @@ impl Inventory {
             return id;
         }
         let groups = Arc::from([GroupId::ALL, GroupId::UNGROUPED]);
-        let host = Host { vars: Arc::new(Map::new()), file_vars: no_files(), source: None, groups };
+        let host = Host { vars: Arc::default(), file_vars: no_files(), source: None, groups };
         let id = HostId(self.hosts.insert_full(name.clone(), host).0 as u32);
         self.groups[GroupId::UNGROUPED.index()].hosts.push(id);
         id
@@ -30,7 +29,7 @@ impl Inventory {
             children: Vec::new(),
             parents: vec![GroupId::ALL],
             hosts: Vec::new(),
-            vars: Arc::new(Map::new()),
+            vars: Arc::default(),
             file_vars: no_files(),
             depth: 1,
             priority: 1,

@@ -10,8 +10,9 @@ use super::load::folders_of_vars;
 use super::{HostId, Inventory, InventoryError, vars_files};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
+use crate::plugins::Plugins;
 use crate::template::{Authored, Conditionals, Templar};
-use crate::vars::{Scope, authored_map, data_map};
+use crate::vars::{Scope, VarMap, Variable, data_map};
 
 /// Applies the configuration to every host there is so far.
 ///
@@ -26,7 +27,7 @@ pub(super) fn apply(entries: &[(Key, Node)], source: &Arc<str>, builder: &mut Bu
         }
     }
     let before = before.finish();
-    let templar = Templar::new();
+    let templar = Templar::with(Plugins::default(), builder.vault.clone());
     for (id, _) in before.hosts() {
         plugin.host(&before, id, &templar, builder)?;
     }
@@ -79,13 +80,14 @@ impl<'a> Constructed<'a> {
         templar: &Templar,
         builder: &mut Builder,
     ) -> Result<(), InventoryError> {
-        let mut vars = authored_map(before.merged_vars(host));
+        let mut vars = before.merged_vars(host);
         vars.extend(magic(before, host));
         for (key, node) in self.compose {
             let scope = Scope::of(templar, [Arc::new(vars.clone())]);
             if let Some(value) = self.unless_strict(node, expression(templar, node, &scope))? {
-                builder.set_host_vars(host, &Arc::new(Map::from_iter([(key.text.clone(), value.clone())])));
-                vars.insert(key.text.clone(), crate::vars::Variable::data(value));
+                let composed = VarMap::from_iter([(key.text.clone(), Variable::data(value))]);
+                vars.extend(composed.clone());
+                builder.set_host_vars(host, &Arc::new(composed));
             }
         }
         let scope = Scope::of(templar, [Arc::new(vars)]);
@@ -192,7 +194,7 @@ fn expression(templar: &Templar, node: &Node, scope: &Scope) -> Result<Value, St
     rendered.map_err(|error| format!("`{}`: {error}", shown(&rustle_agent::module::shown(&value))))
 }
 
-fn magic(inventory: &Inventory, host: HostId) -> crate::vars::VarMap {
+fn magic(inventory: &Inventory, host: HostId) -> VarMap {
     let mut groups: Vec<Value> = Vec::new();
     for id in inventory.host(host).groups.iter().filter(|id| **id != super::GroupId::ALL) {
         groups.push(Value::from(&*inventory.group(*id).name));

@@ -6,10 +6,12 @@ use rustle_protocol::value::Map;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError};
+use crate::input::authored::authored;
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
+use crate::plugins::Plugins;
 use crate::template::{Authored, Templar};
-use crate::vars::{Scope, data_map};
+use crate::vars::{Scope, VarMap, Variable, data_map};
 
 /// Groups within groups.
 const PARENTS_DEPTH_MAX: usize = 32;
@@ -20,7 +22,8 @@ const PARENTS_DEPTH_MAX: usize = 32;
 /// A configuration of another shape, a template that fails, more hosts than the limits allow.
 pub(super) fn apply(entries: &[(Key, Node)], source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
     let find = |name: &str| entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node);
-    let generator = Generator { source, templar: Templar::new() };
+    let templar = Templar::with(Plugins::default(), builder.vault.clone());
+    let generator = Generator { source, templar };
     let (Some(hosts), Some(layers)) = (find("hosts"), find("layers")) else {
         let place = Place::whole(Arc::clone(source));
         return Err(InventoryError::content(place, "a generator needs `hosts` and `layers`"));
@@ -115,14 +118,17 @@ impl Generator<'_> {
         Ok(Some(rendered).filter(|name| !name.is_empty()))
     }
 
-    fn vars(&self, node: &Node, scope: &Scope) -> Result<Map, InventoryError> {
-        let Some(vars) = self.part(node, "vars")? else { return Ok(Map::new()) };
-        let mut rendered = Map::new();
+    fn vars(&self, node: &Node, scope: &Scope) -> Result<VarMap, InventoryError> {
+        let Some(vars) = self.part(node, "vars")? else { return Ok(VarMap::new()) };
+        let mut rendered = VarMap::new();
         for (key, node) in self.map(vars)? {
-            let value = node.to_value().map_err(|error| InventoryError::yaml(self.source, error))?;
-            // What needs more than the layers is left to the run.
-            let value = self.templar.render(&Authored::from_value(value.clone()), scope).unwrap_or(value);
-            rendered.insert(key.text.clone(), value);
+            let written = authored(node).map_err(|error| InventoryError::yaml(self.source, error))?;
+            // What is encrypted, or needs more than the layers, is left to the run.
+            let value = match &written {
+                Authored::Template(_) => self.templar.render(&written, scope).map(Authored::literal).unwrap_or(written),
+                _ => written,
+            };
+            rendered.insert(key.text.clone(), Variable::Authored(Arc::new(value)));
         }
         Ok(rendered)
     }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use rustle_protocol::value::Map;
-
 use super::build::Builder;
 use super::{GroupId, InventoryError, literal};
 use crate::input::source::{Place, Position, shown};
+use crate::vars::{VarMap, Variable};
 
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
@@ -58,7 +57,7 @@ struct Expected {
 
 enum Use {
     Child { parent: GroupId },
-    Vars(Map),
+    Vars(VarMap),
 }
 
 impl Reader<'_> {
@@ -106,10 +105,10 @@ impl Reader<'_> {
                 "if this file is YAML, give it the extension .yml",
             ));
         }
-        let vars: Map = assignments
+        let vars: VarMap = assignments
             .iter()
             .map(|(word, at)| match word.split_once('=') {
-                Some((key, value)) => Ok((key.to_owned(), literal::parse(value))),
+                Some((key, value)) => Ok((key.to_owned(), Variable::authored(literal::parse(value)))),
                 None => Err(InventoryError::hinted(
                     self.place(line, at),
                     format!("expected key=value after the host's name, not `{}`", shown(word)),
@@ -144,7 +143,7 @@ impl Reader<'_> {
         let Some((key, value)) = line.text.split_once('=') else {
             return Err(self.error(line, line.text, format!("expected key=value, not `{}`", shown(line.text))));
         };
-        let vars = Map::from_iter([(key.trim().to_owned(), literal::parse(value.trim()))]);
+        let vars = VarMap::from_iter([(key.trim().to_owned(), Variable::authored(literal::parse(value.trim())))]);
         let place = self.place(line, line.text);
         if self.builder.has_group(&group) {
             let group = self.builder.named_group(&group, &place)?;

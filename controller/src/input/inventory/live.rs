@@ -13,7 +13,7 @@ use super::vars_files::VarsFolders;
 use super::{FileVars, GroupId, HostId, Inventory, InventoryError, Limits, load, patterns};
 use crate::input::source::shown;
 use crate::vars::{
-    HostEntry, InventoryChange, Layer, LiveInventory, Precedence, Selection, VarMap, Variable, authored_map, data_map,
+    HostEntry, InventoryChange, Layer, LiveInventory, Precedence, Selection, VarMap, Variable, data_map,
 };
 use crate::vault::Vault;
 
@@ -44,32 +44,22 @@ pub struct Live {
     outsiders: HashMap<String, FileVars>,
     /// All changes so far, for an inventory that is read again.
     changes: Vec<InventoryChange>,
-    /// Layers that have been handed out, by the address of what they were made of, which is kept so that it stays.
-    layers: HashMap<usize, (Arc<Map>, Arc<VarMap>)>,
 }
 
 impl Live {
     pub fn new(inventory: Inventory, sources: InventorySources) -> Live {
         let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
         let folders = VarsFolders::new(folders, Limits::default(), inventory.rules, sources.vault.clone());
-        let (added, outsiders, changes, layers) = Default::default();
-        Live { inventory, sources, folders, added, outsiders, changes, layers }
+        let (added, outsiders, changes) = Default::default();
+        Live { inventory, sources, folders, added, outsiders, changes }
     }
 
-    /// The layer of an inventory's variables: one for all who have them.
-    fn layer(&mut self, precedence: Precedence, vars: &Arc<Map>) -> Layer {
-        let address = Arc::as_ptr(vars).addr();
-        let made = || (Arc::clone(vars), Arc::new(authored_map((**vars).clone())));
-        let (_, layer) = self.layers.entry(address).or_insert_with(made);
-        Layer::new(precedence, Arc::clone(layer))
-    }
-
-    fn entry(&mut self, id: HostId) -> HostEntry {
+    fn entry(&self, id: HostId) -> HostEntry {
         let name = self.inventory.name(id).clone();
         let host = self.inventory.host(id).clone();
         // They come in rising precedence already; all at one place keeps that order.
-        let vars: Vec<Arc<Map>> = self.inventory.layers(id).filter(|map| !map.is_empty()).cloned().collect();
-        let mut layers: Vec<Layer> = vars.iter().map(|vars| self.layer(Precedence::InventoryHost, vars)).collect();
+        let vars = self.inventory.layers(id).filter(|vars| !vars.is_empty());
+        let mut layers: Vec<Layer> = vars.map(|vars| Layer::new(Precedence::InventoryHost, Arc::clone(vars))).collect();
         if let Some(added) = self.added.get(&name) {
             layers.push(Layer::new(Precedence::InventoryHost, data_map(added.clone())));
         }
@@ -111,16 +101,16 @@ impl Live {
 
     /// A host that is in no inventory: what all have, `own`, and what `host_vars/` has for it, the last the strongest.
     fn nobodys(&mut self, name: &str, own: Option<VarMap>) -> HostEntry {
-        let of_all: Vec<Arc<Map>> = self.of_all().cloned().collect();
-        let mut layers: Vec<_> = of_all.iter().map(|vars| self.layer(Precedence::InventoryGroup, vars)).collect();
+        let of_all = self.of_all().map(|vars| Layer::new(Precedence::InventoryGroup, Arc::clone(vars)));
+        let mut layers: Vec<_> = of_all.collect();
         layers.extend(own.map(|own| Layer::new(Precedence::InventoryHost, own)));
         let files = self.files_of_outsider(name);
         let files = [&files.inventory, &files.playbook].into_iter().filter(|vars| !vars.is_empty());
-        layers.extend(files.map(|vars| self.layer(Precedence::InventoryHost, vars)));
+        layers.extend(files.map(|vars| Layer::new(Precedence::InventoryHost, Arc::clone(vars))));
         HostEntry { name: name.to_owned(), layers, ..HostEntry::default() }
     }
 
-    fn of_all(&self) -> impl Iterator<Item = &Arc<Map>> {
+    fn of_all(&self) -> impl Iterator<Item = &Arc<VarMap>> {
         self.inventory.group_layers(&[GroupId::ALL]).filter(|map| !map.is_empty())
     }
 
@@ -171,7 +161,6 @@ impl Live {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
         self.inventory =
             Inventory::load_with(paths, Limits::default(), self.inventory.rules, vault, playbook.as_deref())?;
-        self.layers.clear();
         self.outsiders.clear();
         for change in self.changes.clone() {
             // What could be done to the old inventory and cannot to the new one is gone with it.
@@ -253,8 +242,10 @@ impl LiveInventory for Live {
             InventoryChange::AddHost { name, groups, vars } => {
                 let Some(id) = self.inventory.host_id(name.as_str()) else { return Ok(true) };
                 let added = self.added.get(name);
-                let has = |(key, value): (&String, &rustle_protocol::Value)| {
-                    added.and_then(|added| added.get(key)).or_else(|| self.inventory.var(id, key)) == Some(value)
+                let has = |(key, value): (&String, &rustle_protocol::Value)| match added.and_then(|vars| vars.get(key))
+                {
+                    Some(added) => added == value,
+                    None => self.inventory.var(id, key).is_some_and(|var| var.source() == *value),
                 };
                 !groups.iter().all(|group| self.is_member(name, group)) || !vars.iter().all(has)
             }

@@ -26,7 +26,6 @@ mod yaml;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
 pub(in crate::input) use build::Builder;
@@ -35,6 +34,9 @@ pub use group_names::GroupNames;
 pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
 pub use rules::Rules;
+
+use crate::vars::{VarMap, Variable};
+use crate::vault::Vault;
 
 /// The port that agents listen on unless a host says otherwise.
 pub const PORT_DEFAULT: u16 = 7443;
@@ -82,7 +84,7 @@ impl GroupId {
 #[derive(Clone, Debug)]
 pub struct Host {
     /// From the sources themselves.
-    pub vars: Arc<Map>,
+    pub vars: Arc<VarMap>,
     /// From `host_vars/`.
     pub file_vars: FileVars,
     /// The absolute path of the file that named the host first: `inventory_file` in Ansible.
@@ -94,8 +96,8 @@ pub struct Host {
 /// Variables from folders, by what the folders are beside. Those beside the playbook are stronger.
 #[derive(Clone, Debug)]
 pub struct FileVars {
-    pub inventory: Arc<Map>,
-    pub playbook: Arc<Map>,
+    pub inventory: Arc<VarMap>,
+    pub playbook: Arc<VarMap>,
 }
 
 /// What a folder of variables is beside.
@@ -113,7 +115,7 @@ pub struct Group {
     /// Hosts that are in the group itself.
     pub hosts: Vec<HostId>,
     /// From the sources themselves.
-    pub vars: Arc<Map>,
+    pub vars: Arc<VarMap>,
     /// From `group_vars/`.
     pub file_vars: FileVars,
     /// Longest way from `all`, which has 0.
@@ -129,6 +131,8 @@ pub struct Inventory {
     groups: IndexMap<Arc<str>, Group>,
     rules: Rules,
     warnings: Vec<String>,
+    /// Opens what says where a host is.
+    vault: Vault,
 }
 
 impl Inventory {
@@ -195,13 +199,13 @@ impl Inventory {
     /// The host's variables as layers in rising precedence: sources' group variables, `group_vars/all`, `group_vars/*`,
     /// the sources' host variables, `host_vars/`; of folders of one kind, those beside the playbook after those beside the
     /// inventory.
-    pub fn layers(&self, host: HostId) -> impl DoubleEndedIterator<Item = &Arc<Map>> {
+    pub fn layers(&self, host: HostId) -> impl DoubleEndedIterator<Item = &Arc<VarMap>> {
         let host = self.host(host);
         self.group_layers(&host.groups).chain([&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
     }
 
     /// What a host has that is in these groups alone, as [`Inventory::layers`]. `all` comes first.
-    pub fn group_layers<'a>(&'a self, groups: &'a [GroupId]) -> impl DoubleEndedIterator<Item = &'a Arc<Map>> {
+    pub fn group_layers<'a>(&'a self, groups: &'a [GroupId]) -> impl DoubleEndedIterator<Item = &'a Arc<VarMap>> {
         let is_all = |id: &&GroupId| **id == GroupId::ALL;
         let with = |wanted: bool| groups.iter().filter(move |id| is_all(id) == wanted).map(|id| self.group(*id));
         let from_sources = with(true).chain(with(false)).map(|group| &group.vars);
@@ -213,23 +217,28 @@ impl Inventory {
     }
 
     /// The variable as the host has it, templates unrendered.
-    pub fn var(&self, host: HostId, name: &str) -> Option<&Value> {
+    pub fn var(&self, host: HostId, name: &str) -> Option<&Variable> {
         self.layers(host).rev().find_map(|layer| layer.get(name))
     }
 
     /// All variables of the host, merged.
-    pub fn merged_vars(&self, host: HostId) -> Map {
-        let mut merged = Map::new();
-        for layer in self.layers(host) {
-            self.rules.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        merged
+    pub fn merged_vars(&self, host: HostId) -> VarMap {
+        self.rules.merged(self.layers(host))
     }
 
     /// Where the host's agent is: `rustle_host`, else `ansible_host`, else its name. A template is given as written.
-    pub fn address(&self, host: HostId) -> &str {
-        let text = |name| self.var(host, name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        text("rustle_host").or_else(|| text("ansible_host")).unwrap_or_else(|| self.name(host).as_str())
+    ///
+    /// # Errors
+    /// It is encrypted, and no password fits; in a sentence that names the host.
+    pub fn address(&self, host: HostId) -> Result<String, String> {
+        for name in ["rustle_host", "ansible_host"] {
+            if let Some(address) =
+                self.plain(host, name)?.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty())
+            {
+                return Ok(address.to_owned());
+            }
+        }
+        Ok(self.name(host).as_str().to_owned())
     }
 
     /// The port of the host's agent: `rustle_port`, else [`PORT_DEFAULT`]. `ansible_port` is another service's.
@@ -237,16 +246,23 @@ impl Inventory {
     /// # Errors
     /// A `rustle_port` that is not 1 to 65535, in a sentence that names the host.
     pub fn port(&self, host: HostId) -> Result<u16, String> {
-        let Some(value) = self.var(host, "rustle_port") else { return Ok(PORT_DEFAULT) };
+        let Some(value) = self.plain(host, "rustle_port")? else { return Ok(PORT_DEFAULT) };
         let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
         number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| {
             format!("rustle_port of host `{}` is {value}, which is not a port from 1 to 65535", self.name(host))
         })
     }
 
-    /// `ansible_connection` as written, if the host has one.
-    pub fn connection(&self, host: HostId) -> Option<&str> {
-        self.var(host, "ansible_connection").and_then(Value::as_str)
+    /// `ansible_connection` as written, if the host has one that can be read.
+    pub fn connection(&self, host: HostId) -> Option<String> {
+        let value = self.plain(host, "ansible_connection").ok()??;
+        value.as_str().map(str::to_owned)
+    }
+
+    /// The variable as it was written, and opened if it is encrypted.
+    fn plain(&self, host: HostId, name: &str) -> Result<Option<Value>, String> {
+        let opened = self.var(host, name).map(|variable| variable.plain(&self.vault)).transpose();
+        opened.map_err(|error| format!("{name} of host `{}`: {error}", self.name(host)))
     }
 
     /// The names of hosts and groups, for suggestions.

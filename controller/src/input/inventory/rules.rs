@@ -1,9 +1,9 @@
 //! How an inventory is read, where its user has a choice.
 
-use rustle_protocol::Value;
-use rustle_protocol::value::Map;
+use std::sync::Arc;
 
 use super::GroupNames;
+use crate::vars::{VarMap, Variable};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -14,30 +14,44 @@ pub struct Rules {
 
 impl Rules {
     /// Puts `new` over what is there.
-    pub(super) fn put(self, vars: &mut Map, new: impl IntoIterator<Item = (String, Value)>) {
+    pub(super) fn put(self, vars: &mut VarMap, new: impl IntoIterator<Item = (String, Variable)>) {
         if !self.merges_dicts {
             return vars.extend(new);
         }
         for (name, value) in new {
-            match (vars.get_mut(&name), value) {
-                (Some(Value::Map(vars)), Value::Map(new)) => self.put(vars, new),
-                (_, value) => {
-                    vars.insert(name, value);
-                }
-            }
+            let value = match vars.get(&name) {
+                Some(weaker) => value.merged_into(weaker.clone()),
+                None => value,
+            };
+            vars.insert(name, value);
         }
+    }
+
+    /// What is left of layers in rising precedence.
+    pub(super) fn merged<'a>(self, layers: impl IntoIterator<Item = &'a Arc<VarMap>>) -> VarMap {
+        let mut merged = VarMap::new();
+        for layer in layers {
+            self.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        merged
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustle_protocol::Value;
     use serde_json::json;
 
     use super::*;
+    use crate::vars::authored_map;
 
-    fn map(json: serde_json::Value) -> Map {
+    fn map(json: serde_json::Value) -> VarMap {
         let Value::Map(map) = Value::from(json) else { panic!("a map is needed") };
-        map
+        authored_map(map)
+    }
+
+    fn sources(vars: &VarMap) -> Vec<(&String, Value)> {
+        vars.iter().map(|(name, variable)| (name, variable.source())).collect()
     }
 
     #[test]
@@ -50,7 +64,7 @@ mod tests {
         ] {
             let mut vars = weaker.clone();
             Rules { merges_dicts, ..Rules::default() }.put(&mut vars, stronger.clone());
-            assert_eq!(vars, map(expected), "{merges_dicts}");
+            assert_eq!(sources(&vars), sources(&map(expected)), "{merges_dicts}");
         }
     }
 }

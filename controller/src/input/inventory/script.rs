@@ -15,6 +15,8 @@ use super::build::Builder;
 use super::{GroupId, InventoryError, Limits};
 use crate::input::json;
 use crate::input::source::{Place, shown};
+use crate::input::vaulted::authored_json;
+use crate::vars::{VarMap, Variable};
 
 /// A script that takes longer is killed: clouds answer slowly, but a run that hangs before its first line helps nobody.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -40,7 +42,9 @@ pub(super) fn read(path: &Path, source: &Arc<str>, builder: &mut Builder) -> Res
         let vars = json::parse(&output)
             .map_err(|error| complaint(path, format!("--host {name} printed what is not JSON: {error}")))?;
         match vars {
-            Value::Map(vars) => builder.set_host_vars(id, &Arc::new(vars)),
+            Value::Map(vars) => {
+                builder.set_host_vars(id, &Arc::new(variables(vars, &Place::whole(Arc::clone(source)))))
+            }
             other => return Err(complaint(path, format!("--host {name} printed a {}, not a dict", other.kind()))),
         }
     }
@@ -63,7 +67,7 @@ pub(super) fn read_list(text: &str, source: &Arc<str>, builder: &mut Builder) ->
     for (name, vars) in into_map(hostvars, "_meta.hostvars", &place)? {
         let vars = into_map(vars, &format!("the variables of host `{}`", shown(&name)), &place)?;
         let host = builder.host(&name, GroupId::ALL, &place)?;
-        builder.set_host_vars(host, &Arc::new(vars));
+        builder.set_host_vars(host, &Arc::new(variables(vars, &place)));
     }
     Ok(true)
 }
@@ -78,7 +82,7 @@ fn read_group(name: &str, group: Value, place: &Place, builder: &mut Builder) ->
     if !is_group && !parts.is_empty() {
         // Of old, a dict that is no group was a host with its variables.
         let host = builder.host(name, id, place)?;
-        builder.set_host_vars(host, &Arc::new(parts));
+        builder.set_host_vars(host, &Arc::new(variables(parts, place)));
         return Ok(());
     }
     for host in names(parts.shift_remove("hosts"), "hosts", name, place)? {
@@ -86,13 +90,17 @@ fn read_group(name: &str, group: Value, place: &Place, builder: &mut Builder) ->
     }
     if let Some(vars) = parts.shift_remove("vars") {
         let vars = into_map(vars, &format!("vars of group `{}`", shown(name)), place)?;
-        builder.set_group_vars(id, vars);
+        builder.set_group_vars(id, variables(vars, place));
     }
     for child in names(parts.shift_remove("children"), "children", name, place)? {
         let child = builder.named_group(&child, place)?;
         builder.add_child(id, child, place)?;
     }
     Ok(())
+}
+
+fn variables(vars: Map, place: &Place) -> VarMap {
+    vars.into_iter().map(|(name, value)| (name, Variable::Authored(authored_json(value, place).into()))).collect()
 }
 
 fn into_map(value: Value, what: &str, place: &Place) -> Result<Map, InventoryError> {

@@ -7,6 +7,9 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::{Group, GroupId, HostId, Inventory, Rules};
+use crate::input::vaulted::{UNSAFE_MARK, VAULT_MARK};
+use crate::template::Authored;
+use crate::vars::{VarMap, Variable};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,16 +38,16 @@ impl<'a> View<'a> {
     /// Groups, hosts and variables. Each format can be read as an inventory again.
     pub fn list(&self, format: Format) -> String {
         match format {
-            Format::Json => written(&self.flat(), format),
+            Format::Json => written(self.flat(), format),
             Format::Yaml => {
                 let all = self.tree(GroupId::ALL, &mut Seen::default());
                 let named = Some(("all".to_owned(), Value::Map(all.clone()))).filter(|_| !all.is_empty());
-                written(&Value::Map(named.into_iter().collect()), format)
+                written(Value::Map(named.into_iter().collect()), format)
             }
             Format::Toml => {
                 let mut tables = Map::new();
                 self.tables(GroupId::ALL, &mut Seen::default(), &mut tables);
-                written(&Value::Map(tables), format)
+                written(Value::Map(tables), format)
             }
         }
     }
@@ -62,16 +65,17 @@ impl<'a> View<'a> {
         group.children.iter().map(|child| self.inventory.group(*child).name.to_string()).collect()
     }
 
-    fn host_vars(&self, host: HostId) -> Map {
+    fn host_vars(&self, host: HostId, marks: Marks) -> Map {
         if !self.export {
-            return self.inventory.merged_vars(host);
+            return values(&self.inventory.merged_vars(host), marks);
         }
         let host = self.inventory.host(host);
-        merged(self.inventory.rules, [&host.vars, &host.file_vars.inventory, &host.file_vars.playbook])
+        let own = [&host.vars, &host.file_vars.inventory, &host.file_vars.playbook];
+        values(&self.inventory.rules.merged(own), marks)
     }
 
-    fn group_vars(&self, group: &Group) -> Map {
-        if self.export { own_vars(self.inventory.rules, group) } else { Map::new() }
+    fn group_vars(&self, group: &Group, marks: Marks) -> Map {
+        if self.export { values(&own_vars(self.inventory.rules, group), marks) } else { Map::new() }
     }
 
     /// As an inventory script's `--list`.
@@ -81,7 +85,7 @@ impl<'a> View<'a> {
         for (id, group) in self.inventory.groups() {
             let hosts = self.hosts(group);
             reached.extend(hosts.iter().copied());
-            let vars = sorted(Value::Map(self.group_vars(group)));
+            let vars = sorted(Value::Map(self.group_vars(group, Marks::All)));
             let hosts: Vec<String> = hosts.into_iter().map(|host| self.host_name(host)).collect();
             let parts = [
                 ("children", Value::from(self.children(group))),
@@ -102,7 +106,7 @@ impl<'a> View<'a> {
             .inventory
             .hosts()
             .filter(|(id, _)| reached.contains(id))
-            .map(|(id, name)| (name.as_str().to_owned(), sorted(Value::Map(self.host_vars(id)))))
+            .map(|(id, name)| (name.as_str().to_owned(), sorted(Value::Map(self.host_vars(id, Marks::All)))))
             .filter(|(_, vars)| !is_empty(vars))
             .collect();
         hostvars.sort_keys();
@@ -135,7 +139,7 @@ impl<'a> View<'a> {
         parts([
             ("children", Value::Map(children)),
             ("hosts", Value::Map(hosts)),
-            ("vars", self.group_vars(group).into()),
+            ("vars", self.group_vars(group, Marks::Sealed).into()),
         ])
     }
 
@@ -146,7 +150,7 @@ impl<'a> View<'a> {
     }
 
     fn vars_once(&self, host: HostId, seen: &mut Seen) -> Value {
-        Value::Map(if seen.hosts.insert(host) { self.host_vars(host) } else { Map::new() })
+        Value::Map(if seen.hosts.insert(host) { self.host_vars(host, Marks::Sealed) } else { Map::new() })
     }
 
     /// As a TOML inventory: a table for each group.
@@ -160,7 +164,7 @@ impl<'a> View<'a> {
             _ => (self.children(group), self.hosts(group)),
         };
         let hosts: Map = hosts.into_iter().map(|host| (self.host_name(host), self.vars_once(host, seen))).collect();
-        let vars = self.group_vars(group).into();
+        let vars = self.group_vars(group, Marks::Sealed).into();
         let table = parts([("children", Value::from(children)), ("hosts", Value::Map(hosts)), ("vars", vars)]);
         if !table.is_empty() {
             out.insert(group.name.to_string(), Value::Map(table));
@@ -191,53 +195,94 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn own_vars(rules: Rules, group: &Group) -> Map {
-    merged(rules, [&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
+/// What of a variable is said beside its text.
+#[derive(Clone, Copy, PartialEq)]
+enum Marks {
+    /// That it is encrypted.
+    Sealed,
+    /// That, and that it is no template.
+    All,
 }
 
-fn merged<'a>(rules: Rules, layers: impl IntoIterator<Item = &'a std::sync::Arc<Map>>) -> Map {
-    let mut merged = Map::new();
-    for layer in layers {
-        rules.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));
+fn values(vars: &VarMap, marks: Marks) -> Map {
+    let value = |variable: &Variable| match variable {
+        Variable::Authored(authored) => written_as(authored, marks),
+        Variable::Data(value) => (**value).clone(),
+    };
+    vars.iter().map(|(name, variable)| (name.clone(), value(variable))).collect()
+}
+
+fn written_as(authored: &Authored, marks: Marks) -> Value {
+    match authored {
+        Authored::Sealed(sealed) => mark(VAULT_MARK, sealed.text()),
+        Authored::Unsafe(value) if marks == Marks::All => marked_texts(value.clone()),
+        Authored::List(items) => items.iter().map(|item| written_as(item, marks)).collect(),
+        Authored::Map(map) => {
+            Value::Map(map.iter().map(|(key, item)| (key.clone(), written_as(item, marks))).collect())
+        }
+        Authored::Data(_) | Authored::Unsafe(_) | Authored::Template(_) => authored.source(),
     }
-    merged
+}
+
+/// Every text in it marked as unsafe.
+fn marked_texts(value: Value) -> Value {
+    match value {
+        Value::String(text) => mark(UNSAFE_MARK, &text),
+        Value::List(items) => items.into_iter().map(marked_texts).collect(),
+        Value::Map(map) => Value::Map(map.into_iter().map(|(key, value)| (key, marked_texts(value))).collect()),
+        other => other,
+    }
+}
+
+fn mark(mark: &str, text: &str) -> Value {
+    Value::Map(Map::from_iter([(mark.to_owned(), text.into())]))
+}
+
+fn own_vars(rules: Rules, group: &Group) -> VarMap {
+    rules.merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
 }
 
 /// One host's variables, merged.
-pub fn host(vars: Map, format: Format) -> String {
-    let vars = Value::Map(vars);
-    written(&if format == Format::Json { sorted(vars) } else { vars }, format)
+pub fn host(vars: &VarMap, format: Format) -> String {
+    let vars = Value::Map(values(vars, Marks::Sealed));
+    written(if format == Format::Json { sorted(vars) } else { vars }, format)
 }
 
 /// Groups below `top` as a tree of lines; with `vars`, each host's merged variables and each group's own.
-pub fn graph(inventory: &Inventory, top: GroupId, vars: bool) -> String {
+///
+/// # Errors
+/// A variable is encrypted, and no password fits.
+pub fn graph(inventory: &Inventory, top: GroupId, vars: bool) -> Result<String, String> {
     let mut out = format!("@{}:\n", inventory.group(top).name);
-    branch(inventory, top, 1, vars, &mut out);
-    out
+    branch(inventory, top, 1, vars, &mut out)?;
+    Ok(out)
 }
 
-fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: &mut String) {
+fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: &mut String) -> Result<(), String> {
     let below = inventory.group(group);
     for child in &below.children {
         line(depth, format_args!("@{}:", inventory.group(*child).name), out);
-        branch(inventory, *child, depth + 1, vars, out);
+        branch(inventory, *child, depth + 1, vars, out)?;
     }
     for host in &below.hosts {
         line(depth, format_args!("{}", inventory.name(*host)), out);
         if vars {
-            variables(inventory.merged_vars(*host), depth + 1, out);
+            variables(inventory, inventory.merged_vars(*host), depth + 1, out)?;
         }
     }
     if vars {
-        variables(own_vars(inventory.rules, below), depth, out);
+        variables(inventory, own_vars(inventory.rules, below), depth, out)?;
     }
+    Ok(())
 }
 
-fn variables(mut vars: Map, depth: usize, out: &mut String) {
+fn variables(inventory: &Inventory, mut vars: VarMap, depth: usize, out: &mut String) -> Result<(), String> {
     vars.sort_keys();
-    for (name, value) in vars {
+    for (name, variable) in vars {
+        let value = variable.plain(&inventory.vault).map_err(|error| format!("{name}: {error}"))?;
         line(depth, format_args!("{{{name} = {}}}", crate::template::python_text(&value)), out);
     }
+    Ok(())
 }
 
 fn line(depth: usize, text: std::fmt::Arguments<'_>, out: &mut String) {
@@ -257,11 +302,11 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-fn written(value: &Value, format: Format) -> String {
+fn written(value: Value, format: Format) -> String {
     match format {
-        Format::Json => pretty(value),
-        Format::Yaml => crate::template::yaml_block(value),
-        Format::Toml => toml::to_string_pretty(&tables_of(value)).expect("a table of values is TOML"),
+        Format::Json => pretty(&value),
+        Format::Yaml => crate::template::yaml_block(&sorted(value), VAULT_MARK),
+        Format::Toml => toml::to_string_pretty(&tables_of(&value)).expect("a table of values is TOML"),
     }
 }
 

@@ -4,9 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proptest::prelude::*;
+use rustle_protocol::value::Map;
 
 use super::show::{Format, View};
 use super::*;
+use crate::vault::Secret;
 
 /// A folder with these files, and the inventory that the first (or the folder, for `""`) makes.
 struct Files(tempfile::TempDir);
@@ -48,8 +50,12 @@ fn refusal(name: &str, text: &str) -> String {
     error.hint().map_or(message.clone(), |hint| format!("{message} ({hint})"))
 }
 
+fn written(vars: &VarMap) -> Map {
+    vars.iter().map(|(name, variable)| (name.clone(), variable.source())).collect()
+}
+
 fn vars(inventory: &Inventory, host: &str) -> String {
-    let mut vars = inventory.merged_vars(inventory.host_id(host).unwrap());
+    let mut vars = written(&inventory.merged_vars(inventory.host_id(host).unwrap()));
     vars.sort_keys();
     Value::Map(vars).to_json()
 }
@@ -76,9 +82,11 @@ fn dicts_of_one_name_are_merged_over_sources_files_and_folders_if_that_is_wanted
     let sources = [files.path().join("inv/hosts")];
     let read = |merges_dicts| {
         let rules = Rules { merges_dicts, ..Rules::default() };
-        let vault = crate::vault::Vault::default();
+        let vault = Vault::default();
         let read = Inventory::load_with(&sources, Limits::default(), rules, &vault, Some(files.path()));
-        let Some(Value::Map(mut d)) = read.unwrap().merged_vars(HostId(0)).shift_remove("d") else { panic!("no dict") };
+        let Some(Value::Map(mut d)) = written(&read.unwrap().merged_vars(HostId(0))).shift_remove("d") else {
+            panic!("no dict")
+        };
         d.sort_keys();
         Value::Map(d).to_json()
     };
@@ -226,7 +234,7 @@ all:
     assert_eq!(vars(&inventory, "one"), r#"{"a":"web","b":"web","c":"site","p":8}"#);
     assert_eq!(vars(&inventory, "n2"), r#"{"k":true}"#);
     assert_eq!(
-        show::graph(&inventory, GroupId::ALL, false),
+        show::graph(&inventory, GroupId::ALL, false).unwrap(),
         "@all:\n  |--@ungrouped:\n  |  |--n1\n  |  |--n2\n  |--@site:\n  |  |--@web:\n  |  |  |--one\n  |  |  |--two\n  |--@single:\n  |  |--two\n"
     );
 }
@@ -282,7 +290,7 @@ fn vars_files_beside_the_inventory_win_over_it() {
     assert_eq!(vars(&inventory, "h2"), r#"{"a":"inline","b":"file-all","c":"first","d":"second"}"#);
     assert_eq!(vars(&inventory, "h1"), r#"{"a":"inline","b":"file-all","c":"first","d":"second","v":"inline"}"#);
     let host = inventory.host_id("h1").unwrap();
-    assert_eq!(inventory.var(host, "d"), Some(&Value::from("second")));
+    assert_eq!(inventory.var(host, "d").map(Variable::source), Some(Value::from("second")));
 }
 
 /// Compared with `ansible-inventory -i FOLDER --list` of ansible-core 2.19.
@@ -301,7 +309,7 @@ fn a_folder_is_all_its_sources_by_name() {
         ("host_vars/h1.json", r#"{"h":"json"}"#),
     ]);
     let inventory = files.load(&[""]).unwrap();
-    insta::assert_snapshot!(show::graph(&inventory, GroupId::ALL, false), @r"
+    insta::assert_snapshot!(show::graph(&inventory, GroupId::ALL, false).unwrap(), @r"
     @all:
       |--@ungrouped:
       |  |--subhost
@@ -400,7 +408,7 @@ fn what_was_listed_can_be_read_again_in_every_format() {
             let text = View { export, ..View::of(&inventory) }.list(format);
             let again = Files::of(&[(name, &text)]).load(&[name]).unwrap_or_else(|error| panic!("{error}\n{text}"));
             let of = |inventory: &Inventory| -> BTreeMap<String, Map> {
-                let hosts = inventory.hosts().map(|(id, name)| (name.to_string(), inventory.merged_vars(id)));
+                let hosts = inventory.hosts().map(|(id, name)| (name.to_string(), written(&inventory.merged_vars(id))));
                 hosts.map(|(name, vars)| (name, comparable(vars, format))).collect()
             };
             assert_eq!(of(&again), of(&inventory), "{text}");
@@ -462,7 +470,7 @@ fn a_toml_inventory_has_a_table_for_each_group() {
     let inventory = Files::of(&[("hosts.toml", text)]).load(&["hosts.toml"]).unwrap();
     assert_eq!(chosen(&inventory, "web"), "a1 a2 b c");
     let b = inventory.host_id("b").unwrap();
-    assert_eq!(Value::Map(inventory.merged_vars(b)).to_json(), r#"{"x":1,"y":[1,{"z":"w"}]}"#);
+    assert_eq!(Value::Map(written(&inventory.merged_vars(b))).to_json(), r#"{"x":1,"y":[1,{"z":"w"}]}"#);
     for (text, expected) in [
         ("[web]\nhosts = 1\n", "hosts.toml: hosts must be a table, not a integer"),
         ("[web]\nchildren = 'x'\n", "hosts.toml: children of group `web` must be a list of names"),
@@ -476,7 +484,7 @@ fn a_toml_inventory_has_a_table_for_each_group() {
 #[test]
 fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
     let inventory = ini("[web]\nh b=True x=\"[1,'a']\" m=text\n[web:vars]\na=None\n");
-    insta::assert_snapshot!(show::host(inventory.merged_vars(HostId(0)), Format::Json), @r#"
+    insta::assert_snapshot!(show::host(&inventory.merged_vars(HostId(0)), Format::Json), @r#"
     {
         "a": null,
         "b": true,
@@ -487,7 +495,7 @@ fn listing_a_host_and_graphing_with_variables_look_like_ansibles() {
         ]
     }
     "#);
-    insta::assert_snapshot!(show::graph(&inventory, inventory.group_id("web").unwrap(), true), @r"
+    insta::assert_snapshot!(show::graph(&inventory, inventory.group_id("web").unwrap(), true).unwrap(), @r"
     @web:
       |--h
       |  |--{a = None}
@@ -529,10 +537,10 @@ fn the_agents_address_and_port_come_from_the_hosts_variables() {
         "a ansible_host=10.0.0.1 rustle_port=7000\nb ansible_host=x rustle_host=10.0.0.2 rustle_port='80 '\nc ansible_port=22 ansible_connection=local\nd rustle_port=0\n",
     );
     let id = |name| inventory.host_id(name).unwrap();
-    assert_eq!((inventory.address(id("a")), inventory.port(id("a"))), ("10.0.0.1", Ok(7000)));
-    assert_eq!((inventory.address(id("b")), inventory.port(id("b"))), ("10.0.0.2", Ok(80)));
-    assert_eq!((inventory.address(id("c")), inventory.port(id("c"))), ("c", Ok(7443)));
-    assert_eq!(inventory.connection(id("c")), Some("local"));
+    assert_eq!((inventory.address(id("a")).unwrap().as_str(), inventory.port(id("a"))), ("10.0.0.1", Ok(7000)));
+    assert_eq!((inventory.address(id("b")).unwrap().as_str(), inventory.port(id("b"))), ("10.0.0.2", Ok(80)));
+    assert_eq!((inventory.address(id("c")).unwrap().as_str(), inventory.port(id("c"))), ("c", Ok(7443)));
+    assert_eq!(inventory.connection(id("c")).as_deref(), Some("local"));
     assert_eq!(
         inventory.port(id("d")).unwrap_err(),
         "rustle_port of host `d` is 0, which is not a port from 1 to 65535"
@@ -679,5 +687,49 @@ proptest! {
             prop_assert!(!hosts.is_empty());
             prop_assert!(hosts.iter().all(|host| inventory.contains(host.as_str())));
         }
+    }
+}
+
+#[test]
+fn what_is_encrypted_or_unsafe_stays_so_and_is_shown_so() {
+    let cipher = crate::vault::encrypt(b"10.0.0.9", b"pass", None).unwrap();
+    let block = cipher.trim_end().replace('\n', "\n        ");
+    let yaml = format!(
+        "all:\n  hosts:\n    a:\n      ansible_host: !vault |\n        {block}\n      u: !unsafe ['{{{{ x }}}}', 1]\n"
+    );
+    let files = Files::of(&[("hosts.yml", &yaml)]);
+    let load = |name: &str, secrets| {
+        let vault = Vault::new(secrets);
+        let sources = [files.path().join(name)];
+        Inventory::load_with(&sources, Limits::default(), Rules::default(), &vault, None).unwrap()
+    };
+    let inventory = load("hosts.yml", Vec::new());
+    let json = View::of(&inventory).list(Format::Json);
+    let marked = serde_json::to_string(&cipher).unwrap();
+    assert!(
+        json.contains(&format!("\"ansible_host\": {{\n                    \"__ansible_vault\": {marked}")),
+        "{json}"
+    );
+    assert!(json.contains("\"__ansible_unsafe\": \"{{ x }}\""), "{json}");
+    let text = View::of(&inventory).list(Format::Yaml);
+    assert!(text.contains("          ansible_host: !vault |\n            $ANSIBLE_VAULT;1.1;AES256\n"), "{text}");
+    let shown = show::host(&inventory.merged_vars(HostId(0)), Format::Json);
+    assert!(shown.contains("__ansible_vault") && !shown.contains("__ansible_unsafe"), "{shown}");
+    let place = format!("{}:4:21", files.path().join("hosts.yml").display());
+    let unopened = inventory.address(HostId(0)).unwrap_err();
+    assert!(unopened.starts_with("ansible_host of host `a`: ") && unopened.contains(&place), "{unopened}");
+    assert!(show::graph(&inventory, GroupId::ALL, true).unwrap_err().contains("Attempting to decrypt"));
+
+    fs::write(files.path().join("again.yml"), text).unwrap();
+    fs::write(files.path().join("saved.json"), json).unwrap();
+    for name in ["hosts.yml", "again.yml", "saved.json"] {
+        let inventory = load(name, vec![Secret::new("default", b"pass")]);
+        assert_eq!(inventory.address(HostId(0)).as_deref(), Ok("10.0.0.9"), "{name}");
+        let graph = show::graph(&inventory, GroupId::ALL, true).unwrap();
+        assert!(graph.contains("{ansible_host = 10.0.0.9}"), "{name}: {graph}");
+        let u = inventory.var(HostId(0), "u").unwrap();
+        let is_template = matches!(u, Variable::Authored(authored) if authored.needs_rendering());
+        // YAML that Ansible writes says nothing of it.
+        assert_eq!(is_template, name == "again.yml", "{name}: {u:?}");
     }
 }

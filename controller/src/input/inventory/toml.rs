@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use rustle_protocol::Value;
-use rustle_protocol::value::Map;
 use toml::Value as Toml;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError};
 use crate::input::source::{Place, Position, shown};
+use crate::input::vaulted::authored_json;
+use crate::vars::{VarMap, Variable};
 
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
@@ -77,8 +78,9 @@ fn table(value: Toml, what: &str, place: &Place) -> Result<toml::Table, Inventor
     }
 }
 
-fn vars(value: Toml, what: &str, place: &Place) -> Result<Map, InventoryError> {
-    Ok(table(value, what, place)?.into_iter().map(|(name, value)| (name, plain(value))).collect())
+fn vars(value: Toml, what: &str, place: &Place) -> Result<VarMap, InventoryError> {
+    let vars = table(value, what, place)?.into_iter();
+    Ok(vars.map(|(name, value)| (name, Variable::Authored(authored_json(plain(value), place).into()))).collect())
 }
 
 fn plain(value: Toml) -> Value {

@@ -6,14 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustle_protocol::value::Map;
-
 use super::build::Builder;
 use super::change::no_files;
+use super::yaml::variables;
 use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, Rules, load};
 use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::Place;
 use crate::input::yaml;
+use crate::vars::VarMap;
 use crate::vault::Vault;
 
 /// Of several files for one name, the first of these counts.
@@ -107,19 +107,19 @@ impl Listing {
         Ok(Listing { folder, names })
     }
 
-    fn read(&self, name: &str, cx: &mut Reading<'_>) -> Result<Option<Map>, InventoryError> {
+    fn read(&self, name: &str, cx: &mut Reading<'_>) -> Result<Option<VarMap>, InventoryError> {
         let found = EXTENSIONS
             .iter()
             .map(|extension| format!("{name}{extension}"))
             .find(|file| self.names.contains(std::ffi::OsStr::new(file)));
         let Some(file) = found else { return Ok(None) };
-        let mut vars = Map::new();
+        let mut vars = VarMap::new();
         read_path(&self.folder.join(file), 0, &mut vars, cx)?;
         Ok(Some(vars))
     }
 }
 
-fn read_path(path: &Path, depth: usize, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
+fn read_path(path: &Path, depth: usize, vars: &mut VarMap, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
     if !path.is_dir() {
         return read_file(path, vars, cx);
     }
@@ -142,11 +142,10 @@ fn read_path(path: &Path, depth: usize, vars: &mut Map, cx: &mut Reading<'_>) ->
     Ok(())
 }
 
-fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
+fn read_file(path: &Path, vars: &mut VarMap, cx: &mut Reading<'_>) -> Result<(), InventoryError> {
     let text = load::read_text(path, cx.limits, cx.vault)?;
     let source: Arc<str> = path.display().to_string().into();
-    let mut document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?;
-    document.open(cx.vault).map_err(|(at, why)| InventoryError::sealed(Place::at(&source, at), why))?;
+    let document = yaml::compose(&text).map_err(|error| InventoryError::yaml(&source, error))?.of_file(&source, &text);
     for warning in &document.warnings {
         cx.warnings.push(format!("{}: {}", Place::at(&source, warning.at), warning.what));
     }
@@ -158,6 +157,6 @@ fn read_file(path: &Path, vars: &mut Map, cx: &mut Reading<'_>) -> Result<(), In
     for (key, _) in entries.iter().filter(|(key, _)| is_reserved(&key.text)) {
         cx.warnings.push(format!("{}: {}", Place::at(&source, key.at), reserved_name(&key.text)));
     }
-    cx.rules.put(vars, yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(&source, error))?);
+    cx.rules.put(vars, variables(entries, &source)?);
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError, constructed, generator};
+use crate::input::authored::authored_entries;
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{self, Key, Kind, Node};
+use crate::vars::{VarMap, Variable};
 
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
-    let mut document = yaml::compose(text).map_err(|error| InventoryError::yaml(source, error))?;
-    document.open(&builder.vault).map_err(|(at, why)| InventoryError::sealed(Place::at(source, at), why))?;
+    let document = yaml::compose(text).map_err(|error| InventoryError::yaml(source, error))?.of_file(source, text);
     for warning in &document.warnings {
         builder.warn(&Place::at(source, warning.at), &warning.what);
     }
@@ -38,6 +39,12 @@ pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Resu
     groups.iter().try_for_each(|(key, node)| reader.group(key, node, builder).map(drop))
 }
 
+/// What is written of variables: templates, and what `!vault` and `!unsafe` say.
+pub(super) fn variables(entries: &[(Key, Node)], source: &Arc<str>) -> Result<VarMap, InventoryError> {
+    let written = authored_entries(entries).map_err(|error| InventoryError::yaml(source, error))?;
+    Ok(written.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value)))).collect())
+}
+
 struct Reader<'a> {
     source: &'a Arc<str>,
 }
@@ -51,8 +58,7 @@ impl Reader<'_> {
                 "children" => self.children(part, group, builder)?,
                 "vars" => {
                     let vars = self.map_or_nothing(part, "vars is a map of variables")?;
-                    let vars = yaml::entries_to_map(vars).map_err(|error| InventoryError::yaml(self.source, error))?;
-                    builder.set_group_vars(group, vars);
+                    builder.set_group_vars(group, variables(vars, self.source)?);
                 }
                 other => {
                     let what =
@@ -71,8 +77,7 @@ impl Reader<'_> {
         let hint = "each host is a key: `web1:` or `web1: {port: 8080}`";
         for (key, vars) in self.map_or_nothing(node, hint)? {
             let entries = self.map_or_nothing(vars, "a host holds a map of variables")?;
-            let vars = yaml::entries_to_map(entries).map_err(|error| InventoryError::yaml(self.source, error))?;
-            let vars = Arc::new(vars);
+            let vars = Arc::new(variables(entries, self.source)?);
             for host in builder.hosts(&key.text, group, &Place::at(self.source, key.at))? {
                 builder.set_host_vars(host, &vars);
             }

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use super::error::{PlaybookError, complaint, yaml_complaint};
 use crate::input::authored::authored_entries;
 use crate::input::source::{Place, Position};
-use crate::input::vaulted::{name_places, open_text};
+use crate::input::vaulted::open_text;
 use crate::input::yaml::{self, Key, Node};
 use crate::template::{Authored, Sealed};
 use crate::vault::{Vault, VaultError};
@@ -59,11 +59,9 @@ impl Document {
     pub(super) fn of_text(source: &str, text: String) -> Result<Document, PlaybookError> {
         let source: Arc<str> = source.into();
         let document = yaml::compose(&text).map_err(|error| yaml_complaint(&source, &text, error))?;
+        let document = document.of_file(&source, &text);
         let warnings = document.warnings.iter().map(|w| format!("{}: {}", Place::at(&source, w.at), w.what)).collect();
-        let mut root = document.root.filter(|root| !root.is_null());
-        if let Some(root) = &mut root {
-            name_places(root, &source);
-        }
+        let root = document.root.filter(|root| !root.is_null());
         let path = Path::new(&*source).into();
         Ok(Document { source, path, text: text.into(), root, warnings, cipher: None })
     }

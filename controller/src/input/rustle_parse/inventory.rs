@@ -8,6 +8,7 @@ use rustle_protocol::value::Map;
 use super::model::{ParsedHost, ParsedInventory};
 use crate::input::inventory::{Builder, GroupId, Inventory, InventoryError, Limits};
 use crate::input::source::Place;
+use crate::vars::authored_map;
 
 /// Hosts and groups, both by name: `rustle-parse` writes them in an order that changes from run to run. Within a group
 /// hosts keep their order.
@@ -20,7 +21,7 @@ pub(in crate::input) fn inventory_of(parsed: &ParsedInventory, source: &str) -> 
     hosts.sort_by_key(|(name, _)| *name);
     for (name, host) in hosts {
         let id = builder.host(name, GroupId::UNGROUPED, &place)?;
-        builder.set_host_vars(id, &Arc::new(vars_of(host)));
+        builder.set_host_vars(id, &Arc::new(authored_map(vars_of(host))));
     }
     let mut groups: Vec<_> = parsed.groups.iter().collect();
     groups.sort_by_key(|(name, _)| *name);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustle_protocol::Value;
@@ -9,8 +10,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::{ALIAS_NODES_MAX, DEPTH_MAX, Key, Kind, Node, Tag, YamlError, YamlWarning, scalar};
 use crate::input::source::{Position, shown};
+use crate::input::vaulted;
 use crate::template::Sealed;
-use crate::vault::{Vault, VaultError};
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,12 +22,16 @@ pub struct Document {
 }
 
 impl Document {
-    /// Decrypts what is tagged `!vault`.
-    ///
-    /// # Errors
-    /// The first value that no password fits.
-    pub(crate) fn open(&mut self, vault: &Vault) -> Result<(), (Position, VaultError)> {
-        self.root.as_mut().map_or(Ok(()), |root| crate::input::vaulted::open_nodes(root, vault))
+    /// As it stands in the file `source`, whose text is `text`: what is encrypted knows its place, and where the text is
+    /// JSON, which has no tags, dicts that stand for `!vault` and `!unsafe` are read as these.
+    pub(crate) fn of_file(mut self, source: &Arc<str>, text: &str) -> Document {
+        if let Some(root) = &mut self.root {
+            if vaulted::is_marked_json(text) {
+                vaulted::read_marks(root);
+            }
+            vaulted::name_places(root, source);
+        }
+        self
     }
 }
 

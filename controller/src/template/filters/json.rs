@@ -30,7 +30,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
                 let text = python::text(value);
                 let parsed: Value =
                     serde_json::from_str(&text).map_err(|error| failed(format!("not JSON: {error}")))?;
-                Ok(from_data(profile.read(parsed)?))
+                profile.read(parsed)
             }),
         ],
     );
@@ -54,23 +54,23 @@ impl Profile {
         }
     }
 
-    /// The value behind the marks. Text that was marked as no template is data like any other here.
-    fn read(self, value: Value) -> Result<Value, Error> {
+    /// The value behind the marks. Text that was marked as no template is data like any other here, and what is encrypted
+    /// is undefined: nobody says that whoever wrote it may have it opened.
+    fn read(self, value: Value) -> Result<Jinja, Error> {
         match (self, value) {
             (Profile::Legacy, Value::Map(map)) => match map.get("__ansible_unsafe") {
-                Some(Value::String(text)) => Ok(Value::String(text.clone())),
+                Some(Value::String(text)) => Ok(Jinja::from(text.as_str())),
                 Some(other) => Err(failed(format!("__ansible_unsafe is {other} and no text"))),
-                None if map.contains_key("__ansible_vault") => {
-                    Err(failed("text in it is encrypted with the vault, and is not decrypted here"))
+                None if map.contains_key("__ansible_vault") => Ok(Jinja::UNDEFINED),
+                None => {
+                    let entries = map.into_iter().map(|(key, value)| Ok((Jinja::from(key), self.read(value)?)));
+                    Ok(Jinja::from_pairs(entries.collect::<Result<Vec<_>, Error>>()?))
                 }
-                None => Ok(Value::Map(
-                    map.into_iter().map(|(key, value)| Ok((key, self.read(value)?))).collect::<Result<_, Error>>()?,
-                )),
             },
             (Profile::Legacy, Value::List(items)) => {
-                items.into_iter().map(|item| self.read(item)).collect::<Result<_, _>>().map(Value::List)
+                items.into_iter().map(|item| self.read(item)).collect::<Result<Vec<_>, _>>().map(Jinja::from)
             }
-            (_, value) => Ok(value),
+            (_, value) => Ok(from_data(value)),
         }
     }
 }
@@ -214,7 +214,7 @@ mod tests {
 
     fn read(profile: &str, text: &str) -> Result<String, String> {
         let value = Profile::named(profile).and_then(|profile| profile.read(serde_json::from_str(text).unwrap()));
-        value.map(|value| value.to_json().to_string()).map_err(|error| error.to_string())
+        value.and_then(|value| data(&value)).map(|data| data.to_json().to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -225,9 +225,10 @@ mod tests {
         }
         assert_eq!(read("tagless", marked).unwrap(), marked);
         assert!(read("legacy", r#"{"__ansible_unsafe":5}"#).unwrap_err().contains("__ansible_unsafe is 5 and no text"));
-        assert!(
-            read("legacy", r#"[{"__ansible_vault":"$ANSIBLE"}]"#).unwrap_err().contains("encrypted with the vault")
-        );
+        let with_sealed: Value = serde_json::from_str(r#"[{"__ansible_vault":"$ANSIBLE"},1]"#).unwrap();
+        let read_list = Profile::Legacy.read(with_sealed).unwrap();
+        assert!(read_list.get_item_by_index(0).unwrap().is_undefined());
+        assert_eq!(read_list.get_item_by_index(1).unwrap(), Jinja::from(1));
         assert!(read("nonsense", "1").unwrap_err().contains("Unknown profile name 'nonsense'."));
     }
 }

@@ -66,6 +66,8 @@ struct Writer {
     width: usize,
     sort_keys: bool,
     flow: Flow,
+    /// The key of dicts that stand for an encrypted text, if there are any.
+    sealed: Option<&'static str>,
 }
 
 /// Blanks per level that PyYAML takes seriously; others mean 2.
@@ -88,6 +90,7 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
         width: usize::try_from(width).ok().filter(|width| *width > 2 * indent as usize).unwrap_or(80),
         sort_keys: params.flag("sort_keys", true),
         flow,
+        sealed: None,
     };
     if params.flag("explicit_start", false) {
         writer.put("--- ");
@@ -100,10 +103,11 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
     Ok(Jinja::from(writer.out))
 }
 
-/// A value as PyYAML writes it by itself: blocks, two blanks a level, keys as they come.
-pub(in crate::template) fn block_text(value: &Value) -> String {
-    let mut writer =
-        Writer { out: String::new(), column: 0, indent: 2, width: 80, sort_keys: false, flow: Flow::Never };
+/// A value as PyYAML writes it by itself: blocks, two blanks a level, keys as they come. A dict of nothing but the key
+/// `sealed` stands for an encrypted text, and is written as `!vault`.
+pub(in crate::template) fn block_text(value: &Value, sealed: &'static str) -> String {
+    let (indent, width, sort_keys, flow) = (2, 80, false, Flow::Never);
+    let mut writer = Writer { out: String::new(), column: 0, indent, width, sort_keys, flow, sealed: Some(sealed) };
     writer.node(value, None, Place::Root);
     writer.put("\n");
     writer.out
@@ -138,6 +142,11 @@ impl Writer {
 
     /// `parent` is the indentation of the surrounding block, none outside all.
     fn node(&mut self, value: &Value, parent: Option<usize>, place: Place) {
+        if let Some(cipher) =
+            self.sealed.and_then(|key| value.as_map().filter(|map| map.len() == 1)?.get(key)?.as_str())
+        {
+            return self.cipher(cipher, parent.map_or(self.indent, |parent| parent + self.indent));
+        }
         match value {
             Value::List(items) if !items.is_empty() && self.is_block(value) => self.list(items, parent, place),
             Value::Map(map) if !map.is_empty() && self.is_block(value) => self.map(map, parent, place),
@@ -148,6 +157,14 @@ impl Writer {
                 let indent = parent.map_or(self.indent, |parent| parent + self.indent);
                 self.inline(value, indent);
             }
+        }
+    }
+
+    fn cipher(&mut self, text: &str, indent: usize) {
+        self.put(if text.ends_with('\n') { " !vault |" } else { " !vault |-" });
+        for line in text.lines() {
+            self.line(indent);
+            self.put(line);
         }
     }
 
