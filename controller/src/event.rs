@@ -165,8 +165,8 @@ pub enum RunEvent {
 pub struct RunStarted {
     pub event_version: u32,
     pub run: RunId,
-    /// Where the plan came from: a path, or `-`.
-    pub plan: String,
+    /// What the plan was made of: paths, or `-`.
+    pub sources: Vec<String>,
     pub plays: usize,
     pub tasks: usize,
     /// Hosts that any play names.
@@ -176,7 +176,7 @@ pub struct RunStarted {
     pub diff: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     Task,

@@ -108,7 +108,7 @@ fn load_playbook(folder: &Path) {
             inventory: &inventory,
             gather_facts: Some(true),
             force_handlers: false,
-            prompts: None,
+            prompts: playbook::Prompts::Default,
         });
         times.push(started.elapsed());
         tasks = loaded.expect("the playbook is sound").plan.plays[0].tasks.len();

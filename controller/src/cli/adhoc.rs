@@ -116,7 +116,7 @@ fn plan(module: &str, args: IndexMap<String, Authored>, hosts: Vec<HostName>) ->
     let mut task = Task::new(TaskId(0), PlayId(0), module);
     task.args = args;
     let mut plan = Plan::of_task(task, hosts);
-    plan.source = "ad-hoc".to_owned();
+    plan.sources = vec!["ad-hoc".to_owned()];
     plan.plays.iter_mut().for_each(|play| play.name = "Ad-hoc".to_owned());
     plan
 }

@@ -568,7 +568,10 @@ pub enum LabCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Schema {
     Report,
+    /// Of rustle-plan
     Plan,
+    /// As `rustle-exec plan` prints it
+    PrintedPlan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]

@@ -1,7 +1,7 @@
 //! Whoever started the run, asked what `vars_prompt` wants to know. A run that goes on has the answers that were given then,
 //! but for secret ones: those are kept nowhere.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 
@@ -18,17 +18,23 @@ pub(super) struct Asker {
     kept: Option<RefCell<VecDeque<(String, String)>>>,
     /// What may be kept of the answers given now.
     given: RefCell<Answers>,
+    /// It was said that there is nobody to ask.
+    has_told: Cell<bool>,
 }
 
 impl Asker {
     /// # Errors
     /// The journal of the run that is to go on cannot be read.
     pub(super) fn of(journal: &JournalSettings) -> Result<Asker, CliError> {
-        let Some(id) = journal.resume else { return Ok(Asker { kept: None, given: RefCell::default() }) };
+        let Some(id) = journal.resume else { return Ok(Asker::new(None)) };
         let folder = journal.runs()?.find(&id.to_string()).map_err(|error| CliError::input(chain(&error)))?;
         let past = Past::open(&folder.journal()).map_err(|error| CliError::input(chain(&error)))?;
         let kept = past.header().inputs.answers.iter().cloned().collect();
-        Ok(Asker { kept: Some(RefCell::new(kept)), given: RefCell::default() })
+        Ok(Asker::new(Some(kept)))
+    }
+
+    fn new(kept: Option<VecDeque<(String, String)>>) -> Asker {
+        Asker { kept: kept.map(RefCell::new), given: RefCell::default(), has_told: Cell::new(false) }
     }
 
     pub(super) fn answers(&self) -> Answers {
@@ -50,7 +56,13 @@ impl Ask for Asker {
                 question.name
             ));
         }
-        let answer = on_terminal(question)?;
+        if !std::io::stdin().is_terminal() {
+            if !self.has_told.replace(true) {
+                super::notice("[WARNING]: Not prompting as we are not in interactive mode");
+            }
+            return Ok(None);
+        }
+        let answer = Some(on_terminal(question)?);
         if let Some(answer) = answer.as_ref().filter(|_| !question.private) {
             self.given.borrow_mut().push((question.name.clone(), answer.clone()));
         }
@@ -58,10 +70,7 @@ impl Ask for Asker {
     }
 }
 
-fn on_terminal(question: &Question) -> Result<Option<String>, String> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(None);
-    }
+fn on_terminal(question: &Question) -> Result<String, String> {
     let default = question.default.as_ref().filter(|_| !question.private);
     let text = match default {
         Some(default) => format!("{} [{default}]: ", question.text),
@@ -75,7 +84,7 @@ fn on_terminal(question: &Question) -> Result<Option<String>, String> {
     loop {
         let answer = ask(&format!("{complaint}{text}"))?;
         if !question.confirm || ask(&format!("confirm {text}"))? == answer {
-            return Ok(Some(answer));
+            return Ok(answer);
         }
         complaint = "***** VALUES ENTERED DO NOT MATCH ****\n";
     }
@@ -92,7 +101,7 @@ mod tests {
     #[test]
     fn a_run_that_goes_on_has_the_answers_of_then_but_for_secret_ones() {
         let kept = [("a", "1"), ("b", "2")].map(|(name, answer)| (name.to_owned(), answer.to_owned()));
-        let asker = Asker { kept: Some(RefCell::new(kept.into())), given: RefCell::default() };
+        let asker = Asker::new(Some(kept.into()));
         let said = |name| asker.ask(&question(name, false)).unwrap();
         assert_eq!(said("a").as_deref(), Some("1"));
         assert_eq!(said("nobody was there to be asked"), None);

@@ -130,6 +130,7 @@ fn schema(what: Schema) -> Result<ExitCode, CliError> {
     let schema = match what {
         Schema::Report => crate::report::schema(),
         Schema::Plan => crate::input::plan_schema(),
+        Schema::PrintedPlan => crate::input::playbook::printed_plan_schema(),
     };
     print(&format!("{schema:#}\n"))
 }

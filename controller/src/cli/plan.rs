@@ -190,17 +190,17 @@ pub(super) fn adjust(
 /// An empty target is an error, never "all".
 fn nobody(plan: &Plan, limit: Option<&str>) -> CliError {
     if let Some(limit) = limit {
-        return CliError::input(format!("--limit {limit}: none of these hosts is in a play of {}", plan.source));
+        return CliError::input(format!("--limit {limit}: none of these hosts is in a play of {}", plan.source()));
     }
     if plan.plays.is_empty() {
-        return CliError::input(format!("{}: there is no play in it", plan.source));
+        return CliError::input(format!("{}: there is no play in it", plan.source()));
     }
     let reasons: Vec<_> = plan
         .plays
         .iter()
         .filter_map(|play| play.empty_reason.as_ref().map(|reason| format!("\n  play `{}`: {reason}", play.name)))
         .collect();
-    CliError::input(format!("{}: no play has any host{}", plan.source, reasons.concat()))
+    CliError::input(format!("{}: no play has any host{}", plan.source(), reasons.concat()))
 }
 
 /// # Errors
@@ -212,7 +212,7 @@ pub(super) fn check_modules(plan: &Plan, registry: &Registry) -> Result<(), CliE
     if problems.len() > PROBLEMS_SHOWN {
         lines.push(format!("and {} more", problems.len() - PROBLEMS_SHOWN));
     }
-    Err(CliError::input(format!("{}: {}", plan.source, lines.join("\n  "))).hint(first.hint.clone()))
+    Err(CliError::input(format!("{}: {}", plan.source(), lines.join("\n  "))).hint(first.hint.clone()))
 }
 
 fn input_error(error: InputError) -> CliError {

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::{CliError, chain, extra_vars, inventory, plan};
 use crate::engine::Registry;
 use crate::input::inventory::Inventory;
-use crate::input::playbook::{self, Ask, Playbook, PlaybookError, PlaybookRequest, Printed, Question, Surroundings};
+use crate::input::playbook::{self, Playbook, PlaybookError, PlaybookRequest, Printed, Prompts, Surroundings};
 use crate::plan::check::ModuleCatalog;
 use crate::plan::{Plan, TagFilter};
 use crate::template::Templar;
@@ -53,8 +53,9 @@ pub(super) fn prepare_printed(
     let extra = printed.extra_vars(&settings.vault).map_err(error)?;
     let Around { registry, templar, inventory, unread } = around(args, &settings, printed.base())?;
     let surroundings = surroundings(&settings, &registry, &templar, extra.clone())?;
-    let playbook = printed.into_playbook(surroundings, &inventory).map_err(error)?;
-    let read = Read { playbook, inventory, unread, registry, templar, answers: Answers::new() };
+    let asker = Asker::of(&settings.journal)?;
+    let playbook = printed.into_playbook(surroundings, &inventory, Prompts::Ask(&asker)).map_err(error)?;
+    let read = Read { playbook, inventory, unread, registry, templar, answers: asker.answers() };
     Ok(Session { extra, piped, ..session(read, args, settings)? })
 }
 
@@ -81,7 +82,7 @@ pub(super) fn print(args: &PlanFileArgs) -> Result<String, CliError> {
     let settings =
         Settings::resolve(&run.common, Some(&run), file).map_err(|error| CliError::input(error.to_string()))?;
     super::init_logging(settings.log_level.as_deref())?;
-    let Read { playbook, mut registry, unread, .. } = read_with(&run, &settings, Some(&NoQuestions))?;
+    let Read { playbook, mut registry, unread, .. } = read_with(&run, &settings, Prompts::Keep)?;
     let mut checked = playbook.plan.clone();
     go_without(unread, &mut checked)?;
     stand_in(&mut registry, &mut checked);
@@ -90,15 +91,6 @@ pub(super) fn print(args: &PlanFileArgs) -> Result<String, CliError> {
         super::note(warning);
     }
     playbook.print().map_err(error)
-}
-
-/// An answer that was given when a plan is printed would stand in it.
-struct NoQuestions;
-
-impl Ask for NoQuestions {
-    fn ask(&self, question: &Question) -> Result<Option<String>, String> {
-        Err(format!("a printed plan asks nobody; give the variable with -e, as in -e {}=...", question.name))
-    }
 }
 
 /// Callback plug-ins change nothing on hosts, so a run goes on without them.
@@ -139,12 +131,13 @@ struct Read {
 
 fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
     let asker = Asker::of(&settings.journal)?;
-    let mut read = read_with(args, settings, (!args.is_listing()).then_some(&asker as &dyn Ask))?;
+    let prompts = if args.is_listing() { Prompts::Default } else { Prompts::Ask(&asker) };
+    let mut read = read_with(args, settings, prompts)?;
     read.answers = asker.answers();
     Ok(read)
 }
 
-fn read_with(args: &PlanArgs, settings: &Settings, prompts: Option<&dyn Ask>) -> Result<Read, CliError> {
+fn read_with(args: &PlanArgs, settings: &Settings, prompts: Prompts<'_>) -> Result<Read, CliError> {
     let Around { registry, templar, inventory, unread } = around(args, settings, &folder_of(&args.plan[0])?)?;
     let request = PlaybookRequest {
         paths: &args.plan,

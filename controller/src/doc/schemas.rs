@@ -24,6 +24,11 @@ mod tests {
     }
 
     #[test]
+    fn the_committed_schema_of_printed_plans_is_the_one_of_the_types() {
+        compare("printed-plan.schema.json", &crate::input::playbook::printed_plan_schema());
+    }
+
+    #[test]
     fn the_committed_plan_schema_is_the_one_of_the_types() {
         compare("plan.schema.json", &crate::input::plan_schema());
     }

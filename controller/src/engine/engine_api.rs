@@ -308,7 +308,7 @@ fn started(run: &Run, hosts: &HostTable) -> RunStarted {
     RunStarted {
         event_version: EVENT_VERSION,
         run: run.id,
-        plan: run.plan.source.clone(),
+        sources: run.plan.sources.clone(),
         plays: run.plan.plays.len(),
         tasks: run.plan.plays.iter().map(|play| play.tasks.len()).sum(),
         hosts: hosts.len(),

@@ -127,7 +127,7 @@ impl Assembly {
             self.warnings.push("the plan was made for a dry run, so it runs in check mode and changes nothing".into());
         }
         Ok(Plan {
-            source: cx.source.to_string(),
+            sources: vec![cx.source.to_string()],
             plays: self.plays,
             tasks: self.tasks,
             blocks: Vec::new(),

@@ -143,7 +143,7 @@ pub fn check_hosts(plan: &Plan, inventory: &Inventory, inventory_name: &str) -> 
     let Some(first) = hosts.first() else { return Ok(()) };
     let names = inventory.hosts().map(|(_, name)| name.as_str());
     let nearest = nearest(first, names).map(str::to_owned);
-    Err(InputError::UnknownHosts { plan: plan.source.clone(), inventory: inventory_name.to_owned(), hosts, nearest })
+    Err(InputError::UnknownHosts { plan: plan.source(), inventory: inventory_name.to_owned(), hosts, nearest })
 }
 
 /// What readers of a plan share.

@@ -25,7 +25,7 @@ impl PlanPrint {
             title: task.title().to_owned(),
             content: digest(task),
         });
-        PlanPrint { source: plan.source.clone(), plays: plays.collect(), tasks: tasks.collect() }
+        PlanPrint { source: plan.source(), plays: plays.collect(), tasks: tasks.collect() }
     }
 
     /// Of what a task includes. Numbers that count whatever was read before do not count here: reading that failed is not

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use rustle_protocol::Value;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::template::{Authored, Templar, TemplateError, python_repr};
 use crate::vars::Scope;
 
 /// What a keyword says: known when the plan is read, or only once a host's variables are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keyword<T> {
     Is(T),

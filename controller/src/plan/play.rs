@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Block, Keyword, PlayId, Task, TaskId, is_default};
@@ -14,8 +15,8 @@ use crate::vars::Layer;
 /// What is to be done, on which hosts, in which order. Checked: ids are places in its lists, hosts are resolved.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where it came from: a path, or `-`.
-    pub source: String,
+    /// What it was made of: paths, or `-`.
+    pub sources: Vec<String>,
     pub plays: Vec<Play>,
     /// Tasks and handlers of all plays; a [`TaskId`] is a place in here.
     pub tasks: Vec<Task>,
@@ -43,7 +44,7 @@ impl Plan {
             ..Play::new(play, task.title(), hosts)
         };
         Plan {
-            source: "one task".to_owned(),
+            sources: vec!["one task".to_owned()],
             plays: vec![play],
             tasks: vec![task],
             blocks: Vec::new(),
@@ -53,6 +54,11 @@ impl Plan {
             digest: String::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// What messages call it.
+    pub fn source(&self) -> String {
+        self.sources.join(", ")
     }
 
     /// # Panics
@@ -74,13 +80,14 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default = "blank", deny_unknown_fields)]
 pub struct Play {
     pub id: PlayId,
     /// May be a template.
     pub name: String,
     /// In order of dispatch. Empty for a play that names nobody; then [`empty_reason`](Self::empty_reason) says why.
+    #[schemars(with = "Vec<String>")]
     pub hosts: Vec<HostName>,
     /// What the play's author calls its hosts, if they are to be looked up again when the play begins, for tasks may have
     /// added hosts and groups until then. `None`: [`hosts`](Self::hosts) stands.
@@ -136,7 +143,7 @@ fn blank() -> Play {
 }
 
 /// An entry of `vars_files` that is looked for when a host comes to the play.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LateVarsFile {
     /// A name, or a list of names of which the first file that is there counts.
@@ -146,7 +153,7 @@ pub struct LateVarsFile {
 }
 
 /// How the implicit first task of a play gathers facts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gathering {
     /// `gather_subset`; empty for the run's.
@@ -184,7 +191,7 @@ impl Gathering {
 }
 
 /// The names of a play's roles, in the order in which they come to run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlayRoles {
     /// `ansible_play_role_names`, `role_names`: those that the play lists or imports, as often as it does.
@@ -215,7 +222,7 @@ impl PlayRoles {
 }
 
 /// The order in which a play takes its hosts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostOrder {
     /// As the inventory has them.
@@ -286,7 +293,7 @@ impl Play {
 }
 
 /// How hosts go through a play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     Linear,
@@ -298,17 +305,17 @@ pub enum Strategy {
 }
 
 /// How a play's hosts are cut into batches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Waves {
     One,
     /// As the plan lists them.
-    Explicit(Vec<Vec<HostName>>),
+    Explicit(#[schemars(with = "Vec<Vec<String>>")] Vec<Vec<HostName>>),
     /// Ansible's `serial`: the last size repeats.
     Serial(Vec<SerialSize>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SerialSize {
     /// 0 means all that are left.

@@ -8,7 +8,9 @@ use rustle_protocol::value::Map;
 use serde::{Deserialize, Serialize};
 
 /// Which role a use is of, and with what: two uses of one role with the same parameters are equal. A digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct RoleIdentity(u64);
 
 impl RoleIdentity {

@@ -1,6 +1,7 @@
 //! `become` and the keywords around it, each said or not.
 
 use rustle_protocol::message::BecomeMethod;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Keyword, is_default};
@@ -8,7 +9,7 @@ use crate::template::Authored;
 
 /// What a task, or something around it, says about the user that the task runs as. What is not said is for whoever is
 /// around it to say, keyword by keyword.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunAs {
     /// `become`

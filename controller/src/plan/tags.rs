@@ -157,7 +157,7 @@ mod tests {
         });
         let plays = plays.collect();
         Plan {
-            source: "-".into(),
+            sources: vec!["-".to_owned()],
             plays,
             tasks,
             blocks: Vec::new(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use rustle_agent::module::short_name;
 use rustle_protocol::HostName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within, is_default};
@@ -18,7 +19,7 @@ use crate::vars::Layer;
 
 /// A task or a handler. Text in it may be a template where Ansible allows one. What it inherits from blocks, role and play
 /// is in it already.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default = "blank", deny_unknown_fields)]
 pub struct Task {
     pub id: TaskId,
@@ -41,6 +42,7 @@ pub struct Task {
     pub when: Vec<String>,
     /// The hosts that run it, if not all of the play.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<BTreeSet<String>>")]
     pub hosts: Option<BTreeSet<HostName>>,
     #[serde(skip_serializing_if = "is_default")]
     pub tags: Vec<String>,
@@ -120,7 +122,7 @@ fn blank() -> Task {
 }
 
 /// Where a task was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TaskPosition {
     pub file: Arc<Path>,
     /// From 1, like the column.
@@ -135,7 +137,7 @@ impl std::fmt::Display for TaskPosition {
 }
 
 /// What a failure of the task means.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Failure {
     /// The host goes on as if the task had not failed.
@@ -150,7 +152,7 @@ pub struct Failure {
 }
 
 /// `loop` or `with_…`, and `loop_control`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Looping {
     /// For `loop` the items: a list once rendered. For `with_x` the terms for the lookup.
@@ -162,7 +164,7 @@ pub struct Looping {
 }
 
 /// How a loop runs and shows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoopControl {
     /// The item's name; `item` unless it is said.
@@ -203,7 +205,7 @@ impl Looping {
 }
 
 /// `delegate_to`: another host does the work.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delegation {
     /// The other host's name once rendered, for each item of a loop.
@@ -219,7 +221,7 @@ impl Delegation {
 }
 
 /// Tries of a task that may fail at first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Until {
     /// Must hold after a try; empty for "did not fail".
@@ -230,7 +232,7 @@ pub struct Until {
 }
 
 /// `async` and `poll`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Background {
     /// The most time it may take; zero for a task that is not in the background after all.
@@ -240,7 +242,7 @@ pub struct Background {
 }
 
 /// How much harm a task could do, as rustle-plan sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
     Low,

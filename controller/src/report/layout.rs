@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ impl Layout {
     pub fn lines(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
-            RunEvent::RunStarted(run) => self.run_started(&run.plan, run.plays),
+            RunEvent::RunStarted(run) => self.run_started(&run.sources, run.plays),
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
             RunEvent::BatchStarted { .. } => self.batch_started(),
             RunEvent::TaskStarted { task, name, module, kind, hosts, origin, .. } => {
@@ -194,15 +193,15 @@ impl Layout {
     }
 
     /// Which playbook it is and how many plays are in it, for who wants to know that much.
-    fn run_started(&self, plan: &str, plays: usize) -> Vec<Line> {
+    fn run_started(&self, sources: &[String], plays: usize) -> Vec<Line> {
         if self.verbosity < 2 {
             return Vec::new();
         }
         // Several playbooks are one run here, and named one behind the other.
-        let name = |path| Path::new(path).file_name().map_or(Cow::Borrowed(path), OsStr::to_string_lossy);
-        let files: Vec<_> = plan.split(", ").map(name).collect();
+        let name = |path: &String| Path::new(path).file_name().unwrap_or(path.as_ref()).to_string_lossy().into_owned();
+        let files: Vec<_> = sources.iter().map(name).collect();
         let mut lines = self.banner(&format!("PLAYBOOK: {}", files.join(", ")));
-        lines.push(Line::new(&format!("{plays} plays in {plan}")));
+        lines.push(Line::new(&format!("{plays} plays in {}", sources.join(", "))));
         lines
     }
 

@@ -75,7 +75,7 @@ fn own_words(event: &RunEvent) -> Option<String> {
         RunEvent::RunStarted(run) => Some(format!(
             "run {} of {}: plays {}, tasks {}, hosts {}, forks {}{}",
             run.run,
-            run.plan,
+            run.sources.join(", "),
             run.plays,
             run.tasks,
             run.hosts,

@@ -38,7 +38,7 @@ impl Script {
         script.push(RunEvent::RunStarted(RunStarted {
             event_version: EVENT_VERSION,
             run: RunId::from_u128(7),
-            plan: "plan.json".to_owned(),
+            sources: vec!["plan.json".to_owned()],
             plays: 1,
             tasks: 1,
             hosts,

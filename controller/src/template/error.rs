@@ -76,6 +76,11 @@ impl TemplateError {
         TemplateError::Failed { message: message.into() }
     }
 
+    /// The answer to a question of `vars_prompt` was needed before it is asked.
+    pub(crate) fn not_asked_yet(name: &str) -> TemplateError {
+        TemplateError::failed(format!("`{name}` is asked for (vars_prompt) when the plan runs, and needed to print it"))
+    }
+
     /// Text was to be evaluated that no author wrote.
     pub(crate) fn untrusted() -> TemplateError {
         TemplateError::failed("Encountered untrusted template or expression.")

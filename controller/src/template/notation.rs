@@ -10,11 +10,14 @@
 //! | `{"$map": [[key, value], ...]}` | a dict with templates in it that looks like a wrapper |
 //! | `{"$exact": base64}` | data that JSON does not have: bytes, infinities |
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use indexmap::IndexMap;
 use rustle_protocol::codec;
 use rustle_protocol::value::{Map, Value, WireMap};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -107,6 +110,20 @@ fn is_wrapper<'k>(mut keys: impl Iterator<Item = &'k String>) -> bool {
 impl<'de> Deserialize<'de> for Authored {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Authored, D::Error> {
         read(Value::deserialize(d)?).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Authored {
+    fn schema_name() -> Cow<'static, str> {
+        "Authored".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Any JSON: text with `{{`, `{%` or `{#` is a template, and a dict with a key that begins with `$` is \
+                            `{\"$unsafe\": data}`, `{\"$vault\": cipher text, \"place\": where}`, `{\"$template\": text}`, \
+                            `{\"$data\": data}`, `{\"$map\": [[key, value], ...]}` or `{\"$exact\": base64}`."
+        })
     }
 }
 

@@ -17,6 +17,6 @@ pub use magic::{PlayHosts, RunInfo, TaskMagic};
 pub use precedence::{Layer, Precedence};
 pub use scope::Scope;
 pub use store::{PlayVars, TaskVars, UnknownHost, VarStore};
-pub use variable::{VarMap, Variable, authored_map, data_map, is_variable_name};
+pub use variable::{Prompt, VarMap, Variable, authored_map, data_map, is_variable_name};
 
 pub(crate) use scope::WeakScope;

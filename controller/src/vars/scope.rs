@@ -98,7 +98,7 @@ impl Scope {
         match source {
             Source::Vars(vars) | Source::Locals(vars) => match vars.get(name)? {
                 Variable::Authored(authored) => Some(Arc::clone(authored)),
-                Variable::Data(_) => None,
+                Variable::Data(_) | Variable::Asked(_) => None,
             },
             Source::Facts(_) => None,
         }
@@ -193,6 +193,9 @@ impl Inner {
     fn read(&self, name: &str, variable: &Variable) -> Option<Jinja> {
         match variable {
             Variable::Data(value) => Some(View::of_data(value)),
+            Variable::Asked(prompt) => {
+                Some(Jinja::from(minijinja::Error::from(TemplateError::not_asked_yet(&prompt.name))))
+            }
             Variable::Authored(authored) => match &**authored {
                 Authored::Template(template) => self.rendered(name, name, template).into_jinja(),
                 Authored::Sealed(sealed) => self.opened(sealed),
@@ -265,6 +268,7 @@ impl Source {
             Source::Vars(vars) | Source::Locals(vars) => Some(match vars.get(name)? {
                 Variable::Authored(authored) => (**authored).clone(),
                 Variable::Data(value) => Authored::Unsafe((**value).clone()),
+                Variable::Asked(_) => return None,
             }),
             Source::Facts(_) if name == "ansible_facts" => None,
             Source::Facts(facts) => facts.get(name).cloned().map(Authored::Unsafe),

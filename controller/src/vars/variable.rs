@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustle_protocol::value::{Map, Value};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::template::{Authored, TemplateError};
 use crate::vault::Vault;
@@ -15,6 +17,17 @@ pub enum Variable {
     Authored(Arc<Authored>),
     /// Results, facts, file contents, `set_fact` values, loop items: never evaluated, however they look.
     Data(Arc<Value>),
+    /// Of `vars_prompt`, and nobody was asked yet: the plan is read to be printed. Reading it is an error.
+    Asked(Arc<Prompt>),
+}
+
+/// An entry of `vars_prompt`, as it was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    pub name: String,
+    /// Its other keys.
+    pub options: IndexMap<String, Authored>,
 }
 
 impl Variable {
@@ -31,6 +44,7 @@ impl Variable {
         match self {
             Variable::Authored(authored) => authored.source(),
             Variable::Data(value) => (**value).clone(),
+            Variable::Asked(_) => Value::Null,
         }
     }
 
@@ -42,6 +56,7 @@ impl Variable {
         match self {
             Variable::Authored(authored) => authored.plain(vault),
             Variable::Data(value) => Ok((**value).clone()),
+            Variable::Asked(prompt) => Err(TemplateError::not_asked_yet(&prompt.name)),
         }
     }
 
@@ -55,6 +70,7 @@ impl Variable {
         match self {
             Variable::Authored(authored) => Arc::unwrap_or_clone(authored),
             Variable::Data(value) => Authored::Unsafe(Arc::unwrap_or_clone(value)),
+            Variable::Asked(_) => Authored::Data(Value::Null),
         }
     }
 }

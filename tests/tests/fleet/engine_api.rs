@@ -50,7 +50,7 @@ fn plan(hosts: &[&str], tasks: Vec<Task>) -> Plan {
         ..Play::new(PlayId(0), "Play", hosts.iter().map(|name| host(name)).collect())
     };
     Plan {
-        source: "test".to_owned(),
+        sources: vec!["test".to_owned()],
         plays: vec![play],
         tasks,
         blocks: Vec::new(),

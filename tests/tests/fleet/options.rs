@@ -457,7 +457,7 @@ fn what_a_planner_lost_comes_back_with_the_parsed_playbook() {
 #[test]
 fn schemas_are_printed() {
     let home = tempfile::tempdir().unwrap();
-    for what in ["report", "plan"] {
+    for what in ["report", "plan", "printed-plan"] {
         let ended = Run::new(home.path()).args(["schema", what]).ends(0);
         let schema: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert!(schema["properties"].is_object());

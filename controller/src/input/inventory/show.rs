@@ -207,7 +207,7 @@ enum Marks {
 fn values(vars: &VarMap, marks: Marks) -> Map {
     let value = |variable: &Variable| match variable {
         Variable::Authored(authored) => written_as(authored, marks),
-        Variable::Data(value) => (**value).clone(),
+        Variable::Data(_) | Variable::Asked(_) => variable.source(),
     };
     vars.iter().map(|(name, variable)| (name.clone(), value(variable))).collect()
 }

@@ -163,6 +163,14 @@ impl Known {
         }
     }
 
+    /// The value of something that stands in no list of tasks.
+    pub(super) fn value(&self, value: &Authored) -> Result<Value, TemplateError> {
+        match value.needs_rendering() {
+            true => self.templar.render(value, &self.scope(&[], None)),
+            false => Ok(value.source()),
+        }
+    }
+
     fn unrendered(written: &Written, around: &Around, error: &TemplateError) -> PlaybookError {
         around.wrong_at(&written.place, error.to_string()).hint(Some(
             "this is read before any host is known: only -e, variables of the play and its roles can be used here",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustle_protocol::Value;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::document::Document;
@@ -17,7 +18,7 @@ use crate::template::Authored;
 use crate::vars::{VarMap, Variable, is_variable_name};
 
 /// A value and where it stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
     pub(super) place: Place,
@@ -32,7 +33,7 @@ impl Written {
 }
 
 /// What a level says itself, or what it and all around it say.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Keywords {
     /// The nearest level that says something counts.

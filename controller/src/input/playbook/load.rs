@@ -13,7 +13,7 @@ use super::library::{Library, Surroundings};
 use super::names::is_reserved;
 use super::play::{Outer, PlayMaker, magic};
 use super::play_node::{ImportNode, PlaybookEntry, read};
-use super::prompt::Ask;
+use super::prompt::Prompts;
 use super::reserved;
 use super::unfold::{Made, looked};
 use crate::input::inventory::Inventory;
@@ -33,8 +33,7 @@ pub struct PlaybookRequest<'a> {
     /// What a play that says nothing of facts does; `None`: as Ansible, it gathers them.
     pub gather_facts: Option<bool>,
     pub force_handlers: bool,
-    /// Asks for `vars_prompt`; without it defaults stand.
-    pub prompts: Option<&'a dyn Ask>,
+    pub prompts: Prompts<'a>,
 }
 
 /// A playbook as a plan, and what its includes need while it runs.
@@ -83,9 +82,8 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
     let given = library.around.extra.keys().filter(|name| is_reserved(name));
     warnings.extend(given.map(|name| format!("--extra-vars: {}", reserved::sentence(name))));
     warnings.extend(made.notices());
-    let source = request.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let plan = Plan {
-        source,
+        sources: request.paths.iter().map(|path| path.display().to_string()).collect(),
         plays,
         tasks: made.tasks,
         blocks: made.blocks,
@@ -129,7 +127,7 @@ struct Loader<'a> {
     contexts: &'a Contexts,
     gather_facts: Option<bool>,
     force_handlers: bool,
-    prompts: Option<&'a dyn Ask>,
+    prompts: Prompts<'a>,
     /// The folder of the first playbook.
     base: &'a Path,
     plays: Vec<Play>,

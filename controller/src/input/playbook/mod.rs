@@ -30,7 +30,8 @@ pub use library::{Surroundings, vars_of_file, vars_of_text};
 pub use load::{Playbook, PlaybookRequest, load, without_playbook};
 pub use names::is_reserved;
 pub use printed::Printed;
-pub use prompt::{Ask, Question};
+pub use printed::schema as printed_plan_schema;
+pub use prompt::{Ask, Prompts, Question};
 pub use reserved::sentence as reserved_name;
 pub use role_path::SearchPaths;
 

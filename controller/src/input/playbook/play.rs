@@ -45,7 +45,7 @@ pub(super) struct PlayMaker<'a> {
     /// What a play that says nothing of facts does.
     pub(super) gather_facts: Option<bool>,
     pub(super) force_handlers: bool,
-    pub(super) prompts: Option<&'a dyn prompt::Ask>,
+    pub(super) prompts: prompt::Prompts<'a>,
 }
 
 impl PlayMaker<'_> {
@@ -73,7 +73,8 @@ impl PlayMaker<'_> {
         let mut vars = node.vars.clone();
         vars.extend(outer.vars.clone());
         known.layers.push(Layer::new(Precedence::PlayVars, var_map(vars.clone())));
-        known.layers.extend(prompt::answers(&node.vars_prompt, &known, &around, self.prompts)?);
+        let prompts = prompt::layer(&node.vars_prompt, &known, self.prompts);
+        known.layers.extend(prompts.map_err(|what| PlaybookError::whole(&document.path, what))?);
         let (vars_files, late_vars_files) = self.vars_files(node, &known, &around)?;
         known.layers.extend(vars_files);
 

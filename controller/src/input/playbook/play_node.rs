@@ -12,6 +12,7 @@ use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Node};
 use crate::plan::check::ModuleCatalog;
 use crate::template::Authored;
+use crate::vars::Prompt;
 
 /// One entry of a playbook.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) struct PlayNode {
     /// `gather_facts`, `serial`, `strategy`, ...: what only plays say.
     pub(super) options: IndexMap<&'static str, Written>,
     pub(super) vars_files: Vec<Written>,
-    pub(super) vars_prompt: Vec<PromptNode>,
+    pub(super) vars_prompt: Vec<Prompt>,
     pub(super) pre_tasks: Vec<Entry>,
     pub(super) roles: Vec<RoleNode>,
     pub(super) tasks: Vec<Entry>,
@@ -57,13 +58,6 @@ pub(super) struct RoleNode {
     pub(super) vars: Vars,
     /// Every other key: variables above nearly all others.
     pub(super) params: Vars,
-}
-
-/// One entry of `vars_prompt`.
-#[derive(Clone, Debug)]
-pub(super) struct PromptNode {
-    pub(super) name: String,
-    pub(super) options: IndexMap<String, Authored>,
 }
 
 const PLAY_OPTIONS: [(&str, Shape); 10] = [
@@ -213,7 +207,7 @@ fn vars_files(document: &Document, node: &Node) -> Result<Vec<Written>, Playbook
     }
 }
 
-fn prompts(document: &Document, node: &Node) -> Result<Vec<PromptNode>, PlaybookError> {
+fn prompts(document: &Document, node: &Node) -> Result<Vec<Prompt>, PlaybookError> {
     const KNOWN: [&str; 9] =
         ["name", "prompt", "default", "private", "confirm", "encrypt", "salt_size", "salt", "unsafe"];
     let items = match node.as_map() {
@@ -230,8 +224,9 @@ fn prompts(document: &Document, node: &Node) -> Result<Vec<PromptNode>, Playbook
             let what = format!("Invalid vars_prompt data structure, found unsupported key '{}'", shown(&key.text));
             return Err(document.wrong(key.at, what));
         }
-        let options = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
-        Ok(PromptNode { name: name.to_owned(), options })
+        let mut options = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
+        options.shift_remove("name");
+        Ok(Prompt { name: name.to_owned(), options })
     };
     items.iter().map(prompt).collect()
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
-use super::around::{Around, Known};
-use super::error::PlaybookError;
-use super::keywords::{Written, as_bool};
-use super::play_node::PromptNode;
+use super::around::Known;
+use super::keywords::as_bool;
+use crate::input::source::shown;
 use crate::template::Authored;
-use crate::vars::{Layer, Precedence, VarMap, Variable, data_map};
+use crate::vars::{Layer, Precedence, Prompt, VarMap, Variable, data_map};
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,81 +33,97 @@ pub trait Ask {
     fn ask(&self, question: &Question) -> Result<Option<String>, String>;
 }
 
-/// The answers as a layer. What `-e` gives is not asked for.
+/// What becomes of `vars_prompt`.
+#[derive(Clone, Copy)]
+pub enum Prompts<'a> {
+    /// The operator is asked.
+    Ask(&'a dyn Ask),
+    /// Defaults stand, for a listing.
+    Default,
+    /// They stay questions, for a plan that is printed.
+    Keep,
+}
+
+/// The questions of a play as a layer, answered or kept. What `-e` gives is not asked for.
 ///
 /// # Errors
 /// A question that cannot be asked, `encrypt` with a scheme that is not known.
-pub(super) fn answers(
-    prompts: &[PromptNode],
-    known: &Known,
-    around: &Around,
-    ask: Option<&dyn Ask>,
-) -> Result<Option<Layer>, PlaybookError> {
+pub(super) fn layer(asked: &[Prompt], known: &Known, prompts: Prompts<'_>) -> Result<Option<Layer>, String> {
     let mut vars = VarMap::new();
-    for prompt in prompts.iter().filter(|prompt| !known.extra.contains_key(&prompt.name)) {
-        let question = question(prompt, known, around)?;
-        let answer = match ask {
-            Some(ask) => ask.ask(&question).map_err(|error| whole(around, &format!("`{}`: {error}", prompt.name)))?,
-            None => None,
+    for prompt in asked.iter().filter(|prompt| !known.extra.contains_key(&prompt.name)) {
+        let variable = match prompts {
+            Prompts::Keep => Ok(Variable::Asked(Arc::new(prompt.clone()))),
+            Prompts::Ask(ask) => answer(prompt, known, Some(ask)),
+            Prompts::Default => answer(prompt, known, None),
         };
-        let Some(mut text) = answer.filter(|text| !text.is_empty()).or(question.default) else {
-            vars.insert(prompt.name.clone(), Variable::data(Value::from("")));
-            continue;
-        };
-        if let Some(scheme) = prompt.options.get("encrypt").map(|scheme| scheme.source()).filter(|s| !s.is_null()) {
-            text = encrypted(&text, &scheme, prompt, known, around)?;
-        }
-        let is_unsafe = prompt.options.get("unsafe").and_then(|value| as_bool(&value.source())).unwrap_or(false);
-        let value = if is_unsafe { Variable::data(text.as_str()) } else { Variable::authored(text.into()) };
-        vars.insert(prompt.name.clone(), value);
+        let variable = variable.map_err(|error| format!("vars_prompt `{}`: {error}", shown(&prompt.name)))?;
+        vars.insert(prompt.name.clone(), variable);
     }
     Ok((!vars.is_empty()).then(|| Layer::new(Precedence::PlayVarsPrompt, vars)))
 }
 
-fn question(prompt: &PromptNode, known: &Known, around: &Around) -> Result<Question, PlaybookError> {
-    let text = |name: &str| -> Result<Option<String>, PlaybookError> {
-        let Some(value) = prompt.options.get(name) else { return Ok(None) };
-        let written =
-            Written { place: around.document.place(crate::input::source::Position::START), value: value.clone() };
-        let value = known.render(&written, around)?;
-        Ok(Some(value).filter(|value| !value.is_null()).map(|value| rustle_agent::module::shown(&value)))
+fn answer(prompt: &Prompt, known: &Known, ask: Option<&dyn Ask>) -> Result<Variable, String> {
+    let options = Options { prompt, known };
+    let question = options.question()?;
+    let said = ask.map(|ask| ask.ask(&question)).transpose()?.flatten();
+    let text = match (said, question.default) {
+        (Some(said), None) => said,
+        (Some(said), Some(default)) => Some(said).filter(|said| !said.is_empty()).unwrap_or(default),
+        (None, Some(default)) => default,
+        // As Ansible has it: the text of a Python `None`.
+        (None, None) => "None".to_owned(),
     };
-    let flag = |name: &str, default: bool| {
-        prompt.options.get(name).and_then(|value| as_bool(&value.source())).unwrap_or(default)
+    let text = match options.text("encrypt")? {
+        Some(scheme) => options.encrypted(&text, &scheme)?,
+        None => text,
     };
-    Ok(Question {
-        name: prompt.name.clone(),
-        text: text("prompt")?.unwrap_or_else(|| prompt.name.clone()),
-        private: flag("private", true),
-        confirm: flag("confirm", false),
-        default: text("default")?,
-    })
+    let is_unsafe = options.flag("unsafe", false)?;
+    Ok(if is_unsafe { Variable::data(text) } else { Variable::authored(text.into()) })
 }
 
-/// As the filter `password_hash` does it.
-fn encrypted(
-    text: &str,
-    scheme: &Value,
-    prompt: &PromptNode,
-    known: &Known,
-    around: &Around,
-) -> Result<String, PlaybookError> {
-    let option = |name: &str| prompt.options.get(name).map(|value| value.source()).unwrap_or_default();
-    let map: Map = [
-        ("text".to_owned(), Value::from(text)),
-        ("scheme".to_owned(), scheme.clone()),
-        ("salt".to_owned(), option("salt")),
-        ("salt_size".to_owned(), option("salt_size")),
-    ]
-    .into_iter()
-    .collect();
-    let scope = crate::vars::Scope::of(&known.templar, [Arc::new(data_map(map))]);
-    let template = "{{ text | password_hash(scheme, salt=salt, salt_size=salt_size) }}";
-    let hash = known.templar.render(&Authored::from_value(Value::from(template)), &scope);
-    let hash = hash.map_err(|error| whole(around, &format!("`{}`: {error}", prompt.name)))?;
-    Ok(rustle_agent::module::shown(&hash))
+/// What a prompt says, rendered.
+struct Options<'a> {
+    prompt: &'a Prompt,
+    known: &'a Known,
 }
 
-fn whole(around: &Around, what: &str) -> PlaybookError {
-    PlaybookError::whole(&around.document.path, format!("vars_prompt {what}"))
+impl Options<'_> {
+    fn question(&self) -> Result<Question, String> {
+        Ok(Question {
+            name: self.prompt.name.clone(),
+            text: self.text("prompt")?.unwrap_or_else(|| self.prompt.name.clone()),
+            private: self.flag("private", true)?,
+            confirm: self.flag("confirm", false)?,
+            default: self.text("default")?,
+        })
+    }
+
+    fn get(&self, name: &str) -> Result<Value, String> {
+        let Some(value) = self.prompt.options.get(name) else { return Ok(Value::Null) };
+        self.known.value(value).map_err(|error| error.to_string())
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(Some(self.get(name)?).filter(|value| !value.is_null()).map(|value| rustle_agent::module::shown(&value)))
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
+        Ok(as_bool(&self.get(name)?).unwrap_or(default))
+    }
+
+    /// As the filter `password_hash` does it.
+    fn encrypted(&self, text: &str, scheme: &str) -> Result<String, String> {
+        let map: Map = [
+            ("text".to_owned(), Value::from(text)),
+            ("scheme".to_owned(), Value::from(scheme)),
+            ("salt".to_owned(), self.get("salt")?),
+            ("salt_size".to_owned(), self.get("salt_size")?),
+        ]
+        .into_iter()
+        .collect();
+        let scope = crate::vars::Scope::of(&self.known.templar, [Arc::new(data_map(map))]);
+        let template = "{{ text | password_hash(scheme, salt=salt, salt_size=salt_size) }}";
+        let hash = self.known.templar.render(&Authored::from_value(Value::from(template)), &scope);
+        hash.map(|hash| rustle_agent::module::shown(&hash)).map_err(|error| error.to_string())
+    }
 }

@@ -45,7 +45,7 @@ impl Project {
             inventory: &inventory,
             gather_facts: Some(true),
             force_handlers: false,
-            prompts: None,
+            prompts: Prompts::Default,
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::around::{Around, Known};
@@ -15,7 +16,7 @@ use super::shared::{Reader, Writer};
 use crate::plan::Within;
 
 /// A [`Context`] as it is printed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContextForm {
     /// The file that it is in.
@@ -38,7 +39,7 @@ pub(super) struct ContextForm {
     apply: Option<ApplyForm>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ApplyForm {
     keywords: Keywords,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::context::{ContextForm, Files};
@@ -17,12 +18,14 @@ use self::shared::{Reader, Tables, VarsForm, Writer};
 use super::around::Known;
 use super::error::PlaybookError;
 use super::includes::{Contexts, Includes};
+use super::keywords::var_map;
 use super::library::{Library, Surroundings};
 use super::load::Playbook;
 use super::play::{hosts_of, magic};
+use super::prompt::Prompts;
 use crate::input::inventory::Inventory;
 use crate::plan::{Block, Plan, Play, PlayId, RoleInfo, Task, TaskId, Within};
-use crate::vars::VarMap;
+use crate::vars::{Layer, Precedence, VarMap};
 use crate::vault::Vault;
 
 /// The version of the form. The form is that of the plan itself and changes with it, so only this one is read.
@@ -46,18 +49,25 @@ struct Version {
     version: u32,
 }
 
-#[derive(Deserialize)]
+/// What is read of a printed plan. Beside it stand the fields of `rustle-plan`'s own plans, of which nothing is read.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(title = "Printed plan of rustle-exec")]
 struct Body {
     rustle_exec: PlanForm,
 }
 
+/// The schema of a printed plan.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Body).to_value()
+}
+
 /// The plan as it is printed.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlanForm {
     version: u32,
     /// The playbooks that it was made of.
-    source: String,
+    sources: Vec<String>,
     /// The folder of the first one.
     base: PathBuf,
     /// The folders of playbooks and roles: what is in them, modules and plug-ins, is found.
@@ -74,7 +84,7 @@ struct PlanForm {
     role_instances: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlayForm {
     play: Play,
@@ -83,7 +93,7 @@ struct PlayForm {
     gather: Option<TaskForm>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TaskForm {
     task: Task,
@@ -117,7 +127,7 @@ impl Playbook {
     }
 
     fn unprintable(&self, error: &serde_json::Error) -> PlaybookError {
-        PlaybookError::whole(Path::new(&self.plan.source), format!("the plan cannot be printed: {error}"))
+        PlaybookError::whole(Path::new(&self.plan.source()), format!("the plan cannot be printed: {error}"))
     }
 
     fn form(&self) -> PlanForm {
@@ -128,7 +138,7 @@ impl Playbook {
         let includes = contexts.all().iter().map(|context| ContextForm::of(context, &mut writer)).collect();
         PlanForm {
             version: VERSION,
-            source: self.plan.source.clone(),
+            sources: self.plan.sources.clone(),
             base: self.base.clone(),
             projects: library.projects(),
             extra_vars: VarsForm::of(&library.around.extra),
@@ -218,19 +228,24 @@ impl Printed {
     /// The plan, with its plays' hosts as `inventory` has them now.
     ///
     /// # Errors
-    /// A plan that contradicts itself, or holds what cannot be decrypted.
-    pub fn into_playbook(self, surroundings: Surroundings, inventory: &Inventory) -> Result<Playbook, PlaybookError> {
+    /// A plan that contradicts itself, or holds what cannot be decrypted; a question that cannot be asked.
+    pub fn into_playbook(
+        self,
+        surroundings: Surroundings,
+        inventory: &Inventory,
+        prompts: Prompts<'_>,
+    ) -> Result<Playbook, PlaybookError> {
         let name = self.name.clone();
-        self.read(surroundings, inventory).map_err(|what| PlaybookError::whole(Path::new(&name), what))
+        self.read(surroundings, inventory, prompts).map_err(|what| PlaybookError::whole(Path::new(&name), what))
     }
 
     fn wrong(&self, what: String) -> PlaybookError {
         PlaybookError::whole(Path::new(&self.name), what)
     }
 
-    fn read(self, surroundings: Surroundings, inventory: &Inventory) -> Result<Playbook, String> {
+    fn read(self, surroundings: Surroundings, inventory: &Inventory, prompts: Prompts<'_>) -> Result<Playbook, String> {
         let form = self.form;
-        let tables = Reader::new(form.tables, &surroundings.vault)?;
+        let mut tables = Reader::new(form.tables, &surroundings.vault)?;
         let known = Known {
             templar: surroundings.templar.clone(),
             extra: Arc::clone(&surroundings.extra),
@@ -241,6 +256,10 @@ impl Printed {
         let library = Library::new(surroundings);
         for folder in &form.projects {
             library.add_project(folder);
+        }
+        for PlayForm { play, layers, .. } in &form.plays {
+            let vars = Layer::new(Precedence::PlayVars, var_map(play.vars.clone()));
+            tables.ask(layers, &Known { layers: vec![vars], ..known.clone() }, prompts)?;
         }
         check_contexts(&form.includes, form.blocks.len())?;
         let contexts = Arc::new(Contexts::default());
@@ -253,7 +272,7 @@ impl Printed {
             plays.push(in_inventory(play.read(id, &tables)?, inventory)?);
         }
         let plan = Plan {
-            source: form.source,
+            sources: form.sources,
             plays,
             tasks: form.tasks.into_iter().map(|task| task.read(&tables)).collect::<Result<_, _>>()?,
             blocks: form.blocks,

@@ -6,16 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::around::Known;
 use super::super::document::Document;
+use super::super::prompt::{self, Prompts};
 use crate::plan::{FileSearch, RoleIdentity, RoleInfo};
 use crate::template::{Authored, Sealed};
-use crate::vars::{Layer, Precedence, VarMap, Variable};
+use crate::vars::{Layer, Precedence, Prompt, VarMap, Variable};
 use crate::vault::Vault;
 
 /// The tables.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tables {
     layers: Vec<LayerForm>,
@@ -23,7 +26,7 @@ pub(super) struct Tables {
     searches: Vec<FileSearch>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LayerForm {
     precedence: Precedence,
@@ -31,15 +34,18 @@ struct LayerForm {
 }
 
 /// Variables, those of files that are encrypted as a whole by their names.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VarsForm {
     plain: IndexMap<String, Authored>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     encrypted: Vec<EncryptedFile>,
+    /// Those of `vars_prompt`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    asked: Vec<Prompt>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EncryptedFile {
     /// Where it was, for messages.
@@ -49,7 +55,7 @@ struct EncryptedFile {
     names: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RoleForm {
     name: String,
@@ -72,6 +78,10 @@ impl VarsForm {
             let value = match variable {
                 Variable::Authored(authored) => (**authored).clone(),
                 Variable::Data(data) => Authored::Unsafe((**data).clone()),
+                Variable::Asked(prompt) => {
+                    form.asked.push((**prompt).clone());
+                    continue;
+                }
             };
             match &value {
                 Authored::Sealed(sealed) if sealed.known().is_some() => form.add_encrypted(name, sealed),
@@ -114,7 +124,9 @@ impl VarsForm {
                 vars.insert(name, value);
             }
         }
-        Ok(vars.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value)))).collect())
+        let vars = vars.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value))));
+        let asked = self.asked.into_iter().map(|prompt| (prompt.name.clone(), Variable::Asked(Arc::new(prompt))));
+        Ok(vars.chain(asked).collect())
     }
 }
 
@@ -198,6 +210,26 @@ impl Reader {
             reader.roles.push(Arc::new(RoleInfo { name, collection, path, parent, instance, identity, once }));
         }
         Ok(reader)
+    }
+
+    /// Asks what the layers at `places` want to know.
+    ///
+    /// # Errors
+    /// A place that there is not, a question that cannot be asked.
+    pub(super) fn ask(&mut self, places: &[usize], known: &Known, prompts: Prompts<'_>) -> Result<(), String> {
+        for place in places {
+            let layer = at(&self.layers, *place, "layer")?;
+            let asked = layer.vars.values().filter_map(|variable| match variable {
+                Variable::Asked(prompt) => Some((**prompt).clone()),
+                Variable::Authored(_) | Variable::Data(_) => None,
+            });
+            let asked: Vec<Prompt> = asked.collect();
+            if !asked.is_empty() {
+                let answered = prompt::layer(&asked, known, prompts)?;
+                self.layers[*place] = answered.unwrap_or_else(|| Layer::new(layer.precedence, VarMap::new()));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn layers(&self, places: &[usize]) -> Result<Vec<Layer>, String> {

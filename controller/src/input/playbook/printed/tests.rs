@@ -18,6 +18,10 @@ fn surroundings(vault: &Vault) -> Surroundings {
 }
 
 fn load(folder: &Path, vault: &Vault) -> Playbook {
+    try_load(folder, vault).unwrap()
+}
+
+fn try_load(folder: &Path, vault: &Vault) -> Result<Playbook, PlaybookError> {
     let inventory = inventory();
     super::super::load(super::super::PlaybookRequest {
         paths: &[folder.join("site.yml")],
@@ -25,9 +29,8 @@ fn load(folder: &Path, vault: &Vault) -> Playbook {
         inventory: &inventory,
         gather_facts: None,
         force_handlers: false,
-        prompts: None,
+        prompts: Prompts::Keep,
     })
-    .unwrap()
 }
 
 fn inventory() -> Inventory {
@@ -43,7 +46,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
 }
 
 fn read(text: &str, vault: &Vault) -> Result<Playbook, PlaybookError> {
-    Printed::parse("plan.json", text)?.into_playbook(surroundings(vault), &inventory())
+    Printed::parse("plan.json", text)?.into_playbook(surroundings(vault), &inventory(), Prompts::Default)
 }
 
 /// All of a plan, as `Debug` shows it, without its identity.
@@ -137,10 +140,7 @@ fn what_is_encrypted_is_printed_encrypted_and_known_again_with_the_password() {
     assert!(!text.contains("hunter"), "{text}");
     let again = read(&text, &vault).unwrap();
     let play = &again.plan.plays[0];
-    let layers = [crate::vars::Layer::new(
-        crate::vars::Precedence::PlayVars,
-        super::super::keywords::var_map(play.vars.clone()),
-    )];
+    let layers = [Layer::new(Precedence::PlayVars, var_map(play.vars.clone()))];
     let layers = layers.iter().chain(&play.layers).map(|layer| Arc::clone(&layer.vars));
     let templar = Templar::with(crate::plugins::Plugins::default(), vault.clone());
     let scope = crate::vars::Scope::of(&templar, layers);
@@ -148,6 +148,78 @@ fn what_is_encrypted_is_printed_encrypted_and_known_again_with_the_password() {
     assert_eq!(rendered.unwrap(), "hunter2 hunter3 hunter4");
     assert_eq!(templar.render(&again.plan.tasks[0].args["msg"], &scope), Ok("hunter2".into()));
     assert!(read(&text, &Vault::default()).is_err(), "the file of variables cannot be opened");
+}
+
+#[test]
+fn a_printed_plan_reads_as_this() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = "- hosts: a\n  vars: {port: 80}\n  vars_prompt: [{name: who, private: false, default: me}]\n  tasks:\n    - name: greet\n      \
+                debug: {msg: 'hello {{ who }}'}\n      when: port > 1\n";
+    write(folder.path(), &[("site.yml", site)]);
+    let playbook = load(folder.path(), &Vault::default());
+    let text = playbook.print().unwrap().replace(folder.path().to_str().unwrap(), "/site");
+    let text = text.replace(&playbook.plan.digest, "(digest)");
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["metadata"]["created_at"] = "(now)".into();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
+}
+
+/// Gives each answer once.
+struct Answers(std::cell::RefCell<Vec<&'static str>>);
+
+impl super::super::Ask for Answers {
+    fn ask(&self, question: &super::super::Question) -> Result<Option<String>, String> {
+        assert_eq!((question.text.as_str(), question.private), ("Who are you, b?", false));
+        Ok(self.0.borrow_mut().pop().map(str::to_owned))
+    }
+}
+
+const PROMPTING: &str = "\
+- hosts: a
+  vars: {of: b, open: true}
+  vars_prompt:
+    - {name: who, prompt: 'Who are you, {{ of }}?', private: '{{ not open }}', default: nobody}
+  vars_files: ['{{ who }}.yml']
+  tasks:
+    - debug: {msg: 'hello {{ who }}'}
+    - include_tasks: more.yml
+";
+
+#[test]
+fn what_a_play_asks_is_asked_when_its_printed_plan_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("site.yml", PROMPTING), ("more.yml", "- import_tasks: '{{ who }}.yml'\n")]);
+    write(folder.path(), &[("me.yml", "- ping:\n"), ("you.yml", "- ping:\n")]);
+    let text = load(folder.path(), &Vault::default()).print().unwrap();
+    let read = |prompts: Prompts<'_>, extra: &[(&str, &str)]| {
+        let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), crate::vars::Variable::data(*value)));
+        let surroundings = Surroundings { extra: Arc::new(extra.collect()), ..surroundings(&Vault::default()) };
+        Printed::parse("plan.json", &text).unwrap().into_playbook(surroundings, &inventory(), prompts).unwrap()
+    };
+    let answers = Answers(vec!["me"].into());
+    let playbook = read(Prompts::Ask(&answers), &[]);
+    let [answered] = &playbook.plan.plays[0].layers[..] else { panic!("one layer") };
+    assert_eq!(answered.vars["who"].source(), "me".into());
+    let including = playbook.plan.tasks.iter().find(|task| task.include.is_some()).unwrap();
+    let wish =
+        crate::plan::Inclusion { args: [("_raw_params".to_owned(), "more.yml".into())].into(), locals: Arc::default() };
+    let fragment = playbook.fragments().fragment(&playbook.plan.plays[0], including, &wish).unwrap();
+    assert_eq!(&*fragment.tasks[0].position.as_ref().unwrap().file, folder.path().join("me.yml"), "includes know it");
+    // Nobody is there.
+    assert_eq!(read(Prompts::Default, &[]).plan.plays[0].layers[0].vars["who"].source(), "nobody".into());
+    // `-e` of the run has answered it.
+    assert!(read(Prompts::Ask(&answers), &[("who", "you")]).plan.plays[0].layers.iter().all(|l| l.vars.is_empty()));
+}
+
+#[test]
+fn a_plan_that_needs_an_answer_before_it_runs_is_not_printed() {
+    for needs in ["hosts: \"{{ who | default('all') }}\"", "hosts: all\n  roles: [\"{{ who | default('web') }}\"]"] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), FILES);
+        write(folder.path(), &[("site.yml", &format!("- {needs}\n  vars_prompt: [{{name: who}}]\n"))]);
+        let error = try_load(folder.path(), &Vault::default()).err().unwrap().to_string();
+        assert!(error.contains("`who` is asked for (vars_prompt) when the plan runs"), "{needs}: {error}");
+    }
 }
 
 #[test]
