@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustle_exec::pki::Authority;
@@ -119,9 +120,12 @@ impl<'a> FleetBuilder<'a> {
 
     fn spawn(&self, home: &Path, host: &str, ready: &Path) -> Child {
         let quoted = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned()).to_string();
-        let listen = if self.space.is_some() { "0.0.0.0" } else { "127.0.0.1" };
+        let listen = match self.space {
+            Some(_) => "0.0.0.0:0".to_owned(),
+            None => format!("127.0.0.1:{}", unclaimed_port()),
+        };
         let config = format!(
-            "listen = '{listen}:0'\nidentity = {}\nstate = {}\n[limits]\ndrain_s = 5\n{}",
+            "listen = '{listen}'\nidentity = {}\nstate = {}\n[limits]\ndrain_s = 5\n{}",
             quoted(home.join("identity")),
             quoted(home.join("state")),
             self.config,
@@ -211,9 +215,6 @@ impl Fleet {
         self.signal(host, Signal::KILL);
         self.wait_for_end(host);
         let home = self.home(host);
-        let config = fs::read_to_string(home.join("agent.toml")).expect("it was written at the start");
-        let config = config.replace("127.0.0.1:0", &self.address(host).to_string());
-        fs::write(home.join("agent.toml"), config).expect("a folder of our own");
         let process = FleetBuilder::default().command(&home, host, &self.path().join("ready.sock"));
         let (name, address) = eventually("the agent is ready again", || next_ready(&self.ready));
         let agent = self.agents.iter_mut().find(|agent| agent.name == host).expect("an agent of this fleet");
@@ -232,10 +233,7 @@ impl Fleet {
         self.signal(host, Signal::KILL);
         self.wait_for_end(host);
         while_down();
-        let (home, address) = (self.home(host), self.address(host));
-        let config = fs::read_to_string(home.join("agent.toml")).expect("it was started with one");
-        let config = config.replacen("127.0.0.1:0", &address.to_string(), 1);
-        fs::write(home.join("agent.toml"), config).expect("a folder of our own");
+        let home = self.home(host);
         let mut command = Command::new(agent_program());
         command.arg("--until-stdin-closes").arg("--config").arg(home.join("agent.toml"));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -290,6 +288,20 @@ impl Fleet {
         lines.sort();
         lines.concat()
     }
+}
+
+/// A port that the system gives to nobody by itself, so that it is still there when its agent was killed and comes back.
+fn unclaimed_port() -> u16 {
+    /// Linux gives out ports from 32768 on.
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let mut ports = std::iter::repeat_with(|| {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % u32::from(PORTS.end - PORTS.start);
+        PORTS.start + u16::try_from(place).expect("it is less than the range is long")
+    });
+    let is_free = |port: &u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.by_ref().take(PORTS.len()).find(is_free).expect("of thousands of ports one is free")
 }
 
 impl Drop for Fleet {

@@ -211,7 +211,9 @@ fn a_rollout_whose_controller_is_killed_at_any_point_ends_as_an_undisturbed_one(
         for (kind, host) in HOSTS.iter().flat_map(|host| [("state", host), ("witness", host)]) {
             drop(fs::remove_file(fleet.path().join(format!("{kind}-{host}"))));
         }
-        let running = fleet.exec().arg(&plan).start();
+        // A machine that is busy enough loses connections too, which is not what is tried here.
+        let patient = fleet.exec().env("RUSTLE_MAX_RETRIES", "3").env("RUSTLE_RECONNECT_WINDOW", "60");
+        let running = patient.arg(&plan).start();
         // The moment is what is tried here: nothing is waited for.
         let share = (seed.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1 << 24);
         std::thread::sleep(whole.mul_f64(share));
