@@ -70,7 +70,7 @@ pub enum RunEvent {
     TaskStarted {
         play: PlayId,
         task: TaskId,
-        /// As the banner shows it. Templates in it are rendered with what all hosts share.
+        /// As the banner shows it. Templates in it are rendered for the first host that comes to the task.
         name: String,
         module: String,
         kind: TaskKind,
@@ -326,7 +326,7 @@ pub enum PlayEnd {
 pub enum CancelReason {
     /// `--fail-fast` and a first failure.
     FailFast,
-    /// The plan turned out to name what it does not have: a handler that is notified.
+    /// The plan turned out to name what it does not have, a handler that is notified, or to include what is no playbook.
     PlanBroken,
     /// A reporter could not write: the record would have holes.
     ReportFailed,

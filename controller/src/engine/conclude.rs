@@ -26,15 +26,27 @@ pub(super) struct TaskDone {
 
 impl TaskRun<'_> {
     /// Registers, learns, and makes of the result what others see.
-    pub(super) fn conclude(&self, mut tried: Tried, items: Vec<Arc<ItemResult>>, vars: &TaskVars) -> TaskDone {
-        let notified = self.notified(&mut tried, vars);
+    pub(super) fn conclude(&self, tried: Tried, items: Vec<Arc<ItemResult>>, vars: &TaskVars) -> TaskDone {
+        self.conclude_as(tried, items, vars, self.manner().ignore_errors, std::slice::from_ref(vars))
+    }
+
+    /// The same, with what only a loop's items know: whether a failure is ignored, and the variables of all that notify.
+    pub(super) fn conclude_as(
+        &self,
+        mut tried: Tried,
+        items: Vec<Arc<ItemResult>>,
+        vars: &TaskVars,
+        ignore_errors: bool,
+        notifying: &[TaskVars],
+    ) -> TaskDone {
+        let notified = self.notified(&mut tried, notifying);
         // What items taught is known already.
         let mut lessons = if items.is_empty() { self.lessons(&tried) } else { Vec::new() };
         let value = || if items.is_empty() { registered(&tried.values) } else { registered_loop(&tried.values) };
         lessons.extend(self.task.register.is_some().then(value).and_then(|value| self.registers(value)));
         self.learn(&lessons);
         let manner = self.manner();
-        let ignored = manner.ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let ignored = ignore_errors && matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
         let outcome = Outcome {
             verdict: verdict(tried.status),
             ignored,
@@ -143,7 +155,8 @@ impl TaskRun<'_> {
     fn explain_rescue(&self, tried: &Tried, vars: &TaskVars) {
         let args = self.task.args.iter().map(|(name, value)| (name.clone(), value.source()));
         let task = Map::from_iter([
-            ("name".to_owned(), self.name(vars).into()),
+            // Empty for a task without a name, as in Ansible.
+            ("name".to_owned(), self.task.name.as_ref().map(|_| self.name(vars)).unwrap_or_default().into()),
             ("action".to_owned(), self.task.module.as_str().into()),
             ("args".to_owned(), Value::Map(args.collect())),
         ]);

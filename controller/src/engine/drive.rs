@@ -30,6 +30,7 @@ use crate::plan::{PlayId, Task, TaskId, TaskPosition};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
+use crate::template::needs_rendering;
 use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
 
 /// Drives one run to its end.
@@ -308,8 +309,8 @@ impl<'a> Drive<'a> {
                 self.play.is_stale = true;
                 RunEvent::BatchStarted { play, batch, hosts }
             }
-            Notice::TaskStarted { play, task, kind, hosts } => {
-                let (name, module) = self.banner(task);
+            Notice::TaskStarted { play, task, kind, host, hosts } => {
+                let (name, module) = self.banner(task, host);
                 if let Some(stepper) = &mut self.stepper {
                     stepper.ask(task, &name);
                 }
@@ -347,18 +348,28 @@ impl<'a> Drive<'a> {
         })
     }
 
-    /// A task's name as all hosts share it, with its role before it, and its module. What only a host knows stays as it was
-    /// written.
-    fn banner(&self, task: TaskId) -> (String, String) {
+    /// A task's name as it is for the first host that comes to it, with its role before it, and its module. What that host
+    /// does not know stays as it was written.
+    fn banner(&mut self, task: TaskId, host: HostIx) -> (String, String) {
         let task = self.run.task(task);
         let title = task.heading();
-        let layers = self.play.vars.layers.iter().map(|layer| Arc::clone(&layer.vars));
-        let scope = crate::vars::Scope::of(self.run.templar(), layers);
-        let name = self.run.templar().render_text(&title, &scope).unwrap_or_else(|_| title.to_string());
+        let name = match &task.name {
+            Some(name) if needs_rendering(name) => self.rendered_for(&task, name, host),
+            Some(_) | None => None,
+        };
+        let name = name.unwrap_or_else(|| title.into_owned());
         match &task.role {
-            Some(role) => (format!("{} : {name}", role.fqcn()), task.module.clone()),
-            None => (name, task.module.clone()),
+            // As in Ansible, which names there the role that comes.
+            Some(role) if !task.includes_role() => (format!("{} : {name}", role.fqcn()), task.module.clone()),
+            Some(_) | None => (name, task.module.clone()),
         }
+    }
+
+    fn rendered_for(&mut self, task: &Task, name: &str, host: HostIx) -> Option<String> {
+        let play = self.play.vars();
+        let vars = self.run.task_vars(task);
+        let scope = self.run.environment.vars.scope(self.hosts.name(host).as_str(), &play, &vars).ok()?;
+        self.run.templar().render_text(name, &scope).ok()
     }
 
     /// Where a person wrote the task, with the file's whole path.

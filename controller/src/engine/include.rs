@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustle_protocol::Value;
 use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
 
 use super::compile;
 use super::conclude::TaskDone;
@@ -14,10 +14,10 @@ use super::looping::note_names;
 use super::result::{Tried, of_loop};
 use super::run::{Answering, Run, task_vars};
 use super::task::TaskRun;
-use crate::event::{RunEvent, TaskKind};
+use crate::event::{RunEvent, TaskKind, TaskStatus};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
-use crate::plan::{BlockId, Fragment, Inclusion, Play, PlayId, Task, TaskId, Within};
-use crate::scheduler::Splice;
+use crate::plan::{BlockId, Fragment, Inclusion, LoopControl, NotIncluded, Play, PlayId, Task, TaskId, Within};
+use crate::scheduler::{Effect, Outcome, Splice};
 use crate::vars::{Layer, TaskVars, data_map};
 
 /// Tasks that includes may add to one run. More than this is a file that includes itself.
@@ -106,7 +106,7 @@ impl Additions {
 
 impl Run {
     /// What `including` brings with this wish, which its host has had `before` times already.
-    fn include(&self, including: &Task, wish: &Inclusion, before: usize) -> Result<Arc<Included>, String> {
+    fn include(&self, including: &Task, wish: &Inclusion, before: usize) -> Result<Arc<Included>, NotIncluded> {
         let mut inner = self.additions.inner();
         let known = inner.known.get(&including.id).into_iter().flatten();
         if let Some((.., included)) = known.into_iter().find(|(other, times, _)| (other, *times) == (wish, before)) {
@@ -132,7 +132,7 @@ impl Run {
         let mut inner = self.additions.inner();
         let fragment = self
             .read_fragment(&inner, &including, &wish)
-            .map_err(|what| ExecutionError::PlanChanged { what, acceptable: false })?;
+            .map_err(|not| ExecutionError::PlanChanged { what: not.what, acceptable: false })?;
         let now = PlanPrint::of_fragment(&fragment);
         let differences = brought.differences(&now);
         if !differences.is_empty() {
@@ -149,11 +149,11 @@ impl Run {
     }
 
     /// What `including` brings with this wish, if it may join the plan.
-    fn read_fragment(&self, inner: &Inner, including: &Task, wish: &Inclusion) -> Result<Fragment, String> {
+    fn read_fragment(&self, inner: &Inner, including: &Task, wish: &Inclusion) -> Result<Fragment, NotIncluded> {
         let fragments = self.environment.fragments.as_ref().ok_or("nothing can be included in this plan")?;
         let fragment = fragments.fragment(self.plan.play(including.play), including, wish)?;
         if inner.tasks.len() + fragment.tasks.len() > ADDED_TASKS_MAX {
-            return Err(format!("includes have added {ADDED_TASKS_MAX} tasks to the plan, which is the most"));
+            return Err(format!("includes have added {ADDED_TASKS_MAX} tasks to the plan, which is the most").into());
         }
         Ok(fragment)
     }
@@ -232,64 +232,98 @@ fn record_of(including: &Task, wish: &Inclusion, before: usize, brought: PlanPri
 /// An item's result, and what it included.
 type Wished = (Tried, Option<Arc<Included>>);
 
+/// What a task has asked for so far on this host.
+#[derive(Default)]
+struct Asked {
+    wishes: Vec<Inclusion>,
+    /// Something of it cannot be understood.
+    found_broken: bool,
+}
+
 impl TaskRun<'_> {
     /// Runs a task that includes others. It touches no host, so it cannot be lost on the way.
     pub(super) fn perform_include(&self) -> TaskDone {
         let vars = self.run.task_vars(self.task);
-        let mut wished = Vec::new();
+        let mut asked = Asked::default();
         let wishes: Vec<Wished> = match self.items(&vars) {
             Err(failed) => return self.conclude(*failed, Vec::new(), &vars),
-            Ok(None) => vec![self.include_item(&vars, None, &mut wished)],
+            Ok(None) => vec![self.include_item(&vars, None, &mut asked)],
             Ok(Some(items)) => {
                 let control = match self.control(&vars) {
                     Ok((control, _pause)) => control,
                     Err(message) => return self.conclude(Tried::failed(message), Vec::new(), &vars),
                 };
-                let include = |(number, item): (usize, &Value)| {
-                    let item_vars = self.item_vars(&control, &items, number, &vars);
-                    let (mut tried, included) = self.include_item(&item_vars, Some(item), &mut wished);
-                    if included.is_some() {
-                        // Ansible says of such an item neither that it changed something nor that it did not.
-                        tried.values.retain(|name, _| name == "included");
-                    }
-                    note_names(&mut tried.values, &control, item, number, &item_vars);
-                    (tried, included)
-                };
-                items.iter().enumerate().map(include).collect()
+                self.include_items(&control, &items, &vars, &mut asked)
             }
         };
         let (tried, included): (Vec<Tried>, Vec<_>) = wishes.into_iter().unzip();
         let mut whole = if self.task.looping.is_some() { of_loop(&tried) } else { tried[0].clone() };
         let labels: Vec<Value> = tried.iter().filter_map(|tried| tried.values.get("included").cloned()).collect();
-        whole.values.insert("included".to_owned(), Value::List(labels));
+        if !whole.status.is_failure() {
+            whole.values.insert("included".to_owned(), Value::List(labels));
+        }
         let mut done = self.conclude(whole, Vec::new(), &vars);
+        if asked.found_broken {
+            // As for a playbook that cannot be read from the start: nobody rescues or ignores that.
+            done.outcome = Outcome { effect: Effect::EndRun, ignored: false, ..done.outcome };
+            (done.result.ignored, done.result.rescued) = (false, false);
+        }
         done.outcome.included = included.into_iter().flatten().map(|included| included.splice.clone()).collect();
         done
     }
 
-    fn include_item(&self, vars: &TaskVars, item: Option<&Value>, wished: &mut Vec<Inclusion>) -> Wished {
+    fn include_items(&self, control: &LoopControl, items: &[Value], vars: &TaskVars, asked: &mut Asked) -> Vec<Wished> {
+        let mut wishes = Vec::new();
+        for (number, item) in items.iter().enumerate() {
+            let item_vars = self.item_vars(control, items, number, vars);
+            let label = self.label(control, item, &item_vars, &mut Tried::finished(ModuleResult::ok()));
+            let (mut tried, included) = self.include_item(&item_vars, Some(&label), asked);
+            if included.is_some() {
+                // Ansible says of such an item neither that it changed something nor that it did not.
+                tried.values.retain(|name, _| name == "included");
+            }
+            note_names(&mut tried.values, control, item, number, &item_vars);
+            if tried.status == TaskStatus::Skipped {
+                let item = Arc::new(self.shown_item(label, tried.clone(), &item_vars));
+                self.run.sink.emit(RunEvent::ItemFinished { task: self.task.id, host: self.host.clone(), item });
+            }
+            let is_last = self.breaks(control, &mut tried, &item_vars);
+            wishes.push((tried, included));
+            if is_last {
+                break;
+            }
+        }
+        wishes
+    }
+
+    fn include_item(&self, vars: &TaskVars, label: Option<&str>, asked: &mut Asked) -> Wished {
         let wish = match self.wish(vars) {
             Ok(wish) => wish,
             Err(tried) => return (*tried, None),
         };
-        let before = wished.iter().filter(|earlier| **earlier == wish).count();
-        wished.push(wish.clone());
+        let before = asked.wishes.iter().filter(|earlier| **earlier == wish).count();
+        asked.wishes.push(wish.clone());
         match self.run.include(self.task, &wish, before) {
             Ok(included) => {
-                let label = match item {
-                    Some(item) => format!(" => (item={})", crate::template::python_text(item)),
-                    None => String::new(),
-                };
+                let label = label.map(|label| format!(" => (item={label})")).unwrap_or_default();
                 let shown: Value = [included.label.as_str(), &label].into_iter().map(Value::from).collect();
-                let result = rustle_protocol::ModuleResult::ok().with("included", shown);
+                let result = ModuleResult::ok().with("included", shown);
                 (Tried::finished(result), Some(included))
             }
-            Err(reason) => {
-                let mut tried = Tried::failed(reason.as_str());
-                tried.values.insert("reason".to_owned(), reason.into());
+            Err(NotIncluded { what, said, is_broken }) => {
+                asked.found_broken |= is_broken;
+                let mut tried = Tried::failed(what.as_str());
+                tried.values.extend(self.included_file(&wish));
+                tried.values.insert("reason".to_owned(), said.unwrap_or(what).into());
                 (tried, None)
             }
         }
+    }
+
+    /// The file that was not included, as a failure tells it.
+    fn included_file(&self, wish: &Inclusion) -> Option<(String, Value)> {
+        let file = wish.args.get("file").or_else(|| wish.args.get("_raw_params"));
+        Some(("include".to_owned(), file.filter(|_| !self.task.includes_role())?.clone()))
     }
 
     /// What the task wants to include, if its conditions hold.

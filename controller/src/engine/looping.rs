@@ -18,7 +18,7 @@ use crate::dispatch::LinkError;
 use crate::event::{FailedIn, ItemResult, RunEvent, TaskStatus};
 use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
-use crate::template::{Authored, TemplateError, python_type};
+use crate::template::{Authored, TemplateError, needs_rendering, python_type};
 use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable};
 
 /// The names under which a lookup of `with_…` finds its name and its terms. No author can write them.
@@ -99,7 +99,7 @@ impl TaskRun<'_> {
             let label = self.label(control, &items[number], &item_vars, &mut tried);
             let lessons = self.lessons(&tried);
             self.learn(&lessons);
-            let shown = Arc::new(self.shown_item(label, tried.clone()));
+            let shown = Arc::new(self.shown_item(label, tried.clone(), &item_vars));
             self.run.sink.emit(RunEvent::ItemFinished {
                 task: self.task.id,
                 host: self.host.clone(),
@@ -113,7 +113,15 @@ impl TaskRun<'_> {
             }
         }
         let (tried, shown): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-        Ok(self.conclude(of_loop(&tried), shown, vars))
+        // As in Ansible: those that changed nothing, too, if another did.
+        let was_done = |number: &usize| tried[*number].status != TaskStatus::Skipped;
+        let notifying: Vec<TaskVars> = match self.task.notify.iter().any(|name| needs_rendering(name)) {
+            true => (0..tried.len()).filter(was_done).map(|it| self.item_vars(control, &items, it, vars)).collect(),
+            false => vec![vars.clone()],
+        };
+        // As in Ansible each item that failed has to say so.
+        let ignore_errors = shown.iter().filter(|item| item.status.is_failure()).all(|item| item.ignored);
+        Ok(self.conclude_as(of_loop(&tried), shown, vars, ignore_errors, &notifying))
     }
 
     /// An item that is over stays so: before the next one begins it is durable, and then its host may forget it.
@@ -174,7 +182,7 @@ impl TaskRun<'_> {
     }
 
     /// Whether `break_when` ends the loop after this item. A condition that fails is the item's failure.
-    fn breaks(&self, control: &LoopControl, tried: &mut Tried, vars: &TaskVars) -> bool {
+    pub(super) fn breaks(&self, control: &LoopControl, tried: &mut Tried, vars: &TaskVars) -> bool {
         if control.break_when.is_empty() {
             return false;
         }
@@ -196,7 +204,7 @@ impl TaskRun<'_> {
     }
 
     /// What is shown in the place of the item. A label that cannot be rendered is the item's failure, and the item is shown.
-    fn label(&self, control: &LoopControl, item: &Value, vars: &TaskVars, tried: &mut Tried) -> String {
+    pub(super) fn label(&self, control: &LoopControl, item: &Value, vars: &TaskVars, tried: &mut Tried) -> String {
         let shown = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => crate::template::python_text(other),
@@ -221,8 +229,9 @@ impl TaskRun<'_> {
         self.run.templar().render(label, &scope).map_err(|error| error.to_string())
     }
 
-    fn shown_item(&self, label: String, tried: Tried) -> ItemResult {
-        let ignored = self.manner().ignore_errors && tried.status == TaskStatus::Failed;
+    pub(super) fn shown_item(&self, label: String, tried: Tried, vars: &TaskVars) -> ItemResult {
+        let may_be_ignored = matches!(tried.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let ignored = may_be_ignored && self.ignores_errors(vars);
         let tried = if self.is_secret() || tried.is_secret() { tried.censored() } else { tried };
         let delegated_to = delegated_to(&tried.values);
         let failed_in = tried.failed_in();

@@ -55,10 +55,10 @@ impl TaskRun<'_> {
         }
         let scope = self.scope(vars)?;
         let manner = Manner {
-            ignore_errors: self.rendered(&failure.ignore_errors, "ignore_errors", &scope)?,
+            ignore_errors: self.flag(&failure.ignore_errors, "ignore_errors", &scope)?,
             on_failure: OnFailure {
-                any_errors_fatal: self.rendered(&failure.any_errors_fatal, "any_errors_fatal", &scope)?,
-                ignore_unreachable: self.rendered(&failure.ignore_unreachable, "ignore_unreachable", &scope)?,
+                any_errors_fatal: self.flag(&failure.any_errors_fatal, "any_errors_fatal", &scope)?,
+                ignore_unreachable: self.flag(&failure.ignore_unreachable, "ignore_unreachable", &scope)?,
             },
             for_all: match self.turns().once {
                 Once::Yes => true,
@@ -74,6 +74,21 @@ impl TaskRun<'_> {
         // Nobody has asked before the task began.
         let _ = self.manner.set(manner);
         Ok(())
+    }
+
+    /// A keyword of the task. What only a loop's items know does not hold for the task as a whole.
+    fn flag(&self, keyword: &Keyword<bool>, name: &str, scope: &Scope) -> Result<bool, String> {
+        match self.rendered(keyword, name, scope) {
+            Err(_) if self.task.looping.is_some() => Ok(false),
+            rendered => rendered,
+        }
+    }
+
+    /// Whether a failure with these variables, of the task or of an item of its loop, is ignored.
+    pub(super) fn ignores_errors(&self, vars: &TaskVars) -> bool {
+        let keyword = &self.task.failure.ignore_errors;
+        let rendered = || self.rendered(keyword, "ignore_errors", &self.scope(vars).ok()?).ok();
+        keyword.known().copied().or_else(rendered).unwrap_or(false)
     }
 
     fn turns(&self) -> Turns {

@@ -1,5 +1,6 @@
 //! Which handlers a task notifies on a host: `notify` and the names of handlers may be templates.
 
+use indexmap::IndexSet;
 use rustle_protocol::Value;
 
 use super::prepare::in_keyword;
@@ -21,7 +22,8 @@ pub(super) struct Notified {
 impl TaskRun<'_> {
     /// The handlers that the task's names and topics mean, if it has changed something. A name that cannot be rendered is a
     /// failure; one that nobody answers to is told, and is the run's end or not, as the run wants it.
-    pub(super) fn notified(&self, tried: &mut Tried, vars: &TaskVars) -> Notified {
+    /// `vars`: the task's variables, or those of each item of its loop that was not skipped.
+    pub(super) fn notified(&self, tried: &mut Tried, vars: &[TaskVars]) -> Notified {
         let mut notified = Notified::default();
         if self.task.notify.is_empty() || !tried.is_changed() || tried.status.is_failure() {
             return notified;
@@ -44,22 +46,24 @@ impl TaskRun<'_> {
         notified
     }
 
-    /// `notify` as it is on this host; a template may stand for several names.
-    fn notified_names(&self, vars: &TaskVars) -> Result<Vec<String>, String> {
-        let mut names = Vec::new();
+    /// `notify` as it is on this host, each name once; a template may stand for several names.
+    fn notified_names(&self, vars: &[TaskVars]) -> Result<Vec<String>, String> {
+        let mut names = IndexSet::new();
         for notify in &self.task.notify {
             if !needs_rendering(notify) {
-                names.push(notify.clone());
+                names.insert(notify.clone());
                 continue;
             }
             let template = Authored::from_value(notify.as_str().into());
-            let value = self.run.templar().render(&template, &self.scope(vars)?);
-            match value.map_err(|error| in_keyword("notify", error))? {
-                Value::List(list) => names.extend(list.iter().map(rustle_agent::module::shown)),
-                one => names.push(rustle_agent::module::shown(&one)),
+            for vars in vars {
+                let value = self.run.templar().render(&template, &self.scope(vars)?);
+                match value.map_err(|error| in_keyword("notify", error))? {
+                    Value::List(list) => names.extend(list.iter().map(rustle_agent::module::shown)),
+                    one => drop(names.insert(rustle_agent::module::shown(&one))),
+                }
             }
         }
-        Ok(names)
+        Ok(names.into_iter().collect())
     }
 
     /// The handlers that answer to `name`: first those that always do, then one whose own name is a template that gives it

@@ -23,14 +23,36 @@ pub struct Inclusion {
     pub locals: Arc<VarMap>,
 }
 
+/// Why there is nothing to include.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotIncluded {
+    /// A sentence, with file, line and column where the file is at fault.
+    pub what: String,
+    /// Ansible's sentence of it, if something is not there.
+    pub said: Option<String>,
+    /// What is there cannot be understood: the playbook is broken, and there is nothing right to go on with.
+    pub is_broken: bool,
+}
+
+impl From<String> for NotIncluded {
+    fn from(what: String) -> NotIncluded {
+        NotIncluded { what, said: None, is_broken: false }
+    }
+}
+
+impl From<&str> for NotIncluded {
+    fn from(what: &str) -> NotIncluded {
+        what.to_owned().into()
+    }
+}
+
 /// Reads what tasks include while a plan runs. Implemented by the reader of playbooks.
 pub trait Fragments: VarsFiles + Send + Sync {
     /// The tasks that `including`, a task of `play`, asks for with `wish`. Called once for equal wishes.
     ///
     /// # Errors
-    /// Why there are none, as a sentence, with file, line and column where the file is at fault. It is the including
-    /// task's failure.
-    fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, String>;
+    /// Why there are none. It is the including task's failure.
+    fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, NotIncluded>;
 }
 
 /// The variables in a file, in its order.

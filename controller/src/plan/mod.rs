@@ -17,7 +17,7 @@ mod task;
 pub use adjust::{SerialError, serial_sizes};
 pub use block::{Block, Section, Within};
 pub use digest::digest;
-pub use fragment::{Fragment, Fragments, Inclusion, VarsFile, VarsFiles};
+pub use fragment::{Fragment, Fragments, Inclusion, NotIncluded, VarsFile, VarsFiles};
 pub use ids::{BlockId, IncludeId, PlayId, TaskId};
 pub use keyword::{Keyword, KeywordValue};
 pub use play::{Gathering, HostOrder, LateVarsFile, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};

@@ -318,10 +318,14 @@ impl Task {
         self.name.as_deref().unwrap_or(&self.module)
     }
 
+    pub fn includes_role(&self) -> bool {
+        short_name(&self.module) == "include_role"
+    }
+
     /// The title, and for an `include_role` without a name also the role: what stands above its results, as in Ansible.
     pub fn heading(&self) -> Cow<'_, str> {
-        let is_include = self.name.is_none() && short_name(&self.module) == "include_role";
-        match self.args.get("name").or_else(|| self.args.get("role")).filter(|_| is_include) {
+        let is_nameless = self.name.is_none() && self.includes_role();
+        match self.args.get("name").or_else(|| self.args.get("role")).filter(|_| is_nameless) {
             Some(role) => Cow::Owned(format!("{} : {}", self.module, rustle_agent::module::shown(&role.source()))),
             None => Cow::Borrowed(self.title()),
         }

@@ -26,6 +26,8 @@ use crate::plan::TaskPosition;
 
 /// Distinct failures remembered, so that each is told once however many hosts have it. Past that one may come again.
 const TOLD_MAX: usize = 1_000;
+/// Characters of a line that are shown.
+const COLUMNS_MAX: usize = 120;
 /// Lines of the file that are shown, the task's own included.
 const LINES: u32 = 3;
 /// Most of a file that is read for its lines, in bytes.
@@ -49,11 +51,14 @@ impl Excerpts {
         failed_in: FailedIn,
         values: &Map,
     ) -> Vec<Line> {
-        // An include that finds no file is told by its own line alone.
-        if matches!(short_name(module), "include_tasks" | "include_role") {
-            return Vec::new();
-        }
-        let headline = headline(failed_in, values);
+        let headline = match short_name(module) {
+            "include_tasks" | "include_role" => match absence(values) {
+                Some(said) => said,
+                // What it found and cannot understand is told by its own line alone.
+                None => return Vec::new(),
+            },
+            _ => headline(failed_in, values),
+        };
         let key = format!("{origin}\n{headline}");
         if self.told.contains(&key) {
             return Vec::new();
@@ -61,8 +66,18 @@ impl Excerpts {
         if self.told.len() < TOLD_MAX {
             self.told.insert(key);
         }
-        shown(&headline, origin)
+        match short_name(module) {
+            // As in Ansible, which does not say where.
+            "include_tasks" => told(&headline).chain(headline.contains('\n').then(String::new)).map(red).collect(),
+            _ => shown(&headline, origin),
+        }
     }
+}
+
+/// What Ansible says of something that an include did not find.
+fn absence(values: &Map) -> Option<String> {
+    let reason = values.get("reason").filter(|reason| values.get("msg") != Some(reason))?;
+    Some(reason.as_str()?.to_owned())
 }
 
 /// `Module failed: …` if the host's module says so, `Action failed: …` if the controller does.
@@ -94,21 +109,28 @@ fn said(values: &Map) -> Cow<'_, str> {
     }
 }
 
-fn shown(headline: &str, position: &TaskPosition) -> Vec<Line> {
-    // What follows the first line is moved in, lest a host's words pass for a line of ours.
-    let said = headline.split('\n').enumerate().map(|(n, line)| match (n, line) {
+/// What follows the first line is moved in, lest a host's words pass for a line of ours.
+fn told(headline: &str) -> impl Iterator<Item = String> {
+    headline.split('\n').enumerate().map(|(n, line)| match (n, line) {
         (0, line) => format!("[ERROR]: {line}"),
         (_, "") => String::new(),
         (_, line) => format!("    {line}"),
-    });
-    let mut lines: Vec<String> = said.collect();
+    })
+}
+
+fn shown(headline: &str, position: &TaskPosition) -> Vec<Line> {
+    let mut lines: Vec<String> = told(headline).collect();
     lines.push(format!("Origin: {position}"));
     lines.push(String::new());
     if let Some(above) = text_at(position) {
         lines.extend(above);
         lines.push(String::new());
     }
-    lines.iter().map(|line| Line::coloured(line, Colour::Red)).collect()
+    lines.into_iter().map(red).collect()
+}
+
+fn red(line: String) -> Line {
+    Line::coloured(&line, Colour::Red)
 }
 
 /// The task's first line and the ones above it, each with its number, and a mark below. `None` if the file is not there, or
@@ -119,11 +141,19 @@ fn text_at(position: &TaskPosition) -> Option<Vec<String>> {
     let width = position.line.to_string().len();
     let numbered = (first..).zip(&texts).map(|(number, text)| {
         let number = format!("{number:>width$}");
-        if text.is_empty() { number } else { format!("{number} {}", sanitize::line(text)) }
+        if text.is_empty() { number } else { cut(format!("{number} {}", sanitize::line(text))) }
     });
     let before = width + position.column as usize;
     let mark = format!("{:before$}^ column {}", "", position.column);
     Some(numbered.chain([mark]).collect())
+}
+
+/// At Ansible's width.
+fn cut(line: String) -> String {
+    match line.char_indices().nth(COLUMNS_MAX) {
+        None => line,
+        Some(_) => line.chars().take(COLUMNS_MAX - 3).chain("...".chars()).collect(),
+    }
 }
 
 fn read_lines(path: &Path, first: u32, last: u32) -> Option<Vec<String>> {
@@ -151,7 +181,7 @@ mod tests {
         file
     }
 
-    fn told(origin: &TaskPosition, failed_in: FailedIn, msg: &str) -> String {
+    fn told_of(origin: &TaskPosition, failed_in: FailedIn, msg: &str) -> String {
         let lines = Excerpts::default().of_failure(origin, "command", failed_in, &map(&[("msg", msg.into())]));
         text(&lines).replace(&origin.file.display().to_string(), "site.yml")
     }
@@ -159,7 +189,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_with_the_tasks_own_text() {
         let file = playbook();
-        insta::assert_snapshot!(told(&origin(file.path()), FailedIn::Module, "non-zero return code"), @r"
+        insta::assert_snapshot!(told_of(&origin(file.path()), FailedIn::Module, "non-zero return code"), @r"
         [ERROR]: Task failed: Module failed: non-zero return code
         Origin: site.yml:10:7
 
@@ -174,7 +204,7 @@ mod tests {
     fn it_says_where_the_failure_came_about() {
         let file = playbook();
         let first = |failed_in, msg: &str| {
-            told(&origin(file.path()), failed_in, msg).lines().next().unwrap_or_default().to_owned()
+            told_of(&origin(file.path()), failed_in, msg).lines().next().unwrap_or_default().to_owned()
         };
         assert_eq!(first(FailedIn::Action, "told so"), "[ERROR]: Task failed: Action failed: told so");
         assert_eq!(first(FailedIn::Module, ""), "[ERROR]: Task failed: Module failed.");
@@ -198,7 +228,7 @@ mod tests {
     #[test]
     fn words_of_a_host_cannot_pass_for_lines_of_ours() {
         let file = playbook();
-        let told = told(&origin(file.path()), FailedIn::Module, "bad\nok: [web1]\n\u{1b}[2J");
+        let told = told_of(&origin(file.path()), FailedIn::Module, "bad\nok: [web1]\n\u{1b}[2J");
         assert!(told.contains("\n    ok: [web1]\n"), "{told}");
         assert!(!told.contains('\u{1b}'), "{told}");
     }
@@ -207,6 +237,6 @@ mod tests {
     fn a_file_that_has_changed_is_not_quoted() {
         let file = playbook();
         let gone = TaskPosition { line: 99, ..origin(file.path()) };
-        assert!(!told(&gone, FailedIn::Module, "x").contains("column"));
+        assert!(!told_of(&gone, FailedIn::Module, "x").contains("column"));
     }
 }

@@ -46,7 +46,7 @@ impl Scheduler {
         }
         match outcome.effect {
             Effect::ClearHostErrors if is_good(outcome.verdict) => self.forgive_hosts(),
-            Effect::EndRun if is_good(outcome.verdict) => self.gate.cancel(CancelReason::PlanBroken),
+            Effect::EndRun => self.gate.cancel(CancelReason::PlanBroken),
             _ => {}
         }
         if let Some(stop) = lead {
@@ -255,18 +255,18 @@ impl Scheduler {
     fn announce_next(&mut self, host: HostIx) {
         let next = self.in_flight.get_mut(host).and_then(|flight| flight.rest.front().copied());
         if let Some((stop, _)) = next {
-            self.announce(stop);
+            self.announce(host, stop);
         }
     }
 
-    /// Tells that a host comes to `stop`, if it is the first.
-    pub(super) fn announce(&mut self, stop: Stop) {
+    /// Tells that `host` comes to `stop`, if it is the first.
+    pub(super) fn announce(&mut self, host: HostIx, stop: Stop) {
         let Some(batch) = self.course.batch() else { return };
         let (play, (task, kind)) = (batch.play.program.play, batch.play.task_at(stop));
         let banner = batch.announce(stop);
         self.at = Some((play, task));
         if let Some(hosts) = banner {
-            self.report(Notice::TaskStarted { play, task, kind, hosts });
+            self.report(Notice::TaskStarted { play, task, kind, host, hosts });
         }
     }
 }

@@ -118,7 +118,7 @@ impl Scheduler {
             let segment = batch.begin(rank);
             let (host, attempt) = (batch.lane(rank).host, batch.lane(rank).attempt);
             if let Some((stop, _)) = segment.first() {
-                self.announce(*stop);
+                self.announce(host, *stop);
             }
             let rest = segment.iter().map(|(stop, work)| (*stop, work.task)).collect();
             self.in_flight.start(host, rest, self.now);

@@ -62,7 +62,7 @@ pub struct Outcome {
     pub ignored: bool,
     /// Handlers notified, by their ids, `listen` topics already resolved. Heeded only with [`Verdict::Changed`].
     pub notified: Vec<TaskId>,
-    /// What a `meta` task asked for, or a name that nobody answers to. Not heeded with a failure.
+    /// What a `meta` task asked for, or that the plan is broken. With a failure only the latter is heeded.
     pub effect: Effect,
     /// What the task included, in order: it comes behind the task, for this host. Not heeded with a failure or in a segment.
     pub included: Vec<Splice>,
@@ -131,7 +131,8 @@ pub enum Effect {
     /// unreachable come back now, at the step after the one that lost them. What they cost the error budgets stays
     /// spent.
     ClearHostErrors,
-    /// What the task names is not in the play: there is nothing right to go on with, on any host. The run is cancelled
+    /// What the task names is not in the play, or cannot be understood: there is nothing right to go on with, on any host. The
+    /// run is cancelled
     /// ([`CancelReason::PlanBroken`]).
     EndRun,
 }
@@ -204,6 +205,8 @@ pub enum Notice {
         play: PlayId,
         task: TaskId,
         kind: TaskKind,
+        /// That host, and how many are to come.
+        host: HostIx,
         hosts: usize,
     },
     /// A try did not get through and another follows.

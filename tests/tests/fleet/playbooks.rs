@@ -172,6 +172,42 @@ fn a_handler_that_nobody_has_ends_the_run_over_every_rescue_unless_the_environme
 }
 
 #[test]
+fn what_is_included_and_is_no_playbook_ends_the_run_over_every_rescue_and_what_is_not_there_is_rescued() {
+    let project = |included: &str| {
+        let text = format!(
+            "- hosts: localhost
+  gather_facts: false
+  tasks:
+  - block:
+    - include_tasks: {included}
+      ignore_errors: '{{{{ included_is_optional | default(false) }}}}'
+    rescue:
+    - debug: msg=rescued
+- hosts: localhost
+  gather_facts: false
+  tasks:
+  - debug: msg=later
+"
+        );
+        Project::new(&[("site.yml", &text), ("broken.yml", "- wrong.module.name:\n"), ("map.yml", "a: b\n")])
+    };
+    for args in [&["site.yml"][..], &["site.yml", "-e", "{included_is_optional: true}"]] {
+        let ended = project("broken.yml").run().args(args).ends(1);
+        assert!(ended.stdout.contains("couldn't resolve module/action 'wrong.module.name'"), "{}", ended.stdout);
+        assert!(!ended.stdout.contains("rescued\"") && !ended.stdout.contains("later"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("failed=1    skipped=0    rescued=0    ignored=0"), "{}", ended.stdout);
+    }
+    for (included, sentence) in [
+        ("nowhere.yml", "nowhere.yml' on the Ansible Controller: Unable to retrieve file contents."),
+        ("map.yml", "included task files must contain a list of tasks"),
+    ] {
+        let ended = project(included).run().arg("site.yml").ends(0);
+        assert!(ended.stdout.contains(sentence) && ended.stdout.contains("[ERROR]: "), "{}", ended.stdout);
+        assert!(ended.stdout.contains("rescued\"") && ended.stdout.contains("later"), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn a_plugin_in_python_is_named_with_its_file_where_there_is_no_python() {
     let project = Project::new(&[
         ("f.yml", "- hosts: localhost\n  gather_facts: false\n  tasks:\n  - debug: {msg: \"{{ 1 | mine }}\"}\n"),

@@ -175,7 +175,10 @@ impl Unfold<'_> {
         let found = path.find(&used.name, &around.collections).map_err(|error| {
             let nearest = error.nearest.map(|name| format!("did you mean `{name}`?"));
             let what = format!("the role '{}' was not found in {}", shown(&used.name), listed(&error.looked_in));
-            around.wrong_at(&used.place, what).hint(nearest.or_else(|| Some(looked(&error.looked_in))))
+            around
+                .wrong_at(&used.place, what.as_str())
+                .hint(nearest.or_else(|| Some(looked(&error.looked_in))))
+                .absence(what)
         })?;
         // `role_path`, wherever the run was started.
         Ok(RoleFolder { path: absolute(&found.path), ..found })

@@ -24,6 +24,8 @@ pub struct Complaint {
     /// The line it stands on, as it is written.
     pub line: Option<String>,
     pub hint: Option<String>,
+    /// Something is not there, or is something else altogether: what Ansible says of it where a task includes it.
+    pub absence: Option<String>,
 }
 
 impl fmt::Display for Complaint {
@@ -44,7 +46,28 @@ impl PlaybookError {
     /// About a file as a whole.
     pub(super) fn whole(path: &Path, what: impl Into<String>) -> PlaybookError {
         let place = Place::whole(path.display().to_string());
-        PlaybookError::Content(Box::new(Complaint { place, what: what.into(), line: None, hint: None }))
+        PlaybookError::Content(Box::new(Complaint { place, what: what.into(), line: None, hint: None, absence: None }))
+    }
+
+    /// It is about something that is not there; `said` is what Ansible says of that where a task includes it.
+    pub(super) fn absence(mut self, said: impl Into<String>) -> PlaybookError {
+        if let PlaybookError::Content(complaint) = &mut self {
+            complaint.absence = Some(said.into());
+        }
+        self
+    }
+
+    /// See [`absence`](Self::absence).
+    pub(super) fn absent(&self) -> Option<&str> {
+        match self {
+            PlaybookError::Read { .. } => None,
+            PlaybookError::Content(complaint) => complaint.absence.as_deref(),
+        }
+    }
+
+    /// Whether what was read is no playbook: it breaks the rules of YAML or those of plays and tasks.
+    pub(super) fn is_broken_text(&self) -> bool {
+        matches!(self, PlaybookError::Content(complaint) if complaint.absence.is_none())
     }
 
     pub(super) fn hint(mut self, hint: Option<impl Into<String>>) -> PlaybookError {
@@ -67,7 +90,7 @@ impl PlaybookError {
 pub(super) fn complaint(place: Place, text: &str, what: impl Into<String>) -> PlaybookError {
     let line = place.at.and_then(|at| text.lines().nth(at.line.saturating_sub(1) as usize));
     let line = line.map(|line| shown_line(line.trim_end()));
-    PlaybookError::Content(Box::new(Complaint { place, what: what.into(), line, hint: None }))
+    PlaybookError::Content(Box::new(Complaint { place, what: what.into(), line, hint: None, absence: None }))
 }
 
 /// What the reader of YAML did not like about `text`.

@@ -44,7 +44,7 @@ impl TaskFileOptions {
             Some(file) => Ok(TaskFileOptions { file: written(node, around, file) }),
             None => {
                 let what = format!("No file specified for {}", node.call.module);
-                Err(around.document.wrong(node.call.at, what))
+                Err(around.document.wrong(node.at, what))
             }
         }
     }

@@ -13,9 +13,11 @@ use super::import::{RoleFrom, flag};
 use super::keywords::{Keywords, var_map};
 use super::library::Library;
 use super::tree::Vars;
-use super::unfold::{Made, Unfold, looked, noun};
+use super::unfold::{Made, Unfold, looked, no_such_file, noun};
 use crate::input::source::{Place, Position, shown};
-use crate::plan::{Fragment, Fragments, IncludeId, Inclusion, Play, PlayRoles, Task, TaskId, VarsFile, VarsFiles};
+use crate::plan::{
+    Fragment, Fragments, IncludeId, Inclusion, NotIncluded, Play, PlayRoles, Task, TaskId, VarsFile, VarsFiles,
+};
 use crate::vars::{Layer, Precedence};
 
 /// What stands around an include, kept until a host comes to it.
@@ -67,12 +69,16 @@ impl VarsFiles for Includes {
 }
 
 impl Fragments for Includes {
-    fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, String> {
+    fn fragment(&self, play: &Play, including: &Task, wish: &Inclusion) -> Result<Fragment, NotIncluded> {
         let id = including.include.ok_or("the task includes nothing that could be read")?;
         let context = self.contexts.get(id).ok_or("the task is of another playbook")?;
-        self.include(play, including, wish, &context).map_err(|error| match error.advice() {
-            Some(advice) => format!("{error}; hint: {advice}"),
-            None => error.to_string(),
+        self.include(play, including, wish, &context).map_err(|error| NotIncluded {
+            is_broken: error.is_broken_text(),
+            said: error.absent().map(str::to_owned),
+            what: match error.advice() {
+                Some(advice) => format!("{error}; hint: {advice}"),
+                None => error.to_string(),
+            },
         })
     }
 }
@@ -144,7 +150,7 @@ fn include_tasks(
         args.get("file").or_else(|| args.get("_raw_params")).map(rustle_agent::module::shown).unwrap_or_default();
     let path: PathBuf = unfold.task_file(&name, around).map_err(|places| {
         let what = format!("Could not find or access '{}' on the Ansible Controller.", shown(&name));
-        around.wrong_at(place, what).hint(Some(looked(&places)))
+        around.wrong_at(place, what).hint(Some(looked(&places))).absence(no_such_file(&places))
     })?;
     let file = unfold.library.tasks(&path, noun(around))?;
     let inner = around.in_file(place, &path, &file.document)?;

@@ -125,7 +125,8 @@ impl Library {
         let entries = match &document.root {
             Some(root) if root.as_list().is_none() => {
                 let what = format!("included task files must contain a list of tasks, not a {}", root.kind());
-                return Err(document.wrong(root.at, what));
+                let said = "included task files must contain a list of tasks";
+                return Err(document.wrong(root.at, what).absence(said));
             }
             Some(root) => reader.entries(root, "tasks")?,
             None => Vec::new(),

@@ -189,7 +189,7 @@ impl Unfold<'_> {
         let path = self.task_file(&name, around).map_err(|looked_at| {
             let what =
                 format!("Could not find or access '{}' on the Ansible Controller.", crate::input::source::shown(&name));
-            around.wrong_at(&options.file.place, what).hint(Some(looked(&looked_at)))
+            around.wrong_at(&options.file.place, what).hint(Some(looked(&looked_at))).absence(no_such_file(&looked_at))
         })?;
         let file = self.library.tasks(&path, noun(around))?;
         let inner = inner.in_file(&options.file.place, &path, &file.document)?;
@@ -229,6 +229,17 @@ fn is_flush(node: &TaskNode) -> bool {
 
 pub(super) fn noun(around: &Around) -> Noun {
     if around.is_handlers { Noun::Handler } else { Noun::Task }
+}
+
+/// Ansible's words for a file of tasks that is at none of these places.
+pub(super) fn no_such_file(places: &[PathBuf]) -> String {
+    let last = places.last().map(|place| crate::input::source::shown(&place.to_string_lossy()).to_string());
+    let last = last.unwrap_or_default();
+    format!(
+        "Could not find or access '{last}' on the Ansible Controller: Unable to retrieve file contents.\nCould not find or \
+         access '{last}' on the Ansible Controller.\nIf you are using a module and expect the file to exist on the \
+         remote, see the remote_src option: [Errno 2] No such file or directory: '{last}'"
+    )
 }
 
 pub(super) fn looked(places: &[PathBuf]) -> String {

@@ -742,6 +742,21 @@ fn a_task_that_names_what_is_not_there_ends_the_run_on_all_hosts() {
 }
 
 #[test]
+fn a_failure_over_a_broken_plan_ends_the_run_though_there_is_a_rescue() {
+    let outcome = Outcome { effect: Effect::EndRun, ..Outcome::of(Verdict::Failed) };
+    let play = Play::of(["include", "fix", "next"]).block(None, &["include"], &["fix"], &[]);
+    tells(
+        Fleet::of(["web1", "web2"]).with("include", "web1", outcome).run([play]),
+        "
+        0s include: web1 web2
+        1s abort: web2
+        1s play-0 ends: Cancelled
+        web1 Cancelled
+        web2 Cancelled",
+    );
+}
+
+#[test]
 fn clear_host_errors_brings_unreachable_hosts_back_and_failed_ones_into_later_plays() {
     let fleet = web().failing("install", ["web1"]).unreachable("install", "web2", TransportFault::Permanent).asking(
         "clear",
@@ -780,7 +795,13 @@ fn the_world_is_told_in_the_order_things_happen() {
         [
             Command::Report(Notice::PlayStarted { play, hosts: 2, batches: 1 }),
             Command::Report(Notice::BatchStarted { play, batch: 0, hosts: vec![HostIx(1), HostIx(0)] }),
-            Command::Report(Notice::TaskStarted { play, task: TaskId(7), kind: TaskKind::Task, hosts: 2 }),
+            Command::Report(Notice::TaskStarted {
+                play,
+                task: TaskId(7),
+                kind: TaskKind::Task,
+                host: HostIx(1),
+                hosts: 2
+            }),
             dispatch(HostIx(1), 1),
         ]
     );
