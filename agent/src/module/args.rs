@@ -111,6 +111,8 @@ pub trait Choice {
 pub trait ModuleArgs: Sized {
     /// Its own arguments, then those of each flattened struct.
     const GROUPS: &'static [&'static [ArgSpec]];
+    /// Whether others than these will do, too: they are for somebody else, who looks at them.
+    const TAKES_ANY: bool = false;
 
     /// # Errors
     /// As [`parse`], but for unknown arguments, which are what is left in the reader.
@@ -125,7 +127,7 @@ pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
     let is_known =
         |name: &str| A::GROUPS.iter().copied().flatten().any(|spec| spec.name == name || spec.aliases.contains(&name));
     let unknown: Vec<String> = args.keys().filter(|name| !is_known(name)).cloned().collect();
-    if !unknown.is_empty() {
+    if !unknown.is_empty() && !A::TAKES_ANY {
         return Err(unknown_args(module, unknown, A::GROUPS));
     }
     let mut reader = ArgReader { args, missing: Vec::new() };
@@ -217,6 +219,11 @@ impl ArgReader {
             }
         }
         found
+    }
+
+    /// What nobody has taken.
+    pub fn rest(&mut self) -> Map {
+        std::mem::take(&mut self.args)
     }
 
     /// The error that [`parse`] replaces by the complete list.

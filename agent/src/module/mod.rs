@@ -66,6 +66,8 @@ pub trait AnyModule: Sync {
     fn supports_diff(&self) -> bool;
     fn lists_diffs(&self) -> bool;
     fn is_idempotent(&self) -> bool;
+    /// See [`ModuleArgs::TAKES_ANY`].
+    fn takes_any_arguments(&self) -> bool;
     /// Every argument, groups in the order of documentation.
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]];
     /// Parses and checks `args` and does nothing with them.
@@ -104,6 +106,10 @@ impl<M: Module> AnyModule for M {
 
     fn is_idempotent(&self) -> bool {
         M::IDEMPOTENT
+    }
+
+    fn takes_any_arguments(&self) -> bool {
+        M::Args::TAKES_ANY
     }
 
     fn arg_groups(&self) -> &'static [&'static [ArgSpec]] {

@@ -1,5 +1,6 @@
 //! `apt`: packages of Debian and its relatives.
 
+mod available;
 mod cache;
 mod deb;
 mod plan;
@@ -17,7 +18,7 @@ use crate::{arguments, choices};
 
 arguments! {
     pub(crate) struct AptArgs {
-        /// Packages: `name`, `name=version`, patterns.
+        /// Packages: `name`, `name=version`, `name>=version`, patterns.
         name | "package" | "pkg": Vec<String> = Vec::new(),
         /// What they are to be.
         state: State = State::Present,
@@ -39,7 +40,7 @@ arguments! {
         clean: bool = false,
         /// Upgrade all packages.
         upgrade: Upgrade = Upgrade::No,
-        /// A package file on this host.
+        /// A package file on this host, or the URL of one.
         deb: Option<PathBuf>,
         /// The release to take packages from.
         default_release | "default-release": Option<String>,
@@ -74,9 +75,9 @@ choices! {
     pub(crate) enum State {
         Absent = "absent",
         BuildDep = "build-dep",
+        Fixed = "fixed",
         Latest = "latest",
         Present = "present",
-        Fixed = "fixed",
     }
 }
 
@@ -122,10 +123,12 @@ fn run_below(root: &Path, args: &AptArgs, cx: &ModuleContext<'_>) -> Result<Modu
     let mut cache = Cache::of(root);
     let is_updated = cache.update_if_needed(args, cx)?;
     let database = Database::read(root).doing(|| "read dpkg's database".to_owned())?;
-    let mut result = match deb::work(args, &database, cx)? {
-        Some(work) => run_all(&work, args, cx)?,
-        None => run_all(&plan(args, &database), args, cx)?,
+    let file = deb::File::of(args, cx)?;
+    let works = match &file {
+        Some(file) => file.work(args, &database, cx)?,
+        None => plan(&available::expanded(args, &database, cx)?, &database),
     };
+    let mut result = run_all(&works, args, cx)?;
     let only_lists = args.name.is_empty() && args.deb.is_none() && args.upgrade == Upgrade::No;
     result.changed |= only_lists && is_updated;
     if args.clean {
@@ -134,9 +137,35 @@ fn run_below(root: &Path, args: &AptArgs, cx: &ModuleContext<'_>) -> Result<Modu
         }
         result.changed |= only_lists;
     }
-    result.set("cache_updated", is_updated);
-    result.set("cache_update_time", cache.updated_at());
+    if Told::of(args) == Told::Lists {
+        result.set("cache_updated", is_updated);
+        result.set("cache_update_time", cache.updated_at());
+    }
     Ok(result)
+}
+
+/// What Ansible's result says besides whether something changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// How old the package lists are, and what apt-get printed if it changed something.
+    Lists,
+    /// What apt-get printed, if it ran.
+    Output,
+    /// The same as a message, too.
+    Message,
+}
+
+impl Told {
+    fn of(args: &AptArgs) -> Told {
+        let is_bare = args.name.is_empty() && args.update_cache != Some(true);
+        match args.state {
+            _ if args.upgrade != Upgrade::No || (args.name == ["*"] && args.state == State::Latest) => Told::Message,
+            _ if is_bare && args.clean => Told::Message,
+            _ if args.deb.is_some() || (is_bare && (args.autoremove || args.autoclean)) => Told::Output,
+            State::Absent if !args.name.is_empty() => Told::Output,
+            _ => Told::Lists,
+        }
+    }
 }
 
 fn variable_path<'a>(cx: &ModuleContext<'a>) -> Option<&'a std::ffi::OsStr> {
@@ -160,7 +189,15 @@ fn run_all(works: &[Work], args: &AptArgs, cx: &ModuleContext<'_>) -> Result<Mod
         stdout.push_str(&ended.stdout.text());
         stderr.push_str(&ended.stderr.text());
     }
-    if !works.is_empty() {
+    let is_told = match Told::of(args) {
+        Told::Lists => result.changed,
+        Told::Output => !works.is_empty() || args.deb.is_some(),
+        Told::Message => {
+            result.set("msg", stdout.as_str());
+            true
+        }
+    };
+    if is_told {
         result.set("stdout", stdout);
         result.set("stderr", stderr);
     }
@@ -177,9 +214,14 @@ fn explained(error: ModuleError, work: &Work) -> ModuleError {
         let is_gone = *words != "Package '" || rest.contains("has no installation candidate");
         is_gone.then_some(name)
     });
-    let msg = match missing {
-        Some(name) => format!("No package matching '{name}' is available"),
-        None => format!("'apt-get {}' failed: {}", work.arguments.join(" "), stderr.trim()),
+    let unavailable = stderr.lines().find_map(|line| {
+        let (version, rest) = line.strip_prefix("E: Version '")?.split_once("' for '")?;
+        Some(format!("no available installation candidate for {}={version}", rest.split_once("' was not found")?.0))
+    });
+    let msg = match (missing, unavailable) {
+        (Some(name), _) => format!("No package matching '{name}' is available"),
+        (None, Some(why)) => why,
+        (None, None) => format!("'apt-get {}' failed: {}", work.arguments.join(" "), stderr.trim()),
     };
     let mut result = result;
     result.set("msg", msg);
@@ -274,7 +316,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_installed_starts_no_program() {
         let root = pretend("exit 9");
-        let result = run(&root, false, json!({"name": ["bash", "bash=5.*"]}));
+        let result = run(&root, false, json!({"name": ["bash", "bash=5.2", "bash>=5"]}));
         assert!(!result.changed && !result.failed, "{result:?}");
         assert!(!run(&root, false, json!({"name": "zsh", "state": "absent"})).changed);
         assert_eq!(log(&root), "");
@@ -290,6 +332,34 @@ pub(super) mod tests {
         assert!(line.starts_with("noninteractive -y -o DPkg::Lock::Timeout=60 "), "{line}");
         assert!(line.contains("-o Dpkg::Options::=--force-confold"), "{line}");
         assert!(line.trim().ends_with("-o APT::Install-Recommends=no install -- zsh"), "{line}");
+    }
+
+    /// An `apt-cache` that says this whatever it is asked.
+    fn knows(root: &tempfile::TempDir, says: &str) {
+        let tool = root.path().join("apt-cache");
+        std::fs::write(&tool, format!("#!/bin/sh\nprintf '{says}'\n")).unwrap();
+        std::fs::set_permissions(&tool, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_pattern_installs_what_is_missing_and_upgrades_nothing() {
+        let root = pretend(INSTALLS);
+        knows(&root, "bash\\nbash-doc\\nbasin\\n");
+        assert!(run(&root, false, json!({"name": "bash*"})).changed);
+        assert!(log(&root).trim().ends_with("install -- bash-doc"), "{}", log(&root));
+        let result = run(&root, false, json!({"name": "zz*"}));
+        assert_eq!(result.msg(), "No package(s) matching 'zz*' available");
+    }
+
+    #[test]
+    fn a_lowest_version_is_held_against_what_could_be_had() {
+        let root = pretend(INSTALLS);
+        knows(&root, "bash:\\n  Installed: 5.2\\n  Candidate: 5.10\\n");
+        assert!(!run(&root, false, json!({"name": "bash>=5.1"})).changed);
+        assert!(run(&root, false, json!({"name": "bash>=5.9"})).changed);
+        assert!(log(&root).trim().ends_with("install -- bash"), "{}", log(&root));
+        let result = run(&root, false, json!({"name": "bash>=6"}));
+        assert_eq!(result.msg(), "no available installation candidate for bash>=6");
     }
 
     #[test]

@@ -1,21 +1,60 @@
 //! `package`: packages, by whatever manages them here.
 
+use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
-use rustle_protocol::{ModuleResult, Value};
 
 use super::{apt::Apt, dnf::Dnf};
 use crate::arguments;
-use crate::module::{AnyModule, ArgError, Module, ModuleContext, ModuleError};
+use crate::module::args::ArgReader;
+use crate::module::{AnyModule, ArgError, ArgSpec, Module, ModuleArgs, ModuleContext, ModuleError};
 use crate::process::find_program;
 
 arguments! {
-    pub(crate) struct PackageArgs {
-        /// Packages.
-        name: Vec<String> = Vec::new(),
-        /// What they are to be: `present`, `absent`, `latest`.
-        state: String = "present".into(),
+    pub(crate) struct OwnArgs {
+        /// What they are to be: `present`, `absent`, `latest`. All other arguments are the manager's: `name` and what else it takes.
+        state: Option<String>,
         /// The manager; by default what the variable `ansible_package_use` says, else it is found out.
         r#use: String = "auto".into(),
+    }
+}
+
+/// Its own, and those of the manager.
+#[derive(Clone, Debug)]
+pub(crate) struct PackageArgs {
+    own: OwnArgs,
+    of_manager: Map,
+}
+
+impl ModuleArgs for PackageArgs {
+    const GROUPS: &'static [&'static [ArgSpec]] = OwnArgs::GROUPS;
+    const TAKES_ANY: bool = true;
+
+    fn read(reader: &mut ArgReader) -> Result<PackageArgs, ArgError> {
+        Ok(PackageArgs { own: OwnArgs::read(reader)?, of_manager: reader.rest() })
+    }
+}
+
+impl PackageArgs {
+    /// What apt is to be asked.
+    fn for_apt(&self) -> Map {
+        let mut map = self.of_manager.clone();
+        // The words each module has for the same states.
+        let state = self.own.state.as_deref().map(|state| match state {
+            "installed" => "present",
+            "removed" => "absent",
+            other => other,
+        });
+        map.extend(state.map(|state| ("state".to_owned(), state.into())));
+        map
+    }
+
+    /// What dnf or its like is to be asked.
+    fn for_dnf(&self) -> Map {
+        let mut map = self.for_apt();
+        if self.own.r#use != "auto" {
+            map.insert("use_backend".into(), self.own.r#use.as_str().into());
+        }
+        map
     }
 }
 
@@ -29,44 +68,30 @@ impl Module for Package {
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &PackageArgs) -> Result<(), ArgError> {
-        match args.r#use.as_str() {
-            "auto" | "apt" | "dnf" | "dnf5" | "yum" => Ok(()),
+        let (apt, dnf) = (|| Apt.validate(args.for_apt()), || Dnf.validate(args.for_dnf()));
+        match args.own.r#use.as_str() {
+            // Which it is, the host knows.
+            "auto" => apt().or_else(|why| dnf().map_err(|_| why)),
+            "apt" => apt(),
+            "dnf" | "dnf5" | "yum" => dnf(),
             name => {
-                let why = "there are apt, dnf, dnf5 and yum";
-                Err(ArgError::Rule(format!(
-                    "Could not find a matching action for the \"{name}\" package manager: {why}."
-                )))
+                Err(ArgError::Rule(format!("Could not find a matching action for the \"{name}\" package manager.")))
             }
         }
     }
 
     fn run(&self, args: PackageArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let has = |name: &str| find_program(name, None).is_some();
-        let manager: &dyn AnyModule = match args.r#use.as_str() {
-            "apt" => &Apt,
-            "auto" if has("apt-get") => &Apt,
+        Ok(match args.own.r#use.as_str() {
+            "apt" => AnyModule::run(&Apt, args.for_apt(), cx),
+            "auto" if has("apt-get") => AnyModule::run(&Apt, args.for_apt(), cx),
             "auto" if !has("dnf") && !has("dnf5") && !has("yum") => {
                 return Err(ModuleError::new(
                     "no package manager known here is on this host: neither apt-get nor dnf, dnf5 or yum was found",
                 ));
             }
-            _ => &Dnf,
-        };
-        // The words each module has for the same states.
-        let state = match args.state.as_str() {
-            "installed" => "present",
-            "removed" => "absent",
-            other => other,
-        };
-        let mut map = Map::new();
-        if !args.name.is_empty() {
-            map.insert("name".into(), Value::from(args.name));
-        }
-        map.insert("state".into(), state.into());
-        if matches!(args.r#use.as_str(), "dnf" | "dnf5" | "yum") {
-            map.insert("use_backend".into(), args.r#use.into());
-        }
-        Ok(manager.run(map, cx))
+            _ => AnyModule::run(&Dnf, args.for_dnf(), cx),
+        })
     }
 }
 
@@ -74,6 +99,7 @@ impl Module for Package {
 mod tests {
     use super::*;
     use crate::process::testing::Surroundings;
+    use rustle_protocol::Value;
     use serde_json::json;
 
     fn run(args: serde_json::Value) -> ModuleResult {
@@ -90,6 +116,15 @@ mod tests {
         assert!(!result.changed && !result.failed, "{result:?}");
         assert!(!run(json!({"name": "dpkg", "state": "installed"})).changed);
         assert!(run(json!({"name": "dpkg", "state": "shiny"})).msg().starts_with("value of state must be one of"));
+    }
+
+    #[test]
+    fn all_other_arguments_are_the_managers() {
+        let of = |args: serde_json::Value| AnyModule::validate(&Package, Value::from(args).as_map().unwrap().clone());
+        assert_eq!(of(json!({"name": "x", "update_cache": true, "cache_valid_time": 60})), Ok(()));
+        assert_eq!(of(json!({"name": "x", "enablerepo": "epel"})), Ok(()), "dnf has it");
+        assert!(of(json!({"name": "x", "use": "apt", "enablerepo": "epel"})).is_err());
+        assert!(of(json!({"name": "x", "update_cash": true})).unwrap_err().to_string().contains("update_cache"));
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! `systemd`: units of systemd.
 
-use std::path::Path;
-
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::arguments;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
 use crate::process::Program;
-use crate::services::{Scope, Service, State, Systemctl, action, state_after};
+use crate::services::{Manager, Scope, Service, State, Systemctl, not_found, state_after};
 
 arguments! {
     pub(crate) struct SystemdArgs {
@@ -47,6 +45,12 @@ impl Module for Systemd {
     fn check_args(args: &SystemdArgs) -> Result<(), ArgError> {
         let needs_name =
             [("state", args.state.is_some()), ("enabled", args.enabled.is_some()), ("masked", args.masked.is_some())];
+        if let Some(pattern) = args.name.iter().flat_map(|name| name.chars()).find(|c| "*?[".contains(*c)) {
+            let name = args.name.as_deref().unwrap_or_default();
+            return Err(ArgError::Rule(format!(
+                "This module does not currently support using glob patterns, found '{pattern}' in service name: {name}"
+            )));
+        }
         match needs_name.iter().find(|(_, is_given)| *is_given && args.name.is_none()) {
             Some((rule, _)) => Err(ArgError::Rule(format!("missing parameter(s) required by '{rule}': name"))),
             None => Ok(()),
@@ -54,29 +58,24 @@ impl Module for Systemd {
     }
 
     fn run(&self, args: SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-        run_below(Path::new("/"), &args, cx)
+        run_module(&args, cx)
     }
 }
 
-/// `root` is where to look whether systemd runs.
-fn run_below(root: &Path, args: &SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let has_work = args.name.is_some() || args.daemon_reload || args.daemon_reexec;
-    if has_work && args.scope == Scope::System && !root.join("run/systemd/system").exists() {
-        return Err(ModuleError::new(
-            "systemd does not run on this host (there is no /run/systemd/system), so its units cannot be managed; \
-             containers and chroots have no service manager",
-        ));
-    }
+fn run_module(args: &SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
     let systemctl = Systemctl::new(args.scope, cx);
     for (verb, is_wanted) in [("daemon-reload", args.daemon_reload), ("daemon-reexec", args.daemon_reexec)] {
         if is_wanted && !cx.check {
-            systemctl.program().arg(verb).run_checked(cx)?;
+            reload(&systemctl.program().arg(verb), verb, cx)?;
         }
     }
     let Some(name) = &args.name else {
         return Ok(ModuleResult::ok().with("name", Value::Null).with("status", Map::new()));
     };
     let service = systemctl.query(name)?;
+    if !service.is_known && (args.state.is_some() || args.enabled.is_some()) {
+        return Err(not_found(name));
+    }
     let steps = decide(args, &service);
     if !cx.check {
         for step in &steps {
@@ -101,9 +100,17 @@ fn run_step(systemctl: &Systemctl<'_>, step: &[&str], name: &str, cx: &ModuleCon
     if ended.rc == 0 {
         return Ok(());
     }
-    let why = ended.stderr.text().trim().to_owned();
     let verb = step.first().copied().unwrap_or_default();
-    Err(ended.error(&program, format!("Unable to {verb} service {name}: {why}")))
+    Err(ModuleError::new(format!("Unable to {verb} service {name}: {}", ended.stderr.text())))
+}
+
+fn reload(program: &Program, verb: &str, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
+    let ended = program.run(cx)?;
+    ended.not_stopped(program)?;
+    match ended.rc {
+        0 => Ok(()),
+        rc => Err(ModuleError::new(format!("failure {rc} during {verb}: {}", ended.stderr.text()))),
+    }
 }
 
 /// The verbs of `systemctl`, with their options, that make the unit what it is to be.
@@ -117,7 +124,7 @@ fn decide(args: &SystemdArgs, service: &Service) -> Vec<Vec<&'static str>> {
         step.extend(args.force.then_some("--force"));
         steps.push(step);
     }
-    if let Some(action) = args.state.and_then(|state| action(state, service.is_running)) {
+    if let Some(action) = args.state.and_then(|state| Manager::Systemd.action(state, service.is_running)) {
         let mut step = vec![action];
         step.extend(args.no_block.then_some("--no-block"));
         steps.push(step);
@@ -157,7 +164,7 @@ pub(super) mod tests {
     fn run(root: &tempfile::TempDir, check: bool, args: serde_json::Value) -> ModuleResult {
         let args: SystemdArgs = parse("systemd", Value::from(args).as_map().unwrap().clone()).unwrap();
         let surroundings = surroundings(root, check);
-        run_below(root.path(), &args, &surroundings.context()).unwrap_or_else(ModuleError::into_result)
+        run_module(&args, &surroundings.context()).unwrap_or_else(ModuleError::into_result)
     }
 
     fn log(root: &tempfile::TempDir) -> String {
@@ -206,8 +213,7 @@ pub(super) mod tests {
             .unwrap();
         std::fs::write(root.path().join("fail"), "").unwrap();
         let result = run(&root, false, json!({"name": "web", "state": "started"}));
-        assert_eq!((result.failed, result.msg()), (true, "Unable to start service web: Job failed."));
-        assert_eq!(result.get("rc"), Some(&Value::Int(1)));
+        assert_eq!((result.failed, result.msg()), (true, "Unable to start service web: Job failed.\n"));
     }
 
     #[test]
@@ -218,10 +224,23 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn without_systemd_it_fails_and_says_what_was_looked_for() {
-        let root = tempfile::tempdir().unwrap();
+    fn a_unit_that_there_is_not_may_be_asked_for_and_masked() {
+        let root = pretend("LoadState=not-found\nActiveState=inactive\n");
+        let result = run(&root, false, json!({"name": "nosuch"}));
+        let status = result.get("status").and_then(|status| status.as_map()).unwrap();
+        assert_eq!((result.failed, status["LoadState"].as_str()), (false, Some("not-found")));
+        assert!(run(&root, false, json!({"name": "nosuch", "masked": true})).changed);
+        assert_eq!(log(&root), "mask -- nosuch\n");
+    }
+
+    #[test]
+    fn without_systemd_it_fails_as_systemctl_does() {
+        let root = pretend("");
+        std::fs::write(root.path().join("fail"), "").unwrap();
         let result = run(&root, false, json!({"name": "web", "state": "started"}));
-        assert!(result.failed && result.msg().contains("/run/systemd/system"), "{}", result.msg());
+        assert_eq!((result.failed, result.msg(), result.get("rc")), (true, "Job failed.", Some(&Value::Int(1))));
+        let result = run(&root, false, json!({"daemon_reload": true}));
+        assert_eq!(result.msg(), "failure 1 during daemon-reload: Job failed.\n");
         assert!(!run(&root, false, json!({})).failed, "nothing was asked for");
     }
 }

@@ -89,13 +89,13 @@ arguments! {
         ssh_key_passphrase: Option<String>,
         /// For other systems than Linux.
         authorization: Option<String>,
-        /// Not on Linux: an error.
+        /// For macOS.
         hidden: Option<bool>,
-        /// Not on Linux: an error.
+        /// For BSD.
         login_class: Option<String>,
-        /// Not on Linux: an error.
+        /// For Solaris.
         profile: Option<String>,
-        /// Not on Linux: an error.
+        /// For Solaris.
         role: Option<String>,
     }
 }
@@ -123,10 +123,8 @@ impl Module for User {
         if password.contains([':', '\n', '\r']) || args.comment.as_deref().unwrap_or_default().contains([':', '\n']) {
             return rule("'password' and 'comment' must not contain colons or line breaks: they go into /etc/passwd");
         }
-        let foreign = [&args.authorization, &args.login_class, &args.profile, &args.role];
-        if foreign.iter().any(|value| value.is_some()) || args.hidden.is_some() {
-            return rule("authorization, hidden, login_class, profile and role have no meaning on Linux");
-        }
+        // Accepted, so that a playbook may be for several systems: on Linux they mean nothing.
+        let _ = (&args.authorization, args.hidden, &args.login_class, &args.profile, &args.role);
         Ok(())
     }
 
@@ -318,7 +316,7 @@ mod tests {
     fn arguments_that_would_break_the_files_are_refused() {
         assert!(check(json!({"name": "x", "comment": "a:b"})).failed);
         assert!(check(json!({"name": "x", "password": "a\nb"})).failed);
-        assert!(check(json!({"name": "x", "profile": "y"})).msg().contains("Linux"));
+        assert!(!check(json!({"name": "root", "profile": "y", "role": "z", "hidden": true})).failed);
     }
 
     #[test]

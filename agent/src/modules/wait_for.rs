@@ -90,8 +90,12 @@ impl Module for WaitFor {
         let search = args.search_regex.as_deref().map(Search::new).transpose().map_err(failed)?;
         let deadline = Deadline { at: started + Duration::from_secs(args.timeout), cx };
         cx.cancel.sleep(Duration::from_secs(args.delay));
+        let timeout = || failed(args.msg.clone().unwrap_or_else(|| format!("Timeout when {}", wait_words(&args))));
         if args.port.is_none() && args.path.is_none() {
-            cx.cancel.sleep(deadline.left());
+            cx.cancel.sleep(Duration::from_secs(args.timeout));
+        } else if deadline.left().is_zero() {
+            // The delay counts, as in Ansible: nothing is looked at once the time is over.
+            return Err(timeout());
         }
         let found = loop {
             match look(&args, search.as_ref(), &deadline) {
@@ -103,7 +107,7 @@ impl Module for WaitFor {
                 return Err(failed(format!("{} while {}", stopped_words(reason), wait_words(&args))));
             }
             if deadline.left().is_zero() {
-                return Err(failed(args.msg.clone().unwrap_or_else(|| format!("Timeout when {}", wait_words(&args)))));
+                return Err(timeout());
             }
             cx.cancel.sleep(Duration::from_secs(args.sleep).min(deadline.left()));
         };
@@ -309,9 +313,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(!run(json!({"port": port, "state": "drained"})).failed);
         let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let args = json!({"port": port, "state": "drained", "timeout": 0});
+        let args = json!({"port": port, "state": "drained", "timeout": 1});
         assert_eq!(run(args).msg(), format!("Timeout when waiting for 127.0.0.1:{port} to drain"));
-        let excluded = json!({"port": port, "state": "drained", "timeout": 0, "exclude_hosts": ["127.0.0.1"]});
+        let excluded = json!({"port": port, "state": "drained", "timeout": 1, "exclude_hosts": ["127.0.0.1"]});
         assert!(!run(excluded).failed);
         drop(client);
     }

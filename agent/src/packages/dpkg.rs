@@ -1,6 +1,7 @@
 //! dpkg's database: one text file, read as a whole. That is a few milliseconds for thousands of packages, where a
 //! question to apt's tools costs a process and a second.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -23,12 +24,14 @@ pub(crate) struct Database {
     provided: BTreeSet<String>,
 }
 
-/// What a task asks for: `name`, `name:arch`, `name=version`, with patterns in name and version.
+/// What a task asks for: `name`, `name:arch`, `name=version`, with patterns in name and version, `name>=version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) name: String,
     architecture: Option<String>,
     version: Option<String>,
+    /// The version is the lowest that will do.
+    is_at_least: bool,
 }
 
 impl Wanted {
@@ -37,11 +40,22 @@ impl Wanted {
             Some((name, version)) => (name.trim(), Some(version.trim().to_owned())),
             None => (text.trim(), None),
         };
+        let (name, is_at_least) = name.strip_suffix('>').map_or((name, false), |name| (name.trim(), true));
         let (name, architecture) = match name.split_once(':') {
             Some((name, architecture)) => (name, Some(architecture.to_owned()).filter(|name| name != "any")),
             None => (name, None),
         };
-        Wanted { name: name.to_owned(), architecture, version }
+        Wanted { name: name.to_owned(), architecture, version, is_at_least }
+    }
+
+    /// The lowest version that will do, if that is all that is said of it.
+    pub(crate) fn at_least(&self) -> Option<&str> {
+        self.version.as_deref().filter(|_| self.is_at_least)
+    }
+
+    /// Whether which version is meant is known to apt alone: it has the newest that fits.
+    pub(crate) fn has_version_pattern(&self) -> bool {
+        self.version.as_deref().is_some_and(|version| version.contains(['*', '?', '[']))
     }
 
     pub(crate) fn is_pattern(&self) -> bool {
@@ -51,8 +65,59 @@ impl Wanted {
     fn fits(&self, package: &Package) -> bool {
         let architecture = self.architecture.as_deref();
         architecture.is_none_or(|wanted| wanted == package.architecture || package.architecture == "all")
-            && self.version.as_deref().is_none_or(|wanted| fnmatch(wanted, &package.version))
+            && self.version.as_deref().is_none_or(|wanted| match self.is_at_least {
+                true => version_order(&package.version, wanted).is_ge(),
+                false => fnmatch(wanted, &package.version),
+            })
     }
+}
+
+/// Which version is newer, as Debian's policy has it: by epoch, then by the upstream version, then by the revision.
+pub(crate) fn version_order(one: &str, other: &str) -> Ordering {
+    let parts = |version: &str| {
+        let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
+        let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, "0"));
+        (epoch.parse::<u64>().unwrap_or(0), upstream.to_owned(), revision.to_owned())
+    };
+    let (one, other) = (parts(one), parts(other));
+    one.0.cmp(&other.0).then_with(|| part_order(&one.1, &other.1)).then_with(|| part_order(&one.2, &other.2))
+}
+
+/// Text and numbers in turns. A tilde comes before everything, the end included, and letters before what is none.
+fn part_order(one: &str, other: &str) -> Ordering {
+    let weight = |byte: Option<u8>| match byte {
+        Some(b'~') => -1,
+        None => 0,
+        Some(byte) if byte.is_ascii_alphabetic() => i32::from(byte),
+        Some(byte) => i32::from(byte) + 256,
+    };
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    while !one.is_empty() || !other.is_empty() {
+        loop {
+            let text = |bytes: &[u8]| bytes.first().copied().filter(|byte| !byte.is_ascii_digit());
+            let (left, right) = (text(one), text(other));
+            if left.is_none() && right.is_none() {
+                break;
+            }
+            match weight(left).cmp(&weight(right)) {
+                Ordering::Equal => (one, other) = (&one[1..], &other[1..]),
+                unequal => return unequal,
+            }
+        }
+        let (left, right) = (number(&mut one), number(&mut other));
+        match left.len().cmp(&right.len()).then_with(|| left.cmp(right)) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    Ordering::Equal
+}
+
+/// The digits at the start, without zeros before them.
+fn number<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let (digits, rest) = bytes.split_at(bytes.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    *bytes = rest;
+    &digits[digits.iter().take_while(|byte| **byte == b'0').count()..]
 }
 
 impl Database {
@@ -137,6 +202,19 @@ mod tests {
         assert!(has("bash") && has("bash=5.2.15-2") && has("bash=5.2.*") && has("libc6:i386") && has("exim4:arm64"));
         assert!(!has("bash=5.1*") && !has("bash:i386") && !has("zsh") && !has("old") && !has("gone"));
         assert_eq!(Database::parse(STATUS).version("bash"), Some("5.2.15-2"));
+    }
+
+    #[test]
+    fn versions_are_ordered_as_dpkg_orders_them() {
+        let ascending = ["1.0~rc1-1", "1.0-1", "1.0-1+b1", "1.0-2", "1.0a", "1.0+1", "1.2", "1.10", "1.10.0", "1:0.1"];
+        for pair in ascending.windows(2) {
+            assert_eq!(version_order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(version_order(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+        }
+        for (one, other) in [("1.0", "1.0-0"), ("1.01", "1.1"), ("0:2", "2"), ("1.0", "1.0")] {
+            assert_eq!(version_order(one, other), Ordering::Equal, "{one} {other}");
+        }
+        assert!(has("bash>=5.2") && has("bash >= 5.2.15-2") && !has("bash>=5.2.15-3") && !has("zsh>=1"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Service;
+use super::{Service, not_found};
 use crate::module::{ModuleContext, ModuleError};
 use crate::process::{Program, find_program};
 
@@ -20,7 +20,7 @@ pub(super) fn query_openrc(name: &str, runlevel: &str, cx: &ModuleContext<'_>) -
     }
     let list = Program::new("rc-update").args(["show", runlevel]).plain().run_checked(cx)?;
     let is_enabled = list.stdout.text().lines().any(|line| is_listed(line, name));
-    Ok(Service { is_running: status.rc == 0, is_enabled, ..Service::default() })
+    Ok(Service { is_running: status.rc == 0, is_enabled, is_known: true, ..Service::default() })
 }
 
 /// A line of `rc-update show`: `sshd | default`.
@@ -31,7 +31,7 @@ fn is_listed(line: &str, name: &str) -> bool {
 pub(super) fn query_sysv(name: &str, cx: &ModuleContext<'_>) -> Result<Service, ModuleError> {
     let script = format!("/etc/init.d/{name}");
     if name.contains('/') || !Path::new(&script).exists() {
-        return Err(ModuleError::new(format!("Could not find the requested service {name}: there is no {script}")));
+        return Err(not_found(name));
     }
     let status = Program::new(&script).arg("status").plain().run(cx)?;
     if status.rc == UNKNOWN {
@@ -43,6 +43,7 @@ pub(super) fn query_sysv(name: &str, cx: &ModuleContext<'_>) -> Result<Service, 
     Ok(Service {
         is_running: status.rc == 0 && !says_stopped,
         is_enabled: has_start_link(Path::new("/etc"), name),
+        is_known: true,
         ..Service::default()
     })
 }

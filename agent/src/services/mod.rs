@@ -25,6 +25,8 @@ choices! {
 /// A service as its manager sees it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Service {
+    /// There is such a service.
+    pub(crate) is_known: bool,
     pub(crate) is_running: bool,
     pub(crate) is_enabled: bool,
     pub(crate) is_masked: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Service {
 }
 
 /// What has to be done to a service whose state is to be `wanted`; none if it is so already.
-pub(crate) fn action(wanted: State, is_running: bool) -> Option<&'static str> {
+fn action(wanted: State, is_running: bool) -> Option<&'static str> {
     match (wanted, is_running) {
         (State::Started, false) | (State::Reloaded, false) => Some("start"),
         (State::Stopped, true) => Some("stop"),
@@ -41,6 +43,11 @@ pub(crate) fn action(wanted: State, is_running: bool) -> Option<&'static str> {
         (State::Restarted, _) => Some("restart"),
         (State::Started, true) | (State::Stopped, false) => None,
     }
+}
+
+/// Nobody knows the service, in Ansible's words.
+pub(crate) fn not_found(service: &str) -> ModuleError {
+    ModuleError::new(format!("Could not find the requested service {service}: host"))
 }
 
 /// The state a result names.
@@ -60,20 +67,23 @@ impl Manager {
     /// The manager that runs the host whose file system is `root`: by what is running, not by what is installed.
     ///
     /// # Errors
-    /// There is none; the sentence says where it was looked for.
+    /// There is none: nobody knows the service. A warning says where a manager was looked for.
     pub(crate) fn detect(root: &Path, service: &str) -> Result<Manager, ModuleError> {
         let exists = |path: &str| root.join(path).exists();
         match () {
             () if exists(systemd::RUNNING) => Ok(Manager::Systemd),
             () if exists(legacy::OPENRC_RUNNING) => Ok(Manager::OpenRc),
             () if exists(&format!("etc/init.d/{service}")) => Ok(Manager::SysV),
-            () => Err(ModuleError::new(format!(
-                "no service manager runs on this host, so the service {service} cannot be managed: it is neither \
-                 systemd (no /{}) nor OpenRC (no /{}), and there is no /etc/init.d/{service}; containers and chroots \
-                 have none",
-                systemd::RUNNING,
-                legacy::OPENRC_RUNNING,
-            ))),
+            () => {
+                let mut failed = not_found(service).into_result();
+                failed.warnings.push(format!(
+                    "No service manager runs on this host: there is neither systemd (/{}) nor OpenRC (/{}), and no \
+                     /etc/init.d/{service}. Containers and chroots have none.",
+                    systemd::RUNNING,
+                    legacy::OPENRC_RUNNING,
+                ));
+                Err(failed.into())
+            }
         }
     }
 
@@ -93,9 +103,20 @@ impl Manager {
     /// There is no such service, or the manager does not answer.
     pub(crate) fn query(&self, name: &str, runlevel: &str, cx: &ModuleContext<'_>) -> Result<Service, ModuleError> {
         match self {
-            Manager::Systemd => Systemctl::new(Scope::System, cx).query(name),
+            Manager::Systemd => match Systemctl::new(Scope::System, cx).query(name)? {
+                Service { is_known: false, .. } => Err(not_found(name)),
+                service => Ok(service),
+            },
             Manager::OpenRc => legacy::query_openrc(name, runlevel, cx),
             Manager::SysV => legacy::query_sysv(name, cx),
+        }
+    }
+
+    /// As [`action`]. systemd starts what is to be restarted and does not run: a unit that refuses to be started so says it.
+    pub(crate) fn action(&self, wanted: State, is_running: bool) -> Option<&'static str> {
+        match action(wanted, is_running) {
+            Some("restart") if *self == Manager::Systemd && !is_running => Some("start"),
+            action => action,
         }
     }
 
@@ -141,8 +162,10 @@ mod tests {
     fn the_manager_is_the_one_that_runs() {
         let root = tempfile::tempdir().unwrap();
         let make = |path: &str| std::fs::create_dir_all(root.path().join(path)).unwrap();
-        let error = Manager::detect(root.path(), "web").unwrap_err().to_string();
-        assert!(error.contains("/run/systemd/system") && error.contains("/etc/init.d/web"), "{error}");
+        let failed = Manager::detect(root.path(), "web").unwrap_err().into_result();
+        assert_eq!(failed.msg(), "Could not find the requested service web: host");
+        let warning = failed.warnings.join("");
+        assert!(warning.contains("/run/systemd/system") && warning.contains("/etc/init.d/web"), "{warning}");
         make("etc/init.d/web");
         assert_eq!(Manager::detect(root.path(), "web").unwrap(), Manager::SysV);
         make("run/openrc/softlevel");

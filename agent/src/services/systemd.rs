@@ -10,11 +10,6 @@ use crate::process::Program;
 /// There while systemd is process 1, and only then; below the root.
 pub(super) const RUNNING: &str = "run/systemd/system";
 
-/// What is asked of a unit and returned as `status`. All of them would be some 250.
-const PROPERTIES: &str = "Id,Names,Description,LoadState,LoadError,ActiveState,SubState,UnitFileState,UnitFilePreset,\
-    FragmentPath,DropInPaths,Type,Result,MainPID,ExecMainStatus,ExecMainStartTimestamp,ActiveEnterTimestamp,NRestarts,\
-    NeedDaemonReload,CanStart,CanStop,CanReload,Requires,Wants,After,Before";
-
 choices! {
     /// Whose units.
     pub(crate) enum Scope { System = "system", User = "user", Global = "global" }
@@ -40,24 +35,28 @@ impl<'a> Systemctl<'a> {
         }
     }
 
-    /// What systemd knows of a unit.
+    /// What systemd knows of a unit: all its properties, as playbooks ask for one or the other.
     ///
     /// # Errors
-    /// There is no such unit, or systemd does not answer.
+    /// systemd does not answer, or the unit's file is wrong.
     pub(crate) fn query(&self, unit: &str) -> Result<Service, ModuleError> {
-        let ended = self.program().args(["show", "--no-pager", "-p", PROPERTIES, "--", unit]).run_checked(self.cx)?;
+        let program = self.program().args(["show", "--no-pager", "--", unit]);
+        let ended = program.run(self.cx)?;
+        ended.not_stopped(&program)?;
+        if ended.rc != 0 {
+            let why = ended.stderr.text().trim().to_owned();
+            return Err(ended.error(&program, why));
+        }
         let status = properties(&ended.stdout.text());
         let is = |name: &str, values: &[&str]| {
             status.get(name).and_then(|value| value.as_str()).is_some_and(|value| values.contains(&value))
         };
-        if is("LoadState", &["not-found"]) {
-            return Err(ModuleError::new(format!("Could not find the requested service {unit}: host")));
-        }
         if is("LoadState", &["error", "bad-setting"]) {
             let why = status.get("LoadError").map(crate::module::shown).unwrap_or_default();
             return Err(ModuleError::new(format!("Error loading unit file '{unit}': {why}")));
         }
         Ok(Service {
+            is_known: !is("LoadState", &["not-found"]),
             is_running: is("ActiveState", &["active", "activating", "reloading"]),
             // A static unit cannot be enabled, and needs not: others start it.
             is_enabled: is(

@@ -82,6 +82,10 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
         self.module.arg_groups()
     }
 
+    fn takes_any_arguments(&self) -> bool {
+        self.module.takes_any_arguments()
+    }
+
     fn validate_args(&self, args: &Map) -> Result<(), ArgError> {
         A::check(args)?;
         self.module.validate(args.clone())

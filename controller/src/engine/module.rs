@@ -62,6 +62,11 @@ pub trait ModuleExecutor: Send + Sync {
         &[]
     }
 
+    /// Whether arguments will do that are not among these.
+    fn takes_any_arguments(&self) -> bool {
+        self.arg_groups().is_empty()
+    }
+
     /// Arguments that it evaluates itself: they arrive as their author wrote them. Rendered first, text that a host had
     /// put into a variable would be evaluated as if the author had written it.
     fn unrendered_args(&self) -> &'static [&'static str] {
@@ -218,8 +223,8 @@ impl Registry {
 
 impl ModuleCatalog for Registry {
     fn find(&self, name: &str) -> Option<ModuleInfo> {
-        let groups = Registry::find(self, name)?.arg_groups();
-        Some(ModuleInfo { groups, any_arguments: groups.is_empty() })
+        let module = Registry::find(self, name)?;
+        Some(ModuleInfo { groups: module.arg_groups(), any_arguments: module.takes_any_arguments() })
     }
 
     fn names(&self) -> Vec<&str> {

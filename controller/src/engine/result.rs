@@ -181,10 +181,27 @@ pub(super) fn with_lines(values: &Map) -> Map {
     for (name, value) in values {
         all.insert(name.clone(), value.clone());
         if let (Some(lines), Value::String(text)) = (lines_name(name), value) {
-            all.insert(lines.to_owned(), text.lines().map(Value::from).collect());
+            all.insert(lines.to_owned(), lines_of(text).map(Value::from).collect());
         }
     }
     all
+}
+
+/// Lines as Python splits them: a carriage return that stands alone ends one, too, as do form feeds and the like.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    const ENDS: [char; 10] =
+        ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some(end) = rest.find(ENDS) else { return Some(std::mem::take(&mut rest)) };
+        let (line, behind) = rest.split_at(end);
+        let width = if behind.starts_with("\r\n") { 2 } else { behind.chars().next().map_or(0, char::len_utf8) };
+        rest = &behind[width..];
+        Some(line)
+    })
 }
 
 fn lines_name(name: &str) -> Option<&'static str> {
@@ -231,5 +248,24 @@ fn severity(status: TaskStatus) -> u8 {
         TaskStatus::TimedOut => 2,
         TaskStatus::Cancelled => 3,
         TaskStatus::Unreachable => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines_of;
+
+    #[test]
+    fn text_is_split_into_lines_as_python_splits_it() {
+        for (text, lines) in [
+            ("", &[][..]),
+            ("a\nb\n", &["a", "b"]),
+            ("a\r\nb\rc", &["a", "b", "c"]),
+            ("5%\r10%\r\n\ndone", &["5%", "10%", "", "done"]),
+            ("a\u{b}b\u{2028}c\u{85}", &["a", "b", "c"]),
+            ("\n", &[""]),
+        ] {
+            assert_eq!(lines_of(text).collect::<Vec<_>>(), lines, "{text:?}");
+        }
     }
 }

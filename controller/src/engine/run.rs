@@ -158,8 +158,7 @@ impl Run {
             Some(vars) => vars.clone(),
             None => self.additions.vars(place - self.task_vars.len()),
         };
-        // What a role says of itself is nearer than what another one says to the whole play.
-        vars.layers = self.additions.exposed(task.play).into_iter().chain(vars.layers).collect();
+        vars.layers.extend(self.additions.exposed(task.play));
         vars
     }
 

@@ -68,7 +68,8 @@ pub struct NativeModules;
 
 impl ModuleCatalog for NativeModules {
     fn find(&self, name: &str) -> Option<ModuleInfo> {
-        modules::find(name).map(|module| ModuleInfo { groups: module.arg_groups(), any_arguments: false })
+        modules::find(name)
+            .map(|module| ModuleInfo { groups: module.arg_groups(), any_arguments: module.takes_any_arguments() })
     }
 
     fn names(&self) -> Vec<&str> {

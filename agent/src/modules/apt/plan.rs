@@ -70,11 +70,14 @@ fn install(args: &AptArgs, wanted: &[Wanted], database: &Database) -> Option<Wor
     let lacks = |wanted: &Wanted| match wanted.is_pattern() {
         // What a pattern stands for is known to apt alone.
         true => !args.only_upgrade || !database.matching(wanted, false).is_empty(),
-        false if args.only_upgrade => database.version(&wanted.name).is_some() && !database.has(wanted),
-        false => !database.has(wanted),
+        false if args.only_upgrade && database.version(&wanted.name).is_none() => false,
+        false => wanted.has_version_pattern() || !database.has(wanted),
     };
-    let missing: Vec<String> =
-        args.name.iter().zip(wanted).filter(|(_, wanted)| lacks(wanted)).map(|(name, _)| name.clone()).collect();
+    let missing = args.name.iter().zip(wanted).filter(|(_, wanted)| lacks(wanted));
+    // apt-get knows no lowest version: it takes the newest, which was seen to be new enough.
+    let missing: Vec<String> = missing
+        .map(|(name, wanted)| if wanted.at_least().is_some() { wanted.name.clone() } else { name.clone() })
+        .collect();
     (!missing.is_empty()).then(|| with_packages(args, "install", missing))
 }
 
@@ -151,6 +154,7 @@ mod tests {
     fn only_what_is_needed_is_asked_of_apt() {
         assert_eq!(planned(json!({"name": ["bash", "zsh=1*"]})), ["install -- zsh=1*"]);
         assert_eq!(planned(json!({"name": "bash"})), [""; 0]);
+        assert_eq!(planned(json!({"name": ["bash=5.*", "bash>=5", "zsh>=1"]})), ["install -- bash=5.* zsh"]);
         assert_eq!(planned(json!({"name": "bash", "state": "latest"})), ["install -- bash"]);
         assert_eq!(planned(json!({"name": "bash,old,x", "state": "absent"})), ["remove -- bash"]);
         assert_eq!(
