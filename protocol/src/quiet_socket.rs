@@ -1,6 +1,8 @@
 //! The UDP socket under QUIC. It asks the kernel to be told of datagrams that come, and of room to send only after there was
 //! none: to a datagram socket room comes back with each datagram that leaves it, and being told of it is one more
 //! turn of the event loop for each that is sent. And it does not ask a socket again that has just given all it had.
+//!
+//! Timers of connections are here too: they wake at their time and not before it.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -14,14 +16,15 @@ use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Sleep, sleep_until};
 
-/// tokio, but for the socket.
+/// tokio, but for the socket and for how timers are set.
 #[derive(Debug)]
 pub(crate) struct QuietRuntime;
 
 impl Runtime for QuietRuntime {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        TokioRuntime.new_timer(at)
+        Box::pin(ExactTimer(Box::pin(sleep_until(at.into()))))
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
@@ -34,6 +37,22 @@ impl Runtime for QuietRuntime {
 
     fn now(&self) -> Instant {
         TokioRuntime.now()
+    }
+}
+
+/// A timer that wakes once. One of tokio's that is put off wakes at its old time, to be moved to the new one, and QUIC puts off a
+/// timer with nearly every packet.
+#[derive(Debug)]
+struct ExactTimer(Pin<Box<Sleep>>);
+
+impl AsyncTimer for ExactTimer {
+    fn reset(mut self: Pin<&mut Self>, at: Instant) {
+        // The one before leaves tokio's wheel with this.
+        self.0.set(sleep_until(at.into()));
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Future::poll(self.0.as_mut(), cx)
     }
 }
 
@@ -180,6 +199,7 @@ impl fmt::Debug for Waiter {
 mod tests {
     use std::future::poll_fn;
     use std::task::Waker;
+    use std::time::Duration;
 
     use super::*;
 
@@ -210,6 +230,18 @@ mod tests {
                 left -= received(&ours).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_timer_goes_off_at_the_time_it_was_set_to_last() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
+        let mut timer = QuietRuntime.new_timer(later);
+        let mut at_once = Context::from_waker(Waker::noop());
+        assert!(timer.as_mut().poll(&mut at_once).is_pending());
+        timer.as_mut().reset(now);
+        poll_fn(|cx| timer.as_mut().poll(cx)).await;
+        timer.as_mut().reset(later);
+        assert!(timer.as_mut().poll(&mut at_once).is_pending());
     }
 
     #[tokio::test]

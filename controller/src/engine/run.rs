@@ -158,7 +158,8 @@ impl Run {
             Some(vars) => vars.clone(),
             None => self.additions.vars(place - self.task_vars.len()),
         };
-        vars.layers.extend(self.additions.exposed(task.play));
+        // What a role says of itself is nearer than what another one says to the whole play.
+        vars.layers = self.additions.exposed(task.play).into_iter().chain(vars.layers).collect();
         vars
     }
 

@@ -1,6 +1,6 @@
 //! Writing a journal. Records are put in line by whoever has one; a thread of its own writes what has gathered in one
-//! piece and makes it durable, so that many records share one wait for the disk. Nobody else waits for it, but for what
-//! must not happen before.
+//! piece and makes it durable, so that many records share one wait for the disk: at once if somebody waits for one of
+//! them, else after a while. Nobody waits for it, but for what must not happen before.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +12,10 @@ use tokio::sync::watch;
 use super::disk::Disk;
 use super::frame;
 use super::record::{Record, Seq};
+
+/// How long a record may be in line that nobody waits for: about what one wait for a disk takes, so that the death of this
+/// process or the loss of power takes little more with it than it would anyway.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// How long to wait before a disk that failed is tried again: soon enough that a run goes on at once when there is room.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -55,6 +59,10 @@ struct Shared {
 struct Line {
     bytes: Vec<u8>,
     next: Seq,
+    /// When the first of them came.
+    since: Instant,
+    /// Somebody waits for the records below this number.
+    wanted: Seq,
     closing: Option<Instant>,
 }
 
@@ -77,7 +85,18 @@ pub enum RecordError {
 impl Journal {
     /// Goes on behind `length` bytes, `next` records, of what is on `disk` already.
     pub fn new(disk: Box<dyn Disk>, durability: Durability, length: u64, next: Seq) -> Journal {
-        let line = Line { bytes: Vec::new(), next, closing: None };
+        Journal::gathering(GATHER, disk, durability, length, next)
+    }
+
+    /// `gather`: how long a record may be in line that nobody waits for.
+    pub(super) fn gathering(
+        gather: Duration,
+        disk: Box<dyn Disk>,
+        durability: Durability,
+        length: u64,
+        next: Seq,
+    ) -> Journal {
+        let line = Line { bytes: Vec::new(), next, since: Instant::now(), wanted: 0, closing: None };
         let (progress, _) = watch::channel(Progress { durable: next, trouble: None });
         let shared = Arc::new(Shared {
             line: Mutex::new(line),
@@ -86,7 +105,7 @@ impl Journal {
             progress,
             writer: Mutex::new(None),
         });
-        let writer = Writer { shared: Arc::clone(&shared), disk, durability, length };
+        let writer = Writer { shared: Arc::clone(&shared), disk, durability, length, gather };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         match thread {
             Ok(thread) => *lock(&shared.writer) = Some(thread),
@@ -102,11 +121,16 @@ impl Journal {
     pub fn append(&self, record: &Record) -> Result<Seq, RecordError> {
         let payload = serde_json::to_vec(record)?;
         let mut line = lock(&self.0.line);
-        let number = line.next;
+        let (number, is_first) = (line.next, line.bytes.is_empty());
         frame::push(&mut line.bytes, number, &payload)?;
         line.next += 1;
+        if is_first {
+            line.since = Instant::now();
+        }
         drop(line);
-        self.0.news.notify_one();
+        if is_first {
+            self.0.news.notify_one();
+        }
         Ok(number)
     }
 
@@ -133,6 +157,7 @@ impl Journal {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn settled(&self, count: Seq) {
+        want(&mut lock(&self.0.line), &self.0.news, count);
         let mut progress = self.0.progress.subscribe();
         // The sender lives as long as `self`.
         let _ = progress.wait_for(|progress| progress.durable >= count).await;
@@ -144,6 +169,7 @@ impl Journal {
     /// The disk fails.
     pub fn wait_settled(&self, count: Seq) -> Result<(), Trouble> {
         let mut line = lock(&self.0.line);
+        want(&mut line, &self.0.news, count);
         loop {
             let progress = self.0.progress.borrow().clone();
             if progress.durable >= count {
@@ -215,6 +241,7 @@ struct Writer {
     durability: Durability,
     /// Of the file, all of it durable.
     length: u64,
+    gather: Duration,
 }
 
 impl Writer {
@@ -232,17 +259,25 @@ impl Writer {
         }
     }
 
-    /// What has gathered, and up to which record; `None` when all is written and the end has come.
+    /// What has gathered, and up to which record, once it is time to write it; `None` when all is written and the end has
+    /// come.
     fn next(&self) -> Option<(Vec<u8>, Seq)> {
         let mut line = lock(&self.shared.line);
         loop {
-            if !line.bytes.is_empty() {
-                return Some((std::mem::take(&mut line.bytes), line.next));
-            }
-            if line.closing.is_some() {
+            let (is_empty, is_closing) = (line.bytes.is_empty(), line.closing.is_some());
+            if is_empty && is_closing {
                 return None;
             }
-            line = self.shared.news.wait(line).unwrap_or_else(PoisonError::into_inner);
+            let is_wanted = line.wanted > self.shared.progress.borrow().durable;
+            let left = self.gather.saturating_sub(line.since.elapsed());
+            if !is_empty && (is_closing || is_wanted || left.is_zero()) {
+                return Some((std::mem::take(&mut line.bytes), line.next));
+            }
+            let news = &self.shared.news;
+            line = match is_empty {
+                true => news.wait(line).unwrap_or_else(PoisonError::into_inner),
+                false => news.wait_timeout(line, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
     }
 
@@ -274,6 +309,14 @@ impl Writer {
                 Err(error) => self.shared.tell_trouble(&error),
             }
         }
+    }
+}
+
+/// Has the records below `count` written without delay.
+fn want(line: &mut Line, news: &Condvar, count: Seq) {
+    if line.wanted < count {
+        line.wanted = count;
+        news.notify_one();
     }
 }
 

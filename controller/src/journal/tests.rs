@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use rustle_protocol::RunId;
@@ -25,7 +26,7 @@ fn header() -> Record {
 
 fn event(task: u32) -> Record {
     let event = Event::Finished { host: HostIx(0), task: crate::plan::TaskId(task), outcome: Outcome::of(Verdict::Ok) };
-    let at = RunTime(std::time::Duration::from_millis(u64::from(task)));
+    let at = RunTime(Duration::from_millis(u64::from(task)));
     Record::Event(Box::new(EventRecord { at, event, result: None, lost: None, lessons: Vec::new() }))
 }
 
@@ -143,11 +144,15 @@ impl Scripted {
     }
 
     fn journal(&self, durability: Durability) -> Journal {
+        Journal::new(self.empty(), durability, MAGIC.len() as u64, 0)
+    }
+
+    fn empty(&self) -> Box<Scripted> {
         self.with(|script| {
             script.written = MAGIC.to_vec();
             script.synced = MAGIC.to_vec();
         });
-        Journal::new(Box::new(self.clone()), durability, MAGIC.len() as u64, 0)
+        Box::new(self.clone())
     }
 }
 
@@ -198,6 +203,33 @@ fn what_counts_as_durable_outlasts_a_loss_of_power_at_any_moment() {
     journal.close().unwrap();
     assert!(disk.with(|script| script.syncs) <= 51);
     assert_eq!(read(&disk.with(|script| script.synced.clone())).unwrap().0.len(), 51);
+}
+
+#[test]
+fn records_share_the_sync_of_the_first_one_that_is_waited_for() {
+    let disk = Scripted::default();
+    let journal = Journal::gathering(Duration::MAX, disk.empty(), Durability::Power, MAGIC.len() as u64, 0);
+    for task in 0..50 {
+        journal.append(&event(task)).unwrap();
+    }
+    settle(&journal, 1);
+    assert_eq!((journal.durable(), disk.with(|script| script.syncs)), (50, 1));
+    journal.append(&event(50)).unwrap();
+    journal.close().unwrap();
+    assert_eq!((journal.durable(), disk.with(|script| script.syncs)), (51, 2));
+}
+
+#[test]
+fn a_record_that_nobody_waits_for_is_written_all_the_same() {
+    let disk = Scripted::default();
+    let journal = disk.journal(Durability::Power);
+    journal.append(&header()).unwrap();
+    let began = Instant::now();
+    while journal.durable() < 1 {
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody writes it");
+        std::thread::yield_now();
+    }
+    assert_eq!(read(&disk.with(|script| script.synced.clone())).unwrap().0, [header()]);
 }
 
 #[test]

@@ -171,6 +171,12 @@ impl Known {
         }
     }
 
+    /// Text to be shown, as it was written if it cannot be rendered.
+    pub(super) fn shown(&self, text: &str, around: &Around) -> String {
+        let rendered = self.render_value(&Authored::from_value(text.into()), around);
+        rendered.map_or_else(|_| text.to_owned(), |value| rustle_agent::module::shown(&value))
+    }
+
     fn unrendered(written: &Written, around: &Around, error: &TemplateError) -> PlaybookError {
         around.wrong_at(&written.place, error.to_string()).hint(Some(
             "this is read before any host is known: only -e, variables of the play and its roles can be used here",

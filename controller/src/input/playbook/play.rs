@@ -140,7 +140,8 @@ impl PlayMaker<'_> {
         let read = Options { node, known, around };
         let pattern = names(&known.render(&node.hosts, around)?).join(",");
         let (hosts, empty_reason) = self.hosts(&pattern, node, around, before)?;
-        let name = node.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| pattern.clone());
+        let name = node.name.clone().filter(|name| !name.is_empty()).map(|name| known.shown(&name, around));
+        let name = name.unwrap_or_else(|| pattern.clone());
         let mut play = Play::new(id, name, hosts);
         play.pattern = Some(pattern);
         play.empty_reason = empty_reason;
