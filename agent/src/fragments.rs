@@ -43,7 +43,9 @@ impl Fragments {
             .collect::<Result<Vec<_>, _>>()
             .doing(|| format!("list {dir}"))?;
         names.sort();
-        let (mut content, mut is_first) = (Vec::new(), true);
+        let mut content = Vec::new();
+        // Of the fragment before: whether there was one, and whether its last line has an end.
+        let (mut is_first, mut is_ended) = (true, true);
         for name in names {
             if is_cancelled() {
                 return Err(ModuleError::new(format!("assembling {dir} was cancelled")));
@@ -62,26 +64,25 @@ impl Fragments {
             if content.len() as u64 + size > ASSEMBLED_BYTES_MAX {
                 return Err(ModuleError::new(format!("what {dir} has is over 256 MiB together: it is not assembled")));
             }
-            if !is_first {
-                separate(&mut content, self.delimiter.as_deref());
+            // An empty fragment has no line that ends: it leaves one behind, as in Ansible.
+            if !is_ended {
+                content.push(b'\n');
             }
-            is_first = false;
-            content.extend(read(&path)?);
+            if let Some(delimiter) = self.delimiter.as_deref().filter(|text| !is_first && !text.is_empty()) {
+                put_on_own_line(&mut content, delimiter);
+            }
+            let fragment = read(&path)?;
+            (is_first, is_ended) = (false, fragment.last() == Some(&b'\n'));
+            content.extend(fragment);
         }
         Ok(content)
     }
 }
 
-/// Ends the line of the fragment before, and puts the delimiter on one of its own.
-fn separate(content: &mut Vec<u8>, delimiter: Option<&str>) {
-    let end_line = |content: &mut Vec<u8>| {
-        if content.last().is_some_and(|byte| *byte != b'\n') {
-            content.push(b'\n');
-        }
-    };
-    end_line(content);
-    if let Some(delimiter) = delimiter.filter(|text| !text.is_empty()) {
-        content.extend_from_slice(delimiter.replace("\\n", "\n").replace("\\t", "\t").as_bytes());
-        end_line(content);
+/// The delimiter, with the end of line that it needs.
+fn put_on_own_line(content: &mut Vec<u8>, delimiter: &str) {
+    content.extend_from_slice(delimiter.replace("\\n", "\n").replace("\\t", "\t").as_bytes());
+    if content.last() != Some(&b'\n') {
+        content.push(b'\n');
     }
 }

@@ -124,6 +124,9 @@ mod tests {
         assert!(!run(&Assemble, args).changed);
         run(&Assemble, json!({"src": &src, "dest": &dest, "ignore_hidden": true}));
         assert_eq!(fs::read(&dest).unwrap(), b"a\nb\xff\nc\n");
+        fs::write(src.join("1b"), "").unwrap();
+        run(&Assemble, json!({"src": &src, "dest": &dest, "ignore_hidden": true}));
+        assert!(fs::read(&dest).unwrap().starts_with(b"a\n\nb"), "an empty fragment leaves a line behind");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Module for Shell {
             return Err(ArgError::Rule("Unsupported parameters for (shell) module: expand_argument_vars".into()));
         }
         match (&args._raw_params, &args.cmd) {
-            (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd".into())),
+            (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd, argv".into())),
             (Some(_), Some(_)) => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd".into())),
             _ => Ok(()),
         }

@@ -20,6 +20,7 @@ use sha1::{Digest, Sha1};
 use tempfile::NamedTempFile;
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::event::FailedIn;
 
 /// How often a file is asked for anew that comes as the answer to an earlier controller, without content: once for each such
 /// controller.
@@ -79,7 +80,10 @@ impl ModuleExecutor for Fetch {
                 .and_then(|args| Destination::of(&args, cx).map(|to| (args, to)));
             match prepared {
                 Ok((args, to)) => fetch(&args, &to, cx).await,
-                Err(message) => Ok(ModuleResult::failed(message)),
+                Err(message) => {
+                    cx.failed_in = Some(FailedIn::Task);
+                    Ok(ModuleResult::failed(message))
+                }
             }
         }
         .boxed()
@@ -134,10 +138,10 @@ async fn fetch(args: &FetchArgs, to: &Destination, cx: &mut ExecutionContext<'_>
 
 /// The host's own failure; a missing file is none if the task says so.
 fn not_fetched(mut answer: ModuleResult, args: &FetchArgs) -> ModuleResult {
-    answer.set("file", args.src.as_str());
     let is_missing = answer.values_mut().shift_remove("missing").is_some();
     if is_missing && !args.fail_on_missing {
         answer.failed = false;
+        answer.set("file", args.src.as_str());
         let msg = format!("{}, not transferring, ignored", answer.msg());
         answer.set("msg", msg);
     }
