@@ -97,11 +97,11 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     let text = original_text(error, key).unwrap_or_default();
     if let Some((source, range)) = original_range(error, key)
         && source[..range.start].trim_end().ends_with('|')
+        && ["first", "last", "random", "min", "max"].contains(&&source[range.clone()])
     {
         let item = match &source[range] {
-            name @ ("first" | "last") => name,
-            "random" => "random",
-            _ => "aggregated",
+            "min" | "max" => "aggregated",
+            filter => filter,
         };
         let message = format!("No {item} item, sequence was empty.");
         return TemplateError::Undefined { name: text, message };

@@ -22,7 +22,6 @@ macro_rules! register {
 
 pub(super) fn register(env: &mut Environment<'static>) {
     register!(env,
-        abs attr batch capitalize first groupby items last lower map max min reject rejectattr reverse round select
-        selectattr slice sort title upper
+        abs attr batch capitalize first groupby items lower reverse round slice title upper
     );
 }

@@ -19,6 +19,7 @@ pub(super) mod plugins;
 mod powers;
 mod random;
 mod regex;
+mod selections;
 mod text;
 mod times;
 mod values;
@@ -44,6 +45,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     text::register(env);
     regex::register(env);
     lists::register(env);
+    selections::register(env);
     dicts::register(env);
     paths::register(env);
     json::register(env);
