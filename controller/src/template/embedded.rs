@@ -1,6 +1,7 @@
 //! Templates in the string literals of a condition: `name == "{{ prefix }}-1"`.
 //!
-//! Ansible templates such literals before it compares them. The same comes out of writing what they mean: the template
+//! Ansible templates such literals before it compares them, and those among the terms of a lookup,
+//! `lookup('file', '{{ name }}.txt')`, before it looks them up. The same comes out of writing what they mean: the template
 //! itself for a literal that is nothing else, `((prefix)|_printed ~ '-1')` for others. The author wrote the literal, so no data
 //! is ever made a template by this.
 
@@ -49,7 +50,7 @@ pub(super) fn unfolded(condition: &str) -> Cow<'_, str> {
 }
 
 /// What a literal with templates in it means.
-fn expression(literal: &str, quote: char) -> Option<String> {
+pub(super) fn expression(literal: &str, quote: char) -> Option<String> {
     let text = literal.strip_prefix(quote)?.strip_suffix(quote)?;
     if !text.contains("{{") || text.contains(['\\', '\n']) || text.contains("{%") || text.contains("{#") {
         return None;

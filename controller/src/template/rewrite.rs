@@ -12,6 +12,8 @@
 
 use std::borrow::Cow;
 
+use super::embedded;
+
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
 
@@ -81,6 +83,93 @@ fn insert(marks: &mut Marks, at: usize, text: impl Into<String>) {
 }
 
 pub(super) fn rewrite<'a>(source: &'a str, delimiters: &Delimiters, literals: Literals) -> Rewritten<'a> {
+    // Places behind a literal that changes are not those of the author's text: seldom, and errors alone tell them.
+    if let Some(unfolded) = with_terms_unfolded(source, delimiters) {
+        let Rewritten { text, insertions } = rewrite_unfolded(&unfolded, delimiters, literals);
+        return Rewritten { text: Cow::Owned(text.into_owned()), insertions };
+    }
+    rewrite_unfolded(source, delimiters, literals)
+}
+
+/// The text with the templates in literals among the terms of lookups made expressions; none where there are none.
+fn with_terms_unfolded(source: &str, delimiters: &Delimiters) -> Option<String> {
+    if !LOOKUPS.iter().any(|name| source.contains(name)) {
+        return None;
+    }
+    let mut replaced: Vec<(std::ops::Range<usize>, String)> = Vec::new();
+    for (_, region) in regions(source, delimiters) {
+        terms(source, region, &mut replaced);
+    }
+    let (mut out, mut last) = (String::with_capacity(source.len()), 0);
+    for (literal, expression) in &replaced {
+        out.push_str(&source[last..literal.start]);
+        out.push_str(expression);
+        last = literal.end;
+    }
+    out.push_str(&source[last..]);
+    (!replaced.is_empty()).then_some(out)
+}
+
+const LOOKUPS: &[&str] = &["lookup", "query", "q"];
+
+/// An open bracket, as seen from a lookup around it.
+#[derive(Clone, Copy)]
+enum Bracket {
+    /// The lookup's own, and how many arguments have ended in it.
+    Lookup {
+        arguments: usize,
+        named: bool,
+    },
+    /// A list or dict among its terms.
+    Term,
+    Other,
+}
+
+/// Literals among the terms of lookups, which stand for themselves there, and what their templates mean.
+fn terms(source: &str, region: std::ops::Range<usize>, replaced: &mut Vec<(std::ops::Range<usize>, String)>) {
+    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
+    let mut open: Vec<Bracket> = Vec::new();
+    let (mut before, mut previous) = (Token::Other(' '), Token::Other(' '));
+    while let Some((begin, token)) = tokens.next() {
+        let starts = matches!(previous, Token::Open(_) | Token::Other(',' | ':'));
+        let is_term = match open.last() {
+            Some(Bracket::Lookup { arguments, named }) => *arguments > 0 && !named && starts,
+            Some(Bracket::Term) => starts,
+            Some(Bracket::Other) | None => false,
+        };
+        match token {
+            Token::Open('(') if matches!(previous, Token::Name(name) if LOOKUPS.contains(&name)) => {
+                let is_call = !matches!(before, Token::Dot | Token::Other('|'));
+                open.push(if is_call { Bracket::Lookup { arguments: 0, named: false } } else { Bracket::Other });
+            }
+            Token::Open(_) => open.push(if is_term { Bracket::Term } else { Bracket::Other }),
+            Token::Close => drop(open.pop()),
+            Token::Other(',') => {
+                if let Some(Bracket::Lookup { arguments, named }) = open.last_mut() {
+                    *arguments += 1;
+                    *named = false;
+                }
+            }
+            Token::Other('=') => {
+                if let Some(Bracket::Lookup { named, .. }) = open.last_mut() {
+                    *named = true;
+                }
+            }
+            Token::Literal if is_term && source[tokens.at..].trim_start().starts_with([',', ')', ']', '}']) => {
+                let literal = begin..tokens.at;
+                let expression = source[literal.clone()]
+                    .chars()
+                    .next()
+                    .and_then(|quote| embedded::expression(&source[literal.clone()], quote));
+                replaced.extend(expression.map(|expression| (literal, expression)));
+            }
+            _ => {}
+        }
+        (before, previous) = (previous, token);
+    }
+}
+
+fn rewrite_unfolded<'a>(source: &'a str, delimiters: &Delimiters, literals: Literals) -> Rewritten<'a> {
     let walkable = mentions_tolerant(source);
     let raw = literals == Literals::Raw && source.contains('\\');
     let mut marks = Marks::new();
@@ -492,6 +581,22 @@ mod tests {
             ("{{ '%s' % a | upper }}", "{{ '%s' |_percent( a | upper) }}"),
             ("{{ 7 % 3 }}", "{{ 7 % 3 }}"),
             ("{{ ((a | to_datetime) - (b)).days }}", "{{ ((a | to_datetime) |_minus( (b))).days }}"),
+        ] {
+            assert_eq!(rewritten(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn templates_in_the_terms_of_lookups_become_expressions() {
+        for (source, expected) in [
+            ("{{ lookup('f', '{{ a }}/b') }}", "{{ lookup('f', ((a)|_printed ~ '/b')) }}"),
+            ("{{ q('f', ['{{ a }}', {'{{ k }}': \"{{ b }}\"}], 1) }}", "{{ q('f', [(a), {'{{ k }}': (b)}], 1) }}"),
+            ("{{ query('{{ a }}', x='{{ b }}') }}", "{{ query('{{ a }}', x='{{ b }}') }}"),
+            ("{{ lookup('f', '{{ a }}' ~ b, g('{{ a }}')) }}", "{{ lookup('f', '{{ a }}' ~ b, g('{{ a }}')) }}"),
+            (
+                "{{ x.lookup('f', '{{ a }}') }} lookup('f', '{{ a }}')",
+                "{{ x.lookup('f', '{{ a }}') }} lookup('f', '{{ a }}')",
+            ),
         ] {
             assert_eq!(rewritten(source), expected, "{source}");
         }
