@@ -4,15 +4,23 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 
 use super::lists::is_null;
-use super::params::{Filter, Params, REST, add_filters, entries, items};
+use super::params::{Args, Filter, Params, REST, add_filters, entries, items, named, plain, undefined_among};
 use crate::template::convert::failed;
 use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
+    for name in ["combine", "ansible.builtin.combine"] {
+        env.add_filter(name, |value: &Value, args: Args| {
+            let args = plain(args);
+            match undefined_among(std::slice::from_ref(value), &args) {
+                Some(undefined) => Ok(undefined),
+                None => combine(value, &args).map_err(|error| named("filter", "combine", error)),
+            }
+        });
+    }
     add_filters(
         env,
         &[
-            Filter("combine", &["recursive", "list_merge", REST], combine),
             Filter("dict2items", &["key_name", "value_name"], dict2items),
             Filter("items2dict", &["key_name", "value_name"], items2dict),
             Filter("rekey_on_member", &["key", "duplicates"], rekey_on_member),
@@ -31,7 +39,14 @@ enum ListMerge {
     PrependDistinct,
 }
 
-fn combine(value: &Value, params: &Params) -> Result<Value, Error> {
+fn combine(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    const OPTIONS: &[&str] = &["recursive", "list_merge"];
+    let by_name = args.last().filter(|last| last.is_kwargs());
+    let mut names = by_name.into_iter().flat_map(|all| all.try_iter().into_iter().flatten());
+    if names.any(|name| !name.as_str().is_some_and(|name| OPTIONS.contains(&name))) {
+        return Err(failed("'recursive' and 'list_merge' are the only valid keyword arguments"));
+    }
+    let params = Params::bind("combine", &["recursive", "list_merge", REST], args)?;
     let list_merge = match params.text("list_merge", "replace").as_str() {
         "replace" => ListMerge::Replace,
         "keep" => ListMerge::Keep,
@@ -39,11 +54,12 @@ fn combine(value: &Value, params: &Params) -> Result<Value, Error> {
         "prepend" => ListMerge::Prepend,
         "append_rp" => ListMerge::AppendDistinct,
         "prepend_rp" => ListMerge::PrependDistinct,
-        other => {
-            return Err(failed(format!(
+        _ => {
+            return Err(failed(
                 "merge_hash: 'list_merge' argument can only be equal to 'replace', 'keep', 'append', 'prepend', \
-                 'append_rp' or 'prepend_rp', not '{other}'"
-            )));
+                 'append_rp' or 'prepend_rp'"
+                    .to_owned(),
+            ));
         }
     };
     let mut dicts = Vec::new();
@@ -53,11 +69,47 @@ fn combine(value: &Value, params: &Params) -> Result<Value, Error> {
             _ => dicts.push(value.clone()),
         }
     }
+    dicts.retain(|dict| !is_null(dict));
+    let is_dict = |value: &Value| value.kind() == ValueKind::Map;
+    if let Some((last, weaker)) = dicts.split_last() {
+        // Ansible merges the stronger ones first, and names the two where it stops.
+        let mut stronger = last;
+        for dict in weaker.iter().rev() {
+            if !(is_dict(dict) && is_dict(stronger)) {
+                return Err(failed(format!(
+                    "failed to combine variables, expected dicts but got a '{}' and a '{}'.",
+                    lazy_type(dict),
+                    lazy_type(stronger)
+                )));
+            }
+            stronger = dict;
+        }
+    }
+    if let [alone] = &dicts[..] {
+        return Ok(alone.clone());
+    }
     let mut merged = Vec::new();
-    for dict in dicts.iter().filter(|dict| !is_null(dict)) {
+    for dict in &dicts {
         merge(&mut merged, entries(dict)?, params.flag("recursive", false), list_merge)?;
     }
     Ok(Value::from_pairs(merged))
+}
+
+/// The name that Ansible's messages have for the type of a list or dict in a template.
+fn lazy_type(value: &Value) -> &'static str {
+    match super::python_type(value) {
+        "list" => "_AnsibleLazyTemplateList",
+        "dict" => "_AnsibleLazyTemplateDict",
+        other => other,
+    }
+}
+
+/// A type as Python prints it.
+fn class_of(value: &Value) -> String {
+    match lazy_type(value) {
+        lazy if lazy.starts_with('_') => format!("<class 'ansible._internal._templating._lazy_containers.{lazy}'>"),
+        other => format!("<class '{other}'>"),
+    }
 }
 
 type Entries = Vec<(Value, Value)>;
@@ -102,6 +154,9 @@ fn merge_lists(old: Vec<Value>, new: Vec<Value>, list_merge: ListMerge) -> Value
 
 fn dict2items(value: &Value, params: &Params) -> Result<Value, Error> {
     let (key_name, value_name) = (params.text("key_name", "key"), params.text("value_name", "value"));
+    if value.kind() != ValueKind::Map {
+        return Err(failed(format!("dict2items requires a dictionary, got {} instead.", class_of(value))));
+    }
     let item = |(key, value)| Value::from_pairs([(key_name.clone(), key), (value_name.clone(), value)]);
     Ok(entries(value)?.into_iter().map(item).collect())
 }
@@ -168,12 +223,31 @@ fn dictsort(value: &Value, params: &Params) -> Result<Value, Error> {
 fn items2dict(value: &Value, params: &Params) -> Result<Value, Error> {
     let name = |name: &str, default: &str| params.get(name).cloned().unwrap_or_else(|| Value::from(default));
     let (key_name, value_name) = (name("key_name", "key"), name("value_name", "value"));
+    if value.kind() != ValueKind::Seq {
+        return Err(failed(format!("items2dict requires a list, got {} instead.", class_of(value))));
+    }
+    let list = items(value)?;
+    let names_of = |kind| key_name.kind() == kind && value_name.kind() == kind;
+    let has_fields = |item: &Value| match item.kind() {
+        ValueKind::Map => true,
+        ValueKind::Seq => names_of(ValueKind::Number),
+        _ => false,
+    };
+    if !list.iter().all(has_fields) {
+        let got = python::text(value);
+        return Err(failed(format!("items2dict requires a list of dictionaries, got {got} instead.")));
+    }
     let field = |item: &Value, name: &Value| match item.get_item(name) {
         Ok(value) if !value.is_undefined() => Ok(value),
-        _ => Err(failed(format!("each item must be a dict with the keys {key_name:?} and {value_name:?}"))),
+        _ => Err(failed(format!(
+            "items2dict requires each dictionary in the list to contain the keys {} and {}, got {} instead.",
+            python::repr(&key_name),
+            python::repr(&value_name),
+            python::text(value)
+        ))),
     };
     let pairs: Result<Entries, Error> =
-        items(value)?.iter().map(|item| Ok((field(item, &key_name)?, field(item, &value_name)?))).collect();
+        list.iter().map(|item| Ok((field(item, &key_name)?, field(item, &value_name)?))).collect();
     let mut merged = Vec::new();
     merge(&mut merged, pairs?, false, ListMerge::Replace)?;
     Ok(Value::from_pairs(merged))

@@ -27,9 +27,11 @@ pub(super) fn register(env: &mut Environment<'static>) {
             }),
             Filter("from_json", &["profile"], |value, params| {
                 let profile = Profile::named(&params.text("profile", "tagless"))?;
-                let text = python::text(value);
-                let parsed: Value =
-                    serde_json::from_str(&text).map_err(|error| failed(format!("not JSON: {error}")))?;
+                let Some(text) = value.as_str() else {
+                    let kind = super::python_type(value);
+                    return Err(failed(format!("the JSON object must be str, bytes or bytearray, not {kind}")));
+                };
+                let parsed: Value = serde_json::from_str(text).map_err(|error| failed(format!("not JSON: {error}")))?;
                 profile.read(parsed)
             }),
         ],

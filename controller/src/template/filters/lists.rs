@@ -224,27 +224,29 @@ fn picks(
 fn subelements(value: &Value, params: &Params) -> Result<Value, Error> {
     let elements = match value.kind() {
         ValueKind::Map => entries(value)?.into_iter().map(|(_, item)| item).collect(),
-        _ => items(value)?,
+        ValueKind::Seq | ValueKind::Iterable => items(value)?,
+        _ => return Err(failed("obj must be a list of dicts or a nested dict")),
     };
     let wanted = params.need("subelements")?;
-    let path: Vec<String> = match wanted.as_str() {
-        Some(text) => text.split('.').map(str::to_owned).collect(),
-        None => items(wanted)?.iter().map(python::text).collect(),
+    let path: Vec<String> = match (wanted.as_str(), wanted.kind()) {
+        (Some(text), _) => text.split('.').map(str::to_owned).collect(),
+        (None, ValueKind::Seq) => items(wanted)?.iter().map(python::text).collect(),
+        _ => return Err(failed("subelements must be a list or a string")),
     };
+    let skip = params.flag("skip_missing", false);
     let mut out = Vec::new();
-    for element in elements {
-        let found = path.iter().try_fold(element.clone(), |value, key| value.get_attr(key));
-        let list = match found {
-            Ok(list) if !list.is_undefined() => list,
-            _ if params.flag("skip_missing", false) => continue,
-            _ => {
-                return Err(failed(format!(
-                    "could not find '{}' key in iterated item {}",
-                    path.join("."),
-                    python::repr(&element)
-                )));
+    'elements: for element in elements {
+        let mut list = element.clone();
+        for key in &path {
+            let item = python::repr(&list);
+            list = list.get_attr(key)?;
+            if list.is_undefined() && skip {
+                continue 'elements;
             }
-        };
+            if list.is_undefined() {
+                return Err(failed(format!("could not find '{key}' key in iterated item {item}")));
+            }
+        }
         if list.kind() != ValueKind::Seq {
             let key = path.last().map_or("", String::as_str);
             return Err(failed(format!("the key '{key}' should point to a list, got {}", python::repr(&list))));
@@ -311,7 +313,7 @@ fn add(a: &Value, b: &Value) -> Result<Value, Error> {
             Ok(Value::from(items(&a)?.into_iter().chain(items(&b)?).collect::<Vec<_>>()))
         }
         _ => Err(failed(format!(
-            "unsupported operand types for +: '{}' and '{}'",
+            "unsupported operand type(s) for +: '{}' and '{}'",
             super::python_type(&a),
             super::python_type(&b)
         ))),
@@ -323,7 +325,7 @@ fn random_item(value: &Value, params: &Params) -> Result<Value, Error> {
     if !value.is_number() {
         let list: Vec<Value> = value.try_iter()?.checked().collect::<Result<_, _>>()?;
         if list.is_empty() {
-            return Err(failed("cannot choose from an empty sequence"));
+            return Err(failed("Cannot choose from an empty sequence"));
         }
         return Ok(list[generator.below(list.len() as u64) as usize].clone());
     }

@@ -14,6 +14,10 @@ pub(crate) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
         ValueKind::String => string(value.as_str().unwrap_or_default(), method, args),
         ValueKind::Seq => list(value, method, args),
         ValueKind::Map => map(value, method, args),
+        ValueKind::Bytes if method == "decode" => {
+            let text = std::str::from_utf8(value.as_bytes().unwrap_or_default());
+            text.map(Value::from).map_err(|error| failed(format!("Error rendering template: {error}")))
+        }
         _ => unknown(),
     }
     .or_else(|error| match error.kind() {
@@ -64,11 +68,12 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         "ljust" | "rjust" | "center" => {
             let (width, fill): (i64, Option<String>) = from_args(args)?;
             let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
-            let padding = fill.as_deref().unwrap_or(" ").repeat(missing);
+            let fill = fill.as_deref().unwrap_or(" ");
+            let padding = fill.repeat(missing);
             Ok(Value::from(match method {
                 "ljust" => format!("{text}{padding}"),
                 "rjust" => format!("{padding}{text}"),
-                _ => center(text, width),
+                _ => center(text, width, fill),
             }))
         }
         "swapcase" => {
@@ -76,7 +81,21 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
                 |c: char| if c.is_uppercase() { c.to_lowercase().to_string() } else { c.to_uppercase().to_string() };
             Ok(Value::from(text.chars().map(swap).collect::<String>()))
         }
-        "casefold" => Ok(Value::from(text.to_lowercase())),
+        "casefold" => Ok(Value::from(text.to_lowercase().replace('\u{df}', "ss"))),
+        "istitle" => Ok(Value::from(is_title(text))),
+        "join" => {
+            let (list,): (&Value,) = from_args(args)?;
+            let list = items(list)?;
+            if let Some((at, item)) = list.iter().enumerate().find(|(_, item)| item.as_str().is_none()) {
+                crate::template::filters::params::defined(item)?;
+                let kind = super::python_type(item);
+                return Err(failed(format!(
+                    "Error rendering template: sequence item {at}: expected str instance, {kind} found"
+                )));
+            }
+            let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            Ok(Value::from(texts.join(text)))
+        }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(args)?;
             Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)))
@@ -89,6 +108,20 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         "expandtabs" => Ok(Value::from(text.replace('\t', "        "))),
         _ => unknown(),
     }
+}
+
+/// Whether each word begins with a capital and goes on without one, and there is a letter at all.
+fn is_title(text: &str) -> bool {
+    let mut in_word = false;
+    let mut has_letter = false;
+    for c in text.chars() {
+        if c.is_uppercase() && in_word || c.is_lowercase() && !in_word {
+            return false;
+        }
+        in_word = c.is_uppercase() || c.is_lowercase();
+        has_letter |= in_word;
+    }
+    has_letter
 }
 
 fn list(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {

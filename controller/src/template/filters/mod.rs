@@ -22,6 +22,7 @@ mod regex;
 mod selections;
 mod text;
 mod times;
+mod turns;
 mod values;
 mod vaults;
 mod yaml;
@@ -56,6 +57,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     numbers::register(env);
     powers::register(env);
     times::register(env);
+    turns::register(env);
     checks::register(env);
     functions::register(env);
     engines::register(env);

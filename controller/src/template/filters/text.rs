@@ -48,7 +48,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("wordwrap", &["width", "break_long_words", "wrapstring"], word_wrap),
             Filter("indent", &["width", "first", "blank"], indent),
             Filter("center", &["width"], |value, params| {
-                Ok(Value::from(center(&python::text(value), params.int("width", 80)?)))
+                Ok(Value::from(center(&python::text(value), params.int("width", 80)?, " ")))
             }),
             Filter("striptags", &[], |value, _| Ok(Value::from(strip_tags(&python::text(value))))),
             Filter("escape", &[], |value, _| Ok(Value::from(escape_html(&python::text(value))))),
@@ -206,10 +206,10 @@ fn wrap_line(line: &str, width: usize, break_long: bool) -> Vec<String> {
 }
 
 /// As `str.center`: an odd blank goes left when the width is odd, right otherwise.
-pub(super) fn center(text: &str, width: i64) -> String {
+pub(super) fn center(text: &str, width: i64, fill: &str) -> String {
     let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
     let left = missing / 2 + (missing & usize::try_from(width).unwrap_or(0) & 1);
-    format!("{}{text}{}", " ".repeat(left), " ".repeat(missing - left))
+    format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left))
 }
 
 fn indent(value: &Value, params: &Params) -> Result<Value, Error> {

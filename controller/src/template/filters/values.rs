@@ -3,9 +3,10 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::params::{Args, Filter, Params, add_filters, defined, named, plain, undefined_among};
+use super::params::{Args, Filter, Params, add_filters, named, plain, undefined_among};
 use super::python_type;
 use crate::template::convert::{failed, is_omit};
+use crate::template::engine::key_source;
 use crate::template::{TemplateError, python, rewrite};
 
 pub(super) fn register(env: &mut Environment<'static>) {
@@ -67,17 +68,29 @@ fn split_kwargs(args: &[Value]) -> (&[Value], Option<&Value>) {
     }
 }
 
-fn mandatory(value: &Value, message: Option<String>) -> Result<Value, Error> {
-    match (value.is_undefined(), message) {
-        (false, _) => Ok(value.clone()),
-        (true, Some(message)) => Err(named("filter", "mandatory", failed(message))),
-        (true, None) => {
-            let cause = defined(value).err().and_then(|error| error.detail().map(str::to_owned));
-            let name = cause.as_deref().and_then(|cause| cause.split('`').nth(1)).unwrap_or_default();
-            let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
-            Err(named("filter", "mandatory", failed(format!("Mandatory variable {name}not defined."))))
-        }
+fn mandatory(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
+    if !value.is_undefined() {
+        return Ok(value.clone());
     }
+    let message = Params::bind("mandatory", &["msg"], &plain(args)).map(|params| match params.get("msg") {
+        Some(message) => python::text(message),
+        None => {
+            let name = mandatory_name(state.name()).map(|name| format!("'{name}' ")).unwrap_or_default();
+            format!("Mandatory variable {name}not defined.")
+        }
+    });
+    Err(named("filter", "mandatory", message.map_or_else(|error| error, failed)))
+}
+
+/// The variable before the only `| mandatory` of a template: an undefined value does not know its name.
+fn mandatory_name(key: &str) -> Option<String> {
+    let source = key_source(key)?;
+    let mut around = source.split("mandatory");
+    let (before, _after, None) = (around.next()?, around.next()?, around.next()) else { return None };
+    let path = before.trim_end_matches("ansible.builtin.").trim_end().strip_suffix('|')?.trim_end();
+    let start = path.rfind(|c: char| !(c.is_alphanumeric() || "_.[]'\"".contains(c))).map_or(0, |at| at + 1);
+    let name = path[start..].split(['.', '[']).next()?;
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_').then(|| name.to_owned())
 }
 
 /// Ansible's booleans; `None` for text that is neither.
@@ -139,6 +152,15 @@ fn float(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn ternary(value: &Value, params: &Params) -> Result<Value, Error> {
+    match (params.get("true_val"), params.get("false_val")) {
+        (None, None) => {
+            let missing = "ternary() missing 2 required positional arguments: 'true_val' and 'false_val'";
+            return Err(failed(missing));
+        }
+        (None, _) => return Err(failed("ternary() missing 1 required positional argument: 'true_val'")),
+        (_, None) => return Err(failed("ternary() missing 1 required positional argument: 'false_val'")),
+        _ => {}
+    }
     match params.get("none_val") {
         Some(none) if value.is_none() && !none.is_none() => Ok(none.clone()),
         _ => params.need(if value.is_true() { "true_val" } else { "false_val" }).cloned(),

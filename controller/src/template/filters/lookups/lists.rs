@@ -66,30 +66,66 @@ pub(super) fn together(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 pub(super) fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let [elements, key, flags @ ..] = &call.terms[..] else {
-        return Err(failed("subelements lookup expects a list of two or three items,"));
+    const WANTED: &str = "subelements lookup expects a list of two or three items,";
+    let [elements, key, flags @ ..] = &call.terms[..] else { return Err(failed(WANTED)) };
+    let has_elements = matches!(elements.kind(), ValueKind::Map | ValueKind::Seq | ValueKind::Iterable);
+    let Some(key) = key.as_str().filter(|_| has_elements) else {
+        return Err(failed(format!("{WANTED} first a dict or a list, second a string pointing to the subkey")));
     };
     let skip = flags.first().and_then(|flags| flags.get_attr("skip_missing").ok()).is_some_and(|flag| flag.is_true());
     let elements = match elements.kind() {
         ValueKind::Map => entries(elements)?.into_iter().map(|(_, item)| item).collect(),
         _ => items(elements)?,
     };
-    let key = python::text(key);
+    let path: Vec<&str> = key.split('.').collect();
     let mut out = Vec::new();
     for element in elements {
-        let list = element.get_attr(&key)?;
-        if list.is_undefined() {
-            if skip {
-                continue;
-            }
-            let item = python::repr(&element);
-            return Err(failed(format!("could not find '{key}' key in iterated item '{item}'")));
+        if element.kind() != ValueKind::Map {
+            let got = python::text(&element);
+            return Err(failed(format!("subelements lookup expects a dictionary, got '{got}'")));
         }
-        let rest = entries(&element)?.into_iter().filter(|(name, _)| name.as_str() != Some(&key));
-        let rest = Value::from_pairs(rest);
-        out.extend(items(&list)?.into_iter().map(|item| Value::from(vec![rest.clone(), item])));
+        // A result of a task that was skipped has no list.
+        if element.get_attr("skipped").is_ok_and(|skipped| skipped.is_true()) {
+            continue;
+        }
+        if let Some(list) = subelement(&element, &path, skip)? {
+            let rest = without(&element, &path)?;
+            out.extend(items(&list)?.into_iter().map(|item| Value::from(vec![rest.clone(), item])));
+        }
     }
     Ok(out)
+}
+
+/// The list at the end of a path into dicts. None if a step is missing and may be.
+fn subelement(element: &Value, path: &[&str], skip: bool) -> Result<Option<Value>, Error> {
+    let mut value = element.clone();
+    for (at, step) in path.iter().enumerate() {
+        let next = value.get_attr(step)?;
+        if next.is_undefined() {
+            let item = python::text(&value);
+            let missing = failed(format!("could not find '{step}' key in iterated item '{item}'"));
+            return if skip { Ok(None) } else { Err(missing) };
+        }
+        let (wanted, kind) =
+            if at + 1 == path.len() { (ValueKind::Seq, "list") } else { (ValueKind::Map, "dictionary") };
+        if next.kind() != wanted {
+            let got = python::text(&next);
+            return Err(failed(format!("the key {step} should point to a {kind}, got '{got}'")));
+        }
+        value = next;
+    }
+    Ok(Some(value))
+}
+
+/// The dict without what the path leads to.
+fn without(element: &Value, path: &[&str]) -> Result<Value, Error> {
+    let Some((step, deeper)) = path.split_first() else { return Ok(element.clone()) };
+    let mut rest = entries(element)?;
+    match rest.iter_mut().find(|(name, _)| name.as_str() == Some(step)) {
+        Some((_, inner)) if !deeper.is_empty() => *inner = without(inner, deeper)?,
+        _ => rest.retain(|(name, _)| name.as_str() != Some(step)),
+    }
+    Ok(Value::from_pairs(rest))
 }
 
 pub(super) fn random_choice(call: &Call<'_>) -> Result<Vec<Value>, Error> {

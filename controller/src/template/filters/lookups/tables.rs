@@ -122,7 +122,8 @@ pub(super) fn ini(call: &Call<'_>) -> Result<Vec<Value>, Error> {
         let case_sensitive = is_true("case_sensitive");
         let sections = sections(&read_file(&term.file("ansible.ini")?, call)?, case_sensitive, is_ini);
         let section = sections.iter().rev().find(|(name, _)| *name == wanted);
-        let (_, settings) = section.ok_or_else(|| failed(format!("No section '{wanted}' in '{name}'.")))?;
+        let (_, own) = section.ok_or_else(|| failed(format!("No section '{wanted}' in '{name}'.")))?;
+        let settings = with_defaults(&sections, own);
         let key = if case_sensitive { term.key.clone() } else { term.key.to_lowercase() };
         if is_true("re") {
             let regex = regex::Regex::new(&format!("^(?:{})", term.key)).map_err(|error| failed(error.to_string()))?;
@@ -138,6 +139,19 @@ pub(super) fn ini(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 type Settings = Vec<(String, String)>;
+
+/// The settings of `[DEFAULT]`, as this section has them, and then its others.
+fn with_defaults(sections: &[(String, Settings)], own: &Settings) -> Settings {
+    let defaults = sections.iter().filter(|(name, _)| name == "DEFAULT").flat_map(|(_, settings)| settings);
+    let mut settings: Settings = defaults.cloned().collect();
+    for (name, value) in own {
+        match settings.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => known.clone_from(value),
+            None => settings.push((name.clone(), value.clone())),
+        }
+    }
+    settings
+}
 
 /// Sections with their settings in order; without sections, all settings are one without a name.
 fn sections(text: &str, case_sensitive: bool, has_sections: bool) -> Vec<(String, Settings)> {
