@@ -68,11 +68,21 @@ impl Templar {
         scope: &Scope,
     ) -> Result<String, TemplateError> {
         let (options, source) = with_header(source, options)?;
+        if !NEWLINES.contains(&&*options.newline_sequence) {
+            return Err(TemplateError::failed("newline_sequence needs to be one of: \n, \r or \r\n"));
+        }
         let source = with_newlines(source, &options.newline_sequence);
         let key = file_key(name, &source);
         self.plugged()
             .render(|| self.file_engine(&options)?.get_template(&key)?.render(scope.context()))
-            .map(|text| with_last_newlines(text, &source, source.contains(&options.variable_start_string)))
+            .map(|text| {
+                with_last_newlines(
+                    text,
+                    &source,
+                    &options.newline_sequence,
+                    source.contains(&options.variable_start_string),
+                )
+            })
             .map_err(|error| explain::explain(error, &key, Some(scope)))
     }
 
@@ -95,6 +105,9 @@ impl Templar {
         Ok(engine)
     }
 }
+
+/// What may end a line of a file.
+const NEWLINES: &[&str] = &["\n", "\r", "\r\n"];
 
 const HEADER: &str = "#jinja2:";
 
@@ -151,4 +164,23 @@ fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> 
 fn with_newlines(source: &str, newline: &str) -> String {
     let unix = source.replace("\r\n", "\n").replace('\r', "\n");
     if newline == "\n" { unix } else { unix.replace('\n', newline) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_ends_as_newline_sequence_says() {
+        let templar = Templar::new();
+        let render = |newline: &str, header: &str| {
+            let options =
+                TemplateFileOptions { newline_sequence: newline.to_owned(), ..TemplateFileOptions::default() };
+            templar.render_file(&format!("{header}a\r\n{{{{ 1 }}}}\n"), "t.j2", &options, &Scope::of(&templar, []))
+        };
+        for newline in ["\n", "\r", "\r\n"] {
+            assert_eq!(render(newline, "").unwrap(), format!("a{newline}1{newline}"));
+        }
+        assert!(render("", "").is_err() && render("\n", "#jinja2: newline_sequence: ''\n").is_err());
+    }
 }

@@ -291,7 +291,7 @@ impl Templar {
             }
             (mode, first) => {
                 let source = mode.map_or("", |(_, source)| source);
-                Jinja::from(with_last_newlines(output, source, first.is_some()))
+                Jinja::from(with_last_newlines(output, source, "\n", first.is_some()))
             }
         })
     }
@@ -333,11 +333,11 @@ fn fault_text(faults: &[TemplateError]) -> Value {
 
 /// As many newlines at the end as the template has there, of which the engine has taken one, and a block or a comment
 /// another: but not where nothing else is in it and nothing was printed.
-pub(super) fn with_last_newlines(mut output: String, source: &str, is_printed: bool) -> String {
-    let newlines = |text: &str| text.len() - text.trim_end_matches('\n').len();
+pub(super) fn with_last_newlines(mut output: String, source: &str, newline: &str, is_printed: bool) -> String {
+    let newlines = |text: &str| (text.len() - text.trim_end_matches(newline).len()) / newline.len();
     let missing = newlines(source).saturating_sub(newlines(&output));
     if is_printed || !output.is_empty() {
-        output.extend(std::iter::repeat_n('\n', missing));
+        output.extend(std::iter::repeat_n(newline, missing));
     }
     output
 }
