@@ -7,7 +7,7 @@ use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
-use crate::template::{Authored, TemplateError};
+use crate::template::{Authored, TemplateError, needs_rendering, python_text};
 
 arguments! {
     pub(super) struct DebugArgs {
@@ -42,9 +42,8 @@ impl LocalAction for Debug {
             return Ok(ModuleResult::skipped("Verbosity threshold not met."));
         }
         match args.var {
-            Some(Value::String(expression)) => shown(&expression, cx),
-            // A number or a list is its own value.
-            Some(value) => Ok(ModuleResult::ok().with(value.kind(), value.clone())),
+            Some(Value::String(var)) if needs_rendering(&var) => shown(named(&var, cx)?, cx),
+            Some(var) => shown(var, cx),
             // A message that is null is one.
             None => {
                 Ok(ModuleResult::ok().with("msg", raw.get("msg").cloned().unwrap_or_else(|| "Hello world!".into())))
@@ -53,16 +52,37 @@ impl LocalAction for Debug {
     }
 }
 
-/// `var` is text that the author wrote, an expression with or without braces.
-fn shown(expression: &str, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let authored = Authored::from_value(Value::from(expression));
-    let (value, faults) = cx
-        .templar
-        .showable(&authored, cx.scope)
-        .map_err(|error| ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}")))?;
-    let mut result = ModuleResult::ok().with(expression, value);
+/// `var` is an expression that the author wrote.
+fn shown(var: Value, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+    let Value::String(expression) = var else { return Err(no_text(var)) };
+    let (value, faults) =
+        cx.templar.showable(&Authored::literal(&*expression), cx.scope).map_err(|error| unresolved(&error))?;
+    let mut result = ModuleResult::ok().with(&expression, value);
     result.warnings.extend(warning(&faults));
     Ok(result)
+}
+
+/// The expression that `var` names, which is a template.
+fn named(template: &str, cx: &ExecutionContext<'_>) -> Result<Value, ModuleError> {
+    cx.templar.named(template, cx.scope).map_err(|error| match error {
+        TemplateError::Undefined { .. } => {
+            let finalization = "Task failed: Finalization of task args for 'ansible.builtin.debug' failed";
+            ModuleError::new(format!("{finalization}: Error while resolving value for 'var': {error}"))
+        }
+        error => unresolved(&error),
+    })
+}
+
+fn unresolved(error: &TemplateError) -> ModuleError {
+    ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}"))
+}
+
+fn no_text(var: Value) -> ModuleError {
+    let (kind, shown) = (var.kind(), python_text(&var));
+    ModuleError::new(format!(
+        "argument 'var' is of type {kind} and we were unable to convert to _check_type_str_no_conversion: '{shown}' is not a \
+         string and conversion is not allowed"
+    ))
 }
 
 /// What Ansible says beside a value that could not be shown whole.

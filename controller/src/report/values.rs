@@ -14,6 +14,9 @@ const VERBOSITY_RETRIES: u8 = 2;
 /// Facts about the result that have been told in other ways, or are nobody's business.
 const HIDDEN: [&str; 6] = ["failed", "skipped", "warnings", "deprecations", "exception", "diff"];
 
+/// And what `debug` says nothing of. The item of a loop it tells, beside the variable.
+const HIDDEN_OF_DEBUG: [&str; 5] = ["changed", "skip_reason", "ansible_loop", "ansible_loop_var", "ansible_index_var"];
+
 /// Modules whose result is what they are for: shown whatever the verbosity, on many lines.
 fn is_always_shown(module: &str) -> bool {
     matches!(short_name(module), "debug" | "assert")
@@ -60,16 +63,13 @@ pub(super) fn of_answer(module: &str, values: &Map, verbosity: u8) -> String {
 
 fn shown(module: &str, values: &Map, full: bool) -> Map {
     let is_debug = short_name(module) == "debug";
-    let item = values.get("ansible_loop_var").and_then(Value::as_str);
     let has_message = is_debug && values.contains_key("msg");
     let hidden = |key: &str| {
         key.starts_with("_ansible_")
             || HIDDEN.contains(&key)
             || (key == "invocation" && (!full || is_debug))
             || (has_message && key != "msg")
-            || (is_debug
-                && (matches!(key, "changed" | "skip_reason" | "ansible_loop_var" | "item" | "failed_when_result")
-                    || item == Some(key)))
+            || (is_debug && HIDDEN_OF_DEBUG.contains(&key))
     };
     let mut shown: Map = values.iter().filter(|(key, _)| !hidden(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     for stream in ["stdout", "stderr"] {
@@ -116,6 +116,16 @@ mod tests {
         let values = values(&[("changed", false.into()), ("msg", "hi".into()), ("attempts", 1.into())]);
         assert_eq!(of_success("ansible.builtin.debug", &values, false, 0).unwrap(), "{\n    \"msg\": \"hi\"\n}");
         assert_eq!(of_success("debug", &values, true, 0), None);
+    }
+
+    #[test]
+    fn debug_in_a_loop_shows_the_item_beside_a_variable() {
+        let of_loop = [("ansible_loop_var", "item".into()), ("ansible_index_var", "i".into()), ("item", 1.into())];
+        let variable = values(&[&of_loop[..], &[("i", 0.into()), ("x", 2.into())]].concat());
+        let shown = of_success("debug", &variable, false, 0).unwrap();
+        assert_eq!(shown, "{\n    \"i\": 0,\n    \"item\": 1,\n    \"x\": 2\n}");
+        let message = values(&[&of_loop[..], &[("msg", "hi".into())]].concat());
+        assert_eq!(of_success("debug", &message, false, 0).unwrap(), "{\n    \"msg\": \"hi\"\n}");
     }
 
     #[test]

@@ -162,6 +162,23 @@ impl Templar {
         }
     }
 
+    /// The expression that a template names, as in `debug: var={{ name }}`: what an author wrote where it leads, or else the
+    /// name of a variable, or a path into one.
+    ///
+    /// # Errors
+    /// See [`TemplateError`]; text that is neither. A value that is no text is given as it is.
+    pub fn named(&self, template: &str, scope: &Scope) -> Result<Value, TemplateError> {
+        let named = self.render(&Authored::Template(Template::new(template)), scope)?;
+        match &named {
+            Value::String(text)
+                if !written::is_path(text) && written::behind(template, scope).as_ref() != Some(&named) =>
+            {
+                Err(TemplateError::untrusted())
+            }
+            _ => Ok(named),
+        }
+    }
+
     /// Renders to text, as in a task's name: lists and dicts as Python writes them, `None` as nothing.
     pub fn render_text(&self, source: &str, scope: &Scope) -> Result<String, TemplateError> {
         if !super::needs_rendering(source) {

@@ -3,7 +3,7 @@
 use rustle_protocol::Value;
 
 use super::authored::Authored;
-use crate::vars::Scope;
+use crate::vars::{Scope, is_variable_name};
 
 /// How many variables may refer to each other on the way.
 const HOPS_MAX: usize = 8;
@@ -27,6 +27,14 @@ pub(super) fn behind(template: &str, scope: &Scope) -> Option<Value> {
         }
     }
     None
+}
+
+/// Whether a text is a variable's name, or a path into one, and so no more than a name: looking it up runs nothing.
+pub(super) fn is_path(text: &str) -> bool {
+    let is_plain =
+        |step: &String| !step.is_empty() && step.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    let steps = steps(text).unwrap_or_default();
+    steps.first().is_some_and(|name| is_variable_name(name)) && steps.iter().all(is_plain)
 }
 
 /// The names and numbers of a path.
@@ -98,6 +106,18 @@ mod tests {
             ["{{ a.x }}", "{{ a.b[x] }}", "{{ round }}", "{{ n }}", "{{ none }}", "{{ a.b | list }}", "{{ a..b }}", "a"]
         {
             assert_eq!(behind(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn a_path_runs_nothing() {
+        for path in ["a", "a.b", "a[0]", "a['b-c'].d", "a[\"b\"]"] {
+            assert!(is_path(path), "{path}");
+        }
+        for other in
+            ["", "1", "a b", "a | length", "a()", "a.b()", "a['x' ~ lookup('pipe', 'y')]", "a[b]", "{{ a }}", "a."]
+        {
+            assert!(!is_path(other), "{other}");
         }
     }
 
