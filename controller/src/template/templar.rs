@@ -194,8 +194,11 @@ impl Templar {
     /// # Errors
     /// See [`TemplateError`]; an undefined variable is an error, not `false`.
     pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
-        if source.trim().is_empty() && rule == Conditionals::Strict {
-            return Err(TemplateError::failed("Empty conditional expressions are not allowed."));
+        if source.trim().is_empty() {
+            return match rule {
+                Conditionals::Strict => Err(TemplateError::failed("Empty conditional expressions are not allowed.")),
+                Conditionals::Lenient => Ok(true),
+            };
         }
         let value = self.evaluate_key(&condition_key(source), scope).map_err(TemplateError::in_conditional)?;
         if is_enclosed(source) && value.as_str().is_some() {
@@ -261,7 +264,8 @@ impl Templar {
 
     /// As [`Templar::check`], for a condition.
     pub fn check_condition(&self, source: &str) -> Result<(), TemplateError> {
-        self.compile(&condition_key(source))
+        // An empty one fails where it is asked.
+        if source.trim().is_empty() { Ok(()) } else { self.compile(&condition_key(source)) }
     }
 
     /// The variables a value's templates mention and do not set themselves; none for templates with syntax errors.

@@ -257,14 +257,11 @@ pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<
             Err(document.wrong(node.at, what).hint(Some("quote an expression that begins with `{` or `[`")))
         }
     };
-    let all: Vec<Arc<str>> = match &node.kind {
-        Kind::Scalar(Value::Null) => Vec::new(),
-        Kind::List(items) if node.tag.is_none() => {
-            items.iter().filter(|item| !item.is_null()).map(one).collect::<Result<_, _>>()?
-        }
-        Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => vec![one(node)?],
-    };
-    Ok(all.into_iter().filter(|text| !text.is_empty()).collect())
+    match &node.kind {
+        Kind::Scalar(Value::Null) => Ok(Vec::new()),
+        Kind::List(items) if node.tag.is_none() => items.iter().filter(|item| !item.is_null()).map(one).collect(),
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => Ok(vec![one(node)?]),
+    }
 }
 
 /// `!unsafe` text as a condition: a template that gives it. Text that a template gives is refused when a host comes to it.
