@@ -4,7 +4,7 @@ use chrono::{Local, NaiveDateTime, TimeZone, Utc};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 
-use super::params::{Filter, Params, add_filters, int};
+use super::params::{Filter, Params, add_filters};
 use super::python_type;
 use crate::template::convert::failed;
 use crate::template::python;
@@ -114,8 +114,11 @@ fn strftime(value: &Value, params: &Params) -> Result<Value, Error> {
     let format = python::text(value);
     let second = params.get("second").filter(|second| !second.is_none());
     let second = match second {
-        Some(second) if second.is_number() && !second.is_integer() => number(second)?.trunc() as i64,
-        Some(second) => int(second, "second")?,
+        Some(second) => {
+            let text = python::text(second);
+            let wrong = || failed(format!("Invalid value for epoch value ({text})"));
+            second.as_i64().or_else(|| text.trim().parse::<f64>().ok().map(|n| n.trunc() as i64)).ok_or_else(wrong)?
+        }
         None => Utc::now().timestamp(),
     };
     let time = chrono::DateTime::from_timestamp(second, 0).ok_or_else(|| failed(format!("no such time: {second}")))?;

@@ -226,6 +226,7 @@ fn escape(value: &Value, params: &Params) -> Result<Value, Error> {
     let special = match params.text("re_type", "python").as_str() {
         "python" => "()[]{}?*+-|^$\\.&~# \t\n\r\x0b\x0c",
         "posix_basic" => "].[^$*\\",
+        "posix_extended" => return Err(failed("Regex type (posix_extended) not yet implemented")),
         other => return Err(failed(format!("Invalid regex type ({other})"))),
     };
     let mut out = String::new();

@@ -26,9 +26,11 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("int", &["default", "base"], int),
             Filter("float", &["default"], float),
             Filter("string", &[], |value, _| Ok(Value::from(python::text(value)))),
-            Filter("ternary", &["true_val", "false_val", "none_val"], ternary),
         ],
     );
+    for name in ["ternary", "ansible.builtin.ternary"] {
+        env.add_filter(name, ternary);
+    }
     for name in ["extract", "ansible.builtin.extract"] {
         env.add_filter(name, extract_or_undefined);
     }
@@ -151,19 +153,25 @@ fn float(value: &Value, params: &Params) -> Result<Value, Error> {
     Ok(parsed.map(Value::from).or_else(|| params.get("default").cloned()).unwrap_or_else(|| Value::from(0.0)))
 }
 
-fn ternary(value: &Value, params: &Params) -> Result<Value, Error> {
-    match (params.get("true_val"), params.get("false_val")) {
-        (None, None) => {
-            let missing = "ternary() missing 2 required positional arguments: 'true_val' and 'false_val'";
-            return Err(failed(missing));
-        }
-        (None, _) => return Err(failed("ternary() missing 1 required positional argument: 'true_val'")),
-        (_, None) => return Err(failed("ternary() missing 1 required positional argument: 'false_val'")),
-        _ => {}
+/// The value that is not chosen may be undefined.
+fn ternary(value: &Value, args: Args) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Ok(value.clone());
     }
-    match params.get("none_val") {
-        Some(none) if value.is_none() && !none.is_none() => Ok(none.clone()),
-        _ => params.need(if value.is_true() { "true_val" } else { "false_val" }).cloned(),
+    let args = plain(args);
+    let (positional, by_name) = split_kwargs(&args);
+    let given = |place: usize, name: &str| {
+        let has_it = |all: &&Value| all.try_iter().is_ok_and(|mut keys| keys.any(|key| key.as_str() == Some(name)));
+        let named = || by_name.filter(has_it).and_then(|all| all.get_attr(name).ok());
+        positional.get(place).cloned().or_else(named)
+    };
+    let missing = |what: &str| Err(named("filter", "ternary", failed(format!("ternary() missing {what}"))));
+    match (given(0, "true_val"), given(1, "false_val"), given(2, "none_val")) {
+        (None, None, _) => missing("2 required positional arguments: 'true_val' and 'false_val'"),
+        (None, _, _) => missing("1 required positional argument: 'true_val'"),
+        (_, None, _) => missing("1 required positional argument: 'false_val'"),
+        (_, _, Some(none_val)) if value.is_none() && !none_val.is_none() => Ok(none_val),
+        (Some(true_val), Some(false_val), _) => Ok(if value.is_true() { true_val } else { false_val }),
     }
 }
 

@@ -20,10 +20,17 @@ pub(super) fn register(env: &mut Environment<'static>) {
         &[
             Filter("to_yaml", NAMES, |value, params| dump(value, params, 2, Flow::Leaves)),
             Filter("to_nice_yaml", NAMES, |value, params| dump(value, params, 4, Flow::Never)),
-            Filter("from_yaml", &[], |value, _| parsed(&python::text(value)).map(from_data)),
+            // What is no text is given back.
+            Filter("from_yaml", &[], |value, _| match value.as_str() {
+                Some(text) => parsed(text).map(from_data),
+                None => Ok(value.clone()),
+            }),
             Filter("from_yaml_all", &[], |value, _| {
-                let text = python::text(value);
-                let data: Result<Vec<_>, _> = documents(&text).iter().map(|document| parsed(document)).collect();
+                if value.is_none() {
+                    return Ok(Jinja::from(Vec::<Jinja>::new()));
+                }
+                let Some(text) = value.as_str() else { return Ok(value.clone()) };
+                let data: Result<Vec<_>, _> = documents(text).iter().map(|document| parsed(document)).collect();
                 Ok(Jinja::from(data?.into_iter().map(from_data).collect::<Vec<_>>()))
             }),
         ],
