@@ -183,6 +183,10 @@ pub enum TaskKind {
     Handler,
 }
 
+/// What stands as `censored` in the place of a result that must not be shown (`no_log`), in Ansible's words.
+pub const CENSORED: &str =
+    "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
+
 /// Ansible's sentence about a name that no handler answers to.
 pub fn unknown_handler(name: &str) -> String {
     format!(

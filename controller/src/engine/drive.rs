@@ -30,7 +30,6 @@ use crate::plan::{PlayId, Task, TaskId, TaskPosition};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
-use crate::template::needs_rendering;
 use crate::vars::{Layer, PlayHosts, PlayVars, Precedence, VarMap, Variable};
 
 /// Drives one run to its end.
@@ -349,27 +348,22 @@ impl<'a> Drive<'a> {
     }
 
     /// A task's name as it is for the first host that comes to it, with its role before it, and its module. What that host
-    /// does not know stays as it was written.
+    /// does not know says so.
     fn banner(&mut self, task: TaskId, host: HostIx) -> (String, String) {
         let task = self.run.task(task);
         let title = task.heading();
         let name = match &task.name {
-            Some(name) if needs_rendering(name) => self.rendered_for(&task, name, host),
-            Some(_) | None => None,
+            Some(name) => {
+                let play = self.play.vars();
+                self.run.title(name, self.hosts.name(host), &play, &self.run.task_vars(&task))
+            }
+            None => title.into_owned(),
         };
-        let name = name.unwrap_or_else(|| title.into_owned());
         match &task.role {
             // As in Ansible, which names there the role that comes.
             Some(role) if !task.includes_role() => (format!("{} : {name}", role.fqcn()), task.module.clone()),
             Some(_) | None => (name, task.module.clone()),
         }
-    }
-
-    fn rendered_for(&mut self, task: &Task, name: &str, host: HostIx) -> Option<String> {
-        let play = self.play.vars();
-        let vars = self.run.task_vars(task);
-        let scope = self.run.environment.vars.scope(self.hosts.name(host).as_str(), &play, &vars).ok()?;
-        self.run.templar().render_text(name, &scope).ok()
     }
 
     /// Where a person wrote the task, with the file's whole path.

@@ -4,7 +4,7 @@ use rustle_protocol::result::Diff;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
-use crate::event::{FailedIn, TaskStatus};
+use crate::event::{CENSORED, FailedIn, TaskStatus};
 
 /// What a failed result has under this name.
 const EXCEPTION: &str = "exception";
@@ -140,8 +140,7 @@ impl Tried {
     pub(super) fn censored(mut self) -> Tried {
         let kept = ["changed", "failed", "skipped", "attempts", "_ansible_delegated_vars"];
         self.values.retain(|name, _| kept.contains(&name.as_str()));
-        let reason = "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
-        self.values.insert("censored".into(), reason.into());
+        self.values.insert("censored".into(), CENSORED.into());
         self.diff.clear();
         self.warnings.clear();
         self

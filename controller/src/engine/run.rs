@@ -20,7 +20,7 @@ use crate::journal::{Growth, Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
 use crate::template::{Conditionals, Templar, needs_rendering};
-use crate::vars::{Layer, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
+use crate::vars::{Layer, PlayVars, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -161,6 +161,15 @@ impl Run {
         // What a role says of itself is nearer than what another one says to the whole play.
         vars.layers = self.additions.exposed(task.play).into_iter().chain(vars.layers).collect();
         vars
+    }
+
+    /// A task's title for a host. What in it cannot be rendered says so, which is no reason to fail.
+    pub(super) fn title(&self, title: &str, host: &HostName, play: &PlayVars, task: &TaskVars) -> String {
+        if !needs_rendering(title) {
+            return title.to_owned();
+        }
+        let scope = self.environment.vars.scope(host.as_str(), play, task);
+        scope.map_or_else(|_| title.to_owned(), |scope| self.templar().render_title(title, &scope))
     }
 
     /// A task of the plan, or one that joined it.

@@ -26,7 +26,7 @@ use crate::event::{FailedIn, JobState, RunEvent, TaskStatus};
 use crate::journal::Record;
 use crate::plan::Task;
 use crate::scheduler::{HostIx, Work};
-use crate::template::{needs_rendering, settle};
+use crate::template::settle;
 use crate::vars::{Learnt, PlayVars, Scope, TaskVars};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
@@ -306,14 +306,9 @@ impl TaskRun<'_> {
         of(&TaskVars { layers, ..vars.clone() })
     }
 
-    /// The name for this host; as it was written if it cannot be rendered, which is no reason to fail.
+    /// The name for this host.
     pub(super) fn name(&self, vars: &TaskVars) -> String {
-        let title = self.task.title();
-        if !needs_rendering(title) {
-            return title.to_owned();
-        }
-        let rendered = self.scope(vars).ok().and_then(|scope| self.run.templar().render_text(title, &scope).ok());
-        rendered.unwrap_or_else(|| title.to_owned())
+        self.run.title(self.task.title(), self.host, self.play, vars)
     }
 }
 

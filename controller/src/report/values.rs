@@ -4,6 +4,7 @@ use rustle_agent::module::short_name;
 use rustle_protocol::{Map, Value};
 
 use super::json;
+use crate::event::CENSORED;
 
 /// From here on results are shown on many lines and with what the module was called with.
 const VERBOSITY_FULL: u8 = 3;
@@ -17,9 +18,10 @@ const HIDDEN: [&str; 6] = ["failed", "skipped", "warnings", "deprecations", "exc
 /// And what `debug` says nothing of. The item of a loop it tells, beside the variable.
 const HIDDEN_OF_DEBUG: [&str; 5] = ["changed", "skip_reason", "ansible_loop", "ansible_loop_var", "ansible_index_var"];
 
-/// Modules whose result is what they are for: shown whatever the verbosity, on many lines.
-fn is_always_shown(module: &str) -> bool {
-    matches!(short_name(module), "debug" | "assert")
+/// Results that are what their modules are for, but for hidden ones: shown whatever the verbosity, on many lines.
+fn is_always_shown(module: &str, values: &Map) -> bool {
+    let is_hidden = values.get("censored").and_then(Value::as_str) == Some(CENSORED);
+    matches!(short_name(module), "debug" | "assert") && !is_hidden
 }
 
 /// Modules whose result would bury everything else: facts by the hundred.
@@ -31,7 +33,7 @@ fn is_never_shown(module: &str) -> bool {
 pub(super) fn of_success(module: &str, values: &Map, skipped: bool, verbosity: u8) -> Option<String> {
     if is_never_shown(module) {
         None
-    } else if is_always_shown(module) && !skipped {
+    } else if is_always_shown(module, values) && !skipped {
         Some(text(module, values, verbosity, true))
     } else {
         (verbosity > 0).then(|| text(module, values, verbosity, false))
@@ -40,14 +42,14 @@ pub(super) fn of_success(module: &str, values: &Map, skipped: bool, verbosity: u
 
 /// The result of a host that did not do well: always shown.
 pub(super) fn of_failure(module: &str, values: &Map, is_of_its_work: bool, verbosity: u8) -> String {
-    text(module, values, verbosity, is_always_shown(module) && is_of_its_work)
+    text(module, values, verbosity, is_always_shown(module, values) && is_of_its_work)
 }
 
 /// The result of a try that another follows, if it is shown at all.
 pub(super) fn of_retry(module: &str, values: &Map, verbosity: u8) -> Option<String> {
-    let is_wanted = is_always_shown(module) || verbosity >= VERBOSITY_RETRIES;
+    let is_wanted = is_always_shown(module, values) || verbosity >= VERBOSITY_RETRIES;
     // What `debug` hides elsewhere is told of a try.
-    (is_wanted && !values.is_empty()).then(|| text("", values, verbosity, is_always_shown(module)))
+    (is_wanted && !values.is_empty()).then(|| text("", values, verbosity, is_always_shown(module, values)))
 }
 
 fn text(module: &str, values: &Map, verbosity: u8, pretty: bool) -> String {
@@ -116,6 +118,8 @@ mod tests {
         let values = values(&[("changed", false.into()), ("msg", "hi".into()), ("attempts", 1.into())]);
         assert_eq!(of_success("ansible.builtin.debug", &values, false, 0).unwrap(), "{\n    \"msg\": \"hi\"\n}");
         assert_eq!(of_success("debug", &values, true, 0), None);
+        let hidden = self::values(&[("changed", false.into()), ("censored", CENSORED.into())]);
+        assert_eq!(of_success("debug", &hidden, false, 0), None);
     }
 
     #[test]

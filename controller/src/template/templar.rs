@@ -188,6 +188,28 @@ impl Templar {
         Ok(if value.is_none() { String::new() } else { python::text(&value) })
     }
 
+    /// As [`render_text`](Self::render_text), for a reader: an expression that has no value says why in its place, in
+    /// Ansible's way.
+    pub fn render_title(&self, source: &str, scope: &Scope) -> String {
+        if let Ok(text) = self.render_text(source, scope) {
+            return text;
+        }
+        let (mut shown, mut rest, mut errors) = (String::new(), source, 0);
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((expression, after)) = after.split_once("}}") else { break };
+            shown.push_str(before);
+            match self.render_text(&format!("{{{{{expression}}}}}"), scope) {
+                Ok(text) => shown.push_str(&text),
+                Err(error) => {
+                    errors += 1;
+                    shown.push_str(&format!("<< error {errors} - {error} >>"));
+                }
+            }
+            rest = after;
+        }
+        shown + rest
+    }
+
     /// Whether a bare expression, as in `when`, holds. One that is a template as a whole, `"{{ ready }}"`, is what the
     /// template gives; text that it gives is an expression in turn if an author wrote it, and an error otherwise.
     ///
