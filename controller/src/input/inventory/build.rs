@@ -80,7 +80,7 @@ impl Builder {
             vars: Arc::clone(&self.nothing),
             file_vars: self.no_files(),
             depth: 0,
-            priority: 1,
+            priority: Group::PRIORITY_DEFAULT,
         };
         GroupId(self.groups.insert_full(name, group).0 as u32)
     }
@@ -209,9 +209,10 @@ impl Builder {
         None
     }
 
-    pub(in crate::input) fn set_group_vars(&mut self, group: GroupId, vars: VarMap) {
+    pub(in crate::input) fn set_group_vars(&mut self, group: GroupId, mut vars: VarMap) {
         let group = &mut self.groups[group.index()];
-        if let Some(priority) = vars.get("ansible_group_priority").map(Variable::source) {
+        // It says something of the group, and is no variable of its hosts.
+        if let Some(priority) = vars.shift_remove("ansible_group_priority").map(|priority| priority.source()) {
             let as_number = priority.as_i64().or_else(|| priority.as_str().and_then(|text| text.trim().parse().ok()));
             match as_number {
                 Some(priority) => group.priority = priority,

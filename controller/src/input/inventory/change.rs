@@ -32,7 +32,7 @@ impl Inventory {
             vars: Arc::default(),
             file_vars: no_files(),
             depth: 1,
-            priority: 1,
+            priority: Group::PRIORITY_DEFAULT,
         };
         let id = GroupId(self.groups.insert_full(Arc::clone(&group.name), group).0 as u32);
         self.groups[GroupId::ALL.index()].children.push(id);

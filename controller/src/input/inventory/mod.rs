@@ -124,6 +124,11 @@ pub struct Group {
     pub priority: i64,
 }
 
+impl Group {
+    /// Of one that says nothing of it.
+    pub const PRIORITY_DEFAULT: i64 = 1;
+}
+
 /// Hosts, groups and their variables, complete and free of loops.
 #[derive(Clone, Debug)]
 pub struct Inventory {

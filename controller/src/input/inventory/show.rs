@@ -239,7 +239,11 @@ fn mark(mark: &str, text: &str) -> Value {
 }
 
 fn own_vars(rules: Rules, group: &Group) -> VarMap {
-    rules.merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook])
+    let mut vars = rules.merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook]);
+    if group.priority != Group::PRIORITY_DEFAULT {
+        vars.insert("ansible_group_priority".to_owned(), Variable::data(group.priority));
+    }
+    vars
 }
 
 /// One host's variables, merged.

@@ -270,7 +270,7 @@ y=c
     let host = inventory.host_id("h").unwrap();
     let names: Vec<_> = inventory.host(host).groups.iter().map(|id| &*inventory.group(*id).name).collect();
     assert_eq!(names, ["all", "b", "top", "a", "c"]);
-    assert_eq!(vars(&inventory, "h"), r#"{"ansible_group_priority":10,"v":"all","w":"top","x":"a","y":"c"}"#);
+    assert_eq!(vars(&inventory, "h"), r#"{"v":"all","w":"top","x":"a","y":"c"}"#);
 }
 
 #[test]
