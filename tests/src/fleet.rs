@@ -215,8 +215,12 @@ impl Fleet {
         self.signal(host, Signal::KILL);
         self.wait_for_end(host);
         let home = self.home(host);
-        let process = FleetBuilder::default().command(&home, host, &self.path().join("ready.sock"));
-        let (name, address) = eventually("the agent is ready again", || next_ready(&self.ready));
+        let mut process = FleetBuilder::default().command(&home, host, &self.path().join("ready.sock"));
+        let (name, address) = eventually("the agent is ready again", || {
+            let ended = process.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "{host} did not start again, {ended:?}: {}", self.log(host));
+            next_ready(&self.ready)
+        });
         let agent = self.agents.iter_mut().find(|agent| agent.name == host).expect("an agent of this fleet");
         assert_eq!((&*name, address), (host, agent.address));
         agent.process = process;
