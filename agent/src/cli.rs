@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustle_protocol::endpoint::Listener;
@@ -27,6 +28,13 @@ use crate::server::{self, SOFTWARE, Shared};
 
 /// Threads beyond one per call: for received files and the odd look at the disk.
 const SPARE_THREADS: usize = 8;
+
+/// How long an address that somebody has is tried: a program that is being started has begun by then on any machine, and
+/// whoever gave two agents one address does not wait long to hear of it.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two tries.
+const ADDRESS_TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// `rustle-agent --config FILE`
 #[derive(Clone, Debug, Args)]
@@ -118,7 +126,7 @@ async fn serve(prepared: Prepared) -> Result<(), String> {
 
 fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
     let options = TransportOptions { idle_timeout: config.limits.idle(), ..TransportOptions::default() };
-    let listener = Listener::bind(config.listen, identity, &options).map_err(|error| chain(&error))?;
+    let listener = listen(config.listen, &identity, &options)?;
     if listener.buffers().are_small() {
         warn!("the system grants small UDP buffers; raise net.core.rmem_max and wmem_max to 8388608");
     }
@@ -132,6 +140,26 @@ fn open(config: &Config, identity: LoadedIdentity) -> Result<Shared, String> {
     shared.one_run = config.limits.one_run;
     end_leftovers(&shared);
     Ok(shared)
+}
+
+/// Opens the address. An agent that was killed while it started a program has left its socket to that, until the program
+/// has begun: the address is then free in a moment.
+fn listen(address: SocketAddr, identity: &LoadedIdentity, options: &TransportOptions) -> Result<Listener, String> {
+    let until = Instant::now() + ADDRESS_PATIENCE;
+    let mut is_told = false;
+    loop {
+        match Listener::bind(address, identity.clone(), options) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.is_taken() && Instant::now() < until => {
+                if !std::mem::replace(&mut is_told, true) {
+                    warn!(%address, "the address is taken, and tried again for {} s", ADDRESS_PATIENCE.as_secs());
+                }
+                // Nothing tells when an address becomes free; bounded by `until`.
+                std::thread::sleep(ADDRESS_TRY_AGAIN);
+            }
+            Err(error) => return Err(chain(&error)),
+        }
+    }
 }
 
 /// What tasks had started that the death of an earlier agent cut off must not go on beside their next try.

@@ -45,6 +45,13 @@ pub enum BindError {
     Socket { address: SocketAddr, source: io::Error },
 }
 
+impl BindError {
+    /// Somebody else has the address.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, BindError::Socket { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 /// An agent's end.
 #[derive(Debug)]
 pub struct Listener {

@@ -214,6 +214,11 @@ impl Fleet {
     pub fn kill_and_restart(&mut self, host: &str) {
         self.signal(host, Signal::KILL);
         self.wait_for_end(host);
+        self.start_again(host);
+    }
+
+    /// Starts an agent that has ended at the same address, with what it left.
+    pub fn start_again(&mut self, host: &str) {
         let home = self.home(host);
         let mut process = FleetBuilder::default().command(&home, host, &self.path().join("ready.sock"));
         let (name, address) = eventually("the agent is ready again", || {

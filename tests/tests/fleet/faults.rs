@@ -234,3 +234,22 @@ fn a_full_disk_leaves_the_old_file_whole() {
     let ended = fleet.run(&play([named("look", shell("cat /tmp/small/file; ls -A /tmp/small"))])).arg("-v").ends(0);
     assert!(ended.stdout.contains(r#""stdout": "old\nfile""#), "{}", ended.stdout);
 }
+
+#[test]
+fn an_agent_whose_address_is_still_taken_when_it_comes_back_waits_for_it() {
+    let mut fleet = Fleet::start(&["h1"]);
+    fleet.signal("h1", Signal::KILL);
+    fleet.wait_for_end("h1");
+    // As a program has it that the agent was starting when it was killed.
+    let held = std::net::UdpSocket::bind(fleet.address("h1")).unwrap();
+    let log = fleet.path().join("hosts/h1/agent.log");
+    let let_go = std::thread::spawn(move || {
+        eventually("the agent has found its address taken", || {
+            fs::read_to_string(&log).unwrap_or_default().contains("the address is taken").then_some(())
+        });
+        drop(held);
+    });
+    fleet.start_again("h1");
+    let_go.join().unwrap();
+    assert_eq!(fleet.adhoc("ping", "").ends(0).answers(), ["h1 | SUCCESS"]);
+}
