@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::waiting::{kill, report, resume_to_the_end, runs, witness, witnessed};
 
-/// Rounds of the short form of the random kill of both sides; `CRASH_ROUNDS=100` is the long form, and `CRASH_SEED` repeats one.
+/// Rounds of the short form of the random kill of both sides; `CRASH_ROUNDS=1000` is the long form, and `CRASH_SEED` repeats one.
 const ROUNDS: u64 = 2;
 
 struct Scene {

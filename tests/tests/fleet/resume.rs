@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::waiting::{Waiting, kill, report, resume_to_the_end, runs, witness, witnessed};
 
-/// Rounds of the random kill; `RESUME_ROUNDS=100 cargo test -p rustle-tests resume` is the long form.
+/// Rounds of the random kill; `RESUME_ROUNDS=1000 cargo test -p rustle-tests resume` is the long form.
 const ROUNDS: u64 = 4;
 
 const HOSTS: [&str; 5] = ["h1", "h2", "h3", "h4", "h5"];
