@@ -175,7 +175,7 @@ const NAMESPACE: &str = "361E6D51-FAEC-444A-9079-341386DA8E2E";
 fn to_uuid(value: &Value, params: &Params) -> Result<Value, Error> {
     let namespace = params.text("namespace", NAMESPACE);
     let namespace = uuid::Uuid::parse_str(&namespace)
-        .map_err(|error| failed(format!("invalid value '{namespace}' for namespace: {error}")))?;
+        .map_err(|error| failed(format!("Invalid value '{namespace}' for 'namespace': {error}")))?;
     let digest = Sha1::new().chain_update(namespace.as_bytes()).chain_update(python::text(value)).finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -26,7 +26,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
             let secret = secret.as_str().ok_or_else(|| {
                 failed(format!("secret must be unicode or bytes, not {}", filters::python_type(secret)))
             })?;
-            let salt_size = number("salt_size")?.and_then(|size| usize::try_from(size).ok());
+            let salt_size = number("salt_size").map_err(|_| failed("salt_size must be an integer"))?;
+            let salt_size = salt_size.and_then(|size| usize::try_from(size).ok());
             let rounds = number("rounds")?.map(|rounds| u32::try_from(rounds).unwrap_or_default());
             let wanted = Wanted { method, salt: text("salt"), salt_size, rounds, ident: text("ident") };
             hashed(secret, wanted)

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Environment, Error};
 
 use super::params::{Filter, Params, REST, add_filters, entries, int, items};
@@ -33,7 +33,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("count", &[], length),
             Filter("random", &["start", "step", "seed"], random_item),
             Filter("shuffle", &["seed"], |value, params| {
-                let mut list = items(value)?;
+                // What cannot be shuffled is given back.
+                let Ok(mut list) = items(value) else { return Ok(value.clone()) };
                 random::generator(params.get("seed")).shuffle(&mut list);
                 Ok(Value::from(list))
             }),
@@ -239,6 +240,14 @@ fn subelements(value: &Value, params: &Params) -> Result<Value, Error> {
         let mut list = element.clone();
         for key in &path {
             let item = python::repr(&list);
+            let unfit = match list.kind() {
+                ValueKind::Seq => Some(format!("'{item}': list indices must be integers or slices, not str")),
+                ValueKind::String => Some(format!("{item}: string indices must be integers, not 'str'")),
+                _ => None,
+            };
+            if let Some(unfit) = unfit {
+                return Err(failed(format!("the key {key} should point to a dictionary, got {unfit}")));
+            }
             list = list.get_attr(key)?;
             if list.is_undefined() && skip {
                 continue 'elements;
@@ -252,7 +261,7 @@ fn subelements(value: &Value, params: &Params) -> Result<Value, Error> {
             return Err(failed(format!("the key '{key}' should point to a list, got {}", python::repr(&list))));
         }
         for item in items(&list)? {
-            out.push(Value::from(vec![element.clone(), item]));
+            out.push(Value::from(Tuple::from(vec![element.clone(), item])));
         }
     }
     Ok(Value::from(out))
@@ -322,7 +331,14 @@ fn add(a: &Value, b: &Value) -> Result<Value, Error> {
 
 fn random_item(value: &Value, params: &Params) -> Result<Value, Error> {
     let mut generator = random::generator(params.get("seed"));
-    if !value.is_number() {
+    if !value.is_integer() && value.kind() != ValueKind::Bool {
+        let is_sequence = matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Iterable);
+        if ["start", "step"].iter().any(|name| params.get(name).is_some_and(Value::is_true)) {
+            return Err(failed("start and step can only be used with integer values"));
+        }
+        if !is_sequence {
+            return Err(failed("random can only be used on sequences and integers"));
+        }
         let list: Vec<Value> = value.try_iter()?.checked().collect::<Result<_, _>>()?;
         if list.is_empty() {
             return Err(failed("Cannot choose from an empty sequence"));

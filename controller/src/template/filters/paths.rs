@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 use rustle_agent::accounts::Accounts;
 
 use super::params::{Filter, Params, add_filters, items};
+use super::python_type;
 use crate::template::convert::failed;
 use crate::template::python;
 
@@ -87,10 +88,22 @@ fn relpath(value: &Value, params: &Params) -> Result<Value, Error> {
     Ok(Value::from(if relative.is_empty() { ".".to_owned() } else { relative }))
 }
 
+fn path_part(value: &Value) -> Result<String, Error> {
+    let text = value.as_str().map(str::to_owned);
+    let given = python_type(value);
+    text.ok_or_else(|| failed(format!("expected str, bytes or os.PathLike object, not {given}")))
+}
+
 fn path_join(value: &Value, _: &Params) -> Result<Value, Error> {
     let parts: Vec<String> = match value.as_str() {
         Some(text) => vec![text.to_owned()],
-        None => items(value)?.iter().map(python::text).collect(),
+        None if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) => {
+            items(value)?.iter().map(path_part).collect::<Result<_, _>>()?
+        }
+        None => {
+            let given = python_type(value);
+            return Err(failed(format!("|path_join expects string or sequence, got <class '{given}'> instead.")));
+        }
     };
     let mut out = String::new();
     for part in parts {

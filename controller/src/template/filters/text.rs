@@ -88,18 +88,22 @@ fn comment(value: &Value, params: &Params) -> Result<Value, Error> {
     let beginning = params.text("beginning", beginning);
     let end = params.text("end", end);
     let stripped = decoration.trim_end().to_owned();
-    let repeated = |name: &str, count: &str| -> Result<String, Error> {
+    let repeated = |name: &str, count: &str| -> Result<Vec<String>, Error> {
         let text = params.text(name, &stripped);
         let count = usize::try_from(params.int(count, 1)?).unwrap_or(0).min(1000);
-        Ok(vec![text; count].join(&newline))
+        Ok(vec![text; count])
     };
     let mut out = String::new();
     if !beginning.is_empty() {
         out.push_str(&format!("{beginning}{newline}"));
     }
     let (prefix, postfix) = (repeated("prefix", "prefix_count")?, repeated("postfix", "postfix_count")?);
-    if !prefix.is_empty() {
-        out.push_str(&format!("{prefix}{newline}"));
+    for line in prefix.iter().filter(|line| !line.is_empty()) {
+        out.push_str(line);
+        // Where it is a line's end, that is all of an empty line.
+        if *line != newline {
+            out.push_str(&newline);
+        }
     }
     let text = python::text(value);
     let mut lines = text.split(newline.as_str()).peekable();
@@ -112,7 +116,7 @@ fn comment(value: &Value, params: &Params) -> Result<Value, Error> {
         }
     }
     out.push_str(&newline);
-    out.push_str(&postfix);
+    out.push_str(&postfix.join(&newline));
     if !end.is_empty() {
         out.push_str(&format!("{newline}{end}"));
     }
