@@ -10,7 +10,8 @@ use rustle_protocol::RunId;
 
 use super::frame::{self, MAGIC};
 use super::*;
-use crate::scheduler::{Event, HostIx, Limits, Outcome, RunTime, Verdict};
+use crate::plan::{BlockId, RoleIdentity, Section, TaskId, Within};
+use crate::scheduler::{Event, HostIx, Limits, Outcome, RoleUse, RunTime, Splice, Verdict};
 
 fn header() -> Record {
     Record::Begun(Box::new(Header {
@@ -25,7 +26,7 @@ fn header() -> Record {
 }
 
 fn event(task: u32) -> Record {
-    let event = Event::Finished { host: HostIx(0), task: crate::plan::TaskId(task), outcome: Outcome::of(Verdict::Ok) };
+    let event = Event::Finished { host: HostIx(0), task: TaskId(task), outcome: Outcome::of(Verdict::Ok) };
     let at = RunTime(Duration::from_millis(u64::from(task)));
     Record::Event(Box::new(EventRecord { at, event, result: None, lost: None, lessons: Vec::new() }))
 }
@@ -321,4 +322,27 @@ fn the_run_that_began_last_is_listed_last_though_the_clock_went_back() {
     assert!(ahead < ids[0] && ids[0] < ids[1] && ids[1] < ids[2], "{ids:?}");
     assert_eq!(runs.find("last").unwrap().id, ids[2]);
     assert_eq!(uuid::Uuid::parse_str(&ids[2].to_string()).unwrap().get_version_num(), 7);
+}
+
+#[test]
+fn what_hosts_include_is_read_back_as_it_was_written_blocks_and_roles_too() {
+    let inner = Within { block: BlockId(4), section: Section::Rescue };
+    let used = RoleUse { identity: RoleIdentity::of("web"), once: true, parent: Some(2) };
+    let splice = Splice {
+        steps: Vec::new(),
+        blocks: [(BlockId(4), None), (BlockId(12), Some(inner))].into(),
+        roles: [(0, used), (12, RoleUse { parent: None, ..used })].into(),
+        handlers: Vec::new(),
+        superseded: Vec::new(),
+    };
+    let outcome = Outcome { included: vec![splice], ..Outcome::of(Verdict::Ok) };
+    let event = Event::Finished { host: HostIx(0), task: TaskId(1), outcome };
+    let at = RunTime(Duration::ZERO);
+    let record = Record::Event(Box::new(EventRecord { at, event, result: None, lost: None, lessons: Vec::new() }));
+    let disk = Scripted::default();
+    let journal = disk.journal(Durability::Process);
+    journal.append(&header()).unwrap();
+    journal.append(&record).unwrap();
+    journal.close().unwrap();
+    assert_eq!(read(&disk.with(|script| script.written.clone())).unwrap().0, [header(), record]);
 }

@@ -129,9 +129,10 @@ pub struct Splice {
     /// runs them in the same flush.
     pub steps: Vec<Step>,
     /// Blocks among them, as in [`PlayProgram::blocks`].
+    #[serde(with = "pairs")]
     pub blocks: BTreeMap<BlockId, Option<Within>>,
     /// Uses of roles among them, as in [`PlayProgram::roles`].
-    #[serde(default)]
+    #[serde(with = "pairs", default)]
     pub roles: BTreeMap<u32, RoleUse>,
     /// Come after the play's own.
     pub handlers: Vec<HandlerStep>,
@@ -139,6 +140,26 @@ pub struct Splice {
     /// first runs the second.
     #[serde(default)]
     pub superseded: Vec<(TaskId, TaskId)>,
+}
+
+/// A map as a list of pairs: JSON has texts for keys, and behind a tag they are not read as numbers again.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        s.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Vec::<(K, V)>::deserialize(d).map(|pairs| pairs.into_iter().collect())
+    }
 }
 
 /// How the hosts of a batch take turns at a step.
