@@ -154,7 +154,7 @@ fn listen(address: SocketAddr, identity: &LoadedIdentity, options: &TransportOpt
                 if !std::mem::replace(&mut is_told, true) {
                     warn!(%address, "the address is taken, and tried again for {} s", ADDRESS_PATIENCE.as_secs());
                 }
-                // Nothing tells when an address becomes free; bounded by `until`.
+                // Nothing tells when an address becomes free; bounded by `until`, and nothing else runs here yet.
                 std::thread::sleep(ADDRESS_TRY_AGAIN);
             }
             Err(error) => return Err(chain(&error)),
