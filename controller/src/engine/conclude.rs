@@ -14,6 +14,15 @@ use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::scheduler::{Effect, Outcome, Verdict};
 use crate::vars::{InventoryChange, Learnt, Lesson, TaskVars};
 
+/// A task's calls whose results have come.
+#[derive(Debug, Default)]
+pub(super) struct CallsMade {
+    /// By agents, which keep the results until they are acknowledged; by their hosts.
+    pub(super) kept: Vec<(HostName, CallKey)>,
+    /// Some call was run by no agent: only the journal keeps its result.
+    pub(super) only_here: bool,
+}
+
 /// What came of it: the public result, what the scheduler is told, and what is known now.
 pub(super) struct TaskDone {
     pub(super) result: TaskResult,
@@ -21,7 +30,7 @@ pub(super) struct TaskDone {
     /// What it taught, and has been taken in.
     pub(super) lessons: Vec<Lesson>,
     /// The calls that it came from.
-    pub(super) calls: Vec<(HostName, CallKey)>,
+    pub(super) calls: CallsMade,
 }
 
 impl TaskRun<'_> {

@@ -80,8 +80,8 @@ pub trait CallWatcher: Send + Sync {
     fn waits(&self, waits: bool);
     /// A job of the host was looked at.
     fn polled(&self, job: &str, state: JobState);
-    /// The result of a call has come from `host`.
-    fn told(&self, host: &HostName, key: CallKey);
+    /// The result of a call has come from `host`. `link` says whether somebody there keeps it until it is acknowledged.
+    fn told(&self, host: &HostName, key: CallKey, link: &dyn HostLink);
 }
 
 impl ExecutionContext<'_> {
@@ -104,7 +104,7 @@ impl ExecutionContext<'_> {
         link.run(vec![call], &mut listener, self.cancel).await?;
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
-        self.watcher.told(self.target, key);
+        self.watcher.told(self.target, key, &*link);
         let repeatable = is_idempotent(module);
         self.noted(ended(outcome, repeatable))
     }
@@ -211,7 +211,7 @@ impl ExecutionContext<'_> {
         ran.inspect_err(|_| self.watcher.is_not_resumed())?;
         let outcome =
             listener.outcome.ok_or_else(|| LinkError::transient("the host ended the task without a result"))?;
-        self.watcher.told(self.target, key);
+        self.watcher.told(self.target, key, &*link);
         self.noted(ended(outcome, true))
     }
 }

@@ -144,7 +144,7 @@ impl TaskRun<'_> {
             is_last,
         };
         self.run.record(Record::Item(Box::new(record))).await;
-        for (host, call) in self.take_calls() {
+        for (host, call) in self.take_calls().kept {
             self.run.environment.links.acknowledge(&host, &[call]);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use rustle_protocol::{CallKey, HostName, RunId};
 
+use super::conclude::CallsMade;
 use super::links::Links;
 use super::sink::EventSink;
 use crate::event::{RunEvent, TaskResult};
@@ -38,8 +39,8 @@ pub(super) struct Evidence {
     /// The result that it has if there is no other try.
     pub(super) lost: Option<Box<TaskResult>>,
     pub(super) lessons: Vec<Lesson>,
-    /// The calls that it came from, by the hosts that ran them.
-    pub(super) calls: Vec<(HostName, CallKey)>,
+    /// The calls that it came from.
+    pub(super) calls: CallsMade,
 }
 
 pub(super) struct Recorder {
@@ -59,8 +60,8 @@ impl Recorder {
     pub(super) fn event(&mut self, at: RunTime, event: &Event, evidence: &Evidence) {
         let Some(journal) = &self.journal else {
             // Nobody will ask for them again.
-            if !evidence.calls.is_empty() {
-                self.to_acknowledge.push_back((0, evidence.calls.clone()));
+            if !evidence.calls.kept.is_empty() {
+                self.to_acknowledge.push_back((0, evidence.calls.kept.clone()));
             }
             return;
         };
@@ -84,10 +85,14 @@ impl Recorder {
             journal.append(&record(false))
         });
         match written {
-            Ok(number) if !evidence.calls.is_empty() => {
-                self.to_acknowledge.push_back((number + 1, evidence.calls.clone()));
+            Ok(number) => {
+                if evidence.calls.only_here {
+                    journal.hurry(number + 1);
+                }
+                if !evidence.calls.kept.is_empty() {
+                    self.to_acknowledge.push_back((number + 1, evidence.calls.kept.clone()));
+                }
             }
-            Ok(_) => {}
             // An event alone is a few numbers: any record holds it.
             Err(error) => tracing::error!(%error, "an event is not in the journal"),
         }
@@ -169,6 +174,34 @@ impl Recorder {
             for (host, call) in self.to_acknowledge.pop_front().into_iter().flat_map(|(_, calls)| calls) {
                 links.acknowledge(&host, &[call]);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::journal::{Durability, MAGIC};
+    use crate::plan::TaskId;
+    use crate::scheduler::{HostIx, Outcome, Verdict};
+
+    #[test]
+    fn what_no_agent_keeps_is_written_at_once_and_the_rest_gathers() {
+        let disk = Box::new(tempfile::tempfile().unwrap());
+        let journal = Journal::gathering(Duration::MAX, disk, Durability::Process, MAGIC.len() as u64, 0);
+        let mut recorder = Recorder::new(Some(journal.clone()), EventSink::new(Box::new(|_| Ok(()))));
+        let event = Event::Finished { host: HostIx(0), task: TaskId(0), outcome: Outcome::of(Verdict::Ok) };
+        let made = |kept, only_here| Evidence { calls: CallsMade { kept, only_here }, ..Evidence::default() };
+        let key = CallKey { run: RunId::from_u128(7), task: 0, round: 0, item: 0, attempt: 1 };
+        recorder.event(RunTime::ZERO, &event, &made(vec![("web1".parse().unwrap(), key)], false));
+        assert_eq!(journal.durable(), 0);
+        recorder.event(RunTime::ZERO, &event, &made(Vec::new(), true));
+        let began = Instant::now();
+        while journal.durable() < 2 {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is not written");
+            std::thread::yield_now();
         }
     }
 }

@@ -44,6 +44,9 @@ pub(super) async fn perform(
             (1..runs.len()).for_each(not_run);
             return Ok(());
         }
+        if link.is_local() {
+            runs.iter().for_each(|run| run.calls().only_here = true);
+        }
         let sent = link.run(calls, &mut listener, first.cancel).await;
         let at = listener.at;
         if let Some(error) = listener.lost.take() {

@@ -1,6 +1,6 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
 use super::background::{self, InBackground};
 use super::call_key::TryKey;
 use super::compile::{is_known, meta_of};
-use super::conclude::TaskDone;
+use super::conclude::{CallsMade, TaskDone};
 use super::context::{self, CallWatcher, ExecutionContext};
 use super::error::Stop;
 use super::manner::Manner;
@@ -21,7 +21,7 @@ use super::replay::Sending;
 use super::result::Tried;
 use super::run::Run;
 use super::task_clock::TaskClock;
-use crate::dispatch::{Cancel, LinkError};
+use crate::dispatch::{Cancel, HostLink, LinkError};
 use crate::event::{FailedIn, JobState, RunEvent, TaskStatus};
 use crate::journal::Record;
 use crate::plan::Task;
@@ -48,8 +48,8 @@ pub(super) struct TaskRun<'a> {
     pub(super) manner: OnceLock<Manner>,
     /// Of the try that runs.
     pub(super) clock: TaskClock,
-    /// Calls made until now and not acknowledged, by the hosts that ran them.
-    pub(super) calls: Mutex<Vec<(HostName, CallKey)>>,
+    /// Calls made until now and not acknowledged.
+    pub(super) calls: Mutex<CallsMade>,
     /// What an action of the controller has to teach, until it is known how the task came out.
     pub(super) taught: Mutex<Vec<Learnt>>,
 }
@@ -80,8 +80,12 @@ impl TaskRun<'_> {
     }
 
     /// The calls made since this was asked last.
-    pub(super) fn take_calls(&self) -> Vec<(HostName, CallKey)> {
-        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take_calls(&self) -> CallsMade {
+        std::mem::take(&mut *self.calls())
+    }
+
+    pub(super) fn calls(&self) -> MutexGuard<'_, CallsMade> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One item, with as many tries as `until` gives it, less those that were made before.
@@ -235,7 +239,7 @@ impl TaskRun<'_> {
         let target = self.target(&scope).map_err(fail)?;
         let (args, settings) = self.prepare(module.as_ref(), &scope, &target)?;
         let key = self.key(0, 1, self.host).call(0).expect("0 is the first");
-        self.told(self.host, key);
+        self.calls().kept.push((self.host.clone(), key));
         let mut call = context::call(key, name, args, &settings);
         call.ignore_failure = is_known(&self.task.failure.ignore_errors);
         Ok(call)
@@ -326,8 +330,11 @@ impl CallWatcher for TaskRun<'_> {
         self.run.sink.emit(RunEvent::JobPolled { task, host, job: job.to_owned(), state });
     }
 
-    fn told(&self, host: &HostName, key: CallKey) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((host.clone(), key));
+    fn told(&self, host: &HostName, key: CallKey, link: &dyn HostLink) {
+        match link.is_local() {
+            true => self.calls().only_here = true,
+            false => self.calls().kept.push((host.clone(), key)),
+        }
     }
 
     fn started(&self) {

@@ -89,7 +89,7 @@ impl Journal {
     }
 
     /// `gather`: how long a record may be in line that nobody waits for.
-    pub(super) fn gathering(
+    pub(crate) fn gathering(
         gather: Duration,
         disk: Box<dyn Disk>,
         durability: Durability,
@@ -152,12 +152,17 @@ impl Journal {
         self.0.progress.borrow().trouble.clone()
     }
 
+    /// Has the first `count` records written without delay, though nobody waits for them.
+    pub fn hurry(&self, count: Seq) {
+        want(&mut lock(&self.0.line), &self.0.news, count);
+    }
+
     /// Waits until the first `count` records are durable.
     ///
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn settled(&self, count: Seq) {
-        want(&mut lock(&self.0.line), &self.0.news, count);
+        self.hurry(count);
         let mut progress = self.0.progress.subscribe();
         // The sender lives as long as `self`.
         let _ = progress.wait_for(|progress| progress.durable >= count).await;
