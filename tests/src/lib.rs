@@ -15,6 +15,7 @@ mod preload;
 mod programs;
 mod proxy;
 mod run;
+pub mod schema;
 mod wait;
 
 pub use ansible::ansible_python;

@@ -20,6 +20,7 @@ pub struct Report<'a> {
     pub execution_id: String,
     pub start_time: DateTime<Utc>,
     pub end_time: DateTime<Utc>,
+    /// From start to end, without the time in which nobody worked on the run.
     pub duration: f64,
     pub summary: Summary,
     /// By host name.
@@ -99,8 +100,9 @@ pub struct TaskEntry<'a> {
     /// Tries beyond the first.
     pub retry_count: u32,
     pub delegated_to: Option<&'a str>,
-    /// One for each item of a loop.
+    /// One for each item of a loop; not there for a task without one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub items: Vec<ItemEntry<'a>>,
 }
 

@@ -28,7 +28,15 @@ pub struct ReportFile {
     tally: Tally,
     latencies: Latencies,
     connects: Latencies,
-    start: Option<(String, DateTime<Utc>)>,
+    start: Option<Start>,
+}
+
+/// What the run's first event said.
+#[derive(Clone)]
+struct Start {
+    run: String,
+    at: DateTime<Utc>,
+    elapsed: Duration,
 }
 
 impl ReportFile {
@@ -65,10 +73,10 @@ impl ReportFile {
         Failure::new(result).map_or(Ok(()), |failure| self.failures.push(&failure))
     }
 
-    fn run_finished(&mut self, finished: &RunFinished, end: DateTime<Utc>, duration: Duration) -> io::Result<()> {
+    fn run_finished(&mut self, finished: &RunFinished, end: DateTime<Utc>, elapsed: Duration) -> io::Result<()> {
         let Some(mut draft) = self.draft.take() else { return Ok(()) };
         let mut to = BufWriter::new(draft.as_file_mut());
-        self.write(&mut to, finished, end, duration)?;
+        self.write(&mut to, finished, end, elapsed)?;
         to.flush()?;
         drop(to);
         self.keep_mode(&draft)?;
@@ -90,15 +98,15 @@ impl ReportFile {
         to: &mut impl Write,
         finished: &RunFinished,
         end: DateTime<Utc>,
-        duration: Duration,
+        elapsed: Duration,
     ) -> io::Result<()> {
-        let (id, start) = self.start.clone().unwrap_or_else(|| (String::new(), end));
-        let seconds = duration.as_secs_f64();
+        let start = self.start.clone().unwrap_or(Start { run: String::new(), at: end, elapsed });
+        let seconds = elapsed.saturating_sub(start.elapsed).as_secs_f64();
         let per_second = if seconds > 0.0 { self.tally.total.total() as f64 / seconds } else { 0.0 };
         let (latency, connect) = (self.latencies.percentiles(), self.connects.percentiles());
         to.write_all(b"{\n")?;
-        field(to, "execution_id", &id)?;
-        field(to, "start_time", &start)?;
+        field(to, "execution_id", &start.run)?;
+        field(to, "start_time", &start.at)?;
         field(to, "end_time", &end)?;
         field(to, "duration", &seconds)?;
         field(to, "summary", &Summary::new(&self.tally, finished))?;
@@ -126,7 +134,9 @@ fn field(to: &mut impl Write, name: &str, value: &impl Serialize) -> io::Result<
 impl Reporter for ReportFile {
     fn report(&mut self, stamped: &Stamped) -> io::Result<()> {
         match &stamped.event {
-            RunEvent::RunStarted(run) => self.start = Some((run.run.to_string(), stamped.at)),
+            RunEvent::RunStarted(run) => {
+                self.start = Some(Start { run: run.run.to_string(), at: stamped.at, elapsed: stamped.elapsed });
+            }
             RunEvent::HostConnected { connect, .. } => self.connects.add(*connect),
             RunEvent::HostFinished(result) => self.host_finished(result, stamped.at)?,
             RunEvent::RunFinished(finished) => self.run_finished(finished, stamped.at, stamped.elapsed)?,

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustle_tests::schema::differences;
 use rustle_tests::{Fleet, Run, changed_when_false, named, play, plays, shell, task};
 use serde_json::{Value, json};
 
@@ -454,12 +455,50 @@ fn what_a_planner_lost_comes_back_with_the_parsed_playbook() {
     assert!(ended.recap("web1").ends_with("ignored=1"), "{}", ended.stdout);
 }
 
-#[test]
-fn schemas_are_printed() {
+/// A schema that the program prints.
+fn schema(what: &str) -> Value {
     let home = tempfile::tempdir().unwrap();
-    for what in ["report", "plan", "printed-plan"] {
-        let ended = Run::new(home.path()).args(["schema", what]).ends(0);
-        let schema: Value = serde_json::from_str(&ended.stdout).unwrap();
-        assert!(schema["properties"].is_object());
+    serde_json::from_str(&Run::new(home.path()).args(["schema", what]).ends(0).stdout).unwrap()
+}
+
+#[test]
+fn reports_are_as_their_schema_says() {
+    let fleet = Fleet::start(&["web1", "web2"]);
+    let content = json!({ "dest": fleet.path().join("file"), "content": "{{ inventory_hostname }}\n" });
+    let mut looped = task("command", json!({ "_raw_params": "test {{ item }} = {{ inventory_hostname }}" }));
+    (looped["loop_items"], looped["ignore_errors"]) = (json!(["web1", "web2"]), true.into());
+    let tasks = [shell("test {{ inventory_hostname }} = web1"), task("copy", content), looped];
+    fleet.run(&play(tasks)).args(["--diff", "--report-file", "report.json"]).ends(2);
+    let report: Value = serde_json::from_slice(&fs::read(fleet.path().join("report.json")).unwrap()).unwrap();
+    let results = report["task_results"].as_array().unwrap();
+    assert!(results.iter().any(|result| result["items"].is_array()), "a loop");
+    assert!(results.iter().any(|result| result["items"].is_null()), "a task without one");
+    assert!(results.iter().any(|result| result["diff"].is_object()), "a change");
+    assert_eq!(differences(&schema("report"), &report), [""; 0]);
+    let mut strange = report;
+    strange["summary"]["total_tasks"] = "many".into();
+    assert_eq!(differences(&schema("report"), &strange).len(), 1);
+}
+
+#[test]
+fn plans_are_as_their_schemas_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (plan, printed) = (schema("plan"), schema("printed-plan"));
+    let mut count = 0;
+    for case in fs::read_dir(root.join("fixtures/rustle-plan")).unwrap() {
+        for file in fs::read_dir(case.unwrap().path()).unwrap().map(|file| file.unwrap().path()) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("plan.") && name.ends_with(".json") {
+                let document = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+                assert_eq!(differences(&plan, &document), [""; 0], "{}", file.display());
+                count += 1;
+            }
+        }
     }
+    assert!(count > 50, "{count} plans");
+    let home = tempfile::tempdir().unwrap();
+    let example = |name: &str| root.join("../examples/playbooks").join(name);
+    let playbooks = ["web_tier.yml", "rolling_upgrade.yml", "hardening.yml"].map(example);
+    let ended = Run::new(home.path()).args(["plan", "-i"]).arg(example("hosts.ini")).args(playbooks).ends(0);
+    assert_eq!(differences(&printed, &serde_json::from_str(&ended.stdout).unwrap()), [""; 0]);
 }
