@@ -4,12 +4,13 @@
 //! terminal only through [`sanitize`].
 
 mod adhoc;
+mod canvas;
 mod custom_stats;
 mod diff;
 pub mod document;
 mod excerpt;
 pub mod file;
-mod fold;
+pub(crate) mod fold;
 mod folded;
 mod json;
 pub mod json_lines;

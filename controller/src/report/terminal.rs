@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::canvas::{Canvas, ECHO_COLUMNS};
 use super::folded::Folded;
 use super::layout::{self, Layout};
 use super::line::Line;
@@ -24,8 +25,8 @@ pub const FOLD_HOSTS_ABOVE: usize = 50;
 /// Time between two drawings of the progress: what the eye takes for at once.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A terminal writes `^C` behind what is drawn; drawn up to the edge, the progress would go on in a line that nobody clears.
-const ECHO_COLUMNS: usize = 2;
+/// Drawings a second, at most, however fast results come.
+const REDRAWS_MAX: u8 = 20;
 
 /// Lines for people at a terminal.
 pub struct TerminalText {
@@ -126,7 +127,9 @@ impl Terminal {
         columns: impl Fn() -> usize + Copy + Send + Sync + 'static,
     ) -> Self {
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
+        let canvas = Canvas::new(io::stdout(), columns);
+        let bar =
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like_with_hz(Box::new(canvas), REDRAWS_MAX));
         bar.set_style(style(&progress, columns));
         bar.enable_steady_tick(REDRAW_INTERVAL);
         Terminal { text, console, progress, bar }
