@@ -53,7 +53,10 @@ pub enum Command {
         command: super::vault_args::VaultCommand,
     },
     /// Print the JSON schema of a file format
-    Schema { what: Schema },
+    Schema {
+        /// The file format
+        what: Schema,
+    },
     /// What a lab's agents are: this program, started again
     #[command(hide = true)]
     LabAgent {
@@ -444,6 +447,7 @@ pub enum RunsCommand {
     Drop {
         /// Its id, the beginning of its id, or `last`
         run: String,
+        /// The host's name in the inventory
         host: rustle_protocol::HostName,
     },
     /// Make the report of a run again

@@ -1,6 +1,6 @@
 //! `deploy/controller.toml`, the commented example, is complete and tells the defaults.
 
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 
 use super::args::Cli;
 use super::config_file::ConfigFile;
@@ -68,4 +68,16 @@ fn the_defaults_it_shows_are_the_defaults() {
         settings.run.limits.retry.seed = 0;
     }
     assert_eq!(format!("{shown:#?}"), format!("{default:#?}"));
+}
+
+/// Arguments of the command and those below it that `--help` has no word for.
+fn unexplained(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter(|argument| argument.get_help().is_none());
+    let own = own.map(|argument| format!("{}: {argument}", command.get_name()));
+    own.chain(command.get_subcommands().filter(|command| !command.is_hide_set()).flat_map(unexplained)).collect()
+}
+
+#[test]
+fn help_explains_every_argument_of_every_command() {
+    assert_eq!(unexplained(&Cli::command()), [""; 0]);
 }

@@ -22,6 +22,7 @@ mod recording;
 mod runs;
 mod session;
 mod settings;
+pub mod usage;
 mod vault;
 mod vault_args;
 

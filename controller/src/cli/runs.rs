@@ -22,7 +22,7 @@ use crate::journal::{
     repair,
 };
 use crate::report::file::ReportFile;
-use crate::report::{Reporter, sanitize};
+use crate::report::{Reporter, fold, sanitize};
 
 pub(super) fn run(args: RunsArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
@@ -107,15 +107,15 @@ fn list(runs: &Runs) -> Result<ExitCode, CliError> {
     for folder in folders {
         let standing = Standing::of(&folder);
         let (started, plan, hosts) = match header(&folder) {
-            Ok(header) => (time(header.started), header.plan.source, header.hosts.len()),
-            Err(_) => ("-".to_owned(), "-".to_owned(), 0),
+            Ok(header) => (time(header.started), header.plan.source, fold::hosts(header.hosts.len())),
+            Err(_) => ("-".to_owned(), "-".to_owned(), "-".to_owned()),
         };
         let end = match &standing {
             Standing::Over(finished) => counts(finished),
             Standing::Unusable(why) => why.clone(),
             _ => String::new(),
         };
-        let line = format!("{}  {started}  {:<11}  {hosts:>5} hosts  {plan}  {end}", folder.id, standing.word());
+        let line = format!("{}  {started}  {:<11}  {hosts:>11}  {plan}  {end}", folder.id, standing.word());
         push(&mut text, line.trim_end());
     }
     if text.is_empty() {
@@ -424,6 +424,7 @@ fn push(text: &mut String, line: &str) {
         let _ = writeln!(text, "{line}");
     }
 }
+
 fn not_found(error: FindError) -> CliError {
     CliError::input(chain(&error)).hint(Some("`rustle-exec runs list` shows what there is"))
 }

@@ -1,6 +1,7 @@
 //! One run from the command line: variables, connections, reporters, the operator's signals, and the end.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -91,6 +92,7 @@ impl Session {
         let ways = self.ways(lab, &recording, blobs.clone(), sink.clone())?;
         let links: Arc<dyn Links> = ways.clone();
         let vars = self.vars()?;
+        make_facts_cache(&self.settings)?;
         let files = FileSearch::new(&self.base);
         // A throw-away fleet goes with its run: there would be nobody to go on with.
         if self.settings.journal.wanted && self.settings.journal.resume.is_none() && lab.is_none() {
@@ -397,6 +399,15 @@ impl Links for Ways {
             None => std::future::pending().boxed(),
         }
     }
+}
+
+/// Makes the folder for facts, so that one that cannot be written is known before the run.
+fn make_facts_cache(settings: &Settings) -> Result<(), CliError> {
+    let Some(folder) = &settings.run.facts_cache else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let written = made.and_then(|()| tempfile::tempfile_in(folder));
+    let told = |error| CliError::input(format!("cannot keep facts in {}\n  caused by: {error}", folder.display()));
+    written.map(drop).map_err(told)
 }
 
 /// Reporters behind a sink, and a hold on them for the end.

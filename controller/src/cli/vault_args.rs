@@ -68,6 +68,7 @@ pub(super) fn fetch(sources: &[SecretSource], confirm: bool) -> Result<Vec<Secre
 pub enum VaultCommand {
     /// Encrypt files in place, or standard input
     Encrypt {
+        /// The files
         files: Vec<PathBuf>,
         #[command(flatten)]
         with: EncryptOptions,
@@ -77,6 +78,7 @@ pub enum VaultCommand {
     },
     /// Decrypt files in place, or standard input
     Decrypt {
+        /// The files
         files: Vec<PathBuf>,
         #[command(flatten)]
         vault: VaultOptions,
@@ -86,6 +88,7 @@ pub enum VaultCommand {
     },
     /// Show what encrypted files hold
     View {
+        /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -94,6 +97,7 @@ pub enum VaultCommand {
     /// Encrypt strings, for pasting into YAML
     #[command(name = "encrypt_string", alias = "encrypt-string")]
     EncryptString {
+        /// The strings
         strings: Vec<String>,
         #[command(flatten)]
         with: EncryptOptions,
@@ -115,6 +119,7 @@ pub enum VaultCommand {
     },
     /// Encrypt files under another password
     Rekey {
+        /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -128,12 +133,14 @@ pub enum VaultCommand {
     },
     /// Write a new encrypted file in $EDITOR
     Create {
+        /// The file
         file: PathBuf,
         #[command(flatten)]
         with: EncryptOptions,
     },
     /// Change an encrypted file in $EDITOR
     Edit {
+        /// The file
         file: PathBuf,
         #[command(flatten)]
         with: EncryptOptions,

@@ -358,7 +358,7 @@ pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> Tried {
 
 pub(super) fn cancelled(mut result: ModuleResult) -> ModuleResult {
     result.failed = true;
-    result.set("msg", "the task was stopped because the run was cancelled");
+    result.set("msg", "the task was stopped, since the run was cancelled or its host given up");
     result
 }
 

@@ -40,7 +40,7 @@ pub enum StateError {
 pub enum FindError {
     #[error("no run is kept in {}", .dir.display())]
     NoneKept { dir: PathBuf },
-    #[error("there is no run `{given}` in {}: `rustle-exec runs list` tells which there are", .dir.display())]
+    #[error("there is no run `{given}` in {}", .dir.display())]
     None { given: String, dir: PathBuf },
     #[error("`{given}` may mean {} runs: {}", .count, .ids.join(", "))]
     Several { given: String, count: usize, ids: Vec<String> },

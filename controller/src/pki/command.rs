@@ -38,10 +38,12 @@ enum Action {
     },
     /// Make keys and certificates, one folder for each name, ready to be carried
     Issue {
+        /// Whether they do work, or give it
         role: RoleArgument,
         /// Names of hosts as the inventory spells them, or of controllers; `-` reads them from standard input
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        /// Days that the certificate is valid
         #[arg(long, default_value_t = 365)]
         days: u32,
         /// Put the folders here [default: `issued` in the authority's directory]
@@ -50,8 +52,10 @@ enum Action {
     },
     /// Make a key here and a request for it, to be carried to the authority
     Request {
+        /// What a certificate is asked for
         #[arg(long)]
         role: RoleArgument,
+        /// The host's name as the inventory spells it, or the controller's
         #[arg(long)]
         name: HostName,
         /// Directory that the key stays in
@@ -60,10 +64,14 @@ enum Action {
     },
     /// Sign a request that was carried here; only its public key is used
     Sign {
+        /// The file with the request
         request: PathBuf,
+        /// The name that the certificate is for, whatever the request says
         name: HostName,
+        /// The role that the certificate is for, whatever the request says
         #[arg(long = "as", value_name = "ROLE")]
         role: RoleArgument,
+        /// Days that the certificate is valid
         #[arg(long, default_value_t = 365)]
         days: u32,
         /// Put the folder here [default: `issued` in the authority's directory]
@@ -75,17 +83,21 @@ enum Action {
     },
     /// Show what was issued, and what of it ends within 30 days
     List {
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
     /// Revoke all certificates of a name, or the one of a serial number
     Revoke {
+        /// The name, or a serial number as `list` shows it
         #[arg(value_name = "NAME|SERIAL")]
         name_or_serial: String,
     },
     /// Make a new key and certificate for a name; the old ones stay good until they end or are revoked
     Renew {
+        /// The name that has a certificate
         name: HostName,
+        /// Days that the certificate is valid
         #[arg(long, default_value_t = 365)]
         days: u32,
         /// Put the folder here [default: `issued` in the authority's directory]

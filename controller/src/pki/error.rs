@@ -27,7 +27,7 @@ pub enum PkiError {
     Index { path: PathBuf, line: usize, reason: String },
     #[error("`{identity}` has a certificate until {not_after}: renew it (rustle-exec pki renew {name}), or revoke it first", name = .identity.name)]
     StillValid { identity: Identity, not_after: DateTime<Utc> },
-    #[error("the name `{}` belongs to a {}; one name has one role", .identity.name, .identity.role)]
+    #[error("the name `{name}` is that of `{identity}`; one name has one role", name = .identity.name)]
     OtherRole { identity: Identity },
     #[error("the name `{0}` is given twice")]
     NamedTwice(String),

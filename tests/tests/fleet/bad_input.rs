@@ -196,6 +196,10 @@ fn options_that_make_no_sense_are_told() {
     ");
     insta::assert_snapshot!(of(&["--log-level", "loud"]), @"error: log level `loud`: use error, warn, info, debug or trace");
     insta::assert_snapshot!(of(&["--module-path", "nowhere"]), @"error: --module-path nowhere: No such file or directory (os error 2)");
+    insta::assert_snapshot!(of(&["--facts-cache", "plan.json/facts"]), @r"
+    error: cannot keep facts in plan.json/facts
+      caused by: Not a directory (os error 20)
+    ");
     let said = of(&["--strategy", "zigzag"]);
     assert!(said.contains("invalid value 'zigzag' for '--strategy <STRATEGY>'"), "{said}");
     let said = of(&["--frok", "3"]);
@@ -203,6 +207,13 @@ fn options_that_make_no_sense_are_told() {
     let said = of(&["--report-file", "nowhere/report.json"]);
     assert!(said.starts_with("error: cannot write the report file nowhere/report.json"), "{said}");
     assert!(fleet.of(Run::new(fleet.path())).contains("<PLAN>"));
+    let said = fleet.of(fleet.0.exec().env("RUSTLE_FORKS", "few").arg("plan.json"));
+    assert!(said.contains("'few' for '--forks <N>'"), "{said}");
+    assert!(said.contains("\nhint: the value is that of the environment variable RUSTLE_FORKS"), "{said}");
+    let said = fleet.of(fleet.0.exec().env("RUSTLE_FORKS", "3").args(["--forks", "few", "plan.json"]));
+    assert!(!said.contains("RUSTLE_FORKS"), "{said}");
+    let said = fleet.of(fleet.0.exec().args(["adhoc", "all", "-m", "ping"]));
+    assert!(said.contains("\nhint: if `adhoc` is the command that is meant, it goes before the options"), "{said}");
 }
 
 #[test]
