@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, lstat};
@@ -176,7 +176,7 @@ impl Search<'_> {
                 "more than {FOUND_MAX} files match: narrow the search, or set limit"
             )));
         }
-        let mut fields = Map::from([("path".to_owned(), Value::from(path.display().to_string()))]);
+        let mut fields = Map::from([("path".to_owned(), Value::from(plain(path).display().to_string()))]);
         fields.extend(stat_fields(there, &self.users));
         if self.args.get_checksum && kind_of(there) == Kind::File {
             let checksum = self.args.checksum_algorithm.of_file(path).ok();
@@ -368,6 +368,11 @@ fn number(text: &str, units: &[(char, i64)]) -> Option<i64> {
     digits.parse::<i64>().ok()?.checked_mul(factor)
 }
 
+/// Without steps that lead nowhere: `./a` is `a`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|step| *step != Component::CurDir).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,6 +465,13 @@ mod tests {
             result.warnings,
             ["Skipped '/no/such/dir' path due to this access issue: '/no/such/dir' is not a directory"]
         );
+    }
+
+    #[test]
+    fn what_is_found_is_named_without_steps_that_lead_nowhere() {
+        for (path, shown) in [("./a", "a"), ("a/./b", "a/b"), ("../a", "../a"), ("/a/b", "/a/b")] {
+            assert_eq!(plain(Path::new(path)), Path::new(shown));
+        }
     }
 
     #[test]
