@@ -27,6 +27,7 @@ pub mod runner;
 pub mod script_module;
 pub mod server;
 mod services;
+mod thread_folder;
 pub mod workdir;
 
 pub use files::beneath::Beneath;

@@ -2,6 +2,7 @@
 //! module — a result, a failure, a panic, silence — into an outcome.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::module::{AnyModule, BlobSource, CancelReason, CancelToken, ModuleContext, OutputSink};
 use crate::policy::Policy;
-use crate::{modules, run_as};
+use crate::{modules, run_as, thread_folder};
 
 /// How long a module that was told to stop may take to do so before it is given up on: the processes it started get
 /// [`crate::process::KILL_GRACE`] to end, and this is longer.
@@ -32,6 +33,8 @@ pub struct Runner {
     slots: Arc<Semaphore>,
     calls_max: u32,
     running: DashMap<CallKey, CancelToken>,
+    /// Where relative paths and programs begin; `None`: where this process is.
+    folder: Option<Arc<Path>>,
 }
 
 /// Where a call's events go and its files come from.
@@ -52,7 +55,12 @@ impl Runner {
     /// `calls_max`: calls that run at once, over all controllers.
     pub fn new(policy: Policy, calls_max: u32) -> Runner {
         let slots = Arc::new(Semaphore::new(calls_max as usize));
-        Runner { policy, slots, calls_max, running: DashMap::new() }
+        Runner { policy, slots, calls_max, running: DashMap::new(), folder: None }
+    }
+
+    /// The same, with modules that stand in `folder`. It must be there when a call is run.
+    pub fn standing_in(self, folder: Arc<Path>) -> Runner {
+        Runner { folder: Some(folder), ..self }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -102,7 +110,7 @@ impl Runner {
             Entry::Occupied(_) => return (already_running(key), started.elapsed()),
             Entry::Vacant(place) => drop(place.insert(cancel.clone())),
         }
-        let outcome = supervise(admitted, io, cancel).await;
+        let outcome = supervise(admitted, io, cancel, self.folder.clone()).await;
         self.running.remove(&key);
         (outcome, started.elapsed())
     }
@@ -113,11 +121,17 @@ fn already_running(key: CallKey) -> CallOutcome {
 }
 
 /// Puts the module on its thread and waits for it, its deadline, or the word to stop.
-async fn supervise(admitted: Admitted, io: CallIo, cancel: &CancelToken) -> CallOutcome {
+async fn supervise(admitted: Admitted, io: CallIo, cancel: &CancelToken, folder: Option<Arc<Path>>) -> CallOutcome {
     let deadline = deadline(&admitted.call);
     let token = cancel.clone();
     // `io` comes back with the result: dropped on the module's thread, it would wake this one a second time.
-    let mut module = tokio::task::spawn_blocking(move || (run_module(admitted, &io, &token), io));
+    let mut module = tokio::task::spawn_blocking(move || {
+        let ran = match folder {
+            Some(folder) => run_module_in(&folder, admitted, &io, &token),
+            None => run_module(admitted, &io, &token),
+        };
+        (ran, io)
+    });
     let joined = tokio::select! {
         joined = &mut module => Some(joined),
         () = expire(deadline, cancel) => tokio::time::timeout(STOP_WAIT, &mut module).await.ok(),
@@ -150,6 +164,24 @@ async fn expire(deadline: Option<tokio::time::Instant>, cancel: &CancelToken) {
         () = timed_out => cancel.cancel(CancelReason::TimedOut),
         () = cancel.cancelled() => {}
     }
+}
+
+/// # Errors
+/// Nothing was done.
+fn run_module_in(
+    folder: &Path,
+    admitted: Admitted,
+    io: &CallIo,
+    cancel: &CancelToken,
+) -> Result<ModuleResult, Refusal> {
+    let runtime = Handle::current();
+    let ran = thread_folder::within(folder, || {
+        let _entered = runtime.enter();
+        run_module(admitted, io, cancel)
+    });
+    ran.unwrap_or_else(|error| {
+        Ok(ModuleResult::failed(format!("cannot work in the folder {}: {error}", folder.display())))
+    })
 }
 
 /// # Errors

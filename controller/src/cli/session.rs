@@ -360,13 +360,13 @@ impl Ways {
 
 impl Links for Ways {
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
-        static AS_IT_IS: Way = Way { connection: None, address: None };
+        static AS_IT_IS: Way = Way { connection: None, address: None, folder: None };
         self.link_by(host, &AS_IT_IS)
     }
 
     fn link_by<'a>(&'a self, host: &'a HostName, way: &'a Way) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
         if self.is_local(host, way) {
-            return self.local.link(host);
+            return self.local.link_by(host, way);
         }
         if self.in_lab && !self.knows(host) {
             let error = LinkError::lasting(format!("the lab has no host `{host}`"));

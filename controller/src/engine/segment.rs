@@ -30,8 +30,9 @@ pub(super) async fn perform(
     let count = calls.len();
     let mut listener = Listener { runs, report: &report, not_run: &not_run, at: 0, failed: false, lost: None };
     if count > 0 {
+        let way = first.plain_way();
         let link = tokio::select! {
-            link = first.run.environment.links.link(first.host) => link.map_err(|error| (0, error))?,
+            link = first.run.environment.links.link_by(first.host, &way) => link.map_err(|error| (0, error))?,
             () = first.cancel.cancelled() => {
                 let calls = 0..runs.len();
                 listener.ended(0, CallOutcome::Cancelled(ModuleResult::failed("not started")), Duration::ZERO);

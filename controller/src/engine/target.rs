@@ -1,5 +1,8 @@
 //! Who does a task's work: its own host, or the one that it is delegated to; and how they are reached.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
@@ -47,6 +50,16 @@ impl TaskRun<'_> {
         Ok(Target { host, way, scope: of_target, is_other: true, keeps_facts, address })
     }
 
+    /// Where this machine does the work itself: in the play's folder.
+    fn folder(&self) -> Arc<Path> {
+        self.files().base_folder()
+    }
+
+    /// The way of a task that says nothing of it.
+    pub(super) fn plain_way(&self) -> Way {
+        Way { folder: Some(self.folder()), ..Way::default() }
+    }
+
     /// Ansible's order: what variables of the target say goes before what the task does.
     fn way(&self, target: &HostName, of_target: &Scope, of_task: &Scope) -> Result<Way, String> {
         let connection = match (text(of_target, "ansible_connection")?, &self.task.connection) {
@@ -63,7 +76,7 @@ impl TaskRun<'_> {
         }
         let connection = connection.as_deref().map(Connection::of);
         if connection == Some(Connection::Local) || self.run.environment.links.knows(target) {
-            return Ok(Way { connection, address: None });
+            return Ok(Way { connection, address: None, folder: Some(self.folder()) });
         }
         let named = match text(of_target, "rustle_host")? {
             Some(host) => Some(host),
@@ -76,7 +89,7 @@ impl TaskRun<'_> {
             None => rustle_agent::config::PORT,
         };
         let address = AgentAddress { host: named.unwrap_or_else(|| target.to_string()), port };
-        Ok(Way { connection, address: Some(address) })
+        Ok(Way { connection, address: Some(address), folder: Some(self.folder()) })
     }
 }
 

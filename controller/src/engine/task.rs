@@ -24,7 +24,7 @@ use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, HostLink, LinkError};
 use crate::event::{FailedIn, JobState, RunEvent, TaskStatus};
 use crate::journal::Record;
-use crate::plan::Task;
+use crate::plan::{FileSearch, Task};
 use crate::scheduler::{HostIx, Work};
 use crate::template::settle;
 use crate::vars::{Learnt, PlayVars, Scope, TaskVars};
@@ -189,7 +189,7 @@ impl TaskRun<'_> {
             vars: &self.run.environment.vars,
             templar: self.run.templar(),
             blobs: &self.run.environment.blobs,
-            files: self.task.search.as_ref().unwrap_or(&self.run.environment.files),
+            files: self.files(),
             fragments: self.run.environment.fragments.as_deref(),
             role: self.task.role.as_deref(),
             settings,
@@ -209,6 +209,11 @@ impl TaskRun<'_> {
         let mut tried = self.execute(module.as_ref(), args.clone(), &mut cx, *background).await?;
         target.note(&mut tried);
         Ok(tried)
+    }
+
+    /// Where the task's files are looked for.
+    pub(super) fn files(&self) -> &FileSearch {
+        self.task.search.as_ref().unwrap_or(&self.run.environment.files)
     }
 
     pub(super) fn take_taught(&self) -> Vec<Learnt> {

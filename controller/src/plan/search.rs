@@ -51,6 +51,11 @@ impl FileSearch {
         &self.base
     }
 
+    /// [`base`](Self::base), to be kept.
+    pub fn base_folder(&self) -> Arc<Path> {
+        Arc::clone(&self.base)
+    }
+
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }

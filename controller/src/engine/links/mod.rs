@@ -4,6 +4,7 @@ mod agent_host;
 mod dialing;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,13 +65,15 @@ pub trait Links: Send + Sync {
     }
 }
 
-/// How a host is reached, as far as variables and its task say.
+/// How a host is reached, as far as variables and its task and play say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     /// `ansible_connection`, or the task's `connection`. `None`: as the run has it.
     pub connection: Option<Connection>,
     /// Where its agent is. `None`: where the inventory has it.
     pub address: Option<AgentAddress>,
+    /// The play's folder: where this process stands when it does the work itself.
+    pub folder: Option<Arc<Path>>,
 }
 
 /// Who does a host's work.
@@ -190,7 +193,7 @@ impl Links for AgentLinks {
 /// Every host is this machine, and works by itself: two hosts' calls have nothing to do with each other.
 pub struct LocalLinks {
     blobs: Blobs,
-    links: DashMap<HostName, Arc<LocalLink>>,
+    links: DashMap<(HostName, Option<Arc<Path>>), Arc<LocalLink>>,
 }
 
 /// Calls that one host runs at once: those delegated to it come beside its own.
@@ -202,16 +205,29 @@ impl LocalLinks {
         LocalLinks { blobs, links: DashMap::new() }
     }
 
-    fn local(&self, host: &HostName) -> Arc<LocalLink> {
-        let new =
-            || Arc::new(LocalLink::new(Arc::new(Runner::new(Policy::default(), LOCAL_CALLS)), self.blobs.clone()));
-        Arc::clone(&*self.links.entry(host.clone()).or_insert_with(new))
+    /// A folder that is not here, of a plan that was made elsewhere, is gone without.
+    fn local(&self, host: &HostName, folder: Option<&Arc<Path>>) -> Arc<LocalLink> {
+        let folder = folder.filter(|folder| folder.is_dir()).cloned();
+        let new = || {
+            let runner = Runner::new(Policy::default(), LOCAL_CALLS);
+            let runner = match folder.clone() {
+                Some(folder) => runner.standing_in(folder),
+                None => runner,
+            };
+            Arc::new(LocalLink::new(Arc::new(runner), self.blobs.clone()))
+        };
+        Arc::clone(&*self.links.entry((host.clone(), folder.clone())).or_insert_with(new))
     }
 }
 
 impl Links for LocalLinks {
     fn link<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
-        let link: Arc<dyn HostLink> = self.local(host);
+        let link: Arc<dyn HostLink> = self.local(host, None);
+        async move { Ok(link) }.boxed()
+    }
+
+    fn link_by<'a>(&'a self, host: &'a HostName, way: &'a Way) -> BoxFuture<'a, Result<Arc<dyn HostLink>, LinkError>> {
+        let link: Arc<dyn HostLink> = self.local(host, way.folder.as_ref());
         async move { Ok(link) }.boxed()
     }
 }

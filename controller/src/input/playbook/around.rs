@@ -1,6 +1,6 @@
 //! What surrounds a task where it stands: the keywords and variables handed down to it, its role, its files.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustle_protocol::Value;
@@ -119,7 +119,18 @@ impl Around {
 pub(super) fn absolute(path: &Path) -> PathBuf {
     // The folder of a file that was named alone has no name.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    without_steps_back(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// `a/../b` is `b`, whatever `a` is: as Ansible names the folders of playbooks.
+fn without_steps_back(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, step| {
+        match step {
+            Component::ParentDir => drop(plain.pop()),
+            step => plain.push(step),
+        }
+        plain
+    })
 }
 
 /// The variables that are known before any host is: what names of files, roles and tags may be made of.

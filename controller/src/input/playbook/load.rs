@@ -68,7 +68,6 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         gather_facts: request.gather_facts,
         force_handlers: request.force_handlers,
         prompts: request.prompts,
-        base: &base,
         plays: Vec::new(),
         made: Made::default(),
     };
@@ -128,8 +127,6 @@ struct Loader<'a> {
     gather_facts: Option<bool>,
     force_handlers: bool,
     prompts: Prompts<'a>,
-    /// The folder of the first playbook.
-    base: &'a Path,
     plays: Vec<Play>,
     made: Made,
 }
@@ -154,8 +151,7 @@ impl Loader<'_> {
                         library: self.library,
                         inventory: self.inventory,
                         playbook_dir: &folder,
-                        base: self.base,
-                        magic: magic(self.inventory, self.base),
+                        magic: magic(self.inventory, &folder),
                         contexts: self.contexts,
                         gather_facts: self.gather_facts,
                         force_handlers: self.force_handlers,
@@ -184,10 +180,10 @@ impl Loader<'_> {
             templar: self.library.around.templar.clone(),
             extra: Arc::clone(&self.library.around.extra),
             layers: vec![Layer::new(Precedence::PlayVars, super::keywords::var_map(vars.clone()))],
-            magic: magic(self.inventory, self.base),
+            magic: magic(self.inventory, folder),
             collections: Arc::default(),
         };
-        let around = Around::play(Arc::clone(document), outer.keywords.clone(), self.base);
+        let around = Around::play(Arc::clone(document), outer.keywords.clone(), folder);
         let written = Written { place: document.place(node.at), value: node.file.clone() };
         let name = rustle_agent::module::shown(&known.render(&written, &around)?);
         let places = self.playbook_places(&name, folder);

@@ -38,8 +38,6 @@ pub(super) struct PlayMaker<'a> {
     pub(super) inventory: &'a Inventory,
     /// The folder of the playbook that is being read.
     pub(super) playbook_dir: &'a Path,
-    /// The folder of the first one.
-    pub(super) base: &'a Path,
     pub(super) magic: Arc<VarMap>,
     pub(super) contexts: &'a Contexts,
     /// What a play that says nothing of facts does.
@@ -62,7 +60,7 @@ impl PlayMaker<'_> {
         made: &mut Made,
     ) -> Result<Play, PlaybookError> {
         let keywords = outer.keywords.around(&node.keywords);
-        let around = Around::play(Arc::clone(document), keywords, self.base);
+        let around = Around::play(Arc::clone(document), keywords, self.playbook_dir);
         let mut known = Known {
             templar: self.library.around.templar.clone(),
             extra: Arc::clone(&self.library.around.extra),

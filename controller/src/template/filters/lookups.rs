@@ -192,13 +192,17 @@ impl Call<'_> {
         self.scope.as_ref().ok_or_else(|| failed("there are no variables here"))
     }
 
-    /// Where relative paths are looked for: the play's search path, its directory, and the current one.
+    fn playbook_dir(&self) -> Option<PathBuf> {
+        let folder = self.scope.as_ref()?.lookup("playbook_dir").filter(|folder| !folder.is_undefined())?;
+        Some(PathBuf::from(python::text(&folder)))
+    }
+
+    /// Where relative paths are looked for: the play's search path and its directory; without a play the current one.
     fn directories(&self) -> Vec<PathBuf> {
         let text = |name: &str| self.scope.as_ref().and_then(|scope| scope.lookup(name)).filter(|v| !v.is_undefined());
         let search = text("ansible_search_path").and_then(|paths| items(&paths).ok()).unwrap_or_default();
         let mut directories: Vec<PathBuf> = search.iter().map(|path| PathBuf::from(python::text(path))).collect();
-        directories.extend(text("playbook_dir").map(|path| PathBuf::from(python::text(&path))));
-        directories.push(PathBuf::from("."));
+        directories.push(self.playbook_dir().unwrap_or_else(|| PathBuf::from(".")));
         directories
     }
 

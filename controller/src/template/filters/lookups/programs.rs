@@ -1,5 +1,6 @@
 //! `pipe` and `lines`: what a command of the controller prints.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use minijinja::Error;
@@ -12,9 +13,14 @@ use crate::template::deferred::{self, Answer};
 /// What a command may print for a variable.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-fn run_shell(lookup: &str, command: &str) -> Result<String, String> {
-    let output = Command::new("/bin/sh").arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("{command}: {error}"))?;
+/// In `folder`, if it is there.
+fn run_shell(lookup: &str, command: &str, folder: Option<&Path>) -> Result<String, String> {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit());
+    if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
+        shell.current_dir(folder);
+    }
+    let output = shell.output().map_err(|error| format!("{command}: {error}"))?;
     if !output.status.success() {
         let code = output.status.code().map_or_else(|| "no code".to_owned(), |code| code.to_string());
         return Err(format!("lookup_plugin.{lookup}({command}) returned {code}"));
@@ -40,10 +46,12 @@ fn for_each(
     results: fn(&str) -> Vec<rustle_protocol::Value>,
 ) -> Result<Vec<Value>, Error> {
     let mut out = Vec::new();
+    let folder: Option<PathBuf> = call.playbook_dir();
     // One command asked for twice is run twice, as its answer may be another one.
     for (number, command) in call.texts().into_iter().enumerate() {
         let question = format!("{lookup} {number} {command}");
-        let run = move || -> Answer { run_shell(lookup, &command).map(|printed| results(&printed)) };
+        let folder = folder.clone();
+        let run = move || -> Answer { run_shell(lookup, &command, folder.as_deref()).map(|printed| results(&printed)) };
         out.extend(deferred::ask(question, run)?.map_err(failed)?.into_iter().map(from_data));
     }
     Ok(out)
