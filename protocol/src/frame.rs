@@ -19,7 +19,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub const UNFINISHED_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
 /// What all readers of a connection share, so that its streams together do not fill memory with frames that never end. A
-/// frame over [`READ_BYTES`] takes its whole size before more of it is read, and waits if that is not there: what has been
+/// frame over `READ_BYTES` takes its whole size before more of it is read, and waits if that is not there: what has been
 /// let in can always be finished, so no two wait for each other.
 #[derive(Clone, Debug)]
 pub struct FrameBudget(Arc<Semaphore>);

@@ -5,7 +5,7 @@
 //! cut off is known to be. A file of our own, since that is the whole of what is needed: two appends a call, a look-up
 //! by key, and a rewrite now and then. `docs/reliability.md` says what is promised.
 //!
-//! [`record`] is what stands in the file, [`index`] what is known of it, `file` the file itself.
+//! [`record`] is what stands in the file, `index` what is known of it, `file` the file itself.
 
 mod clock;
 mod commit;

@@ -1,5 +1,5 @@
 //! The command line. What is not given is `None`: the environment, the configuration file and the defaults come after
-//! it, in [`super::settings`].
+//! it, in `settings`.
 
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ pub enum FileKind {
     Python,
     /// A script that says `WANT_JSON`: its one argument is the path of a JSON file.
     WantJson,
-    /// A script with the arguments put into its text, in place of [`JSON_ARGS`].
+    /// A script with the arguments put into its text, in place of `JSON_ARGS`.
     Embedded,
     /// Any other script: its one argument is the path of a file of `key=value` words.
     KeyValue,

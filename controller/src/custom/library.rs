@@ -16,7 +16,7 @@ const ASK: &str = "import importlib.util as u; s = u.find_spec('ansible'); print
 pub struct PythonLibrary(Arc<OnceLock<Option<PathBuf>>>);
 
 impl PythonLibrary {
-    /// The folder with `ansible/` in it: what [`LIBRARY_VARIABLE`] names, what `ansible-playbook` in the `PATH` runs with, or
+    /// The folder with `ansible/` in it: what `LIBRARY_VARIABLE` names, what `ansible-playbook` in the `PATH` runs with, or
     /// what `python3` imports. May start a process; `None` if there is no ansible-core.
     pub fn root(&self) -> Option<&Path> {
         self.0.get_or_init(find).as_deref()

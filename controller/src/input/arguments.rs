@@ -50,7 +50,7 @@ pub(super) fn convert(
 /// A task's arguments as an operator types them: `key=value ...`, a command line, or a JSON object.
 ///
 /// # Errors
-/// As [`convert`], and JSON that is none.
+/// As `convert`, and JSON that is none.
 pub fn from_text(module: &str, text: &str, catalog: &dyn ModuleCatalog) -> Result<IndexMap<String, Authored>, String> {
     let trimmed = text.trim();
     // `{{ x }}` begins a command line, not an object.

@@ -199,7 +199,7 @@ impl Journal {
         }
     }
 
-    /// Writes what is in line and ends. Waits [`LAST_WAIT`] for a disk that fails.
+    /// Writes what is in line and ends. Waits `LAST_WAIT` for a disk that fails.
     ///
     /// # Errors
     /// Not everything became durable.

@@ -99,7 +99,7 @@ impl fmt::Display for Problem {
 /// Checks every task and handler: the module exists, its arguments are known, complete and, where they hold no
 /// template, of the right type and in agreement. Problems come in the plan's order, at most one for each argument.
 ///
-/// Arguments are left alone where the play itself deals with a failure of the task ([`is_expected`]): they may be wrong on
+/// Arguments are left alone where the play itself deals with a failure of the task (`is_expected`): they may be wrong on
 /// purpose, and are the task's failure when it runs.
 pub fn check_modules(plan: &Plan, catalog: &dyn ModuleCatalog) -> Vec<Problem> {
     let mut problems = Vec::new();

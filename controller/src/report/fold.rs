@@ -25,7 +25,7 @@ pub fn ranges<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     groups.into_iter().map(|(around, numbers)| group_text(around, numbers)).collect::<Vec<_>>().join(",")
 }
 
-/// [`ranges`] cut to [`HOST_LIST_BYTES_MAX`].
+/// [`ranges`] cut to `HOST_LIST_BYTES_MAX`.
 pub fn short_list<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     let mut text = ranges(hosts);
     if text.len() > HOST_LIST_BYTES_MAX {

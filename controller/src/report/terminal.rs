@@ -1,5 +1,5 @@
 //! A terminal: the words of the plain output, progress below them that is drawn again and again, and results of large
-//! fleets folded. What is said ([`TerminalText`], [`Progress`]) is made apart from the drawing.
+//! fleets folded. What is said ([`TerminalText`], `Progress`) is made apart from the drawing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
