@@ -269,7 +269,7 @@ pub(super) fn load_identity(folder: &Path) -> Result<LoadedIdentity, CliError> {
         None => Ok(identity),
         Some(problem) => {
             Err(CliError::input(format!("the identity in {} would be refused: {problem}", folder.display()))
-                .hint(Some("`rustle-exec pki renew NAME` makes a new certificate")))
+                .hint(Some(problem.hint())))
         }
     }
 }

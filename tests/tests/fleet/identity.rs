@@ -131,6 +131,7 @@ fn a_controller_that_knows_it_is_revoked_does_not_set_out() {
     std::fs::write(fleet.controller().join("crl.pem"), fleet.authority().crl_pem().unwrap()).unwrap();
     let ended = fleet.adhoc("ping", "").ends(5);
     assert!(ended.stderr.contains("would be refused") && ended.stderr.contains("revoked"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\nhint: issue a new one with `rustle-exec pki issue`"), "{}", ended.stderr);
 }
 
 #[test]
