@@ -330,6 +330,13 @@ impl<'a> Drive<'a> {
                 }
                 RunEvent::HostFinished(Arc::new(result))
             }
+            Notice::GivenUp { host, waited } => {
+                let message = match waited {
+                    Some(limit) => format!("given up: others have waited for its task for {} s", limit.as_secs_f64()),
+                    None => "given up by the operator".to_owned(),
+                };
+                RunEvent::Warning { message, host: Some(self.hosts.name(host).clone()) }
+            }
             Notice::HostGone { host, state } => {
                 let name = self.hosts.name(host).clone();
                 self.play.gone.insert(name.to_string());

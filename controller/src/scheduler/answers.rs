@@ -1,5 +1,7 @@
 //! What hosts answer, and what that means for the host and for its batch.
 
+use std::time::Duration;
+
 use crate::event::{CancelReason, HostState};
 use crate::plan::TaskId;
 
@@ -99,9 +101,14 @@ impl Scheduler {
         passed.into_iter().for_each(|host| self.note_fall(host));
     }
 
-    pub(super) fn on_drop(&mut self, host: HostIx) {
+    /// `waited`: for how long others have waited for the host, unless the operator gives it up.
+    pub(super) fn on_drop(&mut self, host: HostIx, waited: Option<Duration>) {
         if host.index() >= self.roster.len() {
             return;
+        }
+        let takes_part = matches!(self.roster.standing(host), Standing::Waiting | Standing::Running);
+        if takes_part {
+            self.report(Notice::GivenUp { host, waited });
         }
         self.timers.clear(host);
         if self.in_flight.abort(host) {
@@ -113,7 +120,7 @@ impl Scheduler {
             }
             batch.give_up(rank);
         }
-        if matches!(self.roster.standing(host), Standing::Waiting | Standing::Running) {
+        if takes_part {
             self.go(host, HostState::Cancelled);
         }
         self.note_fall(host);

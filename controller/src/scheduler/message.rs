@@ -225,6 +225,12 @@ pub enum Notice {
         /// The run had told the host to stop.
         aborted: bool,
     },
+    /// The host is given up while others go on: they have waited for its task for as long as they may, `waited`; or the
+    /// operator wants it so.
+    GivenUp {
+        host: HostIx,
+        waited: Option<Duration>,
+    },
     /// The host does nothing more, save handlers if `force_handlers`. `state` is never ok.
     HostGone {
         host: HostIx,

@@ -117,7 +117,7 @@ impl Scheduler {
             Event::Cancel(reason) => self.gate.cancel(reason),
             Event::Pause => self.set_paused(true),
             Event::Resume => self.set_paused(false),
-            Event::DropHost(host) => self.on_drop(host),
+            Event::DropHost(host) => self.on_drop(host, None),
             Event::HostsFound { play, joined, batches, exempt } => {
                 self.on_hosts_found(play, joined.len(), batches, &exempt);
             }

@@ -23,7 +23,7 @@ impl Scheduler {
         let overdue = self.in_flight.begun().filter(|(_, since)| since.after(limit) <= self.now);
         let hosts: Vec<HostIx> = overdue.map(|(host, _)| host).collect();
         for host in hosts {
-            self.on_drop(host);
+            self.on_drop(host, Some(limit));
         }
     }
 }

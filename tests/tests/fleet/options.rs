@@ -196,6 +196,16 @@ fn local_hosts_need_no_agent_and_do_not_disturb_each_other() {
 }
 
 #[test]
+fn a_host_that_others_wait_for_too_long_is_given_up_and_that_is_told() {
+    let fleet = Fleet::start(&["web1", "web2"]);
+    let hang = changed_when_false(shell("test {{ inventory_hostname }} = web1 || sleep 60"));
+    let plan = play([hang, task("ping", json!({}))]);
+    let ended = fleet.run(&plan).args(["--straggler-timeout", "1"]).ends(2);
+    assert!(ended.stderr.contains("[WARNING]: web2: given up: others have waited for its task for 1 s"), "{ended:?}");
+    assert!(ended.recap("web1").contains("ok=2") && ended.recap("web2").contains("cancelled=1"), "{ended:?}");
+}
+
+#[test]
 fn retries_are_as_many_as_asked_for() {
     let home = tempfile::tempdir().unwrap();
     let fleet = Fleet::start(&["web1"]);

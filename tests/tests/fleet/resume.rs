@@ -127,6 +127,7 @@ fn another_process_asks_pauses_resumes_and_drops_a_host() {
     said("goes on, ", runs(fleet, &["resume", "last"]).ends(0));
     let ended = running.finish();
     assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("[WARNING]: h2: given up by the operator"), "{}", ended.stderr);
     assert_eq!((witnessed(fleet, "h1").len(), witnessed(fleet, "h2").len()), (1, 0));
 }
 

@@ -216,6 +216,7 @@ impl World {
                 self.dragged_out.remove(host);
                 assert!(self.lost.insert(*host, *state).is_none(), "{host:?} lost twice");
             }
+            Notice::GivenUp { host, .. } => assert!(!self.lost.contains_key(host), "a lost host cannot be given up"),
             Notice::Cancelling { .. } => self.cancelled = true,
             Notice::Paused => self.paused = true,
             Notice::Resumed => self.paused = false,
