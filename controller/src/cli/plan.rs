@@ -165,7 +165,8 @@ pub(super) fn adjust(
         return Err(nobody(plan, settings.limit.as_deref()));
     }
     input::check_hosts(plan, inventory, "the inventory").map_err(input_error)?;
-    TagFilter::new(&settings.run_tags, &settings.skip_tags).apply(plan);
+    let tags = TagFilter::new(&settings.run_tags, &settings.skip_tags);
+    tags.apply(plan);
     if let Some(name) = &args.start_at_task {
         start_at(plan, name).map_err(|error| {
             let nearest = error.nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
@@ -183,7 +184,7 @@ pub(super) fn adjust(
         GatherFacts::Always => Some(true),
         GatherFacts::Never => Some(false),
     };
-    plan.gather_facts(always, templar);
+    plan.gather_facts(always, &tags, templar);
     Ok(only)
 }
 

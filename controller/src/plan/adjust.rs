@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use rustle_protocol::HostName;
 
-use super::{Plan, PlayId, SerialSize, Strategy, Task, TaskId, Waves};
+use super::{Plan, PlayId, SerialSize, Strategy, TagFilter, Task, TaskId, Waves};
 use crate::template::{Authored, Templar};
 
 impl Plan {
@@ -31,8 +31,8 @@ impl Plan {
     }
 
     /// Puts a `setup` task before the plays that want facts: those that say so, those that mention one if they say
-    /// nothing, all or none if `always` says so.
-    pub fn gather_facts(&mut self, always: Option<bool>, templar: &Templar) {
+    /// nothing, all or none if `always` says so. Its tags are the play's and `always`.
+    pub fn gather_facts(&mut self, always: Option<bool>, tags: &TagFilter, templar: &Templar) {
         for at in 0..self.plays.len() {
             let id = PlayId(u32::try_from(at).expect("a plan has fewer plays than u32 counts"));
             let wanted = always.or(self.plays[at].gather_facts).unwrap_or_else(|| self.mentions_facts(id, templar));
@@ -43,7 +43,10 @@ impl Plan {
                 let blank = || Task::new(task, id, "ansible.builtin.setup");
                 let mut gather = play.gather.take().map_or_else(blank, |gather| Task { id: task, ..*gather });
                 gather.name = Some("Gathering Facts".to_owned());
-                gather.tags = vec!["always".to_owned()];
+                gather.tags.push("always".to_owned());
+                if !tags.keeps(&gather.tags) {
+                    continue;
+                }
                 gather.args.extend(play.gathering.args());
                 play.gathering.task = Some(task);
                 play.tasks.insert(0, task);
