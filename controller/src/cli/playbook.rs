@@ -1,5 +1,6 @@
 //! Playbooks on the command line: everything is read and checked before anybody is contacted.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, C
     let base = playbook.base.canonicalize().map_err(unusable)?;
     let mut plan = playbook.plan;
     go_without(unread, &mut plan)?;
+    check_beside(&plan, &inventory, &settings)?;
     stand_in(&mut registry, &mut plan);
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
@@ -73,6 +75,17 @@ fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, C
     tell_of_callbacks(&registry);
     let (piped, extra) = (None, VarMap::new());
     Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
+}
+
+/// Reads the variables of hosts and groups that stand beside imported playbooks, which count from their plays on: what is wrong
+/// with them is told before anybody is contacted.
+fn check_beside(plan: &Plan, inventory: &Inventory, settings: &Settings) -> Result<(), CliError> {
+    let folders: BTreeSet<&Path> = plan.plays.iter().filter_map(|play| play.playbook_dir.as_deref()).collect();
+    for folder in folders {
+        let read = inventory.clone().reread_beside_playbook(Some(folder), &settings.vault);
+        read.map_err(|error| CliError::input(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The plan of playbooks as JSON. It is checked as for a run.

@@ -26,7 +26,7 @@ use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, FailedIn, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
-use crate::plan::{PlayId, Task, TaskId, TaskPosition};
+use crate::plan::{Play, PlayId, Task, TaskId, TaskPosition};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
@@ -297,7 +297,11 @@ impl<'a> Drive<'a> {
         let names = |hosts: &[HostIx]| hosts.iter().map(|host| self.hosts.name(*host).clone()).collect::<Vec<_>>();
         Some(match notice {
             Notice::PlayStarted { play, hosts, batches } => {
-                let name = self.run.plan.play(play).name.clone();
+                let Play { name, playbook_dir, .. } = self.run.plan.play(play);
+                let name = name.clone();
+                for message in self.run.environment.vars.enter_play(playbook_dir.as_deref()) {
+                    self.run.sink.emit(RunEvent::Warning { message, host: None });
+                }
                 let found = self.found.take().map(|hosts| names(&hosts));
                 self.play = PlayState::begin(self.run, play, found.as_ref());
                 RunEvent::PlayStarted { play, name, hosts, batches }

@@ -107,6 +107,10 @@ pub struct Play {
     /// The task that gathers facts if the play does, with what it inherits. `None`: one that says nothing.
     #[serde(skip)]
     pub gather: Option<Box<Task>>,
+    /// The folder of its playbook, if that was imported from another folder or is not the first: `playbook_dir`, beside
+    /// which are `group_vars/` and `host_vars/`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub playbook_dir: Option<PathBuf>,
     /// `vars` of the play.
     #[serde(skip_serializing_if = "is_default")]
     pub vars: IndexMap<String, Authored>,
@@ -264,6 +268,7 @@ impl Play {
             gather_facts: None,
             gathering: Gathering::default(),
             gather: None,
+            playbook_dir: None,
             vars: IndexMap::new(),
             layers: Vec::new(),
             late_vars_files: Vec::new(),

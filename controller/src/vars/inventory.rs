@@ -1,6 +1,7 @@
 //! What the variable store needs to know of the inventory, and how a run changes it.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -48,6 +49,13 @@ pub trait LiveInventory: Send {
 
     /// Whom a play's pattern means as things stand.
     fn select(&self, pattern: &str) -> Selection;
+
+    /// Takes the variables that `group_vars/` and `host_vars/` keep in the folder of a play's playbook for those of the play
+    /// before; `None`: the folder of the run's first playbook. Gives what the operator should know of it.
+    ///
+    /// # Errors
+    /// Why they cannot be read, as a sentence.
+    fn beside_playbook(&mut self, folder: Option<&Path>) -> Result<Vec<String>, String>;
 
     /// Whether the change would change anything.
     ///
@@ -124,6 +132,10 @@ impl LiveInventory for Fixed {
     fn select(&self, pattern: &str) -> Selection {
         let named = self.order.iter().filter(|name| pattern == "all" || pattern == **name);
         Selection { hosts: named.filter_map(|name| HostName::new(name).ok()).collect(), warnings: Vec::new() }
+    }
+
+    fn beside_playbook(&mut self, _folder: Option<&Path>) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
 
     fn would_change(&self, _change: &InventoryChange) -> Result<bool, String> {

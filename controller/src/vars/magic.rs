@@ -23,7 +23,7 @@ pub struct RunInfo {
     pub forks: usize,
     /// `--limit`, as it was given.
     pub limit: Option<String>,
-    /// Where the first playbook or the plan is. Where a task's playbook is its search path says.
+    /// Where the first playbook or the plan is. Where a play's playbook is, the store knows.
     pub playbook_dir: String,
     pub run_tags: Vec<String>,
     pub skip_tags: Vec<String>,
@@ -175,10 +175,7 @@ impl Magic {
             "ansible_verbosity" => Jinja::from(self.run.verbosity),
             "ansible_forks" => Jinja::from(self.run.forks),
             "ansible_limit" => Jinja::from(self.run.limit.as_deref()?),
-            "playbook_dir" => match self.task.as_ref().and_then(|task| task.search.as_ref()) {
-                Some(search) => Jinja::from(search.base().to_string_lossy()),
-                None => Jinja::from(self.run.playbook_dir.as_str()),
-            },
+            "playbook_dir" => Jinja::from(&*self.store.playbook_dir()),
             "ansible_run_tags" => names(&self.run.run_tags),
             "ansible_skip_tags" => names(&self.run.skip_tags),
             "ansible_inventory_sources" => names(&self.run.inventory_sources),

@@ -1,6 +1,7 @@
 //! All variables of a run: what the inventory says, what plays and tasks add, and what hosts have reported.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustle_protocol::value::{Map, Value};
@@ -40,6 +41,8 @@ struct Roll {
     outsiders: HashMap<Arc<str>, HostSlot>,
     /// `groups`, unless the inventory has changed since.
     groups: Option<Arc<Value>>,
+    /// The folder of the play's playbook, if it is not the run's.
+    playbook_dir: Option<Arc<Path>>,
 }
 
 /// One host. Cheap to clone.
@@ -86,6 +89,20 @@ impl Roll {
         self.version += 1;
         self.groups = None;
         self.inventory.change(change).unwrap_or_else(|why| vec![why])
+    }
+
+    /// As [`change`](Self::change).
+    fn enter_play(&mut self, playbook_dir: Option<&Path>) -> Vec<String> {
+        if self.playbook_dir.as_deref() == playbook_dir {
+            return Vec::new();
+        }
+        self.version += 1;
+        self.playbook_dir = playbook_dir.map(Into::into);
+        let warnings = self.inventory.beside_playbook(playbook_dir).unwrap_or_else(|why| vec![why]);
+        for (name, slot) in &mut self.outsiders {
+            slot.entry = Arc::new(self.inventory.outsider(name));
+        }
+        warnings
     }
 
     fn groups(&mut self) -> Arc<Value> {
@@ -186,7 +203,7 @@ impl VarStore {
     /// Of an inventory that tasks change.
     pub fn of(inventory: Box<dyn LiveInventory>, extra: VarMap, run: RunInfo, templar: Templar) -> VarStore {
         let (slots, outsiders) = Default::default();
-        let roll = Mutex::new(Roll { inventory, version: 0, slots, outsiders, groups: None });
+        let roll = Mutex::new(Roll { inventory, version: 0, slots, outsiders, groups: None, playbook_dir: None });
         VarStore { inner: Arc::new(StoreInner { templar, run: Arc::new(run), extra: Arc::new(extra), roll }) }
     }
 
@@ -225,6 +242,12 @@ impl VarStore {
             Learnt::Inventory(change) => return self.inner.roll().change(change),
         }
         Vec::new()
+    }
+
+    /// A play begins whose playbook is in this folder; `None`: in the run's own. Gives what the operator should know of the
+    /// variables that stand there.
+    pub fn enter_play(&self, playbook_dir: Option<&Path>) -> Vec<String> {
+        self.inner.roll().enter_play(playbook_dir)
     }
 
     /// Whether the change would change anything in the inventory.
@@ -312,6 +335,13 @@ impl StoreInner {
 
     pub(super) fn host_names(&self) -> Vec<String> {
         self.roll().inventory.hosts()
+    }
+
+    pub(super) fn playbook_dir(&self) -> Arc<str> {
+        match &self.roll().playbook_dir {
+            Some(folder) => folder.to_string_lossy().into(),
+            None => self.run.playbook_dir.as_str().into(),
+        }
     }
 
     /// `groups`

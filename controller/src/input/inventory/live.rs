@@ -1,7 +1,7 @@
 //! The inventory of a run that goes on: as it was read, with what tasks have added, looked at host by host.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -25,7 +25,7 @@ pub const LOCALHOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub struct InventorySources {
     pub paths: Vec<PathBuf>,
     pub vault: Vault,
-    /// The folder of the playbook, which may hold variables of hosts and groups.
+    /// The folder of the playbook whose play runs, which may hold variables of hosts and groups.
     pub playbook: Option<PathBuf>,
     /// `--limit`: nobody else takes part.
     pub limit: Option<String>,
@@ -37,6 +37,8 @@ pub struct InventorySources {
 pub struct Live {
     inventory: Inventory,
     sources: InventorySources,
+    /// The folder of the run's first playbook.
+    home: Option<PathBuf>,
     folders: VarsFolders,
     /// What `add_host` gave to hosts. Data: rendered before, never again.
     added: HashMap<HostName, Map>,
@@ -51,7 +53,8 @@ impl Live {
         let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
         let folders = VarsFolders::new(folders, Limits::default(), inventory.rules, sources.vault.clone());
         let (added, outsiders, changes) = Default::default();
-        Live { inventory, sources, folders, added, outsiders, changes }
+        let home = sources.playbook.clone();
+        Live { inventory, sources, home, folders, added, outsiders, changes }
     }
 
     fn entry(&self, id: HostId) -> HostEntry {
@@ -171,6 +174,15 @@ impl Live {
         Ok(())
     }
 
+    /// The variables beside a playbook, for everybody who is there, in the place of those that were beside another.
+    fn read_beside_playbook(&mut self) -> Result<(), InventoryError> {
+        let InventorySources { paths, vault, playbook, .. } = &self.sources;
+        let folders = load::folders_of_vars(paths, playbook.as_deref());
+        self.folders = VarsFolders::new(folders, Limits::default(), self.inventory.rules, vault.clone());
+        self.outsiders.clear();
+        self.inventory.reread_beside_playbook(playbook.as_deref(), vault)
+    }
+
     /// The group that a task means by `name`, if it is there.
     fn known_group(&self, name: &str) -> Option<GroupId> {
         self.inventory.group_id(&self.inventory.rules.group_names.name(name))
@@ -235,6 +247,13 @@ impl LiveInventory for Live {
             // It was read before the run, and only what is not a pattern is an error.
             Err(error) => Selection { hosts: Vec::new(), warnings: vec![error.to_string()] },
         }
+    }
+
+    fn beside_playbook(&mut self, folder: Option<&Path>) -> Result<Vec<String>, String> {
+        let told = self.inventory.warnings.len();
+        self.sources.playbook = folder.map(Path::to_owned).or_else(|| self.home.clone());
+        self.read_beside_playbook().map_err(|error| error.to_string())?;
+        Ok(self.inventory.warnings[told..].to_vec())
     }
 
     fn would_change(&self, change: &InventoryChange) -> Result<bool, String> {

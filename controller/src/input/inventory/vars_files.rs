@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::change::no_files;
 use super::yaml::variables;
-use super::{Beside, FileVars, GroupId, HostId, InventoryError, Limits, Rules, load};
+use super::{Beside, FileVars, GroupId, HostId, Inventory, InventoryError, Limits, Rules, load};
 use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::Place;
 use crate::input::yaml;
@@ -44,6 +44,32 @@ pub(super) fn read_beside(folder: &Path, beside: Beside, builder: &mut Builder) 
         }
     }
     Ok(())
+}
+
+impl Inventory {
+    /// Reads the variables in the folder of a playbook for every group and host, in the place of those of another playbook.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, with line and column.
+    pub(crate) fn reread_beside_playbook(
+        &mut self,
+        folder: Option<&Path>,
+        vault: &Vault,
+    ) -> Result<(), InventoryError> {
+        let (groups, hosts) = match folder {
+            Some(folder) => (Listing::of(folder.join("group_vars"))?, Listing::of(folder.join("host_vars"))?),
+            None => Default::default(),
+        };
+        let (limits, rules) = (Limits::default(), self.rules);
+        let mut cx = Reading { limits: &limits, rules, vault, warnings: &mut self.warnings };
+        for group in self.groups.values_mut() {
+            group.file_vars.playbook = groups.read(&group.name, &mut cx)?.map(Arc::new).unwrap_or_default();
+        }
+        for (name, host) in &mut self.hosts {
+            host.file_vars.playbook = hosts.read(name.as_str(), &mut cx)?.map(Arc::new).unwrap_or_default();
+        }
+        Ok(())
+    }
 }
 
 /// What reading a file of variables takes.
@@ -87,6 +113,7 @@ impl VarsFolders {
 }
 
 /// What a folder holds, read once: asking the disk for every host would cost four calls each.
+#[derive(Default)]
 struct Listing {
     folder: PathBuf,
     names: HashSet<OsString>,

@@ -68,6 +68,7 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         gather_facts: request.gather_facts,
         force_handlers: request.force_handlers,
         prompts: request.prompts,
+        base: &base,
         plays: Vec::new(),
         made: Made::default(),
     };
@@ -127,6 +128,8 @@ struct Loader<'a> {
     gather_facts: Option<bool>,
     force_handlers: bool,
     prompts: Prompts<'a>,
+    /// The folder of the first playbook.
+    base: &'a Path,
     plays: Vec<Play>,
     made: Made,
 }
@@ -159,7 +162,8 @@ impl Loader<'_> {
                     };
                     let id = PlayId(u32::try_from(self.plays.len()).expect("fewer plays than u32 counts"));
                     let play = maker.play(&node, &document, id, outer, &mut self.made)?;
-                    self.plays.push(play);
+                    let playbook_dir = (folder != self.base).then(|| folder.clone());
+                    self.plays.push(Play { playbook_dir, ..play });
                 }
             }
         }

@@ -67,6 +67,10 @@ impl ContextForm {
         }
     }
 
+    pub(super) fn playbook_dir(&self) -> &Path {
+        &self.playbook_dir
+    }
+
     /// `known` has what does not stand in the plan.
     ///
     /// # Errors

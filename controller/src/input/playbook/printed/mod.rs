@@ -265,7 +265,8 @@ impl Printed {
         let contexts = Arc::new(Contexts::default());
         let mut files = Files::default();
         for context in form.includes {
-            contexts.keep(context.read(&tables, &known, &mut files)?);
+            let magic = magic(inventory, context.playbook_dir());
+            contexts.keep(context.read(&tables, &Known { magic, ..known.clone() }, &mut files)?);
         }
         let mut plays = Vec::with_capacity(form.plays.len());
         for (id, play) in form.plays.into_iter().enumerate() {
