@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::CliError;
+use crate::input::key_value::split_pairs;
 use crate::input::playbook;
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
@@ -33,15 +34,12 @@ fn structured(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
 }
 
 fn key_values(text: &str) -> Result<VarMap, CliError> {
-    let words = rustle_agent::process::words::split(text)
-        .map_err(|error| CliError::input(format!("--extra-vars `{text}`: {error}")))?;
-    words
-        .iter()
-        .map(|word| match word.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), Variable::authored(value.into()))),
-            _ => Err(CliError::input(format!("--extra-vars: `{word}` is not key=value"))),
-        })
-        .collect()
+    let (pairs, others) =
+        split_pairs(text).map_err(|error| CliError::input(format!("--extra-vars `{text}`: {error}")))?;
+    if let Some(word) = others.first() {
+        return Err(CliError::input(format!("--extra-vars: `{word}` is not key=value")));
+    }
+    Ok(pairs.into_iter().map(|(name, value)| (name, Variable::authored(value))).collect())
 }
 
 #[cfg(test)]
@@ -61,6 +59,8 @@ mod tests {
     #[test]
     fn key_value_pairs_are_text() {
         assert_eq!(read("a=1 b='two words'"), [("a".into(), "1".into()), ("b".into(), "two words".into())]);
+        assert_eq!(read("a='it''s' b={{ c | d }}"), [("a".into(), "it''s".into()), ("b".into(), "{{ c | d }}".into())]);
+        assert_eq!(read(r"a=\d+\n"), [("a".into(), "\\d+\n".into())], "Python's escapes, as in a task's arguments");
     }
 
     #[test]
@@ -72,6 +72,7 @@ mod tests {
     #[test]
     fn what_is_neither_is_an_error() {
         assert!(super::read(&["just words".to_owned()], &Vault::default()).is_err());
+        assert!(super::read(&["a=1 word".to_owned()], &Vault::default()).is_err());
         assert!(super::read(&["@/nonexistent/file".to_owned()], &Vault::default()).is_err());
     }
 }
