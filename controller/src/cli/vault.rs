@@ -59,11 +59,14 @@ pub(super) fn run(command: VaultCommand) -> Result<ExitCode, CliError> {
                 (None, None) => SecretSource::Prompt { label: "default".to_owned() },
             };
             let secret = fetch(&[source], true)?.remove(0);
-            each(&files, None, "Rekey successful", |name, bytes| {
+            each(&files, None, "", |name, bytes| {
                 sealed(&opened(&vault, name, bytes)?, &secret).map(String::into_bytes)
-            })
+            })?;
+            // Wherever standard output leads: there is nothing else that it could be mixed up with.
+            say("Rekey successful");
+            Ok(ExitCode::Success)
         }
-        VaultCommand::Create { file, with } => {
+        VaultCommand::Create { file, with, skip_tty_check: _ } => {
             if file.exists() {
                 return Err(CliError::own(format!("{} exists, please use 'edit' instead", file.display())));
             }
@@ -184,15 +187,20 @@ fn each(
             None => write_out(&changed)?,
         }
     }
-    if std::io::stdout().is_terminal() {
-        let _ = writeln!(std::io::stderr(), "{done}");
+    if std::io::stdout().is_terminal() && !done.is_empty() {
+        say(done);
     }
     Ok(ExitCode::Success)
 }
 
+fn say(done: &str) {
+    // There is nowhere left to say that this cannot be said.
+    let _ = writeln!(std::io::stderr(), "{done}");
+}
+
 fn read(path: Option<&Path>) -> Result<Vec<u8>, CliError> {
     let name = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    let failed = |error: std::io::Error| CliError::input(format!("cannot read {name}: {error}"));
+    let failed = |error: std::io::Error| CliError::own(format!("cannot read {name}: {error}"));
     let mut bytes = Vec::new();
     match path {
         Some(path) => fs::File::open(path).map_err(failed)?.take(BYTES_MAX).read_to_end(&mut bytes),
@@ -241,16 +249,26 @@ fn named_strings(
         let question = "String to encrypt: ";
         let answer = if shown { prompt::text(question) } else { prompt::secret(question) };
         let text = answer.map_err(|error| CliError::input(format!("cannot ask for the string: {error}")))?;
-        all.push((names.first().cloned(), text.into_bytes()));
+        let text = some(text.into_bytes(), "The plaintext provided from the prompt was empty, not encrypting")?;
+        all.push((names.first().cloned(), text));
     }
     let reads_stdin =
         stdin_name.is_some() || strings.iter().any(|text| text == "-") || (strings.is_empty() && ask.is_none());
     if reads_stdin {
-        all.push((stdin_name, read(None)?));
+        all.push((stdin_name, some(read(None)?, "stdin was empty, not encrypting")?));
     }
     let mut names = names.iter().skip(usize::from(ask.is_some()));
-    all.extend(strings.into_iter().filter(|text| text != "-").map(|text| (names.next().cloned(), text.into_bytes())));
+    for text in strings.into_iter().filter(|text| text != "-") {
+        let empty = "The plaintext provided from the command line args was empty, not encrypting";
+        all.push((names.next().cloned(), some(text.into_bytes(), empty)?));
+    }
     Ok(all)
+}
+
+/// # Errors
+/// `empty`, of text that is.
+fn some(text: Vec<u8>, empty: &str) -> Result<Vec<u8>, CliError> {
+    if text.is_empty() { Err(CliError::input(empty)) } else { Ok(text) }
 }
 
 /// `name: !vault |` and the encrypted text below it.

@@ -128,7 +128,7 @@ pub enum VaultCommand {
         #[arg(long, value_name = "ID")]
         new_vault_id: Option<String>,
         /// File with the new password
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, alias = "new-vault-pass-file", value_name = "FILE")]
         new_vault_password_file: Option<PathBuf>,
     },
     /// Write a new encrypted file in $EDITOR
@@ -137,6 +137,9 @@ pub enum VaultCommand {
         file: PathBuf,
         #[command(flatten)]
         with: EncryptOptions,
+        /// Taken, and of no effect: the editor is started without a terminal, too
+        #[arg(long)]
+        skip_tty_check: bool,
     },
     /// Change an encrypted file in $EDITOR
     Edit {
