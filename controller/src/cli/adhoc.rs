@@ -1,5 +1,7 @@
 //! `rustle-exec adhoc PATTERN -m MODULE -a ARGS`: one module on many hosts, as a plan of one task.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
 
@@ -10,7 +12,8 @@ use super::settings::Settings;
 use super::{CliError, chain, init_logging, inventory};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
-use crate::plan::{Plan, PlayId, Task, TaskId};
+use crate::plan::{Background, Plan, PlayId, Task, TaskId};
+use crate::report::Answers;
 use crate::template::Authored;
 use crate::vars::VarMap;
 
@@ -18,7 +21,8 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
     let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
     let mut settings =
         Settings::resolve(&args.common, None, file).map_err(|error| CliError::input(error.to_string()))?;
-    settings.report.adhoc = true;
+    settings.report.adhoc = Some(if args.one_line { Answers::OneLine } else { Answers::Long });
+    settings.report.tree = args.tree.clone();
     init_logging(settings.log_level.as_deref())?;
     let registry = registry(&settings)?;
     let lab = super::lab::wanted(&args.common);
@@ -35,6 +39,10 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         }
     };
     let hosts = select(&inventory, &args.pattern, settings.limit.as_deref())?;
+    if hosts.is_empty() {
+        super::warn("No hosts matched, nothing to do");
+        return if args.list_hosts { super::print("  hosts (0):\n") } else { Ok(ExitCode::Success) };
+    }
     if args.list_hosts {
         let names: String = hosts.iter().map(|host| format!("    {host}\n")).collect();
         return super::print(&format!("  hosts ({}):\n{names}", hosts.len()));
@@ -60,6 +68,10 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
     let mut plan = plan(module, task_args, hosts);
     plan.tasks[0].include = include;
+    plan.tasks[0].background = args.background.map(|limit| Background {
+        limit: Duration::from_secs(limit.into()).into(),
+        poll: Duration::from_secs(args.poll.into()).into(),
+    });
     super::plan::check_modules(&plan, &registry)?;
     Session {
         settings,
@@ -98,14 +110,19 @@ pub(super) fn lab_inventory(count: u32) -> Result<Inventory, CliError> {
     Inventory::of_hosts(names.iter().map(String::as_str)).map_err(|error| CliError::input(chain(&error)))
 }
 
-/// The pattern's hosts that the limit leaves.
-pub(super) fn select(inventory: &Inventory, pattern: &str, limit: Option<&str>) -> Result<Vec<HostName>, CliError> {
+/// The pattern's hosts that the limit leaves. As in Ansible, a name that nobody has is warned of, and a pattern may mean
+/// nobody; a limit may not.
+fn select(inventory: &Inventory, pattern: &str, limit: Option<&str>) -> Result<Vec<HostName>, CliError> {
     let wrong = |error: patterns::PatternError| CliError::input(error.to_string()).hint(error.hint());
-    let mut hosts = patterns::select(inventory, pattern).map_err(wrong)?;
+    let (mut hosts, unknown) = patterns::select_known(inventory, pattern).map_err(wrong)?;
+    for name in unknown {
+        super::warn(&format!("Could not match supplied host pattern, ignoring: {name}"));
+    }
     if let Some(limit) = limit {
         let limited = patterns::limit(inventory, limit).map_err(wrong)?;
+        let is_anybody = !hosts.is_empty();
         hosts.retain(|host| limited.contains(host));
-        if hosts.is_empty() {
+        if is_anybody && hosts.is_empty() {
             return Err(CliError::input(format!("`{pattern}` limited to `{limit}` leaves no host")));
         }
     }

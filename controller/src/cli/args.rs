@@ -373,7 +373,7 @@ pub struct AdhocArgs {
     pub pattern: String,
 
     /// The module
-    #[arg(short, long, default_value = "command")]
+    #[arg(short, long, alias = "module-name", default_value = "command")]
     pub module: String,
 
     /// Its arguments: `key=value ...`, a command line, or JSON
@@ -383,6 +383,22 @@ pub struct AdhocArgs {
     /// Show the hosts of the pattern, run nothing
     #[arg(long)]
     pub list_hosts: bool,
+
+    /// Answer in one line for each host
+    #[arg(short, long)]
+    pub one_line: bool,
+
+    /// Write each host's result, as JSON, into a file of its name in this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+
+    /// Run the module in the background, for so many seconds at most
+    #[arg(short = 'B', long, value_name = "SECONDS")]
+    pub background: Option<u32>,
+
+    /// Seconds between looks at what runs in the background; 0 to leave it running
+    #[arg(short = 'P', long, value_name = "SECONDS", default_value_t = 15)]
+    pub poll: u32,
 
     /// The folder whose group_vars and host_vars count as a playbook's, and beside which files are looked for
     #[arg(long, value_name = "DIR")]

@@ -143,6 +143,13 @@ fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "note: {text}");
 }
 
+/// Says what Ansible warns of, before a run that may say it itself.
+fn warn(text: &str) {
+    let text = crate::report::sanitize::lines(text).collect::<Vec<_>>().join("\n");
+    // There is nowhere left to say that this cannot be said.
+    let _ = writeln!(std::io::stderr().lock(), "[WARNING]: {text}");
+}
+
 /// Writes an answer to standard output. A reader that has gone away is no error.
 fn print(text: &str) -> Result<ExitCode, CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {

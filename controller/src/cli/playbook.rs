@@ -128,6 +128,9 @@ pub(super) fn list(args: &PlanArgs, settings: &Settings) -> Result<String, CliEr
             .map_err(|error| CliError::input(error.to_string()).hint(error.hint()))?;
         plan.limit_to(&hosts);
     }
+    for warning in &plan.warnings {
+        super::warn(warning);
+    }
     let filter = TagFilter::new(&settings.run_tags, &settings.skip_tags);
     Ok(listing::describe(&plan, &listed, args, &filter))
 }

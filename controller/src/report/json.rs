@@ -12,7 +12,12 @@ use super::sanitize;
 
 /// On one line, as Ansible shows a result: keys sorted, a space after commas and colons.
 pub(super) fn shown_compact(value: &Value) -> String {
-    write(Sorted(value), Spaced)
+    write(Sorted(value), OneLine { between: b", " })
+}
+
+/// As [`shown_compact`], without the space after commas.
+pub(super) fn shown_dense(value: &Value) -> String {
+    write(Sorted(value), OneLine { between: b"," })
 }
 
 /// On many lines, as Ansible shows `debug`: keys sorted, four spaces for each level.
@@ -62,16 +67,18 @@ impl Serialize for Sorted<'_> {
     }
 }
 
-/// `{"a": 1, "b": [1, 2]}`
-struct Spaced;
+/// `{"a": 1, "b": [1, 2]}`, with what stands between two.
+struct OneLine {
+    between: &'static [u8],
+}
 
-impl Formatter for Spaced {
+impl Formatter for OneLine {
     fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        to.write_all(if first { b"" } else { b", " })
+        to.write_all(if first { b"" } else { self.between })
     }
 
     fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        to.write_all(if first { b"" } else { b", " })
+        to.write_all(if first { b"" } else { self.between })
     }
 
     fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {

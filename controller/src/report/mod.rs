@@ -29,6 +29,7 @@ pub mod tally;
 pub mod terminal;
 #[cfg(test)]
 mod test_output;
+mod tree;
 mod values;
 
 use std::io::{self, IsTerminal};
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use adhoc::Answers;
 pub use document::schema;
 pub use fold::{count, hosts, ranges, short_list};
 pub use layout::Layout;
@@ -48,6 +50,7 @@ use json_lines::JsonLines;
 use log_file::LogFile;
 use plain::{Console, Plain};
 use terminal::{FOLD_HOSTS_ABOVE, Terminal, TerminalText};
+use tree::Tree;
 
 /// Someone who is told of a run. Called from one thread, in the order of events.
 pub trait Reporter: Send {
@@ -116,6 +119,11 @@ impl Reporters {
             let what = format!("the log file {}", path.display());
             let log = LogFile::open(path, options.verbosity);
             reporters.push_file(what, log.map(|log| Box::new(log) as Box<dyn Reporter>))?;
+        }
+        if let Some(folder) = &options.tree {
+            let what = format!("results in the folder {}", folder.display());
+            let tree = Tree::create(folder, options.verbosity);
+            reporters.push_file(what, tree.map(|tree| Box::new(tree) as Box<dyn Reporter>))?;
         }
         if let Some(path) = &options.report_file {
             let what = format!("the report file {}", path.display());
@@ -205,7 +213,9 @@ pub struct ReportOptions {
     pub report_file: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
     /// One module on many hosts: answers instead of plays, tasks and a recap.
-    pub adhoc: bool,
+    pub adhoc: Option<Answers>,
+    /// A folder for each host's result.
+    pub tree: Option<PathBuf>,
     /// Show what `set_stats` has gathered, behind the recap.
     pub custom_stats: bool,
     /// What failed is told on standard error.
@@ -220,7 +230,8 @@ impl Default for ReportOptions {
             fold_above: FOLD_HOSTS_ABOVE,
             report_file: None,
             log_file: None,
-            adhoc: false,
+            adhoc: None,
+            tree: None,
             custom_stats: false,
             failures_to_err: false,
         }
@@ -233,9 +244,12 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let columns = is_terminal.then(terminal_columns);
     let layout = Layout::new(options.verbosity, columns).with_custom_stats(options.custom_stats);
     let layout = layout.with_failures_to_err(options.failures_to_err);
+    if let (Some(answers), false) = (options.adhoc, options.progress == ProgressMode::Json) {
+        let adhoc = Adhoc::new(standard_streams(), layout, answers, options.verbosity);
+        return (Importance::Talk, Box::new(adhoc));
+    }
     match options.progress {
         ProgressMode::Json => (Importance::Record, Box::new(JsonLines::new(Box::new(io::stdout())))),
-        _ if options.adhoc => (Importance::Talk, Box::new(Adhoc::new(standard_streams(), layout, options.verbosity))),
         ProgressMode::Auto | ProgressMode::Always if is_terminal => {
             let text = TerminalText::new(layout, options.fold_above);
             (Importance::Talk, Box::new(Terminal::new(standard_streams(), text, terminal_columns)))

@@ -63,6 +63,16 @@ pub(super) fn of_answer(module: &str, values: &Map, verbosity: u8) -> String {
     text(module, values, verbosity, true)
 }
 
+/// The same on one line, whatever the verbosity: as [`json::shown_dense`].
+pub(super) fn of_short_answer(module: &str, values: &Map) -> String {
+    json::shown_dense(&shown(module, values, false).into())
+}
+
+/// What a file about one result holds.
+pub(super) fn of_file(module: &str, values: &Map, verbosity: u8) -> String {
+    text(module, values, verbosity, false)
+}
+
 fn shown(module: &str, values: &Map, full: bool) -> Map {
     let is_debug = short_name(module) == "debug";
     let has_message = is_debug && values.contains_key("msg");

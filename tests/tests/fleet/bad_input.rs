@@ -128,7 +128,7 @@ fn an_empty_target_is_an_error_and_never_all() {
     std::fs::write(fleet.path().join("empty.ini"), "# nobody\n").unwrap();
     let said = fleet.of(Run::new(fleet.path()).args(["-i", "empty.ini", "plan.json"]));
     assert!(said.contains("no play has a host") && said.contains("the inventory holds no host"), "{said}");
-    let said = fleet.of(Run::new(fleet.path()).args(["adhoc", "db*", "-m", "ping", "-i", "hosts.ini"]));
+    let said = fleet.of(Run::new(fleet.path()).args(["adhoc", "all", "-m", "ping", "-i", "hosts.ini", "-l", "db*"]));
     assert!(said.contains("db*"), "{said}");
     let nobody = plays([json!({ "name": "Nobody", "hosts": "absent", "tasks": [task("ping", json!({}))] })]);
     let said = fleet.of_plan(&nobody, &[]);

@@ -69,6 +69,45 @@ fn inventories_add_up_and_may_be_ini_yaml_programs_or_names() {
 }
 
 #[test]
+fn a_pattern_that_means_nobody_is_warned_of_by_adhoc() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |pattern: &str, options: &[&str]| {
+        Run::new(home.path()).args(["adhoc", pattern, "-m", "ping", "-i", "x1,x2,"]).args(options).ends(0)
+    };
+    let nobody = run("db*:nobody", &[]);
+    assert_eq!(nobody.stdout, "");
+    assert_eq!(
+        nobody.stderr,
+        "[WARNING]: Could not match supplied host pattern, ignoring: db*\n\
+         [WARNING]: Could not match supplied host pattern, ignoring: nobody\n\
+         [WARNING]: No hosts matched, nothing to do\n"
+    );
+    assert_eq!(run("nobody", &["--list-hosts"]).stdout, "  hosts (0):\n");
+    let some = run("x1:nobody", &["--connection-plugin", "local"]);
+    assert_eq!(some.answers(), ["x1 | SUCCESS"]);
+    assert!(some.stderr.contains("ignoring: nobody"), "{some:?}");
+}
+
+#[test]
+fn adhoc_answers_in_one_line_into_files_and_of_the_background() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |options: &[&str]| {
+        let run = Run::new(home.path()).args(["adhoc", "x1", "-i", "x1,", "--connection-plugin", "local"]);
+        run.env("HOME", home.path()).args(options).ends(0).stdout
+    };
+    assert_eq!(run(&["-a", "echo one", "--one-line"]), "x1 | CHANGED | rc=0 | (stdout) one\n");
+    let answer = run(&["-m", "ping", "-o", "--tree", "results"]);
+    assert_eq!(answer, "x1 | SUCCESS => {\"changed\": false,\"ping\": \"pong\"}\n");
+    let kept = fs::read_to_string(home.path().join("results/x1")).unwrap();
+    assert_eq!(kept, "{\"changed\": false, \"ping\": \"pong\"}");
+    let waited = run(&["-a", "echo done", "-B", "30", "-P", "1"]);
+    assert!(waited.starts_with("x1 | CHANGED => {\n    \"ansible_job_id\": "), "{waited}");
+    assert!(waited.contains("\"finished\": true") && waited.contains("\"stdout\": \"done\""), "{waited}");
+    let left = run(&["-a", "true", "-B", "30", "-P", "0"]);
+    assert!(left.contains("\"finished\": false"), "{left}");
+}
+
+#[test]
 fn the_inventory_is_shown_as_list_graph_and_host() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("hosts.ini"), "[web]\nweb1 colour=red\nweb2\n[site:children]\nweb\n").unwrap();

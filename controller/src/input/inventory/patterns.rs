@@ -83,9 +83,21 @@ pub fn select_known(inventory: &Inventory, pattern: &str) -> Result<(Vec<HostNam
         Err(PatternError::Subscript { .. } | PatternError::Empty { .. } | PatternError::NoHosts { .. }) => {
             Ok(Vec::new())
         }
+        Ok(hosts) if hosts.is_empty() && fits_nothing(inventory, part) => {
+            unknown.push(part.to_owned());
+            Ok(hosts)
+        }
         other => other,
     })?;
     Ok((selected.into_iter().collect(), unknown))
+}
+
+/// Whether a part that found no host means no group either: that of an empty group is no mistake.
+fn fits_nothing(inventory: &Inventory, part: &str) -> bool {
+    let matcher = split_subscript(part).and_then(|(name, _)| Matcher::new(name));
+    matcher.is_ok_and(|matcher| {
+        !matches!(matcher, Matcher::Name(_)) && !inventory.groups().any(|(_, group)| matcher.fits(&group.name))
+    })
 }
 
 /// Puts the parts of a pattern together: plain ones add, `&` keeps, `!` takes away.
