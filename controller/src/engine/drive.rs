@@ -287,8 +287,13 @@ impl<'a> Drive<'a> {
         if let Notice::Unreachable { host, aborted: false, .. } = notice {
             self.late.wait_for(self.hosts.name(host).clone());
         }
-        if let Some(event) = self.note(notice) {
-            self.recorder.notice(event);
+        let Some(event) = self.note(notice) else { return };
+        let begun =
+            if let RunEvent::TaskStarted { task, name, .. } = &event { Some((*task, name.clone())) } else { None };
+        self.recorder.notice(event);
+        // The question stands below the task's banner.
+        if let (Some(stepper), Some((task, name))) = (&mut self.stepper, begun) {
+            stepper.ask(task, &name);
         }
     }
 
@@ -314,9 +319,6 @@ impl<'a> Drive<'a> {
             }
             Notice::TaskStarted { play, task, kind, host, hosts } => {
                 let (name, module) = self.banner(task, host);
-                if let Some(stepper) = &mut self.stepper {
-                    stepper.ask(task, &name);
-                }
                 let origin = self.origin(task);
                 RunEvent::TaskStarted { play, task, name, module, kind, hosts, origin }
             }

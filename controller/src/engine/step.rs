@@ -61,6 +61,7 @@ impl Stepper {
 
 /// Anything but yes and continue is no.
 fn ask(question: &str) -> Answer {
+    let _asking = crate::prompt::Asking::begin();
     let mut error = std::io::stderr().lock();
     // A question that cannot be shown is answered by whoever can see the prompt's absence: with no.
     let _ = write!(error, "{question}").and_then(|()| error.flush());

@@ -4,9 +4,12 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use indicatif::TermLike;
+use indicatif::{ProgressBar, TermLike};
+
+use crate::prompt::Screen;
 
 /// Columns that a line leaves free, for a `^C`.
 pub(super) const ECHO_COLUMNS: usize = 2;
@@ -14,6 +17,39 @@ pub(super) const ECHO_COLUMNS: usize = 2;
 pub(super) struct Canvas<W, C> {
     strokes: Mutex<Strokes<W>>,
     columns: C,
+    cover: Cover,
+}
+
+/// While a canvas is covered, nothing of what is drawn on it reaches the terminal.
+#[derive(Clone, Default)]
+pub(super) struct Cover(Arc<AtomicBool>);
+
+impl Cover {
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+}
+
+/// A bar on a canvas with this cover, which gives way to questions.
+pub(super) struct Covered {
+    pub(super) bar: ProgressBar,
+    pub(super) cover: Cover,
+}
+
+impl Screen for Covered {
+    fn hide(&self) {
+        // What is drawn is cleared before, and drawn again behind the cover.
+        self.bar.suspend(|| self.cover.set(true));
+    }
+
+    fn show(&self) {
+        // It is cleared behind the cover: what stands there is not the bar's.
+        self.bar.suspend(|| self.cover.set(false));
+    }
 }
 
 struct Strokes<W> {
@@ -26,8 +62,8 @@ struct Strokes<W> {
 
 impl<W: Write, C> Canvas<W, C> {
     /// `columns` is asked before each drawing.
-    pub(super) fn new(to: W, columns: C) -> Canvas<W, C> {
-        Canvas { strokes: Mutex::new(Strokes { to, pending: String::new(), is_line_full: false }), columns }
+    pub(super) fn new(to: W, columns: C, cover: Cover) -> Canvas<W, C> {
+        Canvas { strokes: Mutex::new(Strokes { to, pending: String::new(), is_line_full: false }), columns, cover }
     }
 
     /// A drawing that panicked leaves the screen as good as it was.
@@ -94,6 +130,9 @@ impl<W: Write + Send, C: Fn() -> usize + Send + Sync> TermLike for Canvas<W, C> 
     fn flush(&self) -> io::Result<()> {
         let mut strokes = self.strokes();
         let pending = std::mem::take(&mut strokes.pending);
+        if self.cover.is_on() {
+            return Ok(());
+        }
         strokes.to.write_all(pending.as_bytes())?;
         strokes.to.flush()
     }
@@ -148,22 +187,44 @@ mod tests {
         rows
     }
 
-    #[test]
-    fn what_the_terminal_writes_behind_the_progress_goes_with_it() {
-        let mut terminal = Shared::default();
-        let target = ProgressDrawTarget::term_like(Box::new(Canvas::new(terminal.clone(), || COLUMNS)));
-        let bar = ProgressBar::with_draw_target(None, target);
+    /// Two lines of progress below some words.
+    fn drawn_on(terminal: &mut Shared, cover: &Cover) -> ProgressBar {
+        let canvas = Canvas::new(terminal.clone(), || COLUMNS, cover.clone());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(canvas)));
         bar.set_style(ProgressStyle::with_template("{prefix}\n{msg}").unwrap());
         terminal.write_all(b"words\n").unwrap();
         bar.set_prefix("0/6 hosts");
         bar.set_message("x".repeat(COLUMNS - ECHO_COLUMNS));
         bar.tick();
         assert_eq!(screen(&terminal.text()), ["words", "0/6 hosts", "xxxxxxxxxx"]);
+        bar
+    }
+
+    #[test]
+    fn what_the_terminal_writes_behind_the_progress_goes_with_it() {
+        let mut terminal = Shared::default();
+        let bar = drawn_on(&mut terminal, &Cover::default());
         terminal.write_all(b"^C").unwrap();
         assert_eq!(screen(&terminal.text()), ["words", "0/6 hosts", "xxxxxxxxxx^C"]);
         bar.suspend(|| terminal.write_all(b"STATUS\n").unwrap());
         assert_eq!(screen(&terminal.text()), ["words", "STATUS", "0/6 hosts", "xxxxxxxxxx"]);
         bar.finish_and_clear();
         assert_eq!(screen(&terminal.text()), ["words", "STATUS"]);
+    }
+
+    #[test]
+    fn the_progress_gives_way_to_a_question_and_comes_back_below_the_answer() {
+        let (mut terminal, cover) = (Shared::default(), Cover::default());
+        let bar = drawn_on(&mut terminal, &cover);
+        let covered = Covered { bar: bar.clone(), cover };
+        covered.hide();
+        terminal.write_all(b"sure? ").unwrap();
+        bar.tick();
+        assert_eq!(screen(&terminal.text()), ["words", "sure? "]);
+        terminal.write_all(b"y\n").unwrap();
+        covered.show();
+        assert_eq!(screen(&terminal.text()), ["words", "sure? y", "0/6 hosts", "xxxxxxxxxx"]);
+        bar.finish_and_clear();
+        assert_eq!(screen(&terminal.text()), ["words", "sure? y"]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::canvas::{Canvas, ECHO_COLUMNS};
+use super::canvas::{Canvas, Cover, Covered, ECHO_COLUMNS};
 use super::folded::Folded;
 use super::layout::{self, Layout};
 use super::line::Line;
@@ -18,6 +18,7 @@ use super::progress::Progress;
 use super::{Reporter, recap};
 use crate::event::{RunEvent, Stamped, TaskResult};
 use crate::plan::TaskId;
+use crate::prompt;
 
 /// Results are folded in runs with more hosts than this: what still fits a screen is told host by host.
 pub const FOLD_HOSTS_ABOVE: usize = 50;
@@ -127,11 +128,13 @@ impl Terminal {
         columns: impl Fn() -> usize + Copy + Send + Sync + 'static,
     ) -> Self {
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let canvas = Canvas::new(io::stdout(), columns);
+        let cover = Cover::default();
+        let canvas = Canvas::new(io::stdout(), columns, cover.clone());
         let bar =
             ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like_with_hz(Box::new(canvas), REDRAWS_MAX));
         bar.set_style(style(&progress, columns));
         bar.enable_steady_tick(REDRAW_INTERVAL);
+        prompt::set_screen(Some(Arc::new(Covered { bar: bar.clone(), cover })));
         Terminal { text, console, progress, bar }
     }
 }
@@ -187,6 +190,7 @@ impl Reporter for Terminal {
 /// A panic must not leave half a bar on the screen.
 impl Drop for Terminal {
     fn drop(&mut self) {
+        prompt::set_screen(None);
         self.bar.finish_and_clear();
     }
 }
