@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use rustle_protocol::{Map, ModuleResult};
+use rustle_protocol::{Map, ModuleResult, Value};
 use ureq::http;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
@@ -76,6 +76,15 @@ arguments! {
 choices! {
     /// Which redirects are followed.
     pub(crate) enum Follow { All = "all", Yes = "yes", None = "none", No = "no", Safe = "safe", Urllib2 = "urllib2" }
+}
+
+/// A header or a field of a form as Python writes it.
+pub(crate) fn worded(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        other => shown(other),
+    }
 }
 
 impl Follow {
@@ -281,7 +290,7 @@ impl Client<'_> {
 
     /// The author's headers, those of the request that the author did not set, and who we are.
     fn headers(&self, hop: &Hop, authorization: Option<String>) -> Vec<(String, String)> {
-        let mut headers: Vec<_> = self.args.headers.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
+        let mut headers: Vec<_> = self.args.headers.iter().map(|(name, value)| (name.clone(), worded(value))).collect();
         let is_set = |name: &str| self.args.headers.keys().any(|other| other.eq_ignore_ascii_case(name));
         headers.extend(self.request.headers.iter().filter(|(name, _)| !is_set(name)).cloned());
         if self.args.force {

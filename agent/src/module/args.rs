@@ -133,6 +133,7 @@ pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
     let mut reader = ArgReader { args, missing: Vec::new() };
     let parsed = A::read(&mut reader);
     if !reader.missing.is_empty() {
+        reader.missing.sort_unstable();
         return Err(ArgError::Missing(reader.missing));
     }
     parsed
@@ -365,6 +366,7 @@ macro_rules! choices {
             const CHOICES: &'static [&'static str] = &[$($text),+];
 
             fn from_arg(value: ::rustle_protocol::Value) -> Result<Self, String> {
+                let value = $crate::module::args::chosen(value, Self::CHOICES);
                 match <String as $crate::module::FromArg>::from_arg(value)?.as_str() {
                     $($text => Ok($name::$variant),)+
                     other => Err(format!("got: {other}")),
@@ -379,6 +381,17 @@ macro_rules! choices {
 }
 
 /// Whether an argument of this type and default has to be given.
+/// A boolean stands for the one choice that means the same, if there is just one: in YAML 1.1 `no` is a boolean.
+pub fn chosen(value: Value, choices: &[&str]) -> Value {
+    let Value::Bool(wanted) = value else { return value };
+    let words = if wanted { ["yes", "true", "on"] } else { ["no", "false", "off"] };
+    let mut same = choices.iter().filter(|choice| words.contains(choice));
+    match (same.next(), same.next()) {
+        (Some(&choice), None) => choice.into(),
+        _ => value,
+    }
+}
+
 pub const fn is_required(ty: &str, default: &[&str]) -> bool {
     !(default.len() == 1 || matches!(ty.as_bytes(), [b'O', b'p', b't', b'i', b'o', b'n', ..]))
 }

@@ -86,13 +86,14 @@ impl GetUrlRun<'_> {
             let node = node.ok_or_else(|| ModuleError::new("Request failed").with("status_code", -1))?;
             return self.placed(node, Path::new(path), expected.as_ref(), "OK".to_owned());
         }
-        let reply = self.request(&self.args.url, since)?;
+        let shown_dest = || self.args.dest.display().to_string();
+        let reply = self.request(&self.args.url, since).map_err(|error| error.with("dest", shown_dest()))?;
         match reply.status {
             304 => {
                 let same = ModuleResult::ok().with("msg", reply.msg()).with("status_code", u32::from(reply.status));
                 return self.kept(same);
             }
-            200..=299 => {}
+            200 => {}
             status => {
                 return Err(ModuleError::new("Request failed")
                     .with("status_code", u32::from(status))
@@ -107,9 +108,18 @@ impl GetUrlRun<'_> {
         }
         let name = reply.file_name(&self.args.url);
         let status = reply.status;
-        let beside =
-            if into_folder { self.args.dest.as_path() } else { self.args.dest.parent().unwrap_or(Path::new("/")) };
+        let beside = self.folder();
+        if !beside.is_dir() {
+            return Err(ModuleError::new(format!("Destination {} does not exist", beside.display()))
+                .with("dest", shown_dest())
+                .with("url", http::presentable(&self.args.url)));
+        }
         let folder = self.args.tmp_dest.as_deref().unwrap_or(beside);
+        if !folder.is_dir() {
+            let what =
+                if folder.exists() { "is a file but should be a directory." } else { "directory does not exist." };
+            return Err(ModuleError::new(format!("{} {what}", folder.display())));
+        }
         let mut received = tempfile::Builder::new()
             .prefix(".rustle-")
             .tempfile_in(folder)
@@ -119,6 +129,13 @@ impl GetUrlRun<'_> {
         let mut result = self.placed(node, Path::new(&name), expected.as_ref(), msg)?;
         result.set("status_code", u32::from(status));
         Ok(result)
+    }
+
+    /// The directory of the file: of `dest`, what is behind its last slash is the file's name.
+    fn folder(&self) -> &Path {
+        let dest = self.args.dest.as_path();
+        let ends_with_slash = dest.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if dest.is_dir() || ends_with_slash { dest } else { dest.parent().unwrap_or(Path::new("/")) }
     }
 
     fn request(&self, url: &str, since: Option<(String, String)>) -> Result<Reply, ModuleError> {
@@ -178,12 +195,13 @@ impl GetUrlRun<'_> {
         let source = Source::File(received);
         let sha1 = source.sha1()?.into_owned();
         let placed = place(&source, &dest, &how, self.cx)?;
+        let md5 = placed.md5.clone().or_else(|| Algorithm::Md5.of_file(&dest).ok());
         let mut result = ModuleResult::changed(placed.changed())
             .with("msg", msg)
             .with("dest", dest.display().to_string())
             .with("checksum_src", sha1)
             .with("checksum_dest", before.map_or(Value::Null, Value::from))
-            .with("md5sum", placed.md5.map_or(Value::Null, Value::from));
+            .with("md5sum", md5.map_or(Value::Null, Value::from));
         if let Some(backup) = placed.backup {
             result.set("backup_file", backup.display().to_string());
         }
@@ -205,7 +223,10 @@ impl GetUrlRun<'_> {
         let sum = sum.trim();
         if !["http://", "https://", "file://"].iter().any(|scheme| sum.starts_with(scheme)) {
             let is_hex = !sum.is_empty() && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-            return if is_hex { Ok(Expected { algorithm, sum: sum.to_lowercase() }) } else { Err(wrong()) };
+            return match is_hex {
+                true => Ok(Expected { algorithm, sum: sum.to_lowercase() }),
+                false => Err(ModuleError::new("The checksum format is invalid")),
+            };
         }
         let list = self.text_of(sum)?;
         let file = http::file_name(&self.args.url);
@@ -274,6 +295,7 @@ mod tests {
                     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n".into()
                 }
                 "/hello" => answer("200 OK", "", "hello"),
+                "/empty" => "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".into(),
                 _ => answer("404 Not Found", "", "nothing"),
             }
         })
@@ -331,6 +353,28 @@ mod tests {
         let result = check(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest}));
         assert!(result.changed && !dest.exists(), "{result:?}");
         assert!(check(&GetUrl, json!({"url": format!("{server}/none"), "dest": dest})).failed);
+    }
+
+    #[test]
+    fn an_answer_without_content_is_no_file() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let dest = dir.path().join("file");
+        let result = run(&GetUrl, json!({"url": format!("{server}/empty"), "dest": dest}));
+        assert_eq!((result.failed, result.msg()), (true, "Request failed"));
+        assert!(!dest.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server());
+        let said = |args| run(&GetUrl, args).msg().to_owned();
+        let (url, none) = (format!("{server}/hello"), dir.path().join("none"));
+        let of_none = format!("Destination {} does not exist", none.display());
+        assert_eq!(said(json!({"url": url, "dest": none.join("file")})), of_none);
+        assert_eq!(
+            said(json!({"url": url, "dest": dir.path().join("file"), "tmp_dest": none})),
+            format!("{} directory does not exist.", none.display())
+        );
     }
 
     #[test]

@@ -47,9 +47,19 @@ impl Module for Group {
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &GroupArgs) -> Result<(), ArgError> {
-        let missing = args.non_unique && args.gid.is_none();
-        let message = "missing parameter(s) required by 'non_unique': gid";
-        if missing { Err(ArgError::Rule(message.into())) } else { Ok(()) }
+        let rule = |why: &str| Err(ArgError::Rule(why.into()));
+        if args.non_unique && args.gid.is_none() {
+            return rule("non_unique is True but all of the following are missing: gid");
+        }
+        if args.local && args.force {
+            return rule("force is not a valid option for local, force=True and local=True are mutually exclusive");
+        }
+        for (name, limit) in [("gid_min", args.gid_min), ("gid_max", args.gid_max)] {
+            if args.local && limit.is_some() {
+                return Err(ArgError::Rule(format!("'{name}' can not be used with 'local'")));
+            }
+        }
+        Ok(())
     }
 
     fn run(&self, args: GroupArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
@@ -185,7 +195,7 @@ mod tests {
         assert!(run(json!({"name": "root", "gid": 12345})).changed);
         assert_eq!(
             run(json!({"name": "x", "non_unique": true})).msg(),
-            "missing parameter(s) required by 'non_unique': gid"
+            "non_unique is True but all of the following are missing: gid"
         );
     }
 }

@@ -15,11 +15,14 @@ use crate::files::json;
 use crate::files::node::{self, Node};
 use crate::files::place::{Placement, Source, place};
 use crate::http::{self, Follow, HttpArgs, Reply, Request, resolved};
-use crate::module::{BlobRef, Doing, FromArg, Module, ModuleContext, ModuleError, shown};
+use crate::module::{ArgError, BlobRef, Doing, FromArg, Module, ModuleContext, ModuleError, shown};
 use crate::{arguments, choices};
 
 /// Of an answer that is returned. What is longer goes into a file, by `dest`.
 const CONTENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What content is sent as if the task says nothing about it, as Python's library does.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 arguments! {
     pub(crate) struct UriArgs {
@@ -75,6 +78,17 @@ impl Module for Uri {
     const SUPPORTS_CHECK: bool = false;
     const IDEMPOTENT: bool = false;
 
+    fn check_args(args: &UriArgs) -> Result<(), ArgError> {
+        let rule = |why: &str| Err(ArgError::Rule(why.into()));
+        if args.body.is_some() && args.src.is_some() {
+            return rule("parameters are mutually exclusive: body|src");
+        }
+        if !args.method.chars().all(|c| c.is_ascii_alphabetic()) {
+            return rule("Parameter 'method' needs to be a single word in uppercase, like GET or POST.");
+        }
+        Ok(())
+    }
+
     fn run(&self, args: UriArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         for (path, skipped_if, word) in [(&args.creates, true, "exists"), (&args.removes, false, "does not exist")] {
             if let Some(path) = path.as_ref().filter(|path| path.exists() == skipped_if) {
@@ -84,6 +98,7 @@ impl Module for Uri {
         }
         let started = Instant::now();
         let (body, content_type) = body(&args, cx)?;
+        let content_type = content_type.or_else(|| (!body.is_empty()).then(|| FORM.to_owned()));
         let since = args.dest.as_deref().filter(|_| !args.http.force).and_then(http::since);
         let request = Request {
             method: &args.method,
@@ -142,12 +157,18 @@ fn answered(
     let msg = reply.msg();
     let content_type = reply.header("content-type").unwrap_or_default();
     match args.dest.as_ref().filter(|_| is_wanted) {
-        Some(dest) => keep(reply, dest, args, &mut result, cx)?,
+        Some(dest) => keep(reply, dest, &content_type, args, &mut result, cx)?,
         None => {
             let mut content = Vec::new();
             reply.copy_to(&mut content, CONTENT_BYTES_MAX, cx)?;
             take(content, &content_type, args, &mut result);
         }
+    }
+    if status == 304
+        && let Some(dest) = args.dest.as_ref().filter(|dest| dest.is_file())
+    {
+        result.set("path", dest.display().to_string());
+        node::describe(&mut result, dest, &Users::new(cx.cancel))?;
     }
     result.set("url", url);
     result.set("elapsed", started.elapsed().as_secs());
@@ -178,6 +199,7 @@ fn take(content: Vec<u8>, content_type: &str, args: &UriArgs, result: &mut Modul
 fn keep(
     reply: Reply,
     dest: &Path,
+    content_type: &str,
     args: &UriArgs,
     result: &mut ModuleResult,
     cx: &ModuleContext<'_>,
@@ -189,6 +211,12 @@ fn keep(
         .tempfile_in(folder)
         .doing(|| format!("make a file in {}: Could not replace {}", folder.display(), dest.display()))?;
     reply.copy_to(received.as_file_mut(), u64::MAX, cx)?;
+    if args.return_content {
+        let mut content = Vec::new();
+        let file = std::fs::File::open(received.path()).doing(|| format!("read {}", dest.display()))?;
+        file.take(CONTENT_BYTES_MAX).read_to_end(&mut content).doing(|| format!("read {}", dest.display()))?;
+        take(content, content_type, args, result);
+    }
     let node = Node::open(received.path(), false)?.ok_or_else(|| ModuleError::new("what was received is gone"))?;
     let users = Users::new(cx.cancel);
     let how = Placement {
@@ -216,7 +244,8 @@ fn body(args: &UriArgs, cx: &ModuleContext<'_>) -> Result<(Vec<u8>, Option<Strin
                 "src is a file of the controller, and the controller did not send it: set remote_src",
             ));
         }
-        let content = std::fs::read(src).doing(|| format!("Unable to open source file {}", src.display()))?;
+        let unreadable = |cause| ModuleError::new(format!("Unable to open source file {}: {cause}", src.display()));
+        let content = std::fs::read(src).map_err(unreadable)?;
         return Ok((content, json_type(args)));
     }
     let Some(body) = &args.body else { return Ok((Vec::new(), None)) };
@@ -229,7 +258,7 @@ fn body(args: &UriArgs, cx: &ModuleContext<'_>) -> Result<(Vec<u8>, Option<Strin
             };
             (text.into_bytes(), Some("application/json".to_owned()))
         }
-        BodyFormat::FormUrlencoded => (form(body)?.into_bytes(), Some("application/x-www-form-urlencoded".to_owned())),
+        BodyFormat::FormUrlencoded => (form(body)?.into_bytes(), Some(FORM.to_owned())),
         BodyFormat::FormMultipart => multipart(body, cx)?,
     })
 }
@@ -250,7 +279,7 @@ fn text_of(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::List(_) | Value::Map(_) => json::dumps(value),
-        other => shown(other),
+        other => http::worded(other),
     }
 }
 
@@ -462,7 +491,7 @@ mod tests {
                 "application/x-www-form-urlencoded",
                 "a+b=1&a+b=%26&c=2",
             ),
-            ("raw", json!("as it is"), "-", "as it is"),
+            ("raw", json!("as it is"), FORM, "as it is"),
         ] {
             let result = run(&Uri, json!({"url": url, "method": "POST", "body": body, "body_format": format}));
             assert_eq!((asked(&result, "type"), asked(&result, "body")), (kind.into(), sent.into()));
@@ -516,6 +545,38 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("name")).unwrap(), "content");
         assert!(!run(&Uri, args).changed);
         assert!(run(&Uri, json!({"url": url, "creates": dir.path()})).get("stdout").is_some());
+    }
+
+    #[test]
+    fn what_is_sent_is_a_form_unless_the_task_says_otherwise() {
+        let server = mirror();
+        let said = |args| asked(&run(&Uri, args), "type");
+        assert_eq!(said(json!({"url": server, "method": "POST", "body": "x"})), FORM);
+        assert_eq!(
+            said(json!({"url": server, "method": "POST", "body": "x", "headers": {"Content-Type": "a/b"}})),
+            "a/b"
+        );
+        assert_eq!(said(json!({"url": server})), "-");
+        let header = json!({"url": server, "headers": {"X-Mine": true}});
+        assert_eq!(asked(&run(&Uri, header), "x"), "True");
+    }
+
+    #[test]
+    fn a_boolean_says_whether_redirects_are_followed() {
+        let url = format!("{}/moved", mirror());
+        let stays = run(&Uri, json!({"url": url, "follow_redirects": false, "status_code": 302}));
+        assert_eq!(stays.get("redirected"), Some(&false.into()), "{stays:?}");
+        let goes = run(&Uri, json!({"url": url, "follow_redirects": true}));
+        assert_eq!(goes.get("redirected"), Some(&true.into()), "{goes:?}");
+    }
+
+    #[test]
+    fn arguments_that_contradict_each_other_are_refused() {
+        let refused = |args| run(&Uri, args).msg().to_owned();
+        let both = json!({"url": "http://h", "body": "x", "src": "f"});
+        assert_eq!(refused(both), "parameters are mutually exclusive: body|src");
+        let method = json!({"url": "http://h", "method": "GET IT"});
+        assert_eq!(refused(method), "Parameter 'method' needs to be a single word in uppercase, like GET or POST.");
     }
 
     #[test]

@@ -180,11 +180,12 @@ fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> V
     if !unknown.is_empty() {
         findings.push(finding(&unknown_args(&task.module, unknown, module.groups)));
     }
-    let missing: Vec<String> = module
+    let mut missing: Vec<String> = module
         .specs()
         .filter(|spec| spec.required && given(task, spec).is_none())
         .map(|spec| spec.name.to_owned())
         .collect();
+    missing.sort_unstable();
     // A template that is all arguments may hold any of them.
     if !missing.is_empty() && task.more_args.is_none() {
         findings.push(finding(&ArgError::Missing(missing)));
