@@ -32,7 +32,7 @@ use crate::exit_code::{self, ExitCode};
 use crate::input::inventory::{Inventory, InventorySources, LOCALHOSTS, Live};
 use crate::lab::{Lab, LabOptions, Overlay};
 use crate::plan::{Fragments, Keyword, Plan, TagFilter, Task};
-use crate::report::Reporters;
+use crate::report::{Reporters, TICK_INTERVAL};
 use crate::template::Templar;
 use crate::vars::{Layer, RunInfo, VarMap, VarStore};
 
@@ -112,6 +112,7 @@ impl Session {
         let server = recording.server();
         let outcome = tokio::select! {
             outcome = Operator::new(self.settings.batch, recording.advice())?.watch(&engine, running) => outcome.map_err(invalid)?,
+            () = tick(&reporters, &sink) => return Err(CliError::own("the run was left alone")),
             () = serve(server.as_ref(), &engine, &sink) => return Err(CliError::own("the run was left alone")),
         };
         drop(server);
@@ -401,6 +402,14 @@ impl Links for Ways {
     }
 }
 
+/// Tells the reporters of the time, for as long as this is waited for.
+async fn tick(reporters: &SharedReporters, sink: &EventSink) {
+    loop {
+        tokio::time::sleep(TICK_INTERVAL).await;
+        reporters.lock().tick(sink.elapsed());
+    }
+}
+
 /// Makes the folder for facts, so that one that cannot be written is known before the run.
 fn make_facts_cache(settings: &Settings) -> Result<(), CliError> {
     let Some(folder) = &settings.run.facts_cache else { return Ok(()) };
@@ -414,7 +423,10 @@ fn make_facts_cache(settings: &Settings) -> Result<(), CliError> {
 fn shared(reporters: Reporters, before: Duration) -> (EventSink, SharedReporters) {
     let shared = SharedReporters(Arc::new(std::sync::Mutex::new(reporters)));
     let told = shared.clone();
-    let consumer = Box::new(move |event: &Stamped| told.lock().report(event).map_err(std::io::Error::other));
+    let consumer = Box::new(move |event: &Stamped| {
+        let told = told.lock().report(event);
+        told.map_err(|error| std::io::Error::other(format!("{error}: {}", error.cause)))
+    });
     let sink = EventSink::resumed(consumer, before);
     (sink, shared)
 }

@@ -34,6 +34,7 @@ mod values;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -52,6 +53,9 @@ use plain::{Console, Plain};
 use terminal::{FOLD_HOSTS_ABOVE, Terminal, TerminalText};
 use tree::Tree;
 
+/// Between two ticks of the reporters: what is due is at most this late.
+pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Someone who is told of a run. Called from one thread, in the order of events.
 pub trait Reporter: Send {
     /// # Errors
@@ -65,6 +69,10 @@ pub trait Reporter: Send {
     fn recall(&mut self, event: &Stamped) -> io::Result<()> {
         self.report(event)
     }
+
+    /// Time goes on, whether or not anything happens; called every [`TICK_INTERVAL`]. For talk: a record has nothing to say
+    /// where nothing has happened.
+    fn tick(&mut self, _elapsed: Duration) {}
 
     /// The run is over, after its last event or because something broke.
     ///
@@ -162,6 +170,11 @@ impl Reporters {
     /// The first record that could not be written.
     pub fn recall(&mut self, event: &Stamped) -> Result<(), ReportError> {
         self.each(|reporter| reporter.recall(event))
+    }
+
+    /// Tells everyone that so much of the run's time has passed.
+    pub fn tick(&mut self, elapsed: Duration) {
+        self.list.iter_mut().for_each(|entry| entry.reporter.tick(elapsed));
     }
 
     /// Ends everyone's work.

@@ -96,8 +96,18 @@ impl Plain {
 impl Reporter for Plain {
     fn report(&mut self, event: &Stamped) -> io::Result<()> {
         let mut lines = self.layout.lines(event);
-        lines.extend(self.progress.as_mut().and_then(|progress| progress.line(event)));
+        if let Some(progress) = &mut self.progress {
+            progress.progress.add(event);
+            lines.extend(progress.due(event.elapsed));
+        }
         self.console.write(&lines)
+    }
+
+    fn tick(&mut self, elapsed: Duration) {
+        if let Some(line) = self.progress.as_mut().and_then(|progress| progress.due(elapsed)) {
+            // Who does not see it misses nothing but this.
+            let _ = self.console.write(&[line]);
+        }
     }
 
     fn recall(&mut self, event: &Stamped) -> io::Result<()> {
@@ -114,12 +124,12 @@ impl Reporter for Plain {
 }
 
 impl PlainProgress {
-    fn line(&mut self, event: &Stamped) -> Option<Line> {
-        self.progress.add(event);
-        let due = event.elapsed.saturating_sub(self.told) >= PROGRESS_INTERVAL;
-        let text = if due { self.progress.one_line(event.elapsed) } else { None };
+    /// A line of progress, if it is time for one.
+    fn due(&mut self, elapsed: Duration) -> Option<Line> {
+        let due = elapsed.saturating_sub(self.told) >= PROGRESS_INTERVAL;
+        let text = if due { self.progress.one_line(elapsed) } else { None };
         text.map(|text| {
-            self.told = event.elapsed;
+            self.told = elapsed;
             Line::new(&text).to_err()
         })
     }

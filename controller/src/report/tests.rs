@@ -531,6 +531,12 @@ fn progress_without_a_terminal_is_a_line_now_and_then() {
     let mut plain = Plain::new(console, Layout::new(0, None)).with_progress_lines();
     script.events.iter().for_each(|event| plain.report(event).unwrap());
     insta::assert_snapshot!(err.text(), @"PROGRESS after 10s: 1/2 hosts  TASK [t]  ok 1; waiting for 1 host: web2 9s");
+    let later = |seconds: u64| PROGRESS_INTERVAL + Duration::from_secs(seconds);
+    plain.tick(later(9));
+    assert_eq!(err.text().lines().count(), 1, "too soon");
+    plain.tick(later(10));
+    let text = err.text();
+    insta::assert_snapshot!(text.lines().last().unwrap(), @"PROGRESS after 20s: 1/2 hosts  TASK [t]  ok 1; waiting for 1 host: web2 19s");
 }
 
 #[test]
