@@ -148,7 +148,7 @@ fn include_tasks(
 ) -> Result<String, PlaybookError> {
     let name =
         args.get("file").or_else(|| args.get("_raw_params")).map(rustle_agent::module::shown).unwrap_or_default();
-    let path: PathBuf = unfold.task_file(&name, around).map_err(|places| {
+    let path: PathBuf = unfold.included_file(&name, around).map_err(|places| {
         let what = format!("Could not find or access '{}' on the Ansible Controller.", shown(&name));
         around.wrong_at(place, what).hint(Some(looked(&places))).absence(no_such_file(&places))
     })?;

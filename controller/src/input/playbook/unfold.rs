@@ -186,7 +186,7 @@ impl Unfold<'_> {
         let inner = around.inside(&node.keywords, &node.vars, Precedence::TaskVars);
         let name = self.known.render(&options.file, &inner)?;
         let name = rustle_agent::module::shown(&name);
-        let path = self.task_file(&name, around).map_err(|looked_at| {
+        let path = find_file(self.task_places(&name, around)).map_err(|looked_at| {
             let what =
                 format!("Could not find or access '{}' on the Ansible Controller.", crate::input::source::shown(&name));
             around.wrong_at(&options.file.place, what).hint(Some(looked(&looked_at))).absence(no_such_file(&looked_at))
@@ -196,29 +196,41 @@ impl Unfold<'_> {
         self.entries(&file.entries, &inner, order)
     }
 
-    /// Where the task file `name` is, for a task that stands in `around`.
+    /// Where the task file that is imported as `name` may be, for a task that stands in `around`: what is beside the
+    /// importing file counts first.
+    fn task_places(&self, name: &str, around: &Around) -> Vec<PathBuf> {
+        if Path::new(name).is_absolute() {
+            return vec![name.into()];
+        }
+        let beside = around.folders.iter().map(|folder| folder.join(name));
+        beside.chain(in_role(name, around)).chain([self.playbook_dir.join(name)]).collect()
+    }
+
+    /// Where the task file that is included as `name` is, for a task that stands in `around`. In a role what is among its tasks
+    /// counts first, as in Ansible.
     ///
     /// # Errors
     /// Every place that was looked at.
-    pub(super) fn task_file(&self, name: &str, around: &Around) -> Result<PathBuf, Vec<PathBuf>> {
-        let given = Path::new(name);
-        let mut places = Vec::new();
-        if given.is_absolute() {
-            places.push(given.to_owned());
-        } else {
-            // What a handler includes may be among the role's tasks as well.
-            let inside: &[&str] = if around.is_handlers { &["handlers", "tasks"] } else { &["tasks"] };
-            places.extend(around.folders.iter().map(|folder| folder.join(given)));
-            if let Some(role) = &around.role {
-                places.extend(inside.iter().map(|inside| role.path.join(inside).join(given)));
-                places.push(role.path.join(given));
-            }
-            places.push(self.playbook_dir.join(given));
+    pub(super) fn included_file(&self, name: &str, around: &Around) -> Result<PathBuf, Vec<PathBuf>> {
+        let mut places = self.task_places(name, around);
+        if let Some(found) = places.iter().position(|place| in_role(name, around).next().as_ref() == Some(place)) {
+            places[..=found].rotate_right(1);
         }
-        match places.iter().find(|place| place.is_file()) {
-            Some(found) => Ok(found.clone()),
-            None => Err(places.iter().map(|place| absolute(place)).collect()),
-        }
+        find_file(places)
+    }
+}
+
+/// Where a role may have a file of tasks. What a handler includes may be among the role's tasks as well.
+fn in_role<'a>(name: &'a str, around: &'a Around) -> impl Iterator<Item = PathBuf> + 'a {
+    let inside: &[&str] = if around.is_handlers { &["handlers", "tasks", ""] } else { &["tasks", ""] };
+    let role = around.role.iter();
+    role.flat_map(move |role| inside.iter().map(move |inside| role.path.join(inside).join(name)))
+}
+
+fn find_file(places: Vec<PathBuf>) -> Result<PathBuf, Vec<PathBuf>> {
+    match places.iter().position(|place| place.is_file()) {
+        Some(found) => Ok(places[found].clone()),
+        None => Err(places.iter().map(|place| absolute(place)).collect()),
     }
 }
 
