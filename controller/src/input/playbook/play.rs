@@ -20,7 +20,7 @@ use super::unfold::{Made, Unfold};
 use crate::input::inventory::{Inventory, PatternError, select_known};
 use crate::input::source::shown;
 use crate::plan::{
-    Gathering, HostOrder, LateVarsFile, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves,
+    Gathering, HostOrder, Keyword, LateVarsFile, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves,
 };
 use crate::template::{Authored, needs_rendering};
 use crate::vars::{Layer, Precedence, VarMap};
@@ -31,6 +31,10 @@ fn may_change_the_inventory(task: &Task) -> bool {
         || needs_rendering(&task.module)
         || matches!(short_name(&task.module), "add_host" | "group_by" | "meta")
 }
+
+/// Ansible's words for a play of strategy `free` or `host_pinned` with a task that says `run_once`.
+const RUN_ONCE_FREE: &str = "Using run_once with the free strategy is not currently supported. This task will still be executed \
+                             for every host in the inventory list.";
 
 /// What all plays of a playbook have in common.
 pub(super) struct PlayMaker<'a> {
@@ -89,6 +93,10 @@ impl PlayMaker<'_> {
             contexts: self.contexts,
         };
         self.sections(node, &around, &mut unfold, &mut play)?;
+        let is_once = |id: &TaskId| unfold.made.tasks[id.index()].run_once != Keyword::Is(false);
+        if matches!(play.strategy, Strategy::Free | Strategy::HostPinned) && play.tasks.iter().any(is_once) {
+            self.library.warn(RUN_ONCE_FREE.to_owned());
+        }
         play.vars = vars;
         play.late_vars_files = late_vars_files;
         let exposed = std::mem::take(&mut unfold.exposed);
