@@ -269,6 +269,12 @@ pub struct TaskResult {
     pub no_log: bool,
 }
 
+/// The name in a result under which stands what a task has included: for each, what it is and of which item of the loop.
+pub const INCLUDED: &str = "_ansible_included";
+
+/// Ansible's name in a result for whether it is shown whatever the verbosity.
+pub const ALWAYS_SHOWN: &str = "_ansible_verbose_always";
+
 impl TaskResult {
     /// Whether this is a failure that the play went on after as if there had been none.
     pub fn is_forgiven(&self) -> bool {

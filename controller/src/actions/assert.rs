@@ -7,6 +7,7 @@ use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
+use crate::event::ALWAYS_SHOWN;
 
 arguments! {
     pub(super) struct AssertArgs {
@@ -31,6 +32,8 @@ impl LocalAction for Assert {
     const SUMMARY: &'static str = "Fails unless every condition holds.";
 
     fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
+        // What is always shown elsewhere is shown with `-v` then.
+        let is_shown = !args.quiet;
         let conditions = match args.that {
             Value::List(conditions) => conditions,
             Value::String(one) => cx.templar.conditions(&one, cx.scope).map_err(failed)?,
@@ -41,11 +44,14 @@ impl LocalAction for Assert {
                 continue;
             }
             let msg = args.fail_msg.unwrap_or_else(|| "Assertion failed".into());
-            let failed = ModuleError::new("").with("assertion", condition).with("evaluated_to", false);
+            let failed = ModuleError::new("")
+                .with("assertion", condition)
+                .with("evaluated_to", false)
+                .with(ALWAYS_SHOWN, is_shown);
             return Err(failed.with("msg", msg));
         }
         let msg = args.success_msg.unwrap_or_else(|| "All assertions passed".into());
-        Ok(ModuleResult::ok().with("msg", msg))
+        Ok(ModuleResult::ok().with("msg", msg).with(ALWAYS_SHOWN, is_shown))
     }
 }
 

@@ -4,7 +4,7 @@ use rustle_agent::module::short_name;
 use rustle_protocol::{Map, Value};
 
 use super::json;
-use crate::event::CENSORED;
+use crate::event::{ALWAYS_SHOWN, CENSORED};
 
 /// From here on results are shown on many lines and with what the module was called with.
 const VERBOSITY_FULL: u8 = 3;
@@ -21,7 +21,8 @@ const HIDDEN_OF_DEBUG: [&str; 5] = ["changed", "skip_reason", "ansible_loop", "a
 /// Results that are what their modules are for, but for hidden ones: shown whatever the verbosity, on many lines.
 fn is_always_shown(module: &str, values: &Map) -> bool {
     let is_hidden = values.get("censored").and_then(Value::as_str) == Some(CENSORED);
-    matches!(short_name(module), "debug" | "assert") && !is_hidden
+    let is_quiet = values.get(ALWAYS_SHOWN) == Some(&Value::Bool(false));
+    matches!(short_name(module), "debug" | "assert") && !is_hidden && !is_quiet
 }
 
 /// Modules whose result would bury everything else: facts by the hundred.
