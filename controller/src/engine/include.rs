@@ -14,7 +14,7 @@ use super::looping::note_names;
 use super::result::{Tried, of_loop};
 use super::run::{Answering, Run, task_vars};
 use super::task::TaskRun;
-use crate::event::{RunEvent, TaskKind, TaskStatus};
+use crate::event::{INCLUDED, RunEvent, TaskKind, TaskStatus};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
 use crate::plan::{BlockId, Fragment, Inclusion, LoopControl, NotIncluded, Play, PlayId, Task, TaskId, Within};
 use crate::scheduler::{Effect, Outcome, Splice};
@@ -232,6 +232,9 @@ fn record_of(including: &Task, wish: &Inclusion, before: usize, brought: PlanPri
 /// An item's result, and what it included.
 type Wished = (Tried, Option<Arc<Included>>);
 
+/// What a result tells of an include.
+const TELL_OF_INCLUDE: [&str; 3] = [INCLUDED, "include", "include_args"];
+
 /// What a task has asked for so far on this host.
 #[derive(Default)]
 struct Asked {
@@ -256,11 +259,11 @@ impl TaskRun<'_> {
                 self.include_items(&control, &items, &vars, &mut asked)
             }
         };
-        let (tried, included): (Vec<Tried>, Vec<_>) = wishes.into_iter().unzip();
+        let (mut tried, included): (Vec<Tried>, Vec<_>) = wishes.into_iter().unzip();
+        let labels: Vec<Value> = tried.iter_mut().filter_map(|tried| tried.values.shift_remove(INCLUDED)).collect();
         let mut whole = if self.task.looping.is_some() { of_loop(&tried) } else { tried[0].clone() };
-        let labels: Vec<Value> = tried.iter().filter_map(|tried| tried.values.get("included").cloned()).collect();
         if !whole.status.is_failure() {
-            whole.values.insert("included".to_owned(), Value::List(labels));
+            whole.values.insert(INCLUDED.to_owned(), Value::List(labels));
         }
         let mut done = self.conclude(whole, Vec::new(), &vars);
         if asked.found_broken {
@@ -280,7 +283,7 @@ impl TaskRun<'_> {
             let (mut tried, included) = self.include_item(&item_vars, Some(&label), asked);
             if included.is_some() {
                 // Ansible says of such an item neither that it changed something nor that it did not.
-                tried.values.retain(|name, _| name == "included");
+                tried.values.retain(|name, _| TELL_OF_INCLUDE.contains(&name.as_str()));
             }
             note_names(&mut tried.values, control, item, number, &item_vars);
             if tried.status == TaskStatus::Skipped {
@@ -307,8 +310,12 @@ impl TaskRun<'_> {
             Ok(included) => {
                 let label = label.map(|label| format!(" => (item={label})")).unwrap_or_default();
                 let shown: Value = [included.label.as_str(), &label].into_iter().map(Value::from).collect();
-                let result = ModuleResult::ok().with("included", shown);
-                (Tried::finished(result), Some(included))
+                let mut tried = Tried::finished(ModuleResult::ok().with(INCLUDED, shown));
+                tried.values.extend(self.included_file(&wish));
+                let args = wish.args.iter().filter(|(name, _)| !matches!(name.as_str(), "file" | "_raw_params"));
+                let args = args.map(|(name, value)| (name.clone(), value.clone())).collect();
+                tried.values.insert("include_args".to_owned(), Value::Map(args));
+                (tried, Some(included))
             }
             Err(NotIncluded { what, said, is_broken }) => {
                 asked.found_broken |= is_broken;
@@ -320,7 +327,7 @@ impl TaskRun<'_> {
         }
     }
 
-    /// The file that was not included, as a failure tells it.
+    /// The file that was to be included, as a result tells it.
     fn included_file(&self, wish: &Inclusion) -> Option<(String, Value)> {
         let file = wish.args.get("file").or_else(|| wish.args.get("_raw_params"));
         Some(("include".to_owned(), file.filter(|_| !self.task.includes_role())?.clone()))

@@ -20,8 +20,8 @@ use super::line::{Colour, Line, width};
 use super::tally::Tally;
 use super::{diff, excerpt, recap, status, values};
 use crate::event::{
-    CancelReason, FailedIn, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult, TaskStatus,
-    unknown_handler,
+    CancelReason, FailedIn, INCLUDED, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult,
+    TaskStatus, unknown_handler,
 };
 use crate::plan::{TaskId, TaskPosition};
 
@@ -321,7 +321,7 @@ impl Layout {
 
     /// Remembers what an include brought for a host: it is told once for all hosts that include the same.
     fn note_included(&mut self, result: &TaskResult) -> bool {
-        let Some(Value::List(included)) = result.values.get("included").filter(|_| !result.status.is_failure()) else {
+        let Some(Value::List(included)) = result.values.get(INCLUDED).filter(|_| !result.status.is_failure()) else {
             return false;
         };
         for label in included {

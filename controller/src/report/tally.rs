@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustle_protocol::{HostName, Value};
 
-use crate::event::{TaskResult, TaskStatus};
+use crate::event::{INCLUDED, TaskResult, TaskStatus};
 use crate::plan::TaskId;
 
 /// What a run came to so far. Grows with hosts and tasks, not with results.
@@ -95,7 +95,7 @@ impl HostTally {
 
 /// What a task that includes has brought: Ansible's recap counts each as a task of its own.
 fn included(result: &TaskResult) -> usize {
-    match result.values.get("included") {
+    match result.values.get(INCLUDED) {
         Some(Value::List(included)) => included.len(),
         _ => 0,
     }
@@ -166,7 +166,7 @@ mod tests {
         let task = script.task("t", "include_tasks");
         let file = |item: &str| ["a.yml", item].into_iter().map(Value::from).collect::<Value>();
         script.finish_with(task, "web1", TaskStatus::Ok, |r| {
-            r.values.insert("included".to_owned(), [file("1"), file("2")].into_iter().collect());
+            r.values.insert(INCLUDED.to_owned(), [file("1"), file("2")].into_iter().collect());
         });
         assert_eq!(script.tally().hosts[&HostName::new("web1").unwrap()].ok, 2);
     }
