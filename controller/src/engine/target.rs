@@ -14,7 +14,7 @@ use super::task::TaskRun;
 use crate::custom::OtherPlugin;
 use crate::plan::Delegation;
 use crate::template::{Authored, Template};
-use crate::vars::{Scope, VarMap, Variable};
+use crate::vars::{Scope, Variable};
 
 /// Under this name a result says who has done the work, as in Ansible. It is not shown and not registered.
 const DELEGATED: &str = "_ansible_delegated_vars";
@@ -27,6 +27,8 @@ pub(super) struct Target {
     pub(super) scope: Scope,
     /// The task is delegated.
     is_other: bool,
+    /// The target is in the inventory.
+    is_known: bool,
     /// The facts that are found are the target's.
     keeps_facts: bool,
     address: Option<String>,
@@ -38,7 +40,7 @@ impl TaskRun<'_> {
         let Some(Delegation { to, facts }) = &self.task.delegation else {
             let way = self.way(self.host, scope, scope)?;
             let (host, scope) = (self.host.clone(), scope.clone());
-            return Ok(Target { host, way, scope, is_other: false, keeps_facts: false, address: None });
+            return Ok(Target { host, way, scope, is_other: false, is_known: true, keeps_facts: false, address: None });
         };
         let name = self.run.templar().render(to, scope).map_err(|error| unresolved(&error))?;
         let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
@@ -47,7 +49,8 @@ impl TaskRun<'_> {
         let of_target = self.run.environment.vars.delegate_scope(host.as_str());
         let way = self.way(&host, &of_target, scope)?;
         let address = text(&of_target, "ansible_host")?;
-        Ok(Target { host, way, scope: of_target, is_other: true, keeps_facts, address })
+        let is_known = self.run.environment.vars.facts(host.as_str()).is_ok();
+        Ok(Target { host, way, scope: of_target, is_other: true, is_known, keeps_facts, address })
     }
 
     /// Where this machine does the work itself: in the play's folder.
@@ -94,20 +97,48 @@ impl TaskRun<'_> {
 }
 
 impl Target {
-    /// The variables of the task, with those of whom it is delegated to under `ansible_delegated_vars`.
+    /// The variables of the task, with those of whom it is delegated to under `ansible_delegated_vars`. How the target is reached
+    /// is also the task's own, as far as its host says nothing of it.
     pub(super) fn seen_by_task(&self, scope: &Scope) -> Scope {
         if !self.is_other {
             return scope.clone();
         }
-        let name = self.host.to_string();
-        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        // Rendered only if the task asks for it. The name is only put into a template where it can end no string.
-        let vars = match name.chars().all(plain) {
-            true => Authored::Template(Template::new(&format!("{{{{ hostvars['{name}'] }}}}"))),
-            false => Authored::literal(Map::new()),
-        };
-        let all = Authored::Map([(name, vars)].into_iter().collect());
-        scope.with(VarMap::from_iter([("ansible_delegated_vars".to_owned(), Variable::Authored(all.into()))]))
+        let reached = self.reached();
+        let host = scope.get("inventory_hostname").map_or_else(|_| Authored::literal(Value::Null), Authored::literal);
+        let own = reached.clone().into_iter().chain([("inventory_hostname".to_owned(), host)]);
+        let vars = Authored::Map(self.variables().chain(own).collect());
+        let all = Authored::Map([(self.host.to_string(), vars)].into_iter().collect());
+        let unsaid = reached.into_iter().filter(|(name, _)| !scope.contains(name));
+        let seen = unsaid.chain([("ansible_delegated_vars".to_owned(), all)]);
+        scope.with(seen.map(|(name, value)| (name, Variable::Authored(value.into()))).collect())
+    }
+
+    /// The target's variables, rendered only if the task asks for one. Those of a host of no inventory are as they were written,
+    /// for `hostvars` knows no such host.
+    fn variables(&self) -> impl Iterator<Item = (String, Authored)> + '_ {
+        // Put into a template only where they can end no string.
+        let plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+        let host = self.host.as_str();
+        let names = self.scope.names().into_iter().filter(move |name| plain(name) && plain(host));
+        names.filter_map(move |name| {
+            let value = match self.is_known {
+                true => Authored::Template(Template::new(&format!("{{{{ hostvars['{host}']['{name}'] }}}}"))),
+                false => Authored::clone(&*self.scope.authored(&name)?),
+            };
+            Some((name, value))
+        })
+    }
+
+    /// What says how the target is reached, as Ansible's connections say it.
+    fn reached(&self) -> Vec<(String, Authored)> {
+        let address = self.address.as_deref().unwrap_or(self.host.as_str());
+        let address = ["ansible_host", "ansible_ssh_host"].map(|name| (name, Some(Value::from(address))));
+        let said = ["ansible_port", "ansible_user"].map(|name| {
+            let value = self.scope.contains(name).then(|| self.scope.get(name).ok()).flatten();
+            (name, value)
+        });
+        let all = address.into_iter().chain(said);
+        all.filter_map(|(name, value)| Some((name.to_owned(), Authored::literal(value?)))).collect()
     }
 
     /// Writes into the result who has done the work.
