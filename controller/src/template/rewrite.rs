@@ -24,6 +24,9 @@ pub(super) const CHANGEABLE: &str = "_changeable";
 pub(super) const PERCENT: &str = "_percent";
 pub(super) const MINUS: &str = "_minus";
 
+/// What makes dates.
+const DATES: &[&str] = &["to_datetime", "now("];
+
 /// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
 const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
 
@@ -174,7 +177,7 @@ fn rewrite_unfolded<'a>(source: &'a str, delimiters: &Delimiters, literals: Lite
     let raw = literals == Literals::Raw && source.contains('\\');
     let mut marks = Marks::new();
     let changed = mentions_change(source);
-    let python = source.contains('%') || source.contains("to_datetime");
+    let python = source.contains('%') || (source.contains('-') && DATES.iter().any(|maker| source.contains(maker)));
     if walkable || raw || changed || python {
         for (kind, region) in regions(source, delimiters) {
             if walkable {
@@ -278,20 +281,42 @@ fn changeable(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
 
 /// Python's `'text' % values`, and one date minus another: the engine's operators know only numbers.
 fn operators(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
-    let dates = source[region.clone()].contains("to_datetime");
+    let dates = source[region.clone()].contains('-') && DATES.iter().any(|maker| source.contains(maker));
     let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
     let mut previous = Token::Other(' ');
+    // For each open bracket, whether the operand is a factor already: `-` in the place of a filter would bind tighter.
+    let mut factor = vec![false];
     while let Some((begin, token)) = tokens.next() {
-        let filter = match (previous, token) {
-            (Token::Literal, Token::Other('%')) if source[..begin].trim_end().ends_with(['\'', '"']) => Some(PERCENT),
-            (Token::Close, Token::Other('-')) if dates && source[tokens.at..].trim_start().starts_with('(') => {
-                Some(MINUS)
+        let ends_operand = match previous {
+            Token::Name(name) => !KEYWORDS.contains(&name),
+            Token::Close | Token::Literal => true,
+            _ => false,
+        };
+        let filter = match token {
+            Token::Other('%') if previous == Token::Literal && source[..begin].trim_end().ends_with(['\'', '"']) => {
+                Some(PERCENT)
+            }
+            Token::Other('-') if dates && ends_operand && factor.last() == Some(&false) => {
+                let end = operand_end(source, tokens.at, region.end);
+                let is_factor = source[end..region.end].trim_start().starts_with(['*', '/', '%']);
+                (end > tokens.at && !is_factor).then_some(MINUS)
             }
             _ => None,
         };
         if let Some(filter) = filter {
             marks.push(Mark { at: begin, text: format!("|{filter}("), instead_of: 1 });
             insert(marks, operand_end(source, tokens.at, region.end), ")");
+        }
+        match token {
+            Token::Open(_) => factor.push(false),
+            Token::Close if factor.len() > 1 => drop(factor.pop()),
+            Token::Other('|') => {}
+            Token::Other(operator) => {
+                let is_sign = operator == '-' && !ends_operand && begin > region.start;
+                *factor.last_mut().expect("one is left") = is_sign || matches!(operator, '*' | '/' | '%');
+            }
+            Token::Name(name) if KEYWORDS.contains(&name) => *factor.last_mut().expect("one is left") = false,
+            _ => {}
         }
         previous = token;
     }

@@ -110,6 +110,8 @@ pub(super) fn python_type(value: &Value) -> &'static str {
         ValueKind::Map => "dict",
         // Ansible makes a list of what a filter or a dict gives bit by bit.
         ValueKind::Iterable => "list",
+        ValueKind::Plain if times::is_date(value) => "datetime",
+        ValueKind::Plain if times::is_span(value) => "timedelta",
         _ => "object",
     }
 }

@@ -1,10 +1,12 @@
 //! `to_datetime`, and the date it gives: with Python's attributes and methods.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{Datelike, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike};
-use minijinja::value::{Enumerator, Object, ObjectRepr, Value, from_args};
+use chrono::format::{ParseResult, Parsed, StrftimeItems, parse_and_remainder};
+use chrono::{Datelike, Local, NaiveDate, NaiveDateTime, TimeZone, Timelike};
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, Value, from_args};
 use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::numbers::format_time;
@@ -17,11 +19,29 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter(rewrite::MINUS, minus);
 }
 
+pub(super) fn is_date(value: &Value) -> bool {
+    value.downcast_object_ref::<DateTime>().is_some()
+}
+
+pub(super) fn is_span(value: &Value) -> bool {
+    value.downcast_object_ref::<Span>().is_some()
+}
+
 /// A date minus a date is a span; numbers stay numbers.
 fn minus(left: &Value, right: &Value) -> Result<Value, Error> {
-    if let (Some(left), Some(right)) = (left.downcast_object_ref::<DateTime>(), right.downcast_object_ref::<DateTime>())
-    {
-        return Ok(Value::from_object(Span(left.0 - right.0)));
+    let date = |value: &Value| value.downcast_object_ref::<DateTime>().map(|date| date.0);
+    let span = |value: &Value| value.downcast_object_ref::<Span>().map(|span| span.0);
+    match (date(left), date(right), span(left), span(right)) {
+        (Some(left), Some(right), ..) => return Ok(Value::from_object(Span(left - right))),
+        (Some(left), _, _, Some(right)) => {
+            let earlier = left.checked_sub_signed(right).ok_or_else(|| failed(OUT_OF_RANGE))?;
+            return Ok(Value::from_object(DateTime(earlier)));
+        }
+        (_, _, Some(left), Some(right)) => {
+            let span = left.checked_sub(&right).ok_or_else(|| failed(OUT_OF_RANGE))?;
+            return Ok(Value::from_object(Span(span)));
+        }
+        _ => {}
     }
     match (left.as_i64(), right.as_i64()) {
         (Some(left), Some(right)) => left.checked_sub(right).map(Value::from),
@@ -31,10 +51,16 @@ fn minus(left: &Value, right: &Value) -> Result<Value, Error> {
         },
     }
     .ok_or_else(|| {
-        let kinds = (super::python_type(left), super::python_type(right));
+        let kind = |value: &Value| match super::python_type(value) {
+            kind @ ("datetime" | "timedelta") => format!("datetime.{kind}"),
+            kind => kind.to_owned(),
+        };
+        let kinds = (kind(left), kind(right));
         failed(format!("Error rendering template: unsupported operand type(s) for -: '{}' and '{}'", kinds.0, kinds.1))
     })
 }
+
+const OUT_OF_RANGE: &str = "Error rendering template: date value out of range";
 
 /// The time between two dates: days, and the seconds and microseconds beyond them, which are never negative.
 #[derive(Debug)]
@@ -68,6 +94,10 @@ impl Object for Span {
         Enumerator::NonEnumerable
     }
 
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        Some(self.0.cmp(&other.downcast_ref::<Span>()?.0))
+    }
+
     fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, _: &[Value]) -> Result<Value, Error> {
         match method {
             "total_seconds" => Ok(Value::from(self.0.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6)),
@@ -98,10 +128,86 @@ impl DateTime {
 
 fn to_datetime(value: &Value, params: &Params) -> Result<Value, Error> {
     let (text, format) = (python::text(value), params.text("format", "%Y-%m-%d %H:%M:%S"));
-    let date_only = || NaiveDate::parse_from_str(&text, &format).map(|date| date.and_time(NaiveTime::MIN));
-    let time = NaiveDateTime::parse_from_str(&text, &format).or_else(|_| date_only());
-    let time = time.map_err(|_| failed(format!("time data '{text}' does not match format '{format}'")))?;
-    Ok(Value::from_object(DateTime(time)))
+    read(&text, &format).map(|time| Value::from_object(DateTime(time)))
+}
+
+/// A date and time as Python's `strptime` reads it: what the format does not name is of the 1st of January 1900, 0:00.
+fn read(text: &str, format: &str) -> Result<NaiveDateTime, Error> {
+    let other = || failed(format!("time data {} does not match format {}", quoted(text), quoted(format)));
+    // A fraction of one to six digits is Python's, nanoseconds are the library's.
+    let items = format.replace(".%f", "%.f");
+    let mut parsed = Parsed::new();
+    let rest = parse_and_remainder(&mut parsed, text, StrftimeItems::new(&items)).map_err(|_| other())?;
+    if !rest.is_empty() {
+        return Err(failed(format!("unconverted data remains: {rest}")));
+    }
+    if parsed.timestamp().is_none() {
+        complete(&mut parsed).map_err(|_| other())?;
+    }
+    let time = parsed.to_naive_datetime_with_offset(0).map_err(|_| other())?;
+    DateTime::new(time).map(|date| date.0).ok_or_else(other)
+}
+
+fn quoted(text: &str) -> String {
+    python::repr(&Value::from(text))
+}
+
+fn complete(parsed: &mut Parsed) -> ParseResult<()> {
+    if parsed.year().is_none() && parsed.year_mod_100().is_none() {
+        parsed.set_year(1900)?;
+    }
+    if parsed.ordinal().is_none() {
+        parsed.set_month(i64::from(parsed.month().unwrap_or(1)))?;
+        parsed.set_day(i64::from(parsed.day().unwrap_or(1)))?;
+    }
+    if parsed.hour_mod_12().is_none() {
+        parsed.set_hour(0)?;
+    } else if parsed.hour_div_12().is_none() {
+        parsed.set_ampm(false)?;
+    }
+    parsed.set_minute(i64::from(parsed.minute().unwrap_or(0)))?;
+    Ok(())
+}
+
+impl DateTime {
+    /// `replace`: the date with other parts.
+    fn with(&self, args: &[Value]) -> Result<DateTime, Error> {
+        const PARTS: &[&str] = &["year", "month", "day", "hour", "minute", "second", "microsecond"];
+        let params = Params::bind("replace", PARTS, args)?;
+        let part = |name: &str, now: u32, range: std::ops::RangeInclusive<u32>| {
+            let given = u32::try_from(params.int(name, i64::from(now))?).ok();
+            given.filter(|given| range.contains(given)).ok_or_else(|| {
+                failed(format!("Error rendering template: {name} must be in {}..{}", range.start(), range.end()))
+            })
+        };
+        let year = i32::try_from(params.int("year", i64::from(self.0.year()))?).unwrap_or(i32::MAX);
+        let month = part("month", self.0.month(), 1..=12)?;
+        let day = part("day", self.0.day(), 1..=31)?;
+        let hour = part("hour", self.0.hour(), 0..=23)?;
+        let minute = part("minute", self.0.minute(), 0..=59)?;
+        let second = part("second", self.0.second(), 0..=59)?;
+        let micro = part("microsecond", self.0.nanosecond() / 1000, 0..=999_999)?;
+        let date = NaiveDate::from_ymd_opt(year, month, day);
+        date.and_then(|date| date.and_hms_micro_opt(hour, minute, second, micro))
+            .map(DateTime)
+            .ok_or_else(|| failed("Error rendering template: day is out of range for month"))
+    }
+
+    /// `isoformat`, with another letter than `T` between date and time, and only as much of the time as is asked for.
+    fn iso(&self, args: &[Value]) -> Result<Value, Error> {
+        let params = Params::bind("isoformat", &["sep", "timespec"], args)?;
+        let time = match params.text("timespec", "auto").as_str() {
+            "hours" => "%H",
+            "minutes" => "%H:%M",
+            "auto" if self.0.nanosecond() == 0 => "%H:%M:%S",
+            "seconds" => "%H:%M:%S",
+            "milliseconds" => "%H:%M:%S%.3f",
+            "auto" | "microseconds" => "%H:%M:%S%.6f",
+            _ => return Err(failed("Error rendering template: Unknown timespec value")),
+        };
+        let (date, time) = (self.0.format("%Y-%m-%d"), self.0.format(time));
+        Ok(Value::from(format!("{date}{}{time}", params.text("sep", "T"))))
+    }
 }
 
 impl Object for DateTime {
@@ -133,7 +239,15 @@ impl Object for DateTime {
                 let (format,): (&str,) = from_args(args)?;
                 format_time(self.0, format, "")
             }
-            "isoformat" => Ok(Value::from(self.0.to_string().replace(' ', "T"))),
+            "isoformat" => self.iso(args),
+            "replace" => self.with(args).map(Value::from_object),
+            "ctime" => Ok(Value::from(self.0.format("%a %b %e %H:%M:%S %Y").to_string())),
+            "isocalendar" => {
+                let week = self.0.iso_week();
+                let day = i64::from(self.0.weekday().number_from_monday());
+                Ok([i64::from(week.year()), i64::from(week.week()), day].into_iter().map(Value::from).collect())
+            }
+            "toordinal" => Ok(Value::from(self.0.num_days_from_ce())),
             "timestamp" => {
                 let time = local().ok_or_else(|| failed("no such local time"))?;
                 Ok(Value::from(time.timestamp_micros() as f64 / 1e6))
@@ -146,7 +260,12 @@ impl Object for DateTime {
         }
     }
 
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        Some(self.0.cmp(&other.downcast_ref::<DateTime>()?.0))
+    }
+
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        let fraction = if self.0.nanosecond() == 0 { "" } else { "%.6f" };
+        write!(f, "{}", self.0.format(&format!("%Y-%m-%d %H:%M:%S{fraction}")))
     }
 }
