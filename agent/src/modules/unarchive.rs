@@ -5,6 +5,9 @@
 //! links that lead out, devices, names that come twice, and archives that become far too large. Setuid and setgid are
 //! taken away: `mode` can give them.
 
+mod source;
+mod strip;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -14,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode as RawMode, OFlags, openat};
 use rustle_protocol::ModuleResult;
 
+use self::strip::{strip_of, stripped};
 use crate::accounts::Users;
 use crate::arguments;
 use crate::files::archive::{self, Format, Member, MemberKind};
@@ -31,7 +35,7 @@ const BUFFER_BYTES: usize = 128 * 1024;
 
 arguments! {
     pub(crate) struct UnarchiveArgs {
-        /// The archive: of the controller or, with `remote_src`, of this host.
+        /// The archive: of the controller or, with `remote_src`, of this host, or the URL of one.
         src: Option<PathBuf>,
         /// The directory to unpack into. It must be there.
         dest: PathBuf,
@@ -45,13 +49,13 @@ arguments! {
         exclude: Vec<String> = Vec::new(),
         /// Unpack only what matches one of these globs, and what is below it.
         include: Vec<String> = Vec::new(),
-        /// Options for a program that unpacks. None is run, so there must be none.
+        /// Options of tar: `--strip-components` alone is known.
         extra_opts: Vec<String> = Vec::new(),
         /// Keep files that are newer than those in the archive.
         keep_newer: bool = false,
         /// Return the names in the archive.
         list_files: bool = false,
-        /// Check certificates of a `src` that is a URL, which is not supported.
+        /// Whether the certificate of the server of a `src` that is a URL has to be valid.
         validate_certs: bool = true,
         /// Decrypt an archive that is in a vault. Done by the controller.
         decrypt: bool = true,
@@ -82,20 +86,12 @@ impl Module for Unarchive {
         if !args.include.is_empty() && !args.exclude.is_empty() {
             return rule("parameters are mutually exclusive: include|exclude");
         }
-        if args.extra_opts.iter().any(|option| !option.is_empty()) {
-            return rule(
-                "extra_opts is not supported: the agent unpacks by itself and runs no program that would take options",
-            );
-        }
-        if args.src.as_ref().is_some_and(|src| src.to_string_lossy().contains("://")) {
-            return rule("src is a URL, which is not supported: fetch it with get_url first");
-        }
-        Ok(())
+        strip_of(&args.extra_opts).map(drop).map_err(ArgError::Rule)
     }
 
     fn run(&self, args: UnarchiveArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         // Named for those who write them: the controller has acted on them, or the agent knows better.
-        let _ = (args.decrypt, args.validate_certs, args.io_buffer_size);
+        let _ = (args.decrypt, args.io_buffer_size);
         if let Some(creates) = args.creates.as_ref().filter(|path| path.exists()) {
             return Ok(ModuleResult::skipped(format!("skipped, since {} exists", creates.display())));
         }
@@ -105,13 +101,18 @@ impl Module for Unarchive {
         let users = Users::new(cx.cancel);
         let src = args.src.as_deref().map(|src| src.display().to_string()).or(args._original_basename.clone());
         let src = src.unwrap_or_default();
-        let mut file = open(&args, cx)?;
+        let mut file = source::open(&args, cx)?;
         let format = Format::of(&mut file).doing(|| format!("read {src}"))?.ok_or_else(|| {
             ModuleError::new(format!(
                 "Failed to find handler for \"{src}\": it is neither tar (gz, bz2, xz, zst) nor zip"
             ))
         })?;
+        let strip = strip_of(&args.extra_opts).map_err(ModuleError::new)?;
+        if strip > 0 && format == Format::Zip {
+            return Err(ModuleError::new(format!("extra_opts are tar's, and {src} is a zip archive")));
+        }
         let mut job = Job {
+            strip,
             filter: Filter::new(&args),
             wanted: args.attributes.resolve(&users)?,
             beneath: Beneath::open(&args.dest)?,
@@ -145,19 +146,6 @@ fn named(error: ModuleError, src: &str) -> ModuleError {
     result.into()
 }
 
-fn open(args: &UnarchiveArgs, cx: &ModuleContext<'_>) -> Result<File, ModuleError> {
-    if let Some(blob) = &args._blob {
-        return cx.blobs.open(blob.id);
-    }
-    let src = args.src.as_deref().filter(|_| args.remote_src || !args.copy).ok_or_else(|| {
-        ModuleError::new("src is a file of the controller, and the controller did not send it: set remote_src")
-    })?;
-    File::open(src).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ModuleError::new(format!("Source '{}' does not exist", src.display())),
-        _ => ModuleError::new(format!("failed to read {}: {error}", src.display())),
-    })
-}
-
 /// What is to be done with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -177,6 +165,8 @@ struct Job<'a> {
     cx: &'a ModuleContext<'a>,
     beneath: Beneath,
     filter: Filter,
+    /// How many parts are taken off the beginning of every name.
+    strip: usize,
     /// One for each member, in the archive's order.
     verdicts: Vec<Verdict>,
     /// As the archive has them, if they are to be listed.
@@ -189,8 +179,11 @@ impl Job<'_> {
         let mut seen = HashSet::new();
         archive::for_each(file, format, &mut |mut member| {
             self.stop_if_cancelled()?;
-            if self.args.list_files {
-                self.names.push(member.name.display().to_string());
+            self.strip_target(&mut member);
+            if self.args.list_files
+                && let Some(name) = self.listed(&member.name)
+            {
+                self.names.push(name);
             }
             let verdict = match self.name_of(&member.name)? {
                 Some(name) => {
@@ -214,8 +207,24 @@ impl Job<'_> {
             return Err(ModuleError::new(why));
         }
         let plain: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-        let wanted = !plain.as_os_str().is_empty() && self.filter.accepts(&plain);
-        Ok(wanted.then_some(plain))
+        if plain.as_os_str().is_empty() || !self.filter.accepts(&plain) {
+            return Ok(None);
+        }
+        Ok(if self.strip == 0 { Some(plain) } else { stripped(name, self.strip) })
+    }
+
+    fn listed(&self, name: &Path) -> Option<String> {
+        let name = if self.strip == 0 { Some(name.to_owned()) } else { stripped(name, self.strip) };
+        name.map(|name| name.display().to_string())
+    }
+
+    /// A hard link leads to another member, by the name it has in the archive.
+    fn strip_target(&self, member: &mut Member<'_>) {
+        if let MemberKind::HardLink(target) = &mut member.kind
+            && self.strip > 0
+        {
+            *target = stripped(target, self.strip).unwrap_or_default();
+        }
     }
 
     fn verdict(&self, member: &mut Member<'_>, name: &Path) -> Result<Verdict, ModuleError> {
@@ -308,6 +317,7 @@ impl Job<'_> {
         let mut directories = Vec::new();
         archive::for_each(file, format, &mut |mut member| {
             self.stop_if_cancelled()?;
+            self.strip_target(&mut member);
             let mut verdict = verdicts.next().unwrap_or(Verdict::Skip);
             let Some(name) = self.name_of(&member.name)? else { return Ok(()) };
             if matches!(member.kind, MemberKind::HardLink(_)) {
@@ -703,6 +713,54 @@ mod tests {
     }
 
     #[test]
+    fn the_first_parts_of_names_can_be_left_out() {
+        let fixture = Fixture::new();
+        let bytes = tar_of(&[
+            (EntryType::Directory, "app-1.2", 0o755, ""),
+            (EntryType::Regular, "app-1.2/run", 0o755, "run"),
+            (EntryType::Link, "app-1.2/again", 0o755, "app-1.2/run"),
+            (EntryType::Regular, "app-1.2/lib/a", 0o644, "a"),
+            (EntryType::Regular, "outside", 0o644, "none"),
+        ]);
+        let args = || fixture.args(&bytes, json!({"extra_opts": ["--strip-components=1"], "list_files": true}));
+        let result = run(&Unarchive, args());
+        assert!(result.changed && !result.failed, "{result:?}");
+        assert_eq!(result.get("files"), Some(&Value::from(json!(["run", "again", "lib/a"]))));
+        assert_eq!(fs::read_to_string(fixture.out("run")).unwrap(), "run");
+        assert_eq!(fs::metadata(fixture.out("run")).unwrap().ino(), fs::metadata(fixture.out("again")).unwrap().ino());
+        assert_eq!(fs::read_to_string(fixture.out("lib/a")).unwrap(), "a");
+        assert!(!fixture.out("app-1.2").exists() && !fixture.out("outside").exists());
+        assert!(!run(&Unarchive, args()).changed);
+        assert!(
+            run(
+                &Unarchive,
+                fixture
+                    .args(&tar_of(&[(EntryType::Regular, "../../out", 0o644, "")]), json!({"extra_opts": "--strip=1"}))
+            )
+            .failed
+        );
+    }
+
+    #[test]
+    fn an_archive_can_be_fetched_from_a_server() {
+        use crate::http::tests::{answer, serve};
+        let fixture = Fixture::new();
+        let archive = String::from_utf8(tar_of(&[(EntryType::Regular, "one", 0o644, "1")])).unwrap();
+        let server = serve(move |head, _| match head.starts_with("GET /one.tar ") {
+            true => answer("200 OK", "", &archive),
+            false => answer("404 Not Found", "", "nothing"),
+        });
+        let args = |name: &str| json!({"src": format!("{server}/{name}"), "dest": fixture.out(""), "remote_src": true});
+        assert!(check(&Unarchive, args("one.tar")).changed);
+        assert!(!fixture.out("one").exists());
+        assert!(run(&Unarchive, args("one.tar")).changed);
+        assert_eq!(fs::read_to_string(fixture.out("one")).unwrap(), "1");
+        assert!(!run(&Unarchive, args("one.tar")).changed);
+        let said = format!("Failure downloading {server}/none, HTTP Error 404: Not Found");
+        assert_eq!(run(&Unarchive, args("none")).msg(), said);
+    }
+
+    #[test]
     fn what_cannot_be_unpacked_is_told() {
         let fixture = Fixture::new();
         let none = fixture.out("none");
@@ -713,8 +771,8 @@ mod tests {
         assert_eq!(run(&Unarchive, args.clone()).msg(), format!("dest '{}' must be an existing dir", none.display()));
         let result = run(&Unarchive, json!({"src": &none, "dest": fixture.out(""), "remote_src": true}));
         assert_eq!(result.msg(), format!("Source '{}' does not exist", none.display()));
-        let result = run(&Unarchive, fixture.args(b"", json!({"extra_opts": "--strip-components=1"})));
-        assert!(result.msg().starts_with("extra_opts is not supported"), "{result:?}");
+        let result = run(&Unarchive, fixture.args(b"", json!({"extra_opts": "--no-recursion"})));
+        assert!(result.msg().starts_with("extra_opts: `--no-recursion` is not supported"), "{result:?}");
         let result = run(&Unarchive, fixture.args(b"", json!({"creates": fixture.out("")})));
         assert!(result.skipped && result.msg().starts_with("skipped, since"), "{result:?}");
         let mut cut = gzipped(&usual());
