@@ -14,9 +14,9 @@ pub use kept::{down, host_names, up};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    #[error("the lab cannot make its certificates: {0}")]
+    #[error("the lab cannot make its certificates")]
     Pki(#[from] crate::pki::PkiError),
-    #[error("the lab cannot {what}: {source}")]
+    #[error("the lab cannot {what}")]
     Io { what: String, source: std::io::Error },
     #[error("agent `{host}` of the lab did not start; its log says: {log}")]
     AgentDied { host: String, log: String },

@@ -54,6 +54,19 @@ fn a_lab_that_is_kept_takes_runs_until_it_is_told_to_go() {
     assert_eq!(processes_with(&home.path().to_string_lossy()), Vec::<u32>::new(), "processes left behind");
 }
 
+#[test]
+fn a_folder_that_a_lab_cannot_have_is_told_with_the_reason_once() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let up =
+        |dir: &str, code| Run::new(home.path()).args(["lab", "up", "--hosts", "1", "--dir", dir]).ends(code).stderr;
+    insta::assert_snapshot!(up("file/lab", 1), @r"
+    error: the lab cannot make file/lab
+      caused by: Not a directory (os error 20)
+    ");
+    insta::assert_snapshot!(up(".", 5), @"error: . is not an empty folder; a lab needs one of its own");
+}
+
 /// A shell command on the hosts of a lab.
 fn in_lab(home: &std::path::Path, options: &[&str], command: &str) -> rustle_tests::Ended {
     Run::new(home).args(["adhoc", "all", "--lab=2", "-m", "shell", "-a", command]).args(options).ends(0)
