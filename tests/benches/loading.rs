@@ -108,6 +108,7 @@ fn load_playbook(folder: &Path) {
             inventory: &inventory,
             gather_facts: Some(true),
             force_handlers: false,
+            defaults: playbook::PlayDefaults::default(),
             prompts: playbook::Prompts::Default,
         });
         times.push(started.elapsed());

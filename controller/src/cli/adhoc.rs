@@ -47,6 +47,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         let names: String = hosts.iter().map(|host| format!("    {host}\n")).collect();
         return super::print(&format!("  hosts ({}):\n{names}", hosts.len()));
     }
+    let no_log = settings.play_defaults.no_log;
     let base = match args.playbook_dir {
         Some(folder) => {
             folder.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", folder.display())))?
@@ -68,6 +69,7 @@ pub(super) fn run(args: AdhocArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::input(format!("-a: {error}")))?;
     let mut plan = plan(module, task_args, hosts);
     plan.tasks[0].include = include;
+    plan.tasks[0].no_log = no_log.into();
     plan.tasks[0].background = args.background.map(|limit| Background {
         limit: Duration::from_secs(limit.into()).into(),
         poll: Duration::from_secs(args.poll.into()).into(),

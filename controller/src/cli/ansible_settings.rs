@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::input::inventory::GroupNames;
+use crate::input::playbook::PlayDefaults;
 use crate::template::Conditionals;
 
 /// A configuration file larger than this is none.
@@ -140,6 +141,23 @@ impl AnsibleSettings {
 
     pub(super) fn force_handlers(&self) -> bool {
         self.flag("ANSIBLE_FORCE_HANDLERS", "defaults.force_handlers").unwrap_or(false)
+    }
+
+    pub(super) fn play_defaults(&self) -> PlayDefaults {
+        PlayDefaults {
+            no_log: self.flag("ANSIBLE_NO_LOG", "defaults.no_log").unwrap_or(false),
+            any_errors_fatal: self.flag("ANSIBLE_ANY_ERRORS_FATAL", "defaults.any_errors_fatal").unwrap_or(false),
+            strategy: self.get("ANSIBLE_STRATEGY", "defaults.strategy").map(|name| name.trim().to_owned()),
+        }
+    }
+
+    pub(super) fn verbosity(&self) -> Option<u8> {
+        let level = self.number("ANSIBLE_VERBOSITY", "defaults.verbosity")?;
+        Some(u8::try_from(level).unwrap_or(u8::MAX))
+    }
+
+    pub(super) fn log_path(&self) -> Option<PathBuf> {
+        self.paths("ANSIBLE_LOG_PATH", "defaults.log_path", '\n')?.into_iter().next()
     }
 
     /// Whether the recap shows what `set_stats` has gathered.
@@ -312,6 +330,16 @@ mod tests {
         assert_eq!(from_file.of_method("su", "PASS", None, "password").as_deref(), Some("p"));
         assert_eq!(from_file.of_method("sudo", "PASS", None, "password"), None);
         assert_eq!(from_file.su_prompts(), ["Mot de passe", "Kennwort"]);
+    }
+
+    #[test]
+    fn plays_inherit_what_is_set_for_all() {
+        let file = "[defaults]\nno_log = yes\nstrategy = free\nverbosity = 2\nlog_path = run.log\n";
+        let from_file = settings(&[("ANSIBLE_ANY_ERRORS_FATAL", "1")], file);
+        let expected = PlayDefaults { no_log: true, any_errors_fatal: true, strategy: Some("free".to_owned()) };
+        assert_eq!(from_file.play_defaults(), expected);
+        assert_eq!((from_file.verbosity(), from_file.log_path()), (Some(2), Some("/cfg/run.log".into())));
+        assert!(!settings(&[("ANSIBLE_NO_LOG", "0")], file).play_defaults().no_log);
     }
 
     #[test]

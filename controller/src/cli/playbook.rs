@@ -161,6 +161,7 @@ fn read_with(args: &PlanArgs, settings: &Settings, prompts: Prompts<'_>) -> Resu
         inventory: &inventory,
         gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
         force_handlers: settings.force_handlers,
+        defaults: settings.play_defaults.clone(),
         prompts,
     };
     let playbook = playbook::load(request).map_err(error)?;

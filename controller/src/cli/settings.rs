@@ -16,7 +16,7 @@ use crate::custom::{OtherPlugin, PluginKind};
 use crate::dispatch::session::OnBusyHost;
 use crate::engine::RunOptions;
 use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
-use crate::input::playbook::SearchPaths;
+use crate::input::playbook::{PlayDefaults, SearchPaths};
 use crate::journal::Durability;
 use crate::plan::{SerialSize, Strategy, TagFilter, serial_sizes};
 use crate::report::ReportOptions;
@@ -65,6 +65,7 @@ pub struct Settings {
     /// Ansible's `hash_behaviour = merge`.
     pub merges_dicts: bool,
     pub force_handlers: bool,
+    pub play_defaults: PlayDefaults,
     pub run_tags: Vec<String>,
     pub skip_tags: Vec<String>,
     pub require_all_success: bool,
@@ -100,9 +101,12 @@ impl Settings {
         let ansible = AnsibleSettings::read();
         let flag = |given: bool, in_file: bool| given || in_file;
         let serial = plan.and_then(|plan| plan.serial.clone()).or(executor.serial.clone());
-        let verbosity = if common.verbose > 0 { common.verbose } else { file.reporting.verbosity.unwrap_or(0) };
+        let verbosity = match common.verbose {
+            0 => file.reporting.verbosity.or_else(|| ansible.verbosity()).unwrap_or(0),
+            given => given,
+        };
         let report_file = common.report_file.clone().or(file.reporting.report_file);
-        let log_file = common.log_file.clone().or(file.reporting.log_file);
+        let log_file = common.log_file.clone().or(file.reporting.log_file).or_else(|| ansible.log_path());
         let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
         let (custom_stats, failures_to_err) = (ansible.show_custom_stats(), ansible.failures_to_err());
         let report = ReportOptions {
@@ -184,6 +188,7 @@ impl Settings {
             gathering: ansible.gathering().map(str::to_owned),
             merges_dicts: ansible.merges_dicts(),
             force_handlers: plan.is_some_and(|plan| plan.force_handlers) || ansible.force_handlers(),
+            play_defaults: ansible.play_defaults(),
             run_tags: plan
                 .map(|plan| plan.tags.clone())
                 .filter(|tags| !tags.is_empty())

@@ -89,6 +89,29 @@ fn a_pattern_that_means_nobody_is_warned_of_by_adhoc() {
 }
 
 #[test]
+fn what_ansible_was_told_of_all_plays_holds_where_a_playbook_says_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "- hosts: all\n  gather_facts: false\n  tasks:\n    - command: echo se''cret\n    \
+                - command: echo shown\n      no_log: false\n    - command: test {{ inventory_hostname }} = x2\n    \
+                - command: echo last\n      no_log: false\n";
+    fs::write(home.path().join("site.yml"), text).unwrap();
+    let config = "[defaults]\nno_log = true\nany_errors_fatal = true\nverbosity = 1\nlog_path = run.log\n";
+    fs::write(home.path().join("ansible.cfg"), config).unwrap();
+    let run = |variables: &[(&str, &str)]| {
+        let run = Run::new(home.path()).args(["-i", "x1,x2,", "--connection-plugin", "local", "site.yml"]);
+        variables.iter().fold(run, |run, (name, value)| run.env(name, value)).ends(2).stdout
+    };
+    let told = run(&[]);
+    assert!(!told.contains("secret") && told.contains("\"stdout\": \"shown\""), "{told}");
+    assert!(!told.contains("\"stdout\": \"last\""), "x2 goes no further than x1: {told}");
+    assert!(fs::read_to_string(home.path().join("run.log")).unwrap().contains("shown"));
+    let told = run(&[("ANSIBLE_NO_LOG", "0"), ("ANSIBLE_ANY_ERRORS_FATAL", "0"), ("ANSIBLE_STRATEGY", "free")]);
+    assert!(told.contains("secret") && told.contains("\"stdout\": \"last\""), "{told}");
+    let wrong = Run::new(home.path()).args(["-i", "x1,", "site.yml"]).env("ANSIBLE_STRATEGY", "fre").ends(5);
+    assert!(wrong.stderr.contains("Invalid play strategy specified: fre"), "{wrong:?}");
+}
+
+#[test]
 fn adhoc_answers_in_one_line_into_files_and_of_the_background() {
     let home = tempfile::tempdir().unwrap();
     let run = |options: &[&str]| {

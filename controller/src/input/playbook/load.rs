@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use super::PlayDefaults;
 use super::around::{Around, Known, absolute};
 use super::document::Document;
 use super::error::PlaybookError;
@@ -33,6 +34,7 @@ pub struct PlaybookRequest<'a> {
     /// What a play that says nothing of facts does; `None`: as Ansible, it gathers them.
     pub gather_facts: Option<bool>,
     pub force_handlers: bool,
+    pub defaults: PlayDefaults,
     pub prompts: Prompts<'a>,
 }
 
@@ -67,15 +69,17 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         contexts: &contexts,
         gather_facts: request.gather_facts,
         force_handlers: request.force_handlers,
+        strategy: request.defaults.strategy.as_deref(),
         prompts: request.prompts,
         base: &base,
         plays: Vec::new(),
         made: Made::default(),
     };
     let mut starts = Vec::with_capacity(request.paths.len());
+    let outer = Outer { keywords: request.defaults.keywords(), ..Outer::default() };
     for path in request.paths {
         starts.push(loader.plays.len());
-        loader.file(path, &Outer::default(), 0)?;
+        loader.file(path, &outer, 0)?;
     }
     let Loader { plays, made, .. } = loader;
     let mut warnings = library.take_warnings();
@@ -127,6 +131,7 @@ struct Loader<'a> {
     contexts: &'a Contexts,
     gather_facts: Option<bool>,
     force_handlers: bool,
+    strategy: Option<&'a str>,
     prompts: Prompts<'a>,
     /// The folder of the first playbook.
     base: &'a Path,
@@ -158,6 +163,7 @@ impl Loader<'_> {
                         contexts: self.contexts,
                         gather_facts: self.gather_facts,
                         force_handlers: self.force_handlers,
+                        strategy: self.strategy,
                         prompts: self.prompts,
                     };
                     let id = PlayId(u32::try_from(self.plays.len()).expect("fewer plays than u32 counts"));

@@ -4,6 +4,7 @@
 mod apply_role;
 mod around;
 mod call;
+mod defaults;
 mod document;
 mod error;
 mod import;
@@ -25,6 +26,7 @@ mod role_path;
 mod tree;
 mod unfold;
 
+pub use defaults::PlayDefaults;
 pub use error::PlaybookError;
 pub use library::{Surroundings, vars_of_file, vars_of_text};
 pub use load::{Playbook, PlaybookRequest, load, without_playbook};

@@ -47,6 +47,8 @@ pub(super) struct PlayMaker<'a> {
     /// What a play that says nothing of facts does.
     pub(super) gather_facts: Option<bool>,
     pub(super) force_handlers: bool,
+    /// The strategy of a play that says none.
+    pub(super) strategy: Option<&'a str>,
     pub(super) prompts: prompt::Prompts<'a>,
 }
 
@@ -153,7 +155,7 @@ impl PlayMaker<'_> {
         play.empty_reason = empty_reason;
         play.order = read.order()?;
         play.hosts = play.order.of(std::mem::take(&mut play.hosts));
-        play.strategy = read.strategy()?;
+        play.strategy = read.strategy(self.strategy)?;
         play.waves = read.waves()?;
         play.gather_facts = read.flag("gather_facts")?.or(self.gather_facts);
         play.gathering = Gathering {
@@ -319,9 +321,9 @@ impl Options<'_> {
         }
     }
 
-    fn strategy(&self) -> Result<Strategy, PlaybookError> {
+    fn strategy(&self, default: Option<&str>) -> Result<Strategy, PlaybookError> {
         let value = self.value("strategy")?;
-        let name = value.as_ref().and_then(Value::as_str).unwrap_or("linear");
+        let name = value.as_ref().and_then(Value::as_str).or(default).unwrap_or("linear");
         match super::names::core_name(name).unwrap_or(name) {
             "linear" | "debug" => Ok(Strategy::Linear),
             "free" => Ok(Strategy::Free),

@@ -45,6 +45,7 @@ impl Project {
             inventory: &inventory,
             gather_facts: Some(true),
             force_handlers: false,
+            defaults: PlayDefaults::default(),
             prompts: Prompts::Default,
         })
     }

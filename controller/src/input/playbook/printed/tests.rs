@@ -29,6 +29,7 @@ fn try_load(folder: &Path, vault: &Vault) -> Result<Playbook, PlaybookError> {
         inventory: &inventory,
         gather_facts: None,
         force_handlers: false,
+        defaults: super::super::PlayDefaults::default(),
         prompts: Prompts::Keep,
     })
 }
