@@ -25,6 +25,9 @@ use crate::event::{
 };
 use crate::plan::{TaskId, TaskPosition};
 
+/// From here on it is told where playbooks and tasks stand.
+const VERBOSITY_PLACES: u8 = 2;
+
 /// Columns that a banner fills where there is no terminal, and the least on one.
 pub(super) const COLUMNS_DEFAULT: usize = 80;
 
@@ -194,7 +197,7 @@ impl Layout {
 
     /// Which playbook it is and how many plays are in it, for who wants to know that much.
     fn run_started(&self, sources: &[String], plays: usize) -> Vec<Line> {
-        if self.verbosity < 2 {
+        if self.verbosity < VERBOSITY_PLACES {
             return Vec::new();
         }
         // Several playbooks are one run here, and named one behind the other.
@@ -233,25 +236,25 @@ impl Layout {
 
     fn go_under(&mut self, task: TaskId) -> Vec<Line> {
         let Some(of_task) = self.tasks.get(&task) else { return Vec::new() };
-        let text = of_task.text.clone();
         self.under = Some((task, of_task.hosts));
-        self.task_banner(&text)
+        self.task_banner(task)
     }
 
-    /// A task's banner, and that of its play if nobody has seen it here.
-    fn task_banner(&mut self, text: &str) -> Vec<Line> {
+    /// A task's banner, and that of its play if nobody has seen it here; for who wants to know it, the task's place.
+    fn task_banner(&mut self, task: TaskId) -> Vec<Line> {
         let mut lines = if self.is_unseen { self.batch_started() } else { Vec::new() };
-        lines.extend(self.banner(text));
+        let Some(of_task) = self.tasks.get(&task) else { return lines };
+        lines.extend(self.banner(&of_task.text));
+        if let Some(origin) = of_task.origin.as_ref().filter(|_| self.verbosity >= VERBOSITY_PLACES) {
+            lines.push(Line::new(&format!("task path: {}:{}", origin.file.display(), origin.line)));
+        }
         lines
     }
 
     /// The task's banner, if another task's was printed since.
     pub(super) fn under(&mut self, task: TaskId) -> Vec<Line> {
         match self.under {
-            Some((current, _)) if current == task && self.is_unseen => {
-                let text = self.tasks.get(&task).map(|of_task| of_task.text.clone()).unwrap_or_default();
-                self.task_banner(&text)
-            }
+            Some((current, _)) if current == task && self.is_unseen => self.task_banner(task),
             Some((current, _)) if current == task => Vec::new(),
             _ => self.go_under(task),
         }

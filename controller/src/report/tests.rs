@@ -1,5 +1,6 @@
 //! Whole runs, as they are told.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::plain::PROGRESS_INTERVAL;
@@ -7,7 +8,7 @@ use super::script::{Script, file_diff, host, item, map, shown};
 use super::test_output::{Broken, Shared};
 use super::*;
 use crate::event::{CancelReason, HostState, PlayEnd, RunEvent, TaskStatus};
-use crate::plan::PlayId;
+use crate::plan::{PlayId, TaskPosition};
 
 fn lines(script: &Script, verbosity: u8) -> Vec<Line> {
     let mut layout = Layout::new(verbosity, None);
@@ -159,6 +160,18 @@ fn a_run_that_tells_more_begins_with_the_playbook_and_its_plays() {
     assert_eq!(head(1), "");
     let banner = format!("PLAYBOOK: plan.json {}\n1 plays in plan.json", "*".repeat(60));
     assert_eq!(head(2), banner);
+}
+
+#[test]
+fn where_a_task_stands_is_told_from_the_second_verbosity_on() {
+    let mut script = Script::new(["web1"]);
+    script.task("install", "package");
+    let last = script.events.last_mut().expect("the task has started");
+    let RunEvent::TaskStarted { origin, .. } = &mut last.event else { panic!("the task has started") };
+    *origin = Some(TaskPosition { file: Path::new("/plays/site.yml").into(), line: 3, column: 7 });
+    let told = |verbosity| shown(&lines(&script, verbosity));
+    assert!(told(2).ends_with("\ntask path: /plays/site.yml:3"), "{}", told(2));
+    assert!(!told(1).contains("task path"), "{}", told(1));
 }
 
 #[test]
