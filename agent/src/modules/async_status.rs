@@ -42,7 +42,8 @@ impl Module for AsyncStatus {
         let known = if is_job_id(&args.jid) { file.read() } else { Ok(Standing::Unknown) };
         let about = |result: ModuleResult, finished: bool| {
             let path = file.path().display().to_string();
-            let result = result.with("ansible_job_id", args.jid.as_str()).with("results_file", path);
+            let name = if args.mode == Mode::Cleanup { "erased" } else { "results_file" };
+            let result = result.with("ansible_job_id", args.jid.as_str()).with(name, path);
             with_output(result.with("started", true).with("finished", finished))
         };
         match known {

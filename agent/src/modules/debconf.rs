@@ -77,7 +77,7 @@ impl Module for Debconf {
             set(&args, question, &value, kind, cx)?;
         }
         let one = |value: Value| Map::from([(question.clone(), value)]);
-        let previous = before.get(question.as_str()).cloned().unwrap_or_default();
+        let previous = before.get(question.as_str()).cloned().unwrap_or_else(|| "".into());
         let (previous, current) = match kind {
             // What is secret is told to nobody.
             Kind::Password => (one(Value::Null), one("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER".into())),

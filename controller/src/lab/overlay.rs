@@ -77,7 +77,10 @@ fn keep_readiness_socket(root: &Path) -> io::Result<()> {
     if let Some(folder) = inside.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::File::create(&inside)?;
+    // Elsewhere than in `/tmp` the old root's shows through, and a socket cannot be opened as a file.
+    if !inside.try_exists()? {
+        std::fs::File::create(&inside)?;
+    }
     Ok(mount_bind(&socket, &inside)?)
 }
 
