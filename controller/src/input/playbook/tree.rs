@@ -235,7 +235,9 @@ impl Reader<'_> {
                 Kind::Scalar(other) => {
                     format!("'{}' of type '{}'", other.to_json(), crate::template::python_type(other))
                 }
-                _ => "''".to_owned(),
+                Kind::List(_) => "of type 'list'".to_owned(),
+                Kind::Map(_) => "of type 'dict'".to_owned(),
+                Kind::Sealed(_) => "''".to_owned(),
             };
             let what = format!("Invalid '{}' specified: Invalid variable name {given}.", key.text);
             return Err(self.document.wrong(node.at, what));
@@ -311,6 +313,10 @@ mod tests {
             ("- block: []\n  regster: x", "t.yml:2:3: 'regster' is not a valid attribute for a Block"),
             ("- rescue: []", "t.yml:1:3: 'rescue' keyword cannot be used without 'block'"),
             ("- ping:\n  register: a-b", "t.yml:2:13: Invalid 'register' specified: Invalid variable name 'a-b'."),
+            (
+                "- ping:\n  register: [a]",
+                "t.yml:2:13: Invalid 'register' specified: Invalid variable name of type 'list'.",
+            ),
             ("- ping:\n  loop: [1]\n  with_list: [1]", "t.yml:3:3: duplicate loop in task: with_list"),
             (
                 "- ping:\n  loop_control: {loop_vr: x}",
