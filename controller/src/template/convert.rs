@@ -268,7 +268,7 @@ fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result
             for key in value.try_iter()?.checked() {
                 let key = key?;
                 let item = value.get_item(&key)?;
-                let key = key.as_str().map_or_else(|| python::text(&key), str::to_owned);
+                let key = key_name(&key);
                 if let Some(item) = entry(value, &key, &item, depth + 1, on_undefined)? {
                     map.insert(key, item);
                 }
@@ -280,6 +280,15 @@ fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result
         ValueKind::Plain => Value::from(value.to_string()),
         _ => return Err(value.try_iter().err().unwrap_or_else(|| failed("a template's result is no data"))),
     }))
+}
+
+/// The text that stands for a key: data has no other keys. As JSON names it, where Python has another word for it.
+fn key_name(key: &Jinja) -> String {
+    match key.kind() {
+        ValueKind::None => "null".to_owned(),
+        ValueKind::Bool => key.is_true().to_string(),
+        _ => python::text(key),
+    }
 }
 
 /// Why the entry of `container` under a key or index is undefined although its author wrote one.
