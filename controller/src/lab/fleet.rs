@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustle_protocol::{HostName, Role};
 
+use super::leftovers::Leftovers;
 use super::{Doing, LabError, overlay};
 use crate::pki::Authority;
 
@@ -169,12 +170,14 @@ impl Drop for Lab {
         if self.detached {
             return;
         }
+        let leftovers = Leftovers::of(self.processes().map(|(_, pid)| pid));
         // The word to end is the closed standard input; all hear it before the first is waited for.
         self.agents.iter_mut().for_each(|agent| drop(agent.process.stdin.take()));
         let until = Instant::now() + END_WAIT;
         for agent in &mut self.agents {
             end(&mut agent.process, until);
         }
+        leftovers.end();
     }
 }
 

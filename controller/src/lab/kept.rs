@@ -9,6 +9,7 @@ use rustle_protocol::HostName;
 use serde::{Deserialize, Serialize};
 
 use super::fleet::{agent_config_path, controller_identity};
+use super::leftovers::Leftovers;
 use super::{Doing, Lab, LabError, LabOptions, Overlay};
 
 const STATE_FILE: &str = "lab.json";
@@ -62,17 +63,19 @@ pub fn down(dir: &Path) -> Result<usize, LabError> {
     let text = fs::read_to_string(dir.join(STATE_FILE)).map_err(|error| not_a_lab(format!("{STATE_FILE}: {error}")))?;
     let state: State = serde_json::from_str(&text).map_err(|error| not_a_lab(format!("{STATE_FILE}: {error}")))?;
     let dir = &fs::canonicalize(dir).doing(|| format!("find {}", dir.display()))?;
-    let running: Vec<_> = state.agents.iter().filter_map(|agent| open(agent, dir)).collect();
+    let running: Vec<_> = state.agents.iter().filter_map(|agent| Some((agent.pid, open(agent, dir)?))).collect();
     let ended = running.len();
-    for process in &running {
+    let leftovers = Leftovers::of(running.iter().map(|(pid, _)| *pid));
+    for (_, process) in &running {
         let _ = pidfd_send_signal(process, Signal::TERM);
     }
     let until = Instant::now() + END_WAIT;
-    for process in &running {
+    for (_, process) in &running {
         if !ended_by(process, until) {
             let _ = pidfd_send_signal(process, Signal::KILL);
         }
     }
+    leftovers.end();
     for name in [STATE_FILE, "hosts.ini", "config.toml", "ready.sock"] {
         let _ = fs::remove_file(dir.join(name));
     }

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod kept;
+mod leftovers;
 pub mod overlay;
 
 use std::path::PathBuf;

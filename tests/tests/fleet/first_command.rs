@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use rustle_tests::{Run, is_root, not_tested, processes_with};
+use rustle_tests::{Run, eventually, is_root, not_tested, processes_with};
 
 fn rollout() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rollout.json")
@@ -88,6 +88,30 @@ fn as_root_a_labs_hosts_have_files_and_names_of_their_own_unless_told_otherwise(
     in_lab(home.path(), &["--lab-overlay", "no"], &touch);
     assert!(touched.exists());
     std::fs::remove_file(touched).unwrap();
+}
+
+#[test]
+fn what_tasks_leave_running_on_a_labs_hosts_goes_with_them() {
+    if !is_root() && !not_tested("files of their own need root") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    // A job outlives its agent. No other process of this machine sleeps so long.
+    let program = format!("sleep 8{}", std::process::id());
+    let running = || processes_with(&program.replace(' ', "\0")).len();
+    let run = Run::new(home.path()).args(["adhoc", "all", "--lab=1", "-m", "command", "-a", &program]);
+    let ended = run.args(["-B", "1000", "-P", "0"]).ends(0);
+    assert!(ended.stdout.contains("ansible_job_id"), "{ended:?}");
+    assert_eq!(running(), 0, "processes left behind");
+
+    let lab = home.path().join("lab").display().to_string();
+    Run::new(home.path()).args(["lab", "up", "--hosts", "1", "--overlay", "--dir", &lab]).ends(0);
+    let (hosts, identity) = (format!("{lab}/hosts.ini"), format!("{lab}/controller"));
+    let run = Run::new(home.path()).args(["adhoc", "all", "-i", &hosts, "--identity", &identity, "-m", "command"]);
+    run.args(["-a", &program, "-B", "1000", "-P", "0"]).ends(0);
+    eventually("the job runs", || (running() > 0).then_some(()));
+    Run::new(home.path()).args(["lab", "down", "--dir", &lab]).ends(0);
+    assert_eq!(running(), 0, "processes left behind");
 }
 
 #[test]
