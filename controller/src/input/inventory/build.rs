@@ -176,7 +176,9 @@ impl Builder {
         if self.groups[parent.index()].children.contains(&child) {
             return Ok(());
         }
-        if let Some(mut chain) = self.way(child, parent) {
+        // Every group ends up in `all`.
+        let way = if child == GroupId::ALL { Some(vec![child, parent]) } else { self.way(child, parent) };
+        if let Some(mut chain) = way {
             chain.insert(0, parent);
             let chain = chain.into_iter().map(|id| self.groups[id.index()].name.to_string()).collect();
             return Err(InventoryError::Loop { place: place.clone(), chain });

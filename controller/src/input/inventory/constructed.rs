@@ -7,7 +7,7 @@ use rustle_protocol::value::Map;
 
 use super::build::Builder;
 use super::load::folders_of_vars;
-use super::{HostId, Inventory, InventoryError, vars_files};
+use super::{GroupNames, HostId, Inventory, InventoryError, vars_files};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
 use crate::plugins::Plugins;
@@ -82,8 +82,9 @@ impl<'a> Constructed<'a> {
     ) -> Result<(), InventoryError> {
         let mut vars = before.merged_vars(host);
         vars.extend(magic(before, host));
+        // One of them sees nothing of another.
+        let scope = Scope::of(templar, [Arc::new(vars.clone())]);
         for (key, node) in self.compose {
-            let scope = Scope::of(templar, [Arc::new(vars.clone())]);
             if let Some(value) = self.unless_strict(node, expression(templar, node, &scope))? {
                 let composed = VarMap::from_iter([(key.text.clone(), Variable::data(value))]);
                 vars.extend(composed.clone());
@@ -120,11 +121,16 @@ impl<'a> Constructed<'a> {
             let rendered = templar.render_text(&rustle_agent::module::shown(&value), scope);
             self.unless_strict(node, rendered.map_err(|error| error.to_string()))
         };
-        let key = find("key").ok_or_else(|| self.wrong(node, "a keyed group must have a `key`".to_owned()))?;
+        let key = find("key").ok_or_else(|| "a keyed group must have a `key`".to_owned());
+        let Some(key) = self.unless_strict(node, key)? else { return Ok(()) };
         let (prefix, separator) =
             (text("prefix")?.unwrap_or_default(), text("separator")?.unwrap_or_else(|| "_".into()));
         let (default, parent) = (text("default_value")?, text("parent_group")?);
         let trailing = find("trailing_separator").and_then(|node| node.to_value().ok()).and_then(|v| v.as_bool());
+        if default.is_some() && trailing.is_some() {
+            let what = "a keyed group has either a `default_value` or a `trailing_separator`";
+            return Err(self.wrong(node, what.to_owned()));
+        }
         let Some(value) = self.unless_strict(key, expression(templar, key, scope))? else { return Ok(()) };
         let or_default = |name: String| if name.is_empty() { default.clone().unwrap_or_default() } else { name };
         let names: Vec<String> = match &value {
@@ -155,11 +161,12 @@ impl<'a> Constructed<'a> {
         builder: &mut Builder,
     ) -> Result<(), InventoryError> {
         let place = Place::at(self.source, node.at);
-        let id = builder.named_group(group, &place)?;
+        let made_fit = |name: &str| GroupNames::Silently.name(name).into_owned();
+        let id = builder.named_group(&made_fit(group), &place)?;
         let name = builder.host_names().nth(host.index()).map(|(_, name)| name.as_str().to_owned()).unwrap_or_default();
         builder.host(&name, id, &place)?;
         if let Some(parent) = parent.filter(|parent| !parent.is_empty()) {
-            let parent = builder.named_group(parent, &place)?;
+            let parent = builder.named_group(&made_fit(parent), &place)?;
             builder.add_child(parent, id, &place)?;
         }
         Ok(())
@@ -184,12 +191,13 @@ fn named(value: &Value) -> String {
     if matches!(value, Value::Null) { String::new() } else { rustle_agent::module::shown(value) }
 }
 
-/// A bare expression, or a value that may be a template.
+/// A bare expression, or a template.
 fn expression(templar: &Templar, node: &Node, scope: &Scope) -> Result<Value, String> {
     let value = node.to_value().map_err(|error| error.what)?;
     let rendered = match value.as_str() {
         Some(text) if !crate::template::needs_rendering(text) => templar.expression(text, scope),
-        _ => templar.render(&Authored::from_value(value.clone()), scope),
+        Some(_) => templar.render(&Authored::from_value(value.clone()), scope),
+        None => return Err(format!("an expression is a text, not a {}: {}", value.kind(), shown(&value.to_string()))),
     };
     rendered.map_err(|error| format!("`{}`: {error}", shown(&rustle_agent::module::shown(&value))))
 }

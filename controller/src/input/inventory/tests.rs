@@ -593,6 +593,11 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
             "h.yml:3:5: `a b` is not a host name: only letters, digits, `.`, `-` and `_` may stand in it",
         ),
         (
+            "h.ini",
+            "[web]\na\n[web:children]\nall\n",
+            "h.ini:4:1: group `web` would contain itself: web > all > web (take one of these groups out of the other's children)",
+        ),
+        (
             "h.yml",
             "- a\n",
             "h.yml:1:1: expected groups with hosts, not a list (begin with `all:`, then `hosts:` below it)",
