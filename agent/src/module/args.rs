@@ -380,7 +380,6 @@ macro_rules! choices {
     };
 }
 
-/// Whether an argument of this type and default has to be given.
 /// A boolean stands for the one choice that means the same, if there is just one: in YAML 1.1 `no` is a boolean.
 pub fn chosen(value: Value, choices: &[&str]) -> Value {
     let Value::Bool(wanted) = value else { return value };
@@ -392,6 +391,7 @@ pub fn chosen(value: Value, choices: &[&str]) -> Value {
     }
 }
 
+/// Whether an argument of this type and default has to be given.
 pub const fn is_required(ty: &str, default: &[&str]) -> bool {
     !(default.len() == 1 || matches!(ty.as_bytes(), [b'O', b'p', b't', b'i', b'o', b'n', ..]))
 }

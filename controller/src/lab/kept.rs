@@ -102,7 +102,8 @@ fn open(agent: &AgentState, dir: &Path) -> Option<std::os::fd::OwnedFd> {
     is_ours.then_some(process)
 }
 
-fn ended_by(process: &std::os::fd::OwnedFd, until: Instant) -> bool {
+/// Waits for the end of a process until `until`; whether it came.
+pub(super) fn ended_by(process: &std::os::fd::OwnedFd, until: Instant) -> bool {
     let left = until.saturating_duration_since(Instant::now());
     let timeout = rustix::time::Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
     let mut fds = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
