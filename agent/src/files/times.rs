@@ -1,5 +1,6 @@
 //! Access and modification times a task asks for.
 
+use chrono::format::{Parsed, StrftimeItems, parse};
 use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use rustix::fs::{AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, utimensat};
 
@@ -54,11 +55,26 @@ impl Time {
     }
 }
 
-/// What a text leaves out is as in Python's `strptime`: midnight, or the first day of 1900.
+/// What a text leaves out is as in Python's `strptime`: midnight, or the first day of the year or of 1900.
 fn read(text: &str, format: &str) -> Option<NaiveDateTime> {
-    let date = || NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN));
-    let time = || Some(NaiveDate::from_ymd_opt(1900, 1, 1)?.and_time(NaiveTime::parse_from_str(text, format).ok()?));
-    NaiveDateTime::parse_from_str(text, format).ok().or_else(date).or_else(time)
+    let mut parsed = Parsed::new();
+    parse(&mut parsed, text, StrftimeItems::new(format)).ok()?;
+    let date = parsed.to_naive_date().ok().or_else(|| first_day(&parsed))?;
+    let time = match (parsed.hour_div_12(), parsed.hour_mod_12()) {
+        (None, None) => NaiveTime::MIN,
+        _ => {
+            // Hours alone are a time in Python.
+            if parsed.minute().is_none() {
+                parsed.set_minute(0).ok()?;
+            }
+            parsed.to_naive_time().ok()?
+        }
+    };
+    Some(date.and_time(time))
+}
+
+fn first_day(parsed: &Parsed) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(parsed.year().unwrap_or(1900), parsed.month().unwrap_or(1), parsed.day().unwrap_or(1))
 }
 
 /// Both times of a file.
@@ -106,7 +122,8 @@ impl Times {
     }
 }
 
-fn times_of(stat: &Stat) -> ((i64, u64), (i64, u64)) {
+/// Of access and modification, each in seconds since 1970 and nanoseconds.
+pub(super) fn times_of(stat: &Stat) -> ((i64, u64), (i64, u64)) {
     ((field(stat.st_atime), field(stat.st_atime_nsec)), (field(stat.st_mtime), field(stat.st_mtime_nsec)))
 }
 
@@ -121,7 +138,15 @@ mod tests {
         assert_eq!(parse(Some("now")).unwrap(), Time::Now);
         let Time::At(at) = parse(Some("202001020304.05")).unwrap() else { panic!("a time") };
         assert_eq!(Local.timestamp_opt(at, 0).unwrap().format("%F %T").to_string(), "2020-01-02 03:04:05");
-        assert_ne!(Time::parse(Some("2020-01-02"), "%Y-%m-%d", Time::Now).unwrap(), Time::Now);
+        let partly = |text, format| {
+            let Time::At(at) = Time::parse(Some(text), format, Time::Now).unwrap() else { panic!("a time") };
+            Local.timestamp_opt(at, 0).unwrap().format("%F %T").to_string()
+        };
+        assert_eq!(partly("2020-01-02", "%Y-%m-%d"), "2020-01-02 00:00:00");
+        assert_eq!(partly("2021", "%Y"), "2021-01-01 00:00:00");
+        assert_eq!(partly("5.2021 7", "%m.%Y %H"), "2021-05-01 07:00:00");
+        assert_eq!(partly("07:08", "%H:%M"), "1900-01-01 07:08:00");
+        assert!(Time::parse(Some("2021-02-30"), "%Y-%m-%d", Time::Now).is_err());
         assert!(parse(Some("yesterday")).unwrap_err().to_string().contains("for time yesterday using format"));
     }
 }
