@@ -3,9 +3,10 @@
 //! The new content is written to a temporary file in the same directory, readable by nobody else until it has its owner
 //! and mode, and then renamed. A full disk, a crash or a cancelled task leaves the old file as it was.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, FileTimes, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{
     Gid, Mode as RawMode, Uid, XattrFlags, fchmod, fchown, flistxattr, fsetxattr, fstat, fstatfs, getxattr, listxattr,
@@ -15,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use super::attributes::{Changes, Current};
 use super::node::{Kind, Node};
+use super::times::times_of;
 use crate::module::{CancelToken, Doing, ModuleError};
 
 /// Copied between two looks at the cancel token.
@@ -127,7 +129,8 @@ impl Replacement {
             copy_xattrs(old, self.temp.as_file());
         }
         self.set_owner_and_mode(old, changes).doing(|| format!("set owner and mode of {}", self.target.display()))?;
-        if old.is_some() {
+        if let Some(old) = old {
+            self.be_later_than(old).doing(|| format!("set the times of {}", self.target.display()))?;
             self.sync().doing(|| format!("write {} to disk", self.target.display()))?;
         }
         match self.temp.persist(&self.target) {
@@ -164,6 +167,17 @@ impl Replacement {
             }
         }
         fchmod(file, RawMode::from_raw_mode(mode))
+    }
+
+    /// A write is dated by the clock's last tick, so a file that is replaced soon after it was written would look as old as
+    /// before, to `make` or whoever else compares times. Then the exact time is set, as Ansible does for every file.
+    fn be_later_than(&self, old: &Node) -> io::Result<()> {
+        let (new, old) = (times_of(&fstat(self.temp.as_file())?), times_of(old.stat()));
+        if new.0 > old.0 && new.1 > old.1 {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        self.temp.as_file().set_times(FileTimes::new().set_accessed(now).set_modified(now))
     }
 
     /// Makes sure that after a power cut the name leads to the old content or to all of the new. ext4, btrfs and tmpfs
@@ -245,6 +259,22 @@ mod tests {
             let mut value = [0; 16];
             assert_eq!(getxattr(&path, "user.tag", &mut value[..]).unwrap(), 4);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_written_within_the_same_tick_is_replaced_by_a_later_one() {
+        let (_dir, path) = dir_with(b"old", 0o644);
+        let mut new = Replacement::beside(&path).unwrap();
+        new.write(b"new").unwrap();
+        let written = std::fs::metadata(new.path()).unwrap();
+        let times =
+            FileTimes::new().set_accessed(written.accessed().unwrap()).set_modified(written.modified().unwrap());
+        File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+        let node = Node::open(&path, false).unwrap().unwrap();
+        new.commit(Some(&node), &Changes::default(), false).unwrap();
+        let replaced = std::fs::metadata(&path).unwrap();
+        assert!(replaced.accessed().unwrap() > written.accessed().unwrap());
+        assert!(replaced.modified().unwrap() > written.modified().unwrap());
     }
 
     #[test]
