@@ -2,8 +2,8 @@
 
 use rustle_agent::arguments;
 use rustle_agent::module::{ArgError, ModuleError};
-use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
+use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
@@ -11,7 +11,7 @@ use crate::engine::ExecutionContext;
 arguments! {
     pub(super) struct FailArgs {
         /// Why.
-        msg: String = "Failed as requested from task".into(),
+        msg: Value = "Failed as requested from task".into(),
     }
 }
 
@@ -28,6 +28,6 @@ impl LocalAction for Fail {
     }
 
     fn run(&self, args: FailArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-        Err(ModuleError::new(args.msg))
+        Err(ModuleError::new("").with("msg", args.msg))
     }
 }

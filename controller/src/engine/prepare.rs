@@ -14,9 +14,10 @@ use super::result::Tried;
 use super::run_as::become_of;
 use super::target::Target;
 use super::task::TaskRun;
+use crate::event::RunEvent;
 use crate::plan::check::no_inner_arguments;
 use crate::plan::{Keyword, KeywordValue};
-use crate::template::{TemplateError, needs_rendering};
+use crate::template::{TemplateError, needs_rendering, python_repr};
 use crate::vars::Scope;
 
 /// What every try of an item is given.
@@ -94,9 +95,14 @@ impl TaskRun<'_> {
         let templar = self.run.templar();
         let mut environment = Map::new();
         for part in &self.task.environment {
-            match templar.render(part, scope).map_err(|error| in_keyword("environment", error))? {
-                Value::Map(part) => environment.extend(part),
-                other => return Err(format!("environment must be a dict, not {}", other.to_json())),
+            match templar.render_optional(part, scope).map_err(|error| in_keyword("environment", error))? {
+                None => {}
+                Some(Value::Map(part)) => environment.extend(part),
+                Some(_) => {
+                    let written = python_repr(&Value::List(vec![part.source()]));
+                    let message = format!("could not parse environment value, skipping: {written}");
+                    self.run.sink.emit(RunEvent::Warning { message, host: None });
+                }
             }
         }
         Ok(environment)

@@ -23,6 +23,7 @@ use super::line::{Colour, Line};
 use super::sanitize;
 use crate::event::FailedIn;
 use crate::plan::TaskPosition;
+use crate::template::python_text;
 
 /// Distinct failures remembered, so that each is told once however many hosts have it. Past that one may come again.
 const TOLD_MAX: usize = 1_000;
@@ -103,7 +104,7 @@ pub(super) fn is_of_its_work(failed_in: Option<FailedIn>, values: &Map) -> bool 
 fn said(values: &Map) -> Cow<'_, str> {
     match values.get("msg") {
         Some(Value::String(msg)) => Cow::Borrowed(msg),
-        Some(msg) => Cow::Owned(msg.to_string()),
+        Some(msg) => Cow::Owned(python_text(msg)),
         // As Ansible says it of a result that is withheld.
         None => Cow::Borrowed("Unknown error."),
     }

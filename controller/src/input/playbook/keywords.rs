@@ -118,7 +118,7 @@ impl Keywords {
             match key.text.as_str() {
                 "when" => keywords.when = conditions(document, key, node)?,
                 "tags" => keywords.tags = tags(document, node)?,
-                "environment" => keywords.environment = maps(document, key, node)?,
+                "environment" => keywords.environment = environment(document, node)?,
                 "module_defaults" => keywords.module_defaults = maps(document, key, node)?,
                 word => {
                     // An empty keyword says nothing.
@@ -293,6 +293,19 @@ fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError>
         }
     }
     Ok(tags)
+}
+
+/// Parts of an environment. What is no dict is left to the run, which passes it by with a warning, as Ansible does.
+fn environment(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
+    let one = |node: &Node| {
+        let value = authored(node).map_err(|error| document.not_yaml(error))?;
+        Ok(Written { place: document.place(node.at), value })
+    };
+    match &node.kind {
+        Kind::Scalar(Value::Null) => Ok(Vec::new()),
+        Kind::List(items) => items.iter().filter(|item| !item.is_null()).map(one).collect(),
+        Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => Ok(vec![one(node)?]),
+    }
 }
 
 /// A dict, a template of one, or a list of these.

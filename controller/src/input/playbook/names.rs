@@ -75,6 +75,30 @@ const TASK: [&str; 17] = [
     "when",
 ];
 
+/// What an `include_tasks` or `include_role` may say of itself. The rest is for what it includes, under `apply`.
+const INCLUDE: [&str; 15] = [
+    "action",
+    "args",
+    "collections",
+    "debugger",
+    "ignore_errors",
+    "listen",
+    "local_action",
+    "loop_control",
+    "name",
+    "no_log",
+    "register",
+    "run_once",
+    "tags",
+    "timeout",
+    "vars",
+];
+
+/// Whether a task that includes others while the play runs may say `keyword`, which is one of a task's.
+pub(super) fn is_for_includes(keyword: &str) -> bool {
+    INCLUDE.contains(&keyword) || matches!(keyword, "loop" | "when") || keyword.starts_with("with_")
+}
+
 /// What a map in a playbook is, as far as its keywords go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Noun {

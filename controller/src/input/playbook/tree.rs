@@ -9,7 +9,7 @@ use super::call::{self, ModuleCall};
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::{self, Keywords, Shape, Written, conditions, written};
-use super::names::Noun;
+use super::names::{Noun, is_for_includes};
 use crate::input::authored::authored;
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Kind, Node};
@@ -135,6 +135,7 @@ impl Reader<'_> {
 
     fn task(&self, node: &Node, entries: &[(Key, Node)]) -> Result<TaskNode, PlaybookError> {
         let call = call::read(self.document, node.at, entries, self.noun, self.catalog)?;
+        self.no_keyword_of_others(&call, entries)?;
         let mut task = TaskNode {
             at: node.at,
             name: self.name(entries)?,
@@ -154,6 +155,20 @@ impl Reader<'_> {
             self.keyword(&mut task, key, node)?;
         }
         Ok(task)
+    }
+
+    /// Ansible refuses on an include what would seem to be handed down to what is included, and is not.
+    fn no_keyword_of_others(&self, call: &ModuleCall, entries: &[(Key, Node)]) -> Result<(), PlaybookError> {
+        let title = match call.core() {
+            Some("include_tasks") => "TaskInclude",
+            Some("include_role") => "IncludeRole",
+            _ => return Ok(()),
+        };
+        let is_wrong = |(key, _): &&(Key, Node)| self.noun.has(&key.text) && !is_for_includes(&key.text);
+        let Some((key, _)) = entries.iter().find(is_wrong) else { return Ok(()) };
+        let what = format!("'{}' is not a valid attribute for a {title}", key.text);
+        let hint = format!("say `{}` of what is included: under `apply`, an argument of the include", key.text);
+        Err(self.document.wrong(key.at, what).hint(Some(hint)))
     }
 
     /// Sets what only the task itself can say.
@@ -186,6 +201,9 @@ impl Reader<'_> {
         node: &Node,
     ) -> Result<(), PlaybookError> {
         if node.is_null() {
+            if lookup.is_none() {
+                return Ok(());
+            }
             let what = format!("you must specify a value when using {}", key.text);
             return Err(self.document.wrong(key.at, what));
         }
@@ -327,6 +345,16 @@ mod tests {
                 "t.yml:2:10: Invalid variable name in vars specified for Task: 'a-b' is not a valid variable name",
             ),
             ("- ping:\n  listen: x", "t.yml:2:3: 'listen' is not a valid attribute for a Task"),
+            (
+                "- include_tasks: a.yml\n  become: true",
+                "t.yml:2:3: 'become' is not a valid attribute for a TaskInclude (say `become` of what is included: under `apply`, \
+                 an argument of the include)",
+            ),
+            (
+                "- include_role: {name: a}\n  register: a\n  when: x\n  with_items: [1]\n  delegate_to: b",
+                "t.yml:5:3: 'delegate_to' is not a valid attribute for a IncludeRole (say `delegate_to` of what is included: \
+                 under `apply`, an argument of the include)",
+            ),
         ] {
             assert_eq!(refusal(text), error, "{text}");
         }
