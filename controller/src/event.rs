@@ -336,8 +336,10 @@ pub enum PlayEnd {
 pub enum CancelReason {
     /// `--fail-fast` and a first failure.
     FailFast,
-    /// The plan turned out to name what it does not have, a handler that is notified, or to include what is no playbook.
+    /// The plan turned out to name what it does not have: a handler that is notified.
     PlanBroken,
+    /// What the plan includes turned out to be no playbook.
+    PlanUnreadable,
     /// A reporter could not write: the record would have holes.
     ReportFailed,
     /// The library's caller asked for it.

@@ -12,7 +12,7 @@ pub enum ExitCode {
     OwnError = 1,
     /// A host failed, or the run was stopped before its end.
     HostsFailed = 2,
-    /// Hosts were unreachable and none failed.
+    /// Hosts were unreachable and none failed; or what a play included cannot be understood, which has this number in Ansible, too.
     Unreachable = 4,
     /// Plan, inventory, configuration or arguments are invalid. Nothing was touched.
     InvalidInput = 5,
@@ -35,6 +35,7 @@ pub fn of(run: &RunFinished, require_all_success: bool) -> ExitCode {
     match run.cancelled {
         Some(CancelReason::Interrupted) => return ExitCode::Interrupted,
         Some(CancelReason::ReportFailed | CancelReason::PlanBroken) => return ExitCode::OwnError,
+        Some(CancelReason::PlanUnreadable) => return ExitCode::Unreachable,
         Some(CancelReason::FailFast | CancelReason::Requested) => return ExitCode::HostsFailed,
         None => {}
     }
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn each_way_a_run_can_end_has_its_code() {
-        let table: [Row<'_>; 16] = [
+        let table: [Row<'_>; 17] = [
             (&[Ok, Ok], None, false, 0, 0),
             (&[Ok, NotStarted], None, false, 0, 2),
             (&[NotStarted, NotStarted], None, false, 0, 2),
@@ -98,6 +99,7 @@ mod tests {
             (&[Ok, NotStarted], Some(CancelReason::Requested), false, 2, 2),
             (&[Ok, Failed], Some(CancelReason::ReportFailed), false, 1, 1),
             (&[Cancelled, Failed], Some(CancelReason::PlanBroken), false, 1, 1),
+            (&[Cancelled, Failed], Some(CancelReason::PlanUnreadable), false, 4, 4),
             (&[Failed, Cancelled], Some(CancelReason::Interrupted), false, 130, 130),
             (&[Ok, Ok], Some(CancelReason::Interrupted), false, 130, 130),
         ];

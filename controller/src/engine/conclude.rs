@@ -10,7 +10,7 @@ use super::result::{Tried, registered, registered_loop};
 use super::target::{delegated_to, owner_of_facts};
 use super::task::TaskRun;
 use crate::actions::Meta;
-use crate::event::{ItemResult, RunEvent, TaskResult, TaskStatus};
+use crate::event::{CancelReason, ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::scheduler::{Effect, Outcome, Verdict};
 use crate::vars::{InventoryChange, Learnt, Lesson, TaskVars};
 
@@ -60,7 +60,11 @@ impl TaskRun<'_> {
             verdict: verdict(tried.status),
             ignored,
             notified: notified.handlers,
-            effect: if notified.ends_run { Effect::EndRun } else { self.effect(tried.status) },
+            effect: if notified.ends_run {
+                Effect::EndRun(CancelReason::PlanBroken)
+            } else {
+                self.effect(tried.status)
+            },
             included: Vec::new(),
             fatal: manner.on_failure.any_errors_fatal,
             for_all: manner.for_all,

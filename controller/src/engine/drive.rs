@@ -1,6 +1,6 @@
 //! The async shell around the scheduler: obeys its commands, brings it what happens, decides nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +53,8 @@ pub(super) struct Drive<'a> {
     lost: HashMap<HostIx, TaskResult>,
     late: LateOutcomes<'a>,
     play: PlayState,
+    /// Hosts that are lost to the run.
+    gone: HashSet<String>,
     /// The hosts that were found for the play that begins.
     found: Option<Vec<HostIx>>,
     pub(super) stepper: Option<Stepper>,
@@ -79,7 +81,8 @@ struct PlayState {
     batch: Vec<String>,
     /// A host has left since `vars` was made.
     is_stale: bool,
-    gone: std::collections::HashSet<String>,
+    /// Hosts that are in it no more.
+    gone: HashSet<String>,
 }
 
 impl<'a> Drive<'a> {
@@ -99,6 +102,7 @@ impl<'a> Drive<'a> {
             lost: HashMap::new(),
             late: LateOutcomes::new(run),
             play: PlayState::default(),
+            gone: HashSet::new(),
             found: None,
             stepper: run.options.step.then(Stepper::default),
             concurrency_peak: 0,
@@ -308,7 +312,7 @@ impl<'a> Drive<'a> {
                     self.run.sink.emit(RunEvent::Warning { message, host: None });
                 }
                 let found = self.found.take().map(|hosts| names(&hosts));
-                self.play = PlayState::begin(self.run, play, found.as_ref());
+                self.play = PlayState::begin(self.run, play, found.as_ref(), self.gone.clone());
                 RunEvent::PlayStarted { play, name, hosts, batches }
             }
             Notice::BatchStarted { play, batch, hosts } => {
@@ -345,9 +349,20 @@ impl<'a> Drive<'a> {
             }
             Notice::HostGone { host, state } => {
                 let name = self.hosts.name(host).clone();
-                self.play.gone.insert(name.to_string());
-                self.play.is_stale = true;
+                self.gone.insert(name.to_string());
+                self.play.loses(&name);
                 tracing::debug!(host = %name, ?state, "host leaves the play");
+                return None;
+            }
+            Notice::HostLeft { host } => {
+                self.play.loses(self.hosts.name(host));
+                return None;
+            }
+            Notice::HostsForgiven { hosts } => {
+                // The play's own lists go without them to its end, as in Ansible.
+                for host in names(&hosts) {
+                    self.gone.remove(host.as_str());
+                }
                 return None;
             }
             Notice::BatchFinished { play, batch } => RunEvent::BatchFinished { play, batch },
@@ -457,7 +472,8 @@ async fn expire(after: Option<std::time::Duration>) {
 
 impl PlayState {
     /// `found`: its hosts, if they were looked up when it began.
-    fn begin(run: &Run, play: PlayId, found: Option<&Vec<HostName>>) -> PlayState {
+    /// `gone`: hosts that were lost before.
+    fn begin(run: &Run, play: PlayId, found: Option<&Vec<HostName>>, gone: HashSet<String>) -> PlayState {
         let play = run.plan.play(play);
         let vars = play.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
         let own = Layer::new(Precedence::PlayVars, vars.collect::<VarMap>());
@@ -469,8 +485,14 @@ impl PlayState {
             all: found.unwrap_or(&play.hosts).iter().map(ToString::to_string).collect(),
             batch: Vec::new(),
             is_stale: true,
-            gone: Default::default(),
+            gone,
         }
+    }
+
+    /// The host is in the play no more.
+    fn loses(&mut self, host: &HostName) {
+        self.gone.insert(host.to_string());
+        self.is_stale = true;
     }
 
     /// The play's variables with the hosts that are left now.

@@ -14,10 +14,10 @@ use super::looping::note_names;
 use super::result::{Tried, of_loop};
 use super::run::{Answering, Run, task_vars};
 use super::task::TaskRun;
-use crate::event::{INCLUDED, RunEvent, TaskKind, TaskStatus};
+use crate::event::{CancelReason, INCLUDED, RunEvent, TaskKind, TaskStatus};
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
 use crate::plan::{BlockId, Fragment, Inclusion, LoopControl, NotIncluded, Play, PlayId, Task, TaskId, Within};
-use crate::scheduler::{Effect, Outcome, Splice};
+use crate::scheduler::{Effect, Splice};
 use crate::vars::{Layer, TaskVars, data_map};
 
 /// Tasks that includes may add to one run. More than this is a file that includes itself.
@@ -239,6 +239,8 @@ const TELL_OF_INCLUDE: [&str; 3] = [INCLUDED, "include", "include_args"];
 #[derive(Default)]
 struct Asked {
     wishes: Vec<Inclusion>,
+    /// Something of it could not be had.
+    found_nothing: bool,
     /// Something of it cannot be understood.
     found_broken: bool,
 }
@@ -265,11 +267,13 @@ impl TaskRun<'_> {
         if !whole.status.is_failure() {
             whole.values.insert(INCLUDED.to_owned(), Value::List(labels));
         }
-        let mut done = self.conclude(whole, Vec::new(), &vars);
+        // As in Ansible `ignore_errors` is not about what could not be had; a `rescue` deals with it.
+        let ignores = self.manner().ignore_errors && !asked.found_nothing;
+        let mut done = self.conclude_as(whole, Vec::new(), &vars, ignores, std::slice::from_ref(&vars));
         if asked.found_broken {
-            // As for a playbook that cannot be read from the start: nobody rescues or ignores that.
-            done.outcome = Outcome { effect: Effect::EndRun, ignored: false, ..done.outcome };
-            (done.result.ignored, done.result.rescued) = (false, false);
+            // As for a playbook that cannot be read from the start: nobody rescues that.
+            done.outcome.effect = Effect::EndRun(CancelReason::PlanUnreadable);
+            done.result.rescued = false;
         }
         done.outcome.included = included.into_iter().flatten().map(|included| included.splice.clone()).collect();
         done
@@ -318,6 +322,7 @@ impl TaskRun<'_> {
                 (tried, Some(included))
             }
             Err(NotIncluded { what, said, is_broken }) => {
+                asked.found_nothing = true;
                 asked.found_broken |= is_broken;
                 let mut tried = Tried::failed(what.as_str());
                 tried.values.extend(self.included_file(&wish));

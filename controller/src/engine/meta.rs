@@ -19,7 +19,7 @@ impl TaskRun<'_> {
             Ok(false) => Tried::finished(ModuleResult::ok().with("msg", done(meta, host))),
             Ok(true) => {
                 let mut result =
-                    ModuleResult::ok().with("msg", meta.word()).with("skip_reason", skipped(meta, host, role));
+                    ModuleResult::ok().with("msg", left_out(meta, host)).with("skip_reason", skipped(meta, host, role));
                 result.skipped = true;
                 let mut tried = Tried::finished(result);
                 tried.values.shift_remove("changed");
@@ -60,7 +60,15 @@ fn done(meta: Meta, host: &str) -> String {
     }
 }
 
-/// What Ansible says of one whose conditions do not hold.
+/// The message of one whose conditions do not hold: its name, as Ansible has it but for one.
+fn left_out(meta: Meta, host: &str) -> String {
+    match meta {
+        Meta::EndHost => format!("end_host conditional evaluated to false, continuing execution for {host}"),
+        _ => meta.word().to_owned(),
+    }
+}
+
+/// Why one whose conditions do not hold was left out, in Ansible's words.
 fn skipped(meta: Meta, host: &str, role: &str) -> String {
     let instead = match meta {
         Meta::FlushHandlers => format!(", not running handlers for {host}"),

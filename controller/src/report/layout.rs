@@ -435,7 +435,7 @@ pub(super) fn banner(text: &str, columns: usize) -> Vec<Line> {
 pub(super) fn cancelling(reason: CancelReason) -> String {
     let why = match reason {
         CancelReason::FailFast => "a host failed and --fail-fast was given",
-        CancelReason::PlanBroken => "the playbook has an error",
+        CancelReason::PlanBroken | CancelReason::PlanUnreadable => "the playbook has an error",
         CancelReason::ReportFailed => "a report cannot be written",
         CancelReason::Requested => "it was asked for",
         CancelReason::Interrupted => "interrupted",

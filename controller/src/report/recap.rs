@@ -106,7 +106,7 @@ fn remarks(finished: &RunFinished) -> Vec<Line> {
     if let Some(reason) = finished.cancelled {
         let why = match reason {
             CancelReason::FailFast => "by --fail-fast",
-            CancelReason::PlanBroken => "because of an error in the playbook",
+            CancelReason::PlanBroken | CancelReason::PlanUnreadable => "because of an error in the playbook",
             CancelReason::ReportFailed => "because a report could not be written",
             CancelReason::Requested => "on request",
             CancelReason::Interrupted => "by the operator",

@@ -48,7 +48,8 @@ impl Scheduler {
         }
         match outcome.effect {
             Effect::ClearHostErrors if is_good(outcome.verdict) => self.forgive_hosts(),
-            Effect::EndRun => self.gate.cancel(CancelReason::PlanBroken),
+            Effect::EndHost if is_good(outcome.verdict) => self.report(Notice::HostLeft { host }),
+            Effect::EndRun(reason) => self.gate.cancel(reason),
             _ => {}
         }
         if let Some(stop) = lead {
@@ -215,13 +216,21 @@ impl Scheduler {
         }
     }
 
+    /// Hosts of the batch go on in it, those of the play that were lost before it in what follows.
     fn forgive_hosts(&mut self) {
         let Some(batch) = self.course.batch() else { return };
-        for host in batch.forgive() {
-            self.roster.forgive(host);
-            if self.in_flight.get_mut(host).is_some() {
-                self.roster.begin(host);
+        let mut forgiven = batch.forgive();
+        for host in &forgiven {
+            self.roster.forgive(*host);
+            if self.in_flight.get_mut(*host).is_some() {
+                self.roster.begin(*host);
             }
+        }
+        let named: Vec<HostIx> = batch.play.program.batches.concat();
+        let absent = named.into_iter().filter(|host| batch.rank(*host).is_none()).collect();
+        forgiven.extend(self.roster.forgive_absent(absent));
+        if !forgiven.is_empty() {
+            self.report(Notice::HostsForgiven { hosts: forgiven });
         }
     }
 
@@ -292,7 +301,7 @@ fn pass(batch: &mut Batch, rank: usize, outcome: &Outcome, goes_on: bool) {
         return;
     }
     match outcome.effect {
-        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors | Effect::EndRole | Effect::EndRun => {}
+        Effect::None | Effect::FlushHandlers | Effect::ClearHostErrors | Effect::EndRole | Effect::EndRun(_) => {}
         Effect::EndHost => batch.leave(rank),
         Effect::EndBatch => end(batch, rank, Ending::EndBatch),
         Effect::EndPlay => end(batch, rank, Ending::EndPlay),

@@ -134,6 +134,14 @@ impl Roster {
         self.set(host, Standing::Waiting);
     }
 
+    /// Those of `hosts`, which are in the play that runs and not in its batch, that failed or were unreachable may take part in
+    /// what follows. Gives these.
+    pub(super) fn forgive_absent(&mut self, mut hosts: Vec<HostIx>) -> Vec<HostIx> {
+        hosts.retain(|host| matches!(self.standing(*host), Standing::Failed | Standing::Unreachable));
+        hosts.iter().for_each(|host| self.forgive(*host));
+        hosts
+    }
+
     /// Hosts that began and were not brought to their end, in order.
     pub(super) fn unfinished(&self) -> Vec<HostIx> {
         let unfinished = |host: &HostIx| self.hosts[host.index()].begun && self.takes_part(*host);

@@ -127,14 +127,13 @@ pub enum Effect {
     EndBatch,
     /// `meta: end_play`: as `EndBatch`, and there is no further batch.
     EndPlay,
-    /// `meta: clear_host_errors`: hosts of the batch that failed take part in later plays again; hosts that were
-    /// unreachable come back now, at the step after the one that lost them. What they cost the error budgets stays
+    /// `meta: clear_host_errors`: hosts of the play that failed take part in later plays again, as do those that were
+    /// unreachable before this batch; hosts that were unreachable in it come back now, at the step after the one that lost them. What they cost the error budgets stays
     /// spent.
     ClearHostErrors,
-    /// What the task names is not in the play, or cannot be understood: there is nothing right to go on with, on any host. The
-    /// run is cancelled
-    /// ([`CancelReason::PlanBroken`]).
-    EndRun,
+    /// What the task names is not in the play ([`CancelReason::PlanBroken`]), or cannot be understood
+    /// ([`CancelReason::PlanUnreadable`]): there is nothing right to go on with, on any host. The run is cancelled.
+    EndRun(CancelReason),
 }
 
 /// How a dispatch was lost on the way.
@@ -235,6 +234,14 @@ pub enum Notice {
     HostGone {
         host: HostIx,
         state: HostState,
+    },
+    /// The host wanted to have no more of the play (`meta: end_host`).
+    HostLeft {
+        host: HostIx,
+    },
+    /// Hosts that were gone may go on, in this play or in a later one (`meta: clear_host_errors`).
+    HostsForgiven {
+        hosts: Vec<HostIx>,
     },
     BatchFinished {
         play: PlayId,

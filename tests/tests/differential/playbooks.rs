@@ -41,10 +41,14 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// Cases that are told in other words than Ansible's, and why that is so.
-const TOLD_OTHERWISE: [(&str, &str); 3] = [
+const TOLD_OTHERWISE: [(&str, &str); 4] = [
     (
         "max_fail_percentage_100_of_3_hosts",
         "a budget of 100 % lets the run go on when all hosts have failed, and so the next play says that it has none",
+    ),
+    (
+        "play_hosts_that_are_left",
+        "the banner of a `meta` task that is skipped comes once here, and for each host there",
     ),
     ("role_ended", "the banner of a `meta` task that is skipped comes once here, and for each host there"),
     (

@@ -192,7 +192,7 @@ fn what_is_included_and_is_no_playbook_ends_the_run_over_every_rescue_and_what_i
         Project::new(&[("site.yml", &text), ("broken.yml", "- wrong.module.name:\n"), ("map.yml", "a: b\n")])
     };
     for args in [&["site.yml"][..], &["site.yml", "-e", "{included_is_optional: true}"]] {
-        let ended = project("broken.yml").run().args(args).ends(1);
+        let ended = project("broken.yml").run().args(args).ends(4);
         assert!(ended.stdout.contains("couldn't resolve module/action 'wrong.module.name'"), "{}", ended.stdout);
         assert!(!ended.stdout.contains("rescued\"") && !ended.stdout.contains("later"), "{}", ended.stdout);
         assert!(ended.stdout.contains("failed=1    skipped=0    rescued=0    ignored=0"), "{}", ended.stdout);
@@ -205,6 +205,21 @@ fn what_is_included_and_is_no_playbook_ends_the_run_over_every_rescue_and_what_i
         assert!(ended.stdout.contains(sentence) && ended.stdout.contains("[ERROR]: "), "{}", ended.stdout);
         assert!(ended.stdout.contains("rescued\"") && ended.stdout.contains("later"), "{}", ended.stdout);
     }
+}
+
+#[test]
+fn what_is_not_there_to_be_included_is_not_ignored() {
+    let text = "- hosts: localhost
+  gather_facts: false
+  tasks:
+  - include_tasks: nowhere.yml
+    ignore_errors: true
+  - debug: msg=on
+";
+    let project = Project::new(&[("site.yml", text)]);
+    let ended = project.run().arg("site.yml").ends(2);
+    assert!(ended.stdout.contains("failed=1    skipped=0    rescued=0    ignored=0"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("...ignoring") && !ended.stdout.contains("\"on\""), "{}", ended.stdout);
 }
 
 #[test]

@@ -199,6 +199,23 @@ fn clear_host_errors_forgives_what_a_host_carries_through_an_always() {
 }
 
 #[test]
+fn clear_host_errors_forgives_hosts_of_earlier_plays_for_later_ones() {
+    let plays = [Play::of(["install"]), Play::of(["clear", "log"]), Play::of(["next"])];
+    let fleet = web().failing("install", ["web1"]).unreachable("install", "web2", TransportFault::Permanent);
+    tells(
+        fleet.asking("clear", "web3", Effect::ClearHostErrors).run(plays),
+        "
+        0s install: web1 web2 web3
+        1s play-0 ends: Completed
+        1s clear: web3
+        2s log: web3
+        3s play-1 ends: Completed
+        3s next: web1 web2 web3
+        4s play-2 ends: Completed",
+    );
+}
+
+#[test]
 fn a_host_that_comes_back_from_the_end_of_an_always_has_left_the_failure_behind() {
     let play = |strategy| {
         let play = Play::of(["install", "log", "clear", "next"]).strategy(strategy);

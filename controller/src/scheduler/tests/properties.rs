@@ -323,7 +323,7 @@ impl Choices {
             247..=248 => Effect::EndBatch,
             249..=250 => Effect::EndPlay,
             251..=255 => Effect::ClearHostErrors,
-            223..=224 if self.operator => Effect::EndRun,
+            223..=224 if self.operator => Effect::EndRun(CancelReason::PlanBroken),
             _ => Effect::None,
         };
         if number > 90 && !handlers.is_empty() {

@@ -727,7 +727,11 @@ fn end_play_runs_no_handler_and_no_further_batch_and_goes_on_with_the_next_play(
 
 #[test]
 fn a_task_that_names_what_is_not_there_ends_the_run_on_all_hosts() {
-    let fleet = web().notifying("install", &["web1"], ["restart"]).asking("start", "web1", Effect::EndRun);
+    let fleet = web().notifying("install", &["web1"], ["restart"]).asking(
+        "start",
+        "web1",
+        Effect::EndRun(CancelReason::PlanBroken),
+    );
     tells(
         fleet.run([Play::of(["install", "start", "test"]).handlers(["restart"]), Play::of(["test"])]),
         "
@@ -743,7 +747,7 @@ fn a_task_that_names_what_is_not_there_ends_the_run_on_all_hosts() {
 
 #[test]
 fn a_failure_over_a_broken_plan_ends_the_run_though_there_is_a_rescue() {
-    let outcome = Outcome { effect: Effect::EndRun, ..Outcome::of(Verdict::Failed) };
+    let outcome = Outcome { effect: Effect::EndRun(CancelReason::PlanUnreadable), ..Outcome::of(Verdict::Failed) };
     let play = Play::of(["include", "fix", "next"]).block(None, &["include"], &["fix"], &[]);
     tells(
         Fleet::of(["web1", "web2"]).with("include", "web1", outcome).run([play]),

@@ -155,7 +155,7 @@ impl World {
 
     fn hear_effect(&mut self, host: HostIx, task: TaskId, effect: Effect) {
         match effect {
-            Effect::None | Effect::FlushHandlers | Effect::EndRun => {}
+            Effect::None | Effect::FlushHandlers | Effect::EndRun(_) => {}
             Effect::EndRole => self.hear_end_of_role(host, task),
             Effect::EndHost => self.batch.get_mut(&host).unwrap().left = true,
             Effect::EndBatch | Effect::EndPlay => {

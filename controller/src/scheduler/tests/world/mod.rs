@@ -216,6 +216,19 @@ impl World {
                 self.dragged_out.remove(host);
                 assert!(self.lost.insert(*host, *state).is_none(), "{host:?} lost twice");
             }
+            Notice::HostLeft { host } => assert!(self.batch[host].left, "{host:?} left without wanting to"),
+            Notice::HostsForgiven { hosts } => {
+                for host in hosts {
+                    match self.lost.remove(host) {
+                        // What its batch makes of it is known by the answer.
+                        None => assert!(self.batch.contains_key(host), "{host:?} forgiven for nothing"),
+                        Some(state) => assert!(
+                            !self.batch.contains_key(host) && state != HostState::Cancelled,
+                            "{host:?} forgiven that was {state:?}"
+                        ),
+                    }
+                }
+            }
             Notice::GivenUp { host, .. } => assert!(!self.lost.contains_key(host), "a lost host cannot be given up"),
             Notice::Cancelling { .. } => self.cancelled = true,
             Notice::Paused => self.paused = true,
