@@ -35,7 +35,7 @@ pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> Templat
             TemplateError::failed(format!("Syntax error in {what}: No {}.", name_last(detail)))
         }
         _ => {
-            let reason = if detail.is_empty() { error.kind().to_string() } else { in_python(detail) };
+            let reason = if detail.is_empty() { error.kind().to_string() } else { detail.to_owned() };
             TemplateError::failed(format!("Error rendering {what}: {reason}{}", place(&error, key)))
         }
     }
@@ -65,14 +65,6 @@ fn unknown_method(detail: &str) -> TemplateError {
         other => other,
     };
     missing(method, kind, method)
-}
-
-/// The engine's words for what Python has a sentence of its own for.
-fn in_python(detail: &str) -> String {
-    if detail.starts_with("unable to calculate") && detail.ends_with(['/', '%', ' ', '0']) {
-        return "division by zero".to_owned();
-    }
-    detail.to_owned()
 }
 
 /// `filter x is unknown` as `filter named 'x'`.

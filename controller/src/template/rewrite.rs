@@ -5,8 +5,8 @@
 //! undefined values, every operand of `.name` and `[key]` is wrapped in a filter that makes an undefined one walkable;
 //! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
 //!
-//! Lists and dicts that a template makes and changes (`x.append(1)`) are made such that they can change, and `%` with a
-//! text on its left and the difference of dates become filters.
+//! Lists and dicts that a template makes and changes (`x.append(1)`) are made such that they can change, and operators
+//! become filters that do what Python does.
 //!
 //! Backslashes in the string literals of a play's `{{ }}` stand for themselves: they are doubled.
 
@@ -14,18 +14,15 @@ use std::borrow::Cow;
 
 use super::embedded;
 
+mod operators;
+
+pub(super) use operators::FILTER as OPERATE;
+
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
 
 /// Makes a list or dict one that can change.
 pub(super) const CHANGEABLE: &str = "_changeable";
-
-/// Python's `%` and `-` of what is no number.
-pub(super) const PERCENT: &str = "_percent";
-pub(super) const MINUS: &str = "_minus";
-
-/// What makes dates.
-const DATES: &[&str] = &["to_datetime", "now("];
 
 /// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
 const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
@@ -177,35 +174,31 @@ fn rewrite_unfolded<'a>(source: &'a str, delimiters: &Delimiters, literals: Lite
     let raw = literals == Literals::Raw && source.contains('\\');
     let mut marks = Marks::new();
     let changed = mentions_change(source);
-    let python = source.contains('%') || (source.contains('-') && DATES.iter().any(|maker| source.contains(maker)));
-    if walkable || raw || changed || python {
-        for (kind, region) in regions(source, delimiters) {
-            if walkable {
-                operands(source, region.clone(), &mut marks);
-            }
-            if changed {
-                changeable(source, region.clone(), &mut marks);
-            }
-            if python {
-                operators(source, region.clone(), &mut marks);
-            }
-            if raw && kind == Kind::Variable {
-                double_backslashes(source, region, &mut marks);
-            }
+    for (kind, region) in regions(source, delimiters) {
+        if walkable {
+            operands(source, region.clone(), &mut marks);
+        }
+        if changed {
+            changeable(source, region.clone(), &mut marks);
+        }
+        // After what closes inside an operand.
+        operators::operators(source, kind, region.clone(), &mut marks);
+        if raw && kind == Kind::Variable {
+            double_backslashes(source, region, &mut marks);
         }
     }
     if marks.is_empty() {
         return Rewritten { text: Cow::Borrowed(source), insertions: Vec::new() };
     }
-    // Stable: at one place, what closes an inner operand stands before what opens the next.
-    marks.sort_by_key(|mark| mark.at);
+    // Stable: at one place, what closes an inner operand stands before what opens the next; what replaces text is last.
+    marks.sort_by_key(|mark| (mark.at, mark.instead_of));
     let mut text = String::with_capacity(source.len() + marks.len() * 6);
     let mut last = 0;
     let mut insertions = Vec::with_capacity(marks.len());
     for mark in marks {
         text.push_str(&source[last..mark.at]);
         text.push_str(&mark.text);
-        insertions.push((mark.at, mark.text.len() - mark.instead_of));
+        insertions.push((mark.at, mark.text.len().saturating_sub(mark.instead_of)));
         last = mark.at + mark.instead_of;
     }
     text.push_str(&source[last..]);
@@ -277,80 +270,6 @@ fn changeable(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
         }
         previous = token;
     }
-}
-
-/// Python's `'text' % values`, and one date minus another: the engine's operators know only numbers.
-fn operators(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
-    let dates = source[region.clone()].contains('-') && DATES.iter().any(|maker| source.contains(maker));
-    let mut tokens = Tokens { source, at: region.start, end: region.end, after_dot: false };
-    let mut previous = Token::Other(' ');
-    // For each open bracket, whether the operand is a factor already: `-` in the place of a filter would bind tighter.
-    let mut factor = vec![false];
-    while let Some((begin, token)) = tokens.next() {
-        let ends_operand = match previous {
-            Token::Name(name) => !KEYWORDS.contains(&name),
-            Token::Close | Token::Literal => true,
-            _ => false,
-        };
-        let filter = match token {
-            Token::Other('%') if previous == Token::Literal && source[..begin].trim_end().ends_with(['\'', '"']) => {
-                Some(PERCENT)
-            }
-            Token::Other('-') if dates && ends_operand && factor.last() == Some(&false) => {
-                let end = operand_end(source, tokens.at, region.end);
-                let is_factor = source[end..region.end].trim_start().starts_with(['*', '/', '%']);
-                (end > tokens.at && !is_factor).then_some(MINUS)
-            }
-            _ => None,
-        };
-        if let Some(filter) = filter {
-            marks.push(Mark { at: begin, text: format!("|{filter}("), instead_of: 1 });
-            insert(marks, operand_end(source, tokens.at, region.end), ")");
-        }
-        match token {
-            Token::Open(_) => factor.push(false),
-            Token::Close if factor.len() > 1 => drop(factor.pop()),
-            Token::Other('|') => {}
-            Token::Other(operator) => {
-                let is_sign = operator == '-' && !ends_operand && begin > region.start;
-                *factor.last_mut().expect("one is left") = is_sign || matches!(operator, '*' | '/' | '%');
-            }
-            Token::Name(name) if KEYWORDS.contains(&name) => *factor.last_mut().expect("one is left") = false,
-            _ => {}
-        }
-        previous = token;
-    }
-}
-
-/// Where the operand that begins at `at` ends: a name, literal or bracket, with what is asked of it.
-fn operand_end(source: &str, at: usize, end: usize) -> usize {
-    let mut tokens = Tokens { source, at, end, after_dot: false };
-    let mut depth = 0usize;
-    let mut last = at;
-    let mut previous = Token::Other(' ');
-    while let Some((_, token)) = tokens.next() {
-        let goes_on = match token {
-            _ if depth > 0 => true,
-            Token::Open(bracket) => {
-                matches!(previous, Token::Other(' '))
-                    || (bracket != '{' && matches!(previous, Token::Name(_) | Token::Close))
-            }
-            Token::Dot | Token::Other('|') => !matches!(previous, Token::Other(_)),
-            Token::Name(_) | Token::Literal => matches!(previous, Token::Other(_) | Token::Dot),
-            Token::Close | Token::Other(_) => false,
-        };
-        if !goes_on {
-            break;
-        }
-        match token {
-            Token::Open(_) => depth += 1,
-            Token::Close => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        last = tokens.at;
-        previous = token;
-    }
-    last
 }
 
 /// Whether a template names a filter or test that accepts undefined values.
@@ -452,7 +371,7 @@ impl<'a> Iterator for Tokens<'a> {
         let (len, token) = match first {
             '\'' | '"' => (string_len(trimmed, first), Token::Literal),
             '0'..='9' if self.after_dot => (len_while(&|c| c.is_ascii_digit()), Token::Name("")),
-            '0'..='9' => (len_while(&|c| word(c) || c == '.'), Token::Literal),
+            '0'..='9' => (number_len(trimmed), Token::Literal),
             c if word(c) => {
                 let len = len_while(&word);
                 (len, Token::Name(&trimmed[..len]))
@@ -465,6 +384,17 @@ impl<'a> Iterator for Tokens<'a> {
         self.after_dot = token == Token::Dot;
         self.at = begin + len;
         Some((begin, token))
+    }
+}
+
+/// The length of the number at the beginning of `text`.
+fn number_len(text: &str) -> usize {
+    let len_of = |text: &str| text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
+    let len = len_of(text);
+    let has_exponent = text[..len].ends_with(['e', 'E']) && !text.starts_with("0x");
+    match text[len..].strip_prefix(['-', '+']) {
+        Some(exponent) if has_exponent => len + 1 + len_of(exponent),
+        _ => len,
     }
 }
 
@@ -599,13 +529,27 @@ mod tests {
     }
 
     #[test]
-    fn python_operators_become_filters() {
+    fn operators_become_filters() {
         for (source, expected) in [
-            ("{{ '%s-%d' % ('a', 3) }}", "{{ '%s-%d' |_percent( ('a', 3)) }}"),
-            ("{{ '%s' % a.b[0] ~ 'x' }}", "{{ '%s' |_percent( a.b[0]) ~ 'x' }}"),
-            ("{{ '%s' % a | upper }}", "{{ '%s' |_percent( a | upper) }}"),
-            ("{{ 7 % 3 }}", "{{ 7 % 3 }}"),
-            ("{{ ((a | to_datetime) - (b)).days }}", "{{ ((a | to_datetime) |_minus( (b))).days }}"),
+            ("{{ a.b[0] < 5 }}", "{{ (a.b[0] )|_operate('a < *', 5) }}"),
+            ("{{ a+b-1 }}", "{{ (a)|_operate('a + b',b,'- *',1) }}"),
+            ("{{- 1 < (a)<= [2] -}}", "{{- (1 )|_operate('* < a', (a),'<= [', [2]) -}}"),
+            (
+                "{{ a * b + c(d ~ e) }}",
+                "{{ ((a )|_operate('a * b', b) )|_operate('* + *', c((d )|_operate('d ~ e', e))) }}",
+            ),
+            ("{{ a == b and not c != d }}", "{{ a == b and not c != d }}"),
+            ("{{ a not in b == c }}", "{{ (a )|_operate('a not in b', b ,'== c', c) }}"),
+            ("{{ -1 + -a.b|abs }}", "{{ (-1 )|_operate('* + *', (a.b)|_operate('- a')|abs) }}"),
+            ("{{ a is divisibleby 3 < b }}", "{{ (a is divisibleby 3 )|_operate('* < b', b) }}"),
+            ("{{ f(*a, **b) | g(x=1+2) }}", "{{ f(*a, **b) | g(x=(1)|_operate('* + *',2)) }}"),
+            ("{{ 1e+3 - 'a-b' 'c' }}", "{{ (1e+3 )|_operate('* - *', 'a-b' 'c') }}"),
+            (
+                "{% for a, b in c + d if a > b %}",
+                "{% for a, b in (c )|_operate('c + d', d) if (a )|_operate('a > b', b) %}",
+            ),
+            ("{% set a = b|d(1) % 2 -%}", "{% set a = (b|d(1) )|_operate('b % *', 2) -%}"),
+            ("{{ a < }}{{ [a + 1 }}", "{{ a < }}{{ [a + 1 }}"),
         ] {
             assert_eq!(rewritten(source), expected, "{source}");
         }
@@ -614,10 +558,13 @@ mod tests {
     #[test]
     fn templates_in_the_terms_of_lookups_become_expressions() {
         for (source, expected) in [
-            ("{{ lookup('f', '{{ a }}/b') }}", "{{ lookup('f', ((a)|_printed ~ '/b')) }}"),
+            ("{{ lookup('f', '{{ a }}/b') }}", "{{ lookup('f', (((a)|_printed )|_operate('* ~ *', '/b'))) }}"),
             ("{{ q('f', ['{{ a }}', {'{{ k }}': \"{{ b }}\"}], 1) }}", "{{ q('f', [(a), {'{{ k }}': (b)}], 1) }}"),
             ("{{ query('{{ a }}', x='{{ b }}') }}", "{{ query('{{ a }}', x='{{ b }}') }}"),
-            ("{{ lookup('f', '{{ a }}' ~ b, g('{{ a }}')) }}", "{{ lookup('f', '{{ a }}' ~ b, g('{{ a }}')) }}"),
+            (
+                "{{ lookup('f', '{{ a }}' ~ b, g('{{ a }}')) }}",
+                "{{ lookup('f', ('{{ a }}' )|_operate('* ~ b', b), g('{{ a }}')) }}",
+            ),
             (
                 "{{ x.lookup('f', '{{ a }}') }} lookup('f', '{{ a }}')",
                 "{{ x.lookup('f', '{{ a }}') }} lookup('f', '{{ a }}')",

@@ -13,8 +13,10 @@ mod lists;
 mod lookups;
 pub(super) mod methods;
 mod numbers;
+mod operators;
 mod params;
 mod paths;
+mod percent;
 pub(super) mod plugins;
 mod powers;
 mod random;
@@ -55,6 +57,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     crypt::register(env);
     vaults::register(env);
     numbers::register(env);
+    operators::register(env);
     powers::register(env);
     times::register(env);
     turns::register(env);
@@ -76,14 +79,10 @@ const JINJA_TESTS: &[&str] = &[
     "equalto",
     "even",
     "float",
-    "ge",
-    "gt",
     "in",
     "integer",
     "iterable",
-    "le",
     "lower",
-    "lt",
     "mapping",
     "ne",
     "none",

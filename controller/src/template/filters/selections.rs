@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
+use super::operators::order;
 use super::params::{Args, Filter, Params, add_filters, items, named, plain, undefined_among};
 use super::python_type;
 use crate::template::TemplateError;
@@ -196,7 +197,7 @@ fn keyed(value: &Value, params: &Params) -> Result<Vec<Keyed>, Error> {
 fn sort(value: &Value, params: &Params) -> Result<Value, Error> {
     let mut keyed = keyed(value, params)?;
     for pair in keyed.windows(2) {
-        comparable("<", &pair[1].0, &pair[0].0)?;
+        ordered("<", &pair[1].0, &pair[0].0)?;
     }
     let reverse = params.flag("reverse", false);
     keyed.sort_by(|(a, _), (b, _)| match reverse {
@@ -212,7 +213,7 @@ fn outermost(value: &Value, params: &Params, side: Ordering) -> Result<Value, Er
     let mut keyed = keyed(value, params)?.into_iter();
     let Some(mut found) = keyed.next() else { return Ok(Value::UNDEFINED) };
     for next in keyed {
-        comparable(operator, &next.0, &found.0)?;
+        ordered(operator, &next.0, &found.0)?;
         if next.0.cmp(&found.0) == side {
             found = next;
         }
@@ -221,24 +222,13 @@ fn outermost(value: &Value, params: &Params, side: Ordering) -> Result<Value, Er
 }
 
 /// Whether Python has an order for two keys: for the first parts that are not equal.
-fn comparable(operator: &str, a: &[Value], b: &[Value]) -> Result<(), Error> {
+fn ordered(operator: &str, a: &[Value], b: &[Value]) -> Result<(), Error> {
     let Some((a, b)) = a.iter().zip(b).find(|(a, b)| a != b) else { return Ok(()) };
-    if a.kind() == ValueKind::Seq && b.kind() == ValueKind::Seq {
-        return comparable(operator, &items(a)?, &items(b)?);
-    }
-    let class = |value: &Value| match value.kind() {
-        ValueKind::Bool | ValueKind::Number => Some(ValueKind::Number),
-        kind @ (ValueKind::String | ValueKind::Seq | ValueKind::Bytes) => Some(kind),
-        // Dates and the like have an order of their own.
-        ValueKind::Plain => Some(ValueKind::Plain),
-        _ => None,
-    };
-    match (class(a), class(b)) {
-        (Some(a), Some(b)) if a == b => Ok(()),
-        _ => Err(failed(format!(
+    order(a, b).map(drop).map_err(|(a, b)| {
+        failed(format!(
             "'{operator}' not supported between instances of '{}' and '{}'",
-            python_type(a),
-            python_type(b)
-        ))),
-    }
+            python_type(&a),
+            python_type(&b)
+        ))
+    })
 }

@@ -1,11 +1,12 @@
 //! Filters on text: quoting, comments, replacing, splitting.
 
-use minijinja::value::Value;
+use minijinja::value::{Tuple, Value};
 use minijinja::{Environment, Error};
 
-use super::params::{Args, Filter, Params, add_filters, entries, items, plain};
+use super::params::{Args, Filter, Params, add_filters, entries, named, plain, undefined_among};
+use super::percent;
 use crate::template::convert::failed;
-use crate::template::{python, rewrite};
+use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(
@@ -58,12 +59,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
         ],
     );
     for name in ["format", "ansible.builtin.format"] {
-        env.add_filter(name, |value: &Value, args: Args| percent_format(&python::text(value), &plain(args)));
+        env.add_filter(name, |value: &Value, args: Args| format_filter(value, &plain(args)));
     }
-    env.add_filter(rewrite::PERCENT, |value: &Value, right: Value| {
-        let args = if right.is_tuple() { items(&right)? } else { vec![right] };
-        percent_format(&python::text(value), &args)
-    });
 }
 
 fn shell_quote(text: &str) -> String {
@@ -256,7 +253,19 @@ fn xml_attributes(value: &Value, params: &Params) -> Result<Value, Error> {
     Ok(Value::from(format!("{space}{}", attributes.join(" "))))
 }
 
-/// `%` formatting, with the engine's own rules.
-fn percent_format(format: &str, args: &[Value]) -> Result<Value, Error> {
-    minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, format, args).map(Value::from)
+/// `%` formatting, with values by position or by name.
+fn format_filter(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    if let Some(undefined) = undefined_among(std::slice::from_ref(value), args) {
+        return Ok(undefined);
+    }
+    let (by_name, positional) = match args.split_last() {
+        Some((last, positional)) if last.is_kwargs() => (Some(last), positional),
+        _ => (None, args),
+    };
+    let result = match (by_name, positional) {
+        (Some(_), [_, ..]) => Err(failed("can't handle positional and keyword arguments at the same time")),
+        (Some(by_name), []) => percent::format(&python::text(value), by_name),
+        (None, positional) => percent::format(&python::text(value), &Value::from(Tuple::from(positional.to_vec()))),
+    };
+    result.map(Value::from).map_err(|error| named("filter", "format", error))
 }

@@ -12,11 +12,10 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::numbers::format_time;
 use super::params::{Filter, Params, add_filters};
 use crate::template::convert::failed;
-use crate::template::{python, rewrite};
+use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(env, &[Filter("to_datetime", &["format"], to_datetime)]);
-    env.add_filter(rewrite::MINUS, minus);
 }
 
 pub(super) fn is_date(value: &Value) -> bool {
@@ -27,37 +26,40 @@ pub(super) fn is_span(value: &Value) -> bool {
     value.downcast_object_ref::<Span>().is_some()
 }
 
-/// A date minus a date is a span; numbers stay numbers.
-fn minus(left: &Value, right: &Value) -> Result<Value, Error> {
-    let date = |value: &Value| value.downcast_object_ref::<DateTime>().map(|date| date.0);
-    let span = |value: &Value| value.downcast_object_ref::<Span>().map(|span| span.0);
+/// A date minus a date is a span, and so is the difference of spans; a date and a span are another date. Nothing where
+/// these do not meet.
+pub(super) fn difference(left: &Value, right: &Value) -> Option<Result<Value, Error>> {
     match (date(left), date(right), span(left), span(right)) {
-        (Some(left), Some(right), ..) => return Ok(Value::from_object(Span(left - right))),
-        (Some(left), _, _, Some(right)) => {
-            let earlier = left.checked_sub_signed(right).ok_or_else(|| failed(OUT_OF_RANGE))?;
-            return Ok(Value::from_object(DateTime(earlier)));
-        }
-        (_, _, Some(left), Some(right)) => {
-            let span = left.checked_sub(&right).ok_or_else(|| failed(OUT_OF_RANGE))?;
-            return Ok(Value::from_object(Span(span)));
-        }
-        _ => {}
+        (Some(left), Some(right), ..) => Some(Ok(Value::from_object(Span(left - right)))),
+        (Some(left), _, _, Some(right)) => Some(dated(left.checked_sub_signed(right))),
+        (_, _, Some(left), Some(right)) => Some(spanned(left.checked_sub(&right))),
+        _ => None,
     }
-    match (left.as_i64(), right.as_i64()) {
-        (Some(left), Some(right)) => left.checked_sub(right).map(Value::from),
-        _ => match (f64::try_from(left.clone()), f64::try_from(right.clone())) {
-            (Ok(left), Ok(right)) => Some(Value::from(left - right)),
-            _ => None,
-        },
+}
+
+/// A date and a span, in either order, or two spans. Nothing where these do not meet.
+pub(super) fn sum(left: &Value, right: &Value) -> Option<Result<Value, Error>> {
+    match (date(left), date(right), span(left), span(right)) {
+        (Some(date), _, _, Some(span)) | (_, Some(date), Some(span), _) => Some(dated(date.checked_add_signed(span))),
+        (_, _, Some(left), Some(right)) => Some(spanned(left.checked_add(&right))),
+        _ => None,
     }
-    .ok_or_else(|| {
-        let kind = |value: &Value| match super::python_type(value) {
-            kind @ ("datetime" | "timedelta") => format!("datetime.{kind}"),
-            kind => kind.to_owned(),
-        };
-        let kinds = (kind(left), kind(right));
-        failed(format!("Error rendering template: unsupported operand type(s) for -: '{}' and '{}'", kinds.0, kinds.1))
-    })
+}
+
+fn date(value: &Value) -> Option<NaiveDateTime> {
+    value.downcast_object_ref::<DateTime>().map(|date| date.0)
+}
+
+fn span(value: &Value) -> Option<chrono::TimeDelta> {
+    value.downcast_object_ref::<Span>().map(|span| span.0)
+}
+
+fn dated(date: Option<NaiveDateTime>) -> Result<Value, Error> {
+    date.map(|date| Value::from_object(DateTime(date))).ok_or_else(|| failed(OUT_OF_RANGE))
+}
+
+fn spanned(span: Option<chrono::TimeDelta>) -> Result<Value, Error> {
+    span.map(|span| Value::from_object(Span(span))).ok_or_else(|| failed(OUT_OF_RANGE))
 }
 
 const OUT_OF_RANGE: &str = "Error rendering template: date value out of range";
