@@ -9,6 +9,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark's answer is what it prints")]
 
+mod bare;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
@@ -23,6 +25,8 @@ use rustle_protocol::message::CallOutcome;
 use rustle_protocol::{CallKey, ModuleResult, RunId};
 use rustle_tests::children_cpu;
 
+use bare::BareFleet;
+
 /// Processes at once while the floor is measured: one for each core of the machine the aims were set on.
 const WORKERS: usize = 2;
 /// Calls that a ledger is measured with, and how many of them at once the second time.
@@ -34,13 +38,14 @@ const BIG_BYTES: usize = 256 * 1024 * 1024;
 const BIG_HOSTS: usize = 10;
 
 fn main() {
+    bare::be_host_if_asked();
     let bench = Bench::new();
     println!("{} hosts, {} runs each, median (least to most)\n", bench.hosts, bench.runs);
     println!("{:<34} {:>22} {:>22} {:>6} {:>11} {:>9}", "workload", "ours", "floor", "ratio", "controller", "agent");
     let spawns = |count: usize| move || spawn_true(count);
     let true_path = ["/bin/true"];
     let hosts = bench.hosts;
-    bench.row("W1: 10 x /bin/true, linear", 10 * hosts, || bench.plan("w1", hosts), spawns(10 * hosts));
+    bench.w1();
     bench.w2();
     bench.row("W3: /bin/true, cold connections", hosts, || bench.adhoc("all", &true_path), spawns(hosts));
     bench.w4();
@@ -202,6 +207,20 @@ impl Bench {
             floor_times.push(floor());
         }
         print_row(name, tasks, &ours_taken, Some(floor_times));
+    }
+
+    /// Beside it the same without a tool, turn by turn.
+    fn w1(&self) {
+        let fleet = BareFleet::start(&self.path("lab"));
+        let tasks = 10 * self.hosts;
+        let (mut ours, mut bare, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.runs {
+            ours.push(self.measured(|| self.plan("w1", self.hosts)));
+            bare.push(fleet.run());
+            floor.push(spawn_true(tasks));
+        }
+        print_row("W1: 10 x /bin/true, linear", tasks, &ours, Some(floor.clone()));
+        print_row("  the same without a tool", tasks, &bare, Some(floor));
     }
 
     /// What a run of ours takes, in time and on both sides.
