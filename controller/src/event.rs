@@ -14,7 +14,8 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PlayId, TaskId, TaskPosition};
+use crate::origin::Origin;
+use crate::plan::{PlayId, TaskId};
 
 /// Version of the event format, in [`RunEvent::RunStarted`]. Fields and variants are added, never renamed or removed.
 pub const EVENT_VERSION: u32 = 1;
@@ -78,7 +79,7 @@ pub enum RunEvent {
         hosts: usize,
         /// Where a person wrote it, with the file's whole path; `None` for a plan.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        origin: Option<TaskPosition>,
+        origin: Option<Origin>,
     },
     /// A connection to the host's agent stands.
     HostConnected {

@@ -41,6 +41,7 @@ pub mod exit_code;
 pub mod input;
 pub mod journal;
 pub mod lab;
+pub mod origin;
 pub mod pki;
 pub mod plan;
 pub mod plugins;

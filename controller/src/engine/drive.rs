@@ -26,7 +26,8 @@ use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, FailedIn, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
-use crate::plan::{Play, PlayId, Task, TaskId, TaskPosition};
+use crate::origin::Origin;
+use crate::plan::{Play, PlayId, Task, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
@@ -395,7 +396,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Where a person wrote the task, with the file's whole path.
-    fn origin(&self, task: TaskId) -> Option<TaskPosition> {
+    fn origin(&self, task: TaskId) -> Option<Origin> {
         let mut position = self.run.task(task).position.clone()?;
         if let Ok(absolute) = std::path::absolute(&position.file) {
             position.file = absolute.into();

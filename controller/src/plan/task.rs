@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within, is_default};
 use crate::event::TaskKind;
+use crate::origin::Origin;
 use crate::template::Authored;
 use crate::vars::Layer;
 
@@ -110,7 +110,7 @@ pub struct Task {
     #[serde(skip)]
     pub search: Option<FileSearch>,
     #[serde(skip_serializing_if = "is_default")]
-    pub position: Option<TaskPosition>,
+    pub position: Option<Origin>,
     /// For `include_tasks` and `include_role`: by which the [`Fragments`](super::Fragments) know what stands around it.
     #[serde(skip_serializing_if = "is_default")]
     pub include: Option<IncludeId>,
@@ -119,21 +119,6 @@ pub struct Task {
 /// What a task begins as that says nothing.
 fn blank() -> Task {
     Task::new(TaskId(0), PlayId(0), "")
-}
-
-/// Where a task was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct TaskPosition {
-    pub file: Arc<Path>,
-    /// From 1, like the column.
-    pub line: u32,
-    pub column: u32,
-}
-
-impl std::fmt::Display for TaskPosition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
-    }
 }
 
 /// What a failure of the task means.

@@ -22,7 +22,7 @@ use rustle_protocol::{Map, Value};
 use super::line::{Colour, Line};
 use super::sanitize;
 use crate::event::FailedIn;
-use crate::plan::TaskPosition;
+use crate::origin::Origin;
 use crate::template::python_text;
 
 /// Distinct failures remembered, so that each is told once however many hosts have it. Past that one may come again.
@@ -45,13 +45,7 @@ pub(super) struct Excerpts {
 
 impl Excerpts {
     /// The lines to print above a failure of the task, none if the same was told before.
-    pub(super) fn of_failure(
-        &mut self,
-        origin: &TaskPosition,
-        module: &str,
-        failed_in: FailedIn,
-        values: &Map,
-    ) -> Vec<Line> {
+    pub(super) fn of_failure(&mut self, origin: &Origin, module: &str, failed_in: FailedIn, values: &Map) -> Vec<Line> {
         let headline = match short_name(module) {
             "include_tasks" | "include_role" => match absence(values) {
                 Some(said) => said,
@@ -119,7 +113,7 @@ fn told(headline: &str) -> impl Iterator<Item = String> {
     })
 }
 
-fn shown(headline: &str, position: &TaskPosition) -> Vec<Line> {
+fn shown(headline: &str, position: &Origin) -> Vec<Line> {
     let mut lines: Vec<String> = told(headline).collect();
     lines.push(format!("Origin: {position}"));
     lines.push(String::new());
@@ -136,7 +130,7 @@ fn red(line: String) -> Line {
 
 /// The task's first line and the ones above it, each with its number, and a mark below. `None` if the file is not there, or
 /// has become shorter since it was read.
-fn text_at(position: &TaskPosition) -> Option<Vec<String>> {
+fn text_at(position: &Origin) -> Option<Vec<String>> {
     let first = position.line.saturating_sub(LINES - 1).max(1);
     let texts = read_lines(&position.file, first, position.line)?;
     let width = position.line.to_string().len();
@@ -172,8 +166,8 @@ mod tests {
     use super::*;
     use crate::report::script::{map, shown as text};
 
-    fn origin(file: &Path) -> TaskPosition {
-        TaskPosition { file: Arc::from(file), line: 10, column: 7 }
+    fn origin(file: &Path) -> Origin {
+        Origin { file: Arc::from(file), line: 10, column: 7 }
     }
 
     fn playbook() -> tempfile::NamedTempFile {
@@ -182,7 +176,7 @@ mod tests {
         file
     }
 
-    fn told_of(origin: &TaskPosition, failed_in: FailedIn, msg: &str) -> String {
+    fn told_of(origin: &Origin, failed_in: FailedIn, msg: &str) -> String {
         let lines = Excerpts::default().of_failure(origin, "command", failed_in, &map(&[("msg", msg.into())]));
         text(&lines).replace(&origin.file.display().to_string(), "site.yml")
     }
@@ -237,7 +231,7 @@ mod tests {
     #[test]
     fn a_file_that_has_changed_is_not_quoted() {
         let file = playbook();
-        let gone = TaskPosition { line: 99, ..origin(file.path()) };
+        let gone = Origin { line: 99, ..origin(file.path()) };
         assert!(!told_of(&gone, FailedIn::Module, "x").contains("column"));
     }
 }

@@ -23,7 +23,8 @@ use crate::event::{
     CancelReason, FailedIn, INCLUDED, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult,
     TaskStatus, unknown_handler,
 };
-use crate::plan::{TaskId, TaskPosition};
+use crate::origin::Origin;
+use crate::plan::TaskId;
 
 /// From here on it is told where playbooks and tasks stand.
 const VERBOSITY_PLACES: u8 = 2;
@@ -66,7 +67,7 @@ struct TaskBanner {
     module: String,
     name: String,
     hosts: usize,
-    origin: Option<TaskPosition>,
+    origin: Option<Origin>,
 }
 
 /// What one line about a host tells: of the host's result or of one item's.
@@ -462,7 +463,7 @@ fn play_banner(name: &str) -> String {
 }
 
 impl TaskBanner {
-    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<TaskPosition>) -> TaskBanner {
+    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<Origin>) -> TaskBanner {
         let word = match kind {
             TaskKind::Task => "TASK",
             TaskKind::Handler => "RUNNING HANDLER",

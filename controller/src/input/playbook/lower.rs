@@ -10,9 +10,8 @@ use super::error::PlaybookError;
 use super::keywords::{Keywords, Written, as_bool, not_vouched_for};
 use super::module_defaults;
 use super::tree::{LoopNode, TaskNode};
-use crate::plan::{
-    Background, Delegation, Failure, Keyword, KeywordValue, LoopControl, Looping, RunAs, Task, TaskPosition, Until,
-};
+use crate::origin::Origin;
+use crate::plan::{Background, Delegation, Failure, Keyword, KeywordValue, LoopControl, Looping, RunAs, Task, Until};
 use crate::template::Authored;
 
 /// Tries after the first, and the time between two, where a task says only one of them.
@@ -51,7 +50,7 @@ pub(super) fn task(node: &TaskNode, around: &Around, known: &Known, blank: &Task
         task.listen = names(&listen.value.source());
     }
     task.position =
-        Some(TaskPosition { file: Arc::clone(&around.document.path), line: node.at.line, column: node.at.column });
+        Some(Origin { file: Arc::clone(&around.document.path), line: node.at.line, column: node.at.column });
     Ok(task)
 }
 
