@@ -14,6 +14,7 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, RunId};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Cause;
 use crate::origin::Origin;
 use crate::plan::{PlayId, TaskId};
 
@@ -249,6 +250,9 @@ pub struct TaskResult {
     /// Set for a failure that is anybody's but the operator's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed_in: Option<FailedIn>,
+    /// Of a failure before its work: the steps to it, outermost first, of which `msg` in `values` is made.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub causes: Vec<Cause>,
     /// What the module returned, under Ansible's names, with `changed` and, if so, `failed` and `skipped` among them.
     pub values: Map,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -303,6 +307,9 @@ pub struct ItemResult {
     /// As in [`TaskResult`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed_in: Option<FailedIn>,
+    /// As in [`TaskResult`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub causes: Vec<Cause>,
     pub values: Map,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub diff: Vec<Diff>,

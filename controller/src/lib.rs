@@ -38,6 +38,7 @@ pub mod doc;
 pub mod engine;
 pub mod event;
 pub mod exit_code;
+pub mod fault;
 pub mod input;
 pub mod journal;
 pub mod lab;

@@ -1,5 +1,7 @@
 //! `assert`: fails unless all its conditions hold.
 
+use std::sync::Arc;
+
 use rustle_agent::arguments;
 use rustle_agent::module::ModuleError;
 use rustle_protocol::value::Map;
@@ -8,6 +10,9 @@ use rustle_protocol::{ModuleResult, Value};
 use super::LocalAction;
 use crate::engine::ExecutionContext;
 use crate::event::ALWAYS_SHOWN;
+use crate::fault::Fault;
+use crate::origin::Origin;
+use crate::template::TemplateError;
 
 arguments! {
     pub(super) struct AssertArgs {
@@ -34,13 +39,14 @@ impl LocalAction for Assert {
     fn run(&self, args: AssertArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         // What is always shown elsewhere is shown with `-v` then.
         let is_shown = !args.quiet;
+        let at = |number| cx.origins.and_then(|origins| origins.item("that", number));
         let conditions = match args.that {
             Value::List(conditions) => conditions,
-            Value::String(one) => cx.templar.conditions(&one, cx.scope).map_err(failed)?,
+            Value::String(one) => cx.templar.conditions(&one, cx.scope).map_err(|error| failed(error.at(at(0)), cx))?,
             one => vec![one],
         };
-        for condition in conditions {
-            if holds(&condition, cx)? {
+        for (number, condition) in conditions.into_iter().enumerate() {
+            if holds(&condition, cx, at(number))? {
                 continue;
             }
             let msg = args.fail_msg.unwrap_or_else(|| "Assertion failed".into());
@@ -55,17 +61,18 @@ impl LocalAction for Assert {
     }
 }
 
-fn holds(condition: &Value, cx: &ExecutionContext<'_>) -> Result<bool, ModuleError> {
+fn holds(condition: &Value, cx: &ExecutionContext<'_>, origin: Option<&Arc<Origin>>) -> Result<bool, ModuleError> {
     match condition {
         Value::Bool(holds) => Ok(*holds),
         Value::String(expression) => {
-            cx.templar.condition(expression, cx.scope, cx.settings.conditionals).map_err(failed)
+            let holds = cx.templar.condition(expression, cx.scope, cx.settings.conditionals);
+            holds.map_err(|error| failed(error.at(origin), cx))
         }
-        Value::Null => Err(failed("Empty conditional expressions are not allowed.")),
-        _ => Err(failed("Conditional expressions must be strings.")),
+        Value::Null => Err(failed(TemplateError::EmptyCondition.at(origin), cx)),
+        _ => Err(failed(TemplateError::NotText.at(origin), cx)),
     }
 }
 
-fn failed(why: impl std::fmt::Display) -> ModuleError {
-    ModuleError::new(format!("Task failed: {why}"))
+fn failed(why: impl Into<Fault>, cx: &ExecutionContext<'_>) -> ModuleError {
+    cx.failed_before_work(why.into().of_task()).into()
 }

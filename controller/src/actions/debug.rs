@@ -7,6 +7,7 @@ use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
+use crate::fault::Fault;
 use crate::template::{Authored, TemplateError, needs_rendering, python_text};
 
 arguments! {
@@ -56,7 +57,7 @@ impl LocalAction for Debug {
 fn shown(var: Value, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
     let Value::String(expression) = var else { return Err(no_text(var)) };
     let (value, faults) =
-        cx.templar.showable(&Authored::literal(&*expression), cx.scope).map_err(|error| unresolved(&error))?;
+        cx.templar.showable(&Authored::literal(&*expression), cx.scope).map_err(|error| unresolved(error, cx))?;
     let mut result = ModuleResult::ok().with(&expression, value);
     result.warnings.extend(warning(&faults));
     Ok(result)
@@ -64,17 +65,23 @@ fn shown(var: Value, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleEr
 
 /// The expression that `var` names, which is a template.
 fn named(template: &str, cx: &ExecutionContext<'_>) -> Result<Value, ModuleError> {
-    cx.templar.named(template, cx.scope).map_err(|error| match error {
-        TemplateError::Undefined { .. } => {
-            let finalization = "Task failed: Finalization of task args for 'ansible.builtin.debug' failed";
-            ModuleError::new(format!("{finalization}: Error while resolving value for 'var': {error}"))
+    cx.templar.named(template, cx.scope).map_err(|error| {
+        if !error.is_undefined() {
+            return unresolved(error, cx);
         }
-        error => unresolved(&error),
+        let origins = cx.origins;
+        let fault = Fault::from(error.in_argument("var").at(origins.and_then(|origins| origins.arg("var")))).within(
+            "Finalization of task args for 'ansible.builtin.debug' failed",
+            origins.map(|origins| &origins.module),
+        );
+        cx.failed_before_work(fault.of_task()).into()
     })
 }
 
-fn unresolved(error: &TemplateError) -> ModuleError {
-    ModuleError::new(format!("Task failed: Error while resolving `var` expression: {error}"))
+fn unresolved(error: TemplateError, cx: &ExecutionContext<'_>) -> ModuleError {
+    let origin = cx.origins.and_then(|origins| origins.arg("var"));
+    let fault = Fault::from(error).within("Error while resolving `var` expression", origin.map(|origin| &**origin));
+    cx.failed_before_work(fault.of_task()).into()
 }
 
 fn no_text(var: Value) -> ModuleError {

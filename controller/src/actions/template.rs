@@ -1,6 +1,7 @@
 //! `template`: renders a file here with the host's variables, and has the agent put the text in place as `copy` does.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -11,7 +12,8 @@ use rustle_protocol::value::Map;
 
 use super::agent_module;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
-use crate::event::FailedIn;
+use crate::fault::Fault;
+use crate::origin::Origin;
 use crate::template::{TemplateFileOptions, file_vars};
 
 arguments! {
@@ -103,12 +105,12 @@ impl ModuleExecutor for Template {
 
     fn execute<'a>(&'a self, args: Map, cx: &'a mut ExecutionContext<'_>) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
         async move {
-            match split(args).map_err(|error| error.to_string()).and_then(|(args, copy)| prepare(args, copy, cx)) {
+            match split(args)
+                .map_err(|error| Fault::from(error.to_string()))
+                .and_then(|(args, copy)| prepare(args, copy, cx))
+            {
                 Ok(copy) => cx.call("ansible.builtin.copy", copy).await,
-                Err(message) => {
-                    cx.failed_in = Some(FailedIn::Task);
-                    Ok(ModuleResult::failed(message))
-                }
+                Err(fault) => Ok(cx.failed_before_work(fault)),
             }
         }
         .boxed()
@@ -129,7 +131,7 @@ fn split(mut all: Map) -> Result<(TemplateArgs, Map), ArgError> {
     Ok((args::parse("template", all)?, copy))
 }
 
-fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Result<Map, String> {
+fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Result<Map, Fault> {
     let path = cx.files.find(&args.src, "templates").map_err(|error| error.to_string())?;
     let source = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = cx
@@ -140,7 +142,7 @@ fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Resu
             &options(&args, cx),
             &cx.scope.with(file_vars(&path, copy.get("dest"), cx.scope)),
         )
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+        .map_err(|error| Fault::from(error.at(Some(&Arc::new(Origin::whole(&path))))).of_task())?;
     if copy.get("mode").is_some_and(|mode| mode.as_str() == Some("preserve")) {
         copy.insert("mode".into(), super::copy::mode_of(&path)?.into());
     }

@@ -30,7 +30,11 @@ fn describe_to(plan: &Plan, out: &mut String) -> std::fmt::Result {
         for id in &play.tasks {
             let task = plan.task(*id);
             let hosts = task.hosts.as_ref().map(|hosts| format!(", {} hosts only", hosts.len())).unwrap_or_default();
-            let when = if task.when.is_empty() { String::new() } else { format!(", when {}", task.when.join(" and ")) };
+            let when = if task.when.is_empty() {
+                String::new()
+            } else {
+                format!(", when {}", task.when.iter().map(|when| &**when).collect::<Vec<_>>().join(" and "))
+            };
             writeln!(out, "  task: {} ({}{hosts}{when})", task.title(), task.module)?;
         }
         for id in &play.handlers {

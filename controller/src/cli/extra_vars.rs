@@ -1,10 +1,15 @@
 //! `--extra-vars`: `key=value ...`, JSON, YAML, or `@FILE` with either.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use rustle_protocol::Value;
 
 use super::CliError;
 use crate::input::key_value::split_pairs;
 use crate::input::playbook;
+use crate::origin::Origin;
+use crate::template::{Authored, python_text};
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
 
@@ -16,6 +21,9 @@ pub(super) fn read(given: &[String], vault: &Vault) -> Result<VarMap, CliError> 
     }
     Ok(vars)
 }
+
+/// How Ansible calls the place of what is written there.
+const ORIGIN: &str = "<CLI option '-e'>";
 
 fn one(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
     if let Some(path) = text.strip_prefix('@') {
@@ -30,7 +38,7 @@ fn one(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
 
 /// JSON is YAML.
 fn structured(text: &str, vault: &Vault) -> Result<VarMap, CliError> {
-    playbook::vars_of_text("--extra-vars", text, vault).map_err(super::playbook::error)
+    playbook::vars_of_text("--extra-vars", ORIGIN, text, vault).map_err(super::playbook::error)
 }
 
 fn key_values(text: &str) -> Result<VarMap, CliError> {
@@ -39,13 +47,15 @@ fn key_values(text: &str) -> Result<VarMap, CliError> {
     if let Some(word) = others.first() {
         return Err(CliError::input(format!("--extra-vars: `{word}` is not key=value")));
     }
-    Ok(pairs.into_iter().map(|(name, value)| (name, Variable::authored(value))).collect())
+    let variable = |value: Value| {
+        let text = python_text(&value);
+        Variable::Authored(Arc::new(Authored::written_at(value, || Origin::in_no_file(ORIGIN, &text))))
+    };
+    Ok(pairs.into_iter().map(|(name, value)| (name, variable(value))).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use rustle_protocol::Value;
-
     use super::*;
 
     fn read(text: &str) -> Vec<(String, Value)> {

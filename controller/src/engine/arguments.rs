@@ -7,6 +7,7 @@ use rustle_protocol::value::Map;
 use super::module::ModuleExecutor;
 use super::prepare::unresolved;
 use super::task::TaskRun;
+use crate::fault::Fault;
 use crate::template::{Authored, TemplateError, needs_rendering, python_text, python_type};
 use crate::vars::Scope;
 
@@ -15,15 +16,15 @@ impl TaskRun<'_> {
     ///
     /// # Errors
     /// The sentence for a template that cannot be rendered, or for one that is all arguments and is no dict.
-    pub(super) fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, String> {
-        let failed =
-            |error: String| format!("Task failed: Finalization of task args for '{}' failed: {error}", module.name());
+    pub(super) fn args(&self, module: &dyn ModuleExecutor, scope: &Scope) -> Result<Map, Fault> {
+        let failed = |fault: Fault| self.in_finalization(module.name(), fault);
         let mut args = match &self.task.more_args {
             None => Map::new(),
             Some(all) => self.all_args(all, scope).map_err(failed)?,
         };
         let render = |args: &IndexMap<String, Authored>| {
-            self.run.templar().render_args(args, scope).map_err(|error| failed(error.to_string()))
+            let origins = self.task.call.as_deref();
+            self.run.templar().render_args(args, origins, scope).map_err(|error| failed(error.into()))
         };
         let raw = module.unrendered_args();
         if raw.is_empty() {
@@ -36,15 +37,21 @@ impl TaskRun<'_> {
         let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         args.extend(render(&rest)?);
         // These are expressions, or lists of them.
-        if !as_written.iter().all(|(_, value)| value.is_vouched_for()) {
-            return Err(unresolved(&TemplateError::untrusted()));
+        if let Some((_, value)) = as_written.iter().find(|(_, value)| !value.is_vouched_for()) {
+            return Err(unresolved(TemplateError::untrusted(&value.source())));
         }
         args.extend(as_written.into_iter().map(|(name, value)| (name.clone(), value.source())));
         Ok(args)
     }
 
+    /// What went wrong with the arguments of the module of this name.
+    pub(super) fn in_finalization(&self, module: &str, fault: Fault) -> Fault {
+        let doing = format!("Finalization of task args for '{module}' failed");
+        fault.within(doing, self.task.call.as_deref().map(|call| &call.module)).of_task()
+    }
+
     /// `own` has the names that the author wrote, and these may be templates.
-    fn with_rendered_names(&self, own: Map, scope: &Scope) -> Result<Map, String> {
+    fn with_rendered_names(&self, own: Map, scope: &Scope) -> Result<Map, Fault> {
         let mut renamed = Map::with_capacity(own.len());
         for (name, value) in own {
             if !needs_rendering(&name) {
@@ -55,19 +62,21 @@ impl TaskRun<'_> {
                 Ok(Value::String(name)) => drop(renamed.insert(name, value)),
                 Ok(other) => {
                     let (text, kind) = (python_text(&other), python_type(&other));
-                    return Err(format!("Task failed: Invalid variable name '{text}' of type '{kind}'."));
+                    return Err(format!("Task failed: Invalid variable name '{text}' of type '{kind}'.").into());
                 }
-                Err(error) => return Err(unresolved(&error)),
+                Err(error) => return Err(unresolved(error)),
             }
         }
         Ok(renamed)
     }
 
     /// One template that is all arguments. What it gives is data, and none of it is rendered again.
-    fn all_args(&self, all: &Authored, scope: &Scope) -> Result<Map, String> {
-        match self.run.templar().render_optional(all, scope).map_err(|error| error.to_string())? {
+    fn all_args(&self, all: &Authored, scope: &Scope) -> Result<Map, Fault> {
+        match self.run.templar().render_optional(all, scope)? {
             Some(Value::Map(args)) => Ok(args),
-            Some(other) => Err(format!("invalid or malformed argument: '{}'", rustle_agent::module::shown(&other))),
+            Some(other) => {
+                Err(format!("invalid or malformed argument: '{}'", rustle_agent::module::shown(&other)).into())
+            }
             None => Ok(Map::new()),
         }
     }

@@ -80,7 +80,7 @@ impl TaskRun<'_> {
         let is_secret = self.is_secret() || tried.is_secret();
         let tried = if is_secret { tried.censored() } else { tried };
         let failed_in = tried.failed_in();
-        let Tried { status, values, diff, warnings, .. } = tried;
+        let Tried { status, causes, values, diff, warnings, .. } = tried;
         let result = TaskResult {
             task: self.task.id,
             name: self.name(vars),
@@ -91,6 +91,7 @@ impl TaskRun<'_> {
             ignored,
             rescued,
             failed_in,
+            causes,
             values,
             diff,
             warnings,

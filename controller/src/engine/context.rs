@@ -15,6 +15,8 @@ use super::module::Registry;
 use crate::dispatch::session::{refusal_of, refused};
 use crate::dispatch::{Blobs, CallListener, Cancel, HostLink, LinkError};
 use crate::event::{FailedIn, JobState};
+use crate::fault::Fault;
+use crate::plan::CallOrigins;
 use crate::plan::{FileSearch, Fragments, RoleInfo};
 use crate::template::{Conditionals, Templar};
 use crate::vars::{Learnt, Scope, VarStore};
@@ -54,6 +56,10 @@ pub struct ExecutionContext<'a> {
     pub(super) job: Option<JobOrder>,
     /// Where what fails now fails, if not where the module itself works: on the host, if the last call failed there.
     pub(crate) failed_in: Option<FailedIn>,
+    /// Where the task's call of its module stands.
+    pub(crate) origins: Option<&'a CallOrigins>,
+    /// Why it fails before its work, if it does.
+    pub(super) fault: Mutex<Option<Fault>>,
 }
 
 /// How a task's calls are to be run.
@@ -119,6 +125,17 @@ impl ExecutionContext<'_> {
     /// answers says for itself what its facts are.
     pub(crate) fn teach(&self, what: Learnt) {
         self.taught.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// The result of a task that fails before its work.
+    pub(crate) fn failed_before_work(&self, fault: Fault) -> ModuleResult {
+        let result = ModuleResult::failed(fault.to_string());
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        result
+    }
+
+    pub(super) fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.get_mut().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Runs another module in the place of this one, whoever does its work.

@@ -26,7 +26,6 @@ use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, FailedIn, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
-use crate::origin::Origin;
 use crate::plan::{Play, PlayId, Task, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
@@ -324,7 +323,7 @@ impl<'a> Drive<'a> {
             }
             Notice::TaskStarted { play, task, kind, host, hosts } => {
                 let (name, module) = self.banner(task, host);
-                let origin = self.origin(task);
+                let origin = self.run.task(task).position.clone();
                 RunEvent::TaskStarted { play, task, name, module, kind, hosts, origin }
             }
             Notice::Retrying { host, task, attempt, attempts_max, delay } => {
@@ -393,15 +392,6 @@ impl<'a> Drive<'a> {
             Some(role) if !task.includes_role() => (format!("{} : {name}", role.fqcn()), task.module.clone()),
             Some(_) | None => (name, task.module.clone()),
         }
-    }
-
-    /// Where a person wrote the task, with the file's whole path.
-    fn origin(&self, task: TaskId) -> Option<Origin> {
-        let mut position = self.run.task(task).position.clone()?;
-        if let Ok(absolute) = std::path::absolute(&position.file) {
-            position.file = absolute.into();
-        }
-        Some(position)
     }
 
     fn heed(&mut self, control: Control) -> Option<Event> {
@@ -623,6 +613,7 @@ impl<'a> AtWork<'a> {
             ignored: on_failure.ignore_unreachable,
             rescued: false,
             failed_in: Some(FailedIn::Task),
+            causes: Vec::new(),
             values,
             diff: Vec::new(),
             warnings: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustle_agent::module::short_name;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -340,15 +341,19 @@ impl TaskRun<'_> {
 
     /// What the task wants to include, if its conditions hold.
     fn wish(&self, vars: &TaskVars) -> Result<Inclusion, Box<Tried>> {
-        let failed = |message: String| Box::new(Tried::failed(message));
-        let scope = self.scope(vars).map_err(failed)?;
+        let scope = self.scope(vars).map_err(|message| Box::new(Tried::failed(message)))?;
         if let Some(condition) = self.unmet_condition(&scope)? {
             return Err(Box::new(Tried::skipped(condition)));
         }
         let args = self.task.args.iter().filter(|(name, _)| *name != "apply");
         let args = args.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let args: Map =
-            self.run.templar().render_args(&args, &scope).map_err(|error| failed(format!("Task failed: {error}")))?;
+        let origins = self.task.call.as_deref();
+        let full_name = format!("ansible.builtin.{}", short_name(&self.task.module));
+        let args: Map = self
+            .run
+            .templar()
+            .render_args(&args, origins, &scope)
+            .map_err(|error| Box::new(Tried::failed(self.in_finalization(&full_name, error.into()))))?;
         Ok(Inclusion { args, locals: vars.locals.clone().unwrap_or_default() })
     }
 }

@@ -6,27 +6,33 @@ use super::prepare::unresolved;
 use super::result::{Tried, registered};
 use super::task::TaskRun;
 use crate::event::{FailedIn, TaskStatus};
-use crate::template::TemplateError;
+use crate::fault::Fault;
+use crate::template::{Expression, TemplateError};
 use crate::vars::{Scope, TaskVars, Variable};
 
 impl TaskRun<'_> {
-    pub(super) fn is_reached(&self, conditions: &[String], tried: &Tried, vars: &TaskVars) -> Result<bool, String> {
+    pub(super) fn is_reached(&self, conditions: &[Expression], tried: &Tried, vars: &TaskVars) -> Result<bool, Fault> {
         if conditions.is_empty() {
             return Ok(!tried.status.is_failure());
         }
-        self.holds_of(conditions, tried, vars).map_err(|error| unresolved(&error))
+        self.holds_of(conditions, tried, vars).map_err(unresolved)
     }
 
     /// The first `when` that does not hold.
     pub(super) fn unmet_condition(&self, scope: &Scope) -> Result<Option<&str>, Box<Tried>> {
         for condition in &self.task.when {
-            match self.run.templar().condition(condition, scope, self.run.options.conditionals) {
+            match self.holds(condition, scope) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some(condition)),
-                Err(error) => return Err(Box::new(Tried::failed(unresolved(&error)))),
+                Err(error) => return Err(Box::new(Tried::failed(unresolved(error)))),
             }
         }
         Ok(None)
+    }
+
+    fn holds(&self, condition: &Expression, scope: &Scope) -> Result<bool, TemplateError> {
+        let holds = self.run.templar().condition(condition, scope, self.run.options.conditionals);
+        holds.map_err(|error| error.at(condition.origin()))
     }
 
     /// `changed_when` and `failed_when` have the last word.
@@ -65,14 +71,14 @@ impl TaskRun<'_> {
     /// Whether all conditions hold, seen with the result under its registered name.
     pub(super) fn holds_of(
         &self,
-        conditions: &[String],
+        conditions: &[Expression],
         tried: &Tried,
         vars: &TaskVars,
     ) -> Result<bool, TemplateError> {
         let vars = self.with_result(tried, vars);
         for condition in conditions {
             let scope = self.scope(&vars).map_err(|message| TemplateError::Failed { message })?;
-            if !self.run.templar().condition(condition, &scope, self.run.options.conditionals)? {
+            if !self.holds(condition, &scope)? {
                 return Ok(false);
             }
         }

@@ -7,7 +7,6 @@ use rustle_protocol::{HostName, Value};
 
 use super::run::Run;
 use crate::plan::{LateVarsFile, PlayId};
-use crate::template::TemplateError;
 use crate::vars::{Layer, Precedence, Scope, VarMap, Variable};
 
 /// What was read so far, by play and host.
@@ -40,7 +39,7 @@ impl Run {
         let names = match self.templar().render(&file.names, scope) {
             Ok(Value::List(names)) => names.iter().map(rustle_agent::module::shown).collect(),
             Ok(name) => vec![rustle_agent::module::shown(&name)],
-            Err(TemplateError::Undefined { .. }) => return Ok(None),
+            Err(error) if error.is_undefined() => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
         let places = names.iter().flat_map(|name| file.folders.iter().map(move |folder| folder.join(name)));

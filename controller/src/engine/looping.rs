@@ -15,7 +15,8 @@ use super::run::Progress;
 use super::target::delegated_to;
 use super::task::TaskRun;
 use crate::dispatch::LinkError;
-use crate::event::{FailedIn, ItemResult, RunEvent, TaskStatus};
+use crate::event::{ItemResult, RunEvent, TaskStatus};
+use crate::fault::Fault;
 use crate::journal::{ItemRecord, Record};
 use crate::plan::{LoopControl, Looping};
 use crate::template::{Authored, TemplateError, needs_rendering, python_type};
@@ -37,24 +38,24 @@ impl TaskRun<'_> {
         })
     }
 
-    fn items_of(&self, looping: &Looping, vars: &TaskVars, scope: &Scope) -> Result<Vec<Value>, String> {
+    fn items_of(&self, looping: &Looping, vars: &TaskVars, scope: &Scope) -> Result<Vec<Value>, Fault> {
         let is_search = looping.lookup.as_deref().map(short_name) == Some("first_found");
         let rendered = match is_search {
             // It looks for the first that there is, so names that cannot be made yet are no error.
             true => self.run.templar().render_defined(&looping.items, scope).map(Option::unwrap_or_default),
             false => self.run.templar().render(&looping.items, scope),
         };
-        let rendered = rendered.map_err(|error| unresolved(&error))?;
+        let rendered = rendered.map_err(unresolved)?;
         let items = match &looping.lookup {
             None => rendered,
-            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(|error| unresolved(&error))?,
+            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(unresolved)?,
         };
         match items {
             Value::List(items) if items.len() > LOOP_ITEMS_MAX => {
-                Err(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len()))
+                Err(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len()).into())
             }
             Value::List(items) => Ok(items),
-            other => Err(format!("The `loop` value must resolve to a 'list', not '{}'.", python_type(&other))),
+            other => Err(format!("The `loop` value must resolve to a 'list', not '{}'.", python_type(&other)).into()),
         }
     }
 
@@ -150,11 +151,11 @@ impl TaskRun<'_> {
     }
 
     /// `loop_control` with the names it gives, which may be templates, and the pause between items.
-    pub(super) fn control(&self, vars: &TaskVars) -> Result<(LoopControl, Duration), String> {
+    pub(super) fn control(&self, vars: &TaskVars) -> Result<(LoopControl, Duration), Fault> {
         let Some(looping) = &self.task.looping else { return Ok((LoopControl::default(), Duration::ZERO)) };
         let (control, scope) = (&looping.control, self.scope(vars)?);
         let named = |name: &String| {
-            self.run.templar().render_text(name, &scope).map_err(|error| in_keyword("loop_control", error))
+            self.run.templar().render_text(name, &scope).map_err(|error| in_keyword("loop_control", None, error))
         };
         let loop_var = named(&control.loop_var)?;
         let index_var = control.index_var.as_ref().map(named).transpose()?;
@@ -189,8 +190,7 @@ impl TaskRun<'_> {
         match self.holds_of(&control.break_when, tried, vars) {
             Ok(holds) => holds,
             Err(error) => {
-                tried.values.insert("msg".into(), unresolved(&error).into());
-                tried.fail(Some(FailedIn::Task));
+                tried.fail_before_work(unresolved(error));
                 true
             }
         }
@@ -235,8 +235,8 @@ impl TaskRun<'_> {
         let tried = if self.is_secret() || tried.is_secret() { tried.censored() } else { tried };
         let delegated_to = delegated_to(&tried.values);
         let failed_in = tried.failed_in();
-        let Tried { status, values, diff, warnings, .. } = tried;
-        ItemResult { label, status, ignored, failed_in, values, diff, warnings, delegated_to }
+        let Tried { status, causes, values, diff, warnings, .. } = tried;
+        ItemResult { label, status, ignored, failed_in, causes, values, diff, warnings, delegated_to }
     }
 }
 

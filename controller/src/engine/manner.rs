@@ -6,6 +6,7 @@ use rustle_protocol::Value;
 
 use super::compile::{is_known, is_linear, turns};
 use super::task::TaskRun;
+use crate::fault::Fault;
 use crate::plan::{Keyword, KeywordValue};
 use crate::scheduler::{OnFailure, Once, Turns};
 use crate::template::TemplateError;
@@ -44,7 +45,7 @@ impl TaskRun<'_> {
     ///
     /// # Errors
     /// The first that cannot be rendered or is nothing of its kind, as a sentence.
-    pub(super) fn render_manner(&self, vars: &TaskVars) -> Result<(), String> {
+    pub(super) fn render_manner(&self, vars: &TaskVars) -> Result<(), Fault> {
         let failure = &self.task.failure;
         let flags = [&failure.ignore_errors, &failure.any_errors_fatal, &failure.ignore_unreachable];
         let is_asked = self.task.run_once.known().is_none()
@@ -77,7 +78,7 @@ impl TaskRun<'_> {
     }
 
     /// A keyword of the task. What only a loop's items know does not hold for the task as a whole.
-    fn flag(&self, keyword: &Keyword<bool>, name: &str, scope: &Scope) -> Result<bool, String> {
+    fn flag(&self, keyword: &Keyword<bool>, name: &str, scope: &Scope) -> Result<bool, Fault> {
         match self.rendered(keyword, name, scope) {
             Err(_) if self.task.looping.is_some() => Ok(false),
             rendered => rendered,
@@ -96,14 +97,14 @@ impl TaskRun<'_> {
     }
 
     /// Whether the result is to be kept from view. What a loop's items have to say is not known yet: then it is.
-    fn no_log(&self, scope: &Scope) -> Result<bool, String> {
+    fn no_log(&self, scope: &Scope) -> Result<bool, Fault> {
         match self.rendered(&self.task.no_log, "no_log", scope) {
             Err(_) if self.task.looping.is_some() => Ok(true),
             rendered => rendered,
         }
     }
 
-    fn throttle(&self, keyword: &Keyword<u32>, scope: &Scope) -> Result<u32, String> {
+    fn throttle(&self, keyword: &Keyword<u32>, scope: &Scope) -> Result<u32, Fault> {
         let (template, omitted) = match keyword {
             Keyword::Is(most) => return Ok(*most),
             Keyword::Template { template, omitted } => (template, omitted),
@@ -118,7 +119,7 @@ impl TaskRun<'_> {
             }
             Err(error) => error.to_string(),
         };
-        Err(format!("Failed to convert the throttle value to an integer: {why}"))
+        Err(format!("Failed to convert the throttle value to an integer: {why}").into())
     }
 }
 

@@ -6,7 +6,8 @@ use rustle_protocol::Value;
 use super::prepare::in_keyword;
 use super::result::Tried;
 use super::task::TaskRun;
-use crate::event::{FailedIn, RunEvent};
+use crate::event::RunEvent;
+use crate::fault::Fault;
 use crate::plan::TaskId;
 use crate::template::{Authored, needs_rendering};
 use crate::vars::TaskVars;
@@ -29,8 +30,7 @@ impl TaskRun<'_> {
             return notified;
         }
         let names = self.notified_names(vars).unwrap_or_else(|why| {
-            tried.values.insert("msg".into(), why.into());
-            tried.fail(Some(FailedIn::Task));
+            tried.fail_before_work(why);
             Vec::new()
         });
         for name in names {
@@ -47,7 +47,7 @@ impl TaskRun<'_> {
     }
 
     /// `notify` as it is on this host, each name once; a template may stand for several names.
-    fn notified_names(&self, vars: &[TaskVars]) -> Result<Vec<String>, String> {
+    fn notified_names(&self, vars: &[TaskVars]) -> Result<Vec<String>, Fault> {
         let mut names = IndexSet::new();
         for notify in &self.task.notify {
             if !needs_rendering(notify) {
@@ -57,7 +57,7 @@ impl TaskRun<'_> {
             let template = Authored::from_value(notify.as_str().into());
             for vars in vars {
                 let value = self.run.templar().render(&template, &self.scope(vars)?);
-                match value.map_err(|error| in_keyword("notify", error))? {
+                match value.map_err(|error| in_keyword("notify", None, error))? {
                     Value::List(list) => names.extend(list.iter().map(rustle_agent::module::shown)),
                     one => drop(names.insert(rustle_agent::module::shown(&one))),
                 }
@@ -74,7 +74,7 @@ impl TaskRun<'_> {
             match self.handler_name(id) {
                 Ok(own) if found.is_empty() && own == name => found.push(id),
                 Ok(_) => {}
-                Err(why) => self.run.sink.emit(RunEvent::Warning { message: why, host: None }),
+                Err(why) => self.run.sink.emit(RunEvent::Warning { message: why.to_string(), host: None }),
             }
         }
         found
@@ -84,7 +84,7 @@ impl TaskRun<'_> {
     ///
     /// # Errors
     /// It has none here and listens to nothing either; in Ansible's words.
-    fn handler_name(&self, id: TaskId) -> Result<String, String> {
+    fn handler_name(&self, id: TaskId) -> Result<String, Fault> {
         let handler = self.run.task(id);
         let written = handler.name.as_deref().unwrap_or_default();
         let scope = self.scope(&self.run.task_vars(&handler))?;
@@ -92,7 +92,8 @@ impl TaskRun<'_> {
             Err(error) if handler.listen.is_empty() => Err(format!(
                 "Handler '{written}' is unusable because it has no listen topics and the name could not be templated \
                  (host-specific variables are not supported in handler names). The error: {error}"
-            )),
+            )
+            .into()),
             rendered => Ok(rendered.unwrap_or_default()),
         }
     }

@@ -15,9 +15,11 @@ use super::run_as::become_of;
 use super::target::Target;
 use super::task::TaskRun;
 use crate::event::RunEvent;
+use crate::fault::Fault;
+use crate::origin::Origin;
 use crate::plan::check::no_inner_arguments;
 use crate::plan::{Keyword, KeywordValue};
-use crate::template::{TemplateError, needs_rendering, python_repr};
+use crate::template::{Authored, TemplateError, needs_rendering, python_repr};
 use crate::vars::Scope;
 
 /// What every try of an item is given.
@@ -34,10 +36,10 @@ pub(super) struct Prepared {
 impl TaskRun<'_> {
     /// What is the same for all tries: arguments are rendered once, whatever they look up.
     pub(super) fn prepared(&self, scope: &Scope) -> Result<Prepared, Box<Tried>> {
-        let fail = |message: String| Box::new(Tried::failed(message));
+        let fail = |fault: Fault| Box::new(Tried::failed(fault));
         let name = self.module_name(scope).map_err(fail)?;
         let found = self.run.environment.registry.find(&name);
-        let module = found.ok_or_else(|| fail(format!("there is no module `{name}`")))?;
+        let module = found.ok_or_else(|| fail(format!("there is no module `{name}`").into()))?;
         let target = self.target(scope).map_err(fail)?;
         let scope = target.seen_by_task(scope);
         let (args, settings) = self.prepare(module.as_ref(), &scope, &target).map_err(|mut tried| {
@@ -54,12 +56,12 @@ impl TaskRun<'_> {
         }
         let background = self.background(&scope).map_err(fail)?;
         if background.is_some() && !module.supports_async() {
-            return Err(fail(format!("This action ({}) does not support async.", self.task.module)));
+            return Err(fail(format!("This action ({}) does not support async.", self.task.module).into()));
         }
         Ok(Prepared { module, args, target, scope, settings, background })
     }
 
-    fn background(&self, scope: &Scope) -> Result<Option<InBackground>, String> {
+    fn background(&self, scope: &Scope) -> Result<Option<InBackground>, Fault> {
         let Some(background) = &self.task.background else { return Ok(None) };
         let limit = self.rendered(&background.limit, "async", scope)?;
         let poll = self.rendered(&background.poll, "poll", scope)?;
@@ -67,12 +69,12 @@ impl TaskRun<'_> {
     }
 
     /// The module that is to run: `action` may name it by a template.
-    fn module_name(&self, scope: &Scope) -> Result<Cow<'_, str>, String> {
+    fn module_name(&self, scope: &Scope) -> Result<Cow<'_, str>, Fault> {
         if !needs_rendering(&self.task.module) {
             return Ok(Cow::Borrowed(&self.task.module));
         }
         let name = self.run.templar().render_text(&self.task.module, scope);
-        name.map(Cow::Owned).map_err(|error| unresolved(&error))
+        name.map(Cow::Owned).map_err(unresolved)
     }
 
     /// Arguments and settings for this host, or the failure that they cannot be had.
@@ -82,7 +84,7 @@ impl TaskRun<'_> {
         scope: &Scope,
         target: &Target,
     ) -> Result<(Map, CallSettings), Box<Tried>> {
-        let fail = |message: String| Box::new(Tried::failed(message));
+        let fail = |fault: Fault| Box::new(Tried::failed(fault));
         let args = self.args(module, scope).map_err(fail)?;
         no_inner_arguments(module.name(), args.keys())
             .and_then(|()| module.validate_args(&args))
@@ -91,11 +93,16 @@ impl TaskRun<'_> {
         Ok((args, self.settings(environment, scope, target).map_err(fail)?))
     }
 
-    fn environment(&self, scope: &Scope) -> Result<Map, String> {
+    fn environment(&self, scope: &Scope) -> Result<Map, Fault> {
         let templar = self.run.templar();
         let mut environment = Map::new();
+        let failed = |error: TemplateError| {
+            let written = self.task.environment.iter().map(Authored::source).collect();
+            let origin = Origin::unknown(&python_repr(&written));
+            Fault::from(error).within("Error processing keyword 'environment'", Some(&origin)).of_task()
+        };
         for part in &self.task.environment {
-            match templar.render_optional(part, scope).map_err(|error| in_keyword("environment", error))? {
+            match templar.render_optional(part, scope).map_err(failed)? {
                 None => {}
                 Some(Value::Map(part)) => environment.extend(part),
                 Some(_) => {
@@ -114,7 +121,7 @@ impl TaskRun<'_> {
         keyword: &Keyword<T>,
         name: &str,
         scope: &Scope,
-    ) -> Result<T, String> {
+    ) -> Result<T, Fault> {
         self.rendered_or(Some(keyword), name, T::default(), scope)
     }
 
@@ -125,13 +132,14 @@ impl TaskRun<'_> {
         name: &str,
         default: T,
         scope: &Scope,
-    ) -> Result<T, String> {
+    ) -> Result<T, Fault> {
         let Some(keyword) = keyword else { return Ok(default) };
-        let rendered = keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, why))?;
+        let rendered =
+            keyword.render(self.run.templar(), scope).map_err(|why| in_keyword(name, keyword.template(), why))?;
         Ok(rendered.unwrap_or(default))
     }
 
-    fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, String> {
+    fn settings(&self, environment: Map, scope: &Scope, target: &Target) -> Result<CallSettings, Fault> {
         let (options, task) = (&self.run.options, self.task);
         let text = |value: Value| rustle_agent::module::shown(&value);
         let flag = |keyword: &Option<Keyword<bool>>, name: &str, default: bool| {
@@ -155,10 +163,12 @@ impl TaskRun<'_> {
 }
 
 /// A template of the task that gave no value, as Ansible says it.
-pub(super) fn unresolved(error: &TemplateError) -> String {
-    format!("Task failed: {error}")
+pub(super) fn unresolved(error: TemplateError) -> Fault {
+    Fault::from(error).of_task()
 }
 
-pub(super) fn in_keyword(name: &str, error: impl std::fmt::Display) -> String {
-    format!("Task failed: Error processing keyword '{name}': {error}")
+/// What went wrong with a keyword, which is written so.
+pub(super) fn in_keyword(name: &str, written: Option<&Authored>, error: impl Into<Fault>) -> Fault {
+    let origin = written.and_then(Authored::origin).map(|origin| &**origin);
+    error.into().within(format!("Error processing keyword '{name}'"), origin).of_task()
 }

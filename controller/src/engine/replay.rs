@@ -88,7 +88,10 @@ impl Drive<'_> {
         }
         self.run.recall_progress((&host, task, round), |progress| {
             if progress.items.len() == item as usize {
-                progress.items.push((Tried { status, failed_in: shown.failed_in, values, diff, warnings }, shown));
+                progress.items.push((
+                    Tried { status, failed_in: shown.failed_in, causes: shown.causes.clone(), values, diff, warnings },
+                    shown,
+                ));
                 progress.tries = 0;
                 progress.is_over = is_last;
             }

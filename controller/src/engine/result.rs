@@ -5,6 +5,7 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::event::{CENSORED, FailedIn, TaskStatus};
+use crate::fault::{Cause, Fault};
 
 /// What a failed result has under this name.
 const EXCEPTION: &str = "exception";
@@ -17,6 +18,8 @@ pub(super) struct Tried {
     pub(super) status: TaskStatus,
     /// Of a failure; without meaning else.
     pub(super) failed_in: Option<FailedIn>,
+    /// Of a failure that has more than one: its text has them all.
+    pub(super) causes: Vec<Cause>,
     pub(super) values: Map,
     pub(super) diff: Vec<Diff>,
     pub(super) warnings: Vec<String>,
@@ -38,7 +41,7 @@ impl Tried {
         if !warnings.is_empty() {
             values.insert("warnings".into(), warnings.iter().map(|warning| Value::from(warning.as_str())).collect());
         }
-        Tried { status, failed_in: None, values, diff, warnings }
+        Tried { status, failed_in: None, causes: Vec::new(), values, diff, warnings }
     }
 
     /// The module came to its end.
@@ -53,8 +56,15 @@ impl Tried {
     }
 
     /// The task never got to its module: a template that cannot be rendered, say.
-    pub(super) fn failed(msg: impl Into<String>) -> Tried {
-        Tried::finished(ModuleResult::failed(msg)).found_in(FailedIn::Task)
+    pub(super) fn failed(fault: impl Into<Fault>) -> Tried {
+        let fault = fault.into();
+        Tried::finished(ModuleResult::failed(fault.to_string())).found_in(FailedIn::Task).because(fault)
+    }
+
+    /// Why it has failed, step by step.
+    pub(super) fn because(mut self, fault: Fault) -> Tried {
+        self.causes = fault.into_causes();
+        self
     }
 
     pub(super) fn found_in(mut self, place: FailedIn) -> Tried {
@@ -99,6 +109,13 @@ impl Tried {
         self.failed_in = place;
     }
 
+    /// As if it had failed before its work.
+    pub(super) fn fail_before_work(&mut self, fault: Fault) {
+        self.values.insert("msg".into(), fault.to_string().into());
+        self.fail(Some(FailedIn::Task));
+        self.causes = fault.into_causes();
+    }
+
     fn set_failed(&mut self, failed: bool) {
         self.values.insert("failed".into(), failed.into());
         self.status = match (failed, self.is_changed()) {
@@ -141,6 +158,7 @@ impl Tried {
         let kept = ["changed", "failed", "skipped", "attempts", "_ansible_delegated_vars"];
         self.values.retain(|name, _| kept.contains(&name.as_str()));
         self.values.insert("censored".into(), CENSORED.into());
+        self.causes.clear();
         self.diff.clear();
         self.warnings.clear();
         self
@@ -237,7 +255,7 @@ pub(super) fn of_loop(items: &[Tried]) -> Tried {
     values.insert(name.into(), sentence.into());
     values.insert("changed".into(), items.iter().any(Tried::is_changed).into());
     let failed_in = items.iter().find(|item| item.status == status).and_then(Tried::failed_in);
-    Tried { status, failed_in, values, diff: Vec::new(), warnings: Vec::new() }
+    Tried { status, failed_in, causes: Vec::new(), values, diff: Vec::new(), warnings: Vec::new() }
 }
 
 fn severity(status: TaskStatus) -> u8 {

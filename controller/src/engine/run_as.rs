@@ -6,6 +6,7 @@ use rustle_protocol::{Password, Value};
 
 use super::prepare::{in_keyword, unresolved};
 use super::run::RunOptions;
+use crate::fault::Fault;
 use crate::plan::RunAs;
 use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::Scope;
@@ -39,12 +40,15 @@ pub(super) fn become_of(
     templar: &Templar,
     scope: &Scope,
     of_target: &Scope,
-) -> Result<Option<Become>, String> {
+) -> Result<Option<Become>, Fault> {
     let said = options.run_as.as_ref().map_or_else(|| task.clone(), |run| task.or(run));
     let wanted = match variable(of_target, "ansible_become")? {
         Some(value) => is_true(&value)?,
         None => match &said.wanted {
-            Some(wanted) => wanted.render(templar, scope).map_err(|why| in_keyword("become", why))?.unwrap_or(false),
+            Some(wanted) => wanted
+                .render(templar, scope)
+                .map_err(|why| in_keyword("become", wanted.template(), why))?
+                .unwrap_or(false),
             None => false,
         },
     };
@@ -53,7 +57,7 @@ pub(super) fn become_of(
     }
     let keyword = |said: &Option<Authored>| match said.as_ref().map(|said| templar.render(said, scope)) {
         None | Some(Err(TemplateError::Omitted)) => Ok(None),
-        Some(rendered) => rendered.map(|value| text(&value)).map_err(|error| unresolved(&error)),
+        Some(rendered) => rendered.map(|value| text(&value)).map_err(unresolved),
     };
     let method = match variable(of_target, "ansible_become_method")? {
         Some(value) => text(&value),
@@ -97,36 +101,37 @@ struct Variables<'a> {
 
 impl Variables<'_> {
     /// `ansible_sudo_user` or `ansible_become_user`, say.
-    fn option(&self, name: &str) -> Result<Option<Value>, String> {
+    fn option(&self, name: &str) -> Result<Option<Value>, Fault> {
         match variable(self.scope, &format!("ansible_{}_{name}", self.method.as_str()))? {
             None => variable(self.scope, &format!("ansible_become_{name}")),
             value => Ok(value),
         }
     }
 
-    fn password(&self) -> Result<Option<Password>, String> {
+    fn password(&self) -> Result<Option<Password>, Fault> {
         let value = match self.option("pass")? {
             None => variable(self.scope, "ansible_become_password")?,
             value => value,
         };
         let password = value.as_ref().and_then(text).map(Password::new).transpose();
-        password.map_err(|error| format!("ansible_become_password: {error}"))
+        password.map_err(|error| format!("ansible_become_password: {error}").into())
     }
 
-    fn prompts(&self) -> Result<Option<Vec<String>>, String> {
+    fn prompts(&self) -> Result<Option<Vec<String>>, Fault> {
         let Some(value) = variable(self.scope, PROMPTS)? else { return Ok(None) };
         let prompts = Vec::<String>::from_arg(value).map_err(|why| format!("{PROMPTS} {why}"))?;
         let prompts: Vec<String> = prompts.into_iter().filter(|prompt| !prompt.is_empty()).collect();
         match prompts.len() > PROMPTS_MAX || prompts.iter().any(|prompt| prompt.len() > PROMPT_BYTES_MAX) {
             true => Err(format!(
                 "{PROMPTS} has more than {PROMPTS_MAX} texts, or one of more than {PROMPT_BYTES_MAX} bytes"
-            )),
+            )
+            .into()),
             false => Ok(Some(prompts)),
         }
     }
 
     /// Milliseconds; 0 where nothing is said, as for what is less than a second.
-    fn wait(&self) -> Result<u64, String> {
+    fn wait(&self) -> Result<u64, Fault> {
         let Some(value) = variable(self.scope, WAIT)? else { return Ok(0) };
         let seconds = i64::from_arg(value).map_err(|why| format!("{WAIT} {why}"))?;
         Ok(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
@@ -144,11 +149,11 @@ fn text(value: &Value) -> Option<String> {
     Some(rustle_agent::module::shown(value)).filter(|text| !text.is_empty())
 }
 
-fn variable(scope: &Scope, name: &str) -> Result<Option<Value>, String> {
+fn variable(scope: &Scope, name: &str) -> Result<Option<Value>, Fault> {
     if !scope.contains(name) {
         return Ok(None);
     }
-    scope.get(name).map(Some).map_err(|error| unresolved(&error))
+    scope.get(name).map(Some).map_err(unresolved)
 }
 
 fn is_true(value: &Value) -> Result<bool, String> {

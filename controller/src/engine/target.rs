@@ -12,6 +12,7 @@ use super::prepare::unresolved;
 use super::result::Tried;
 use super::task::TaskRun;
 use crate::custom::OtherPlugin;
+use crate::fault::Fault;
 use crate::plan::Delegation;
 use crate::template::{Authored, Template};
 use crate::vars::{Scope, Variable};
@@ -36,13 +37,13 @@ pub(super) struct Target {
 
 impl TaskRun<'_> {
     /// Who does the work, as the host's variables say; or the sentence that says why nobody can.
-    pub(super) fn target(&self, scope: &Scope) -> Result<Target, String> {
+    pub(super) fn target(&self, scope: &Scope) -> Result<Target, Fault> {
         let Some(Delegation { to, facts }) = &self.task.delegation else {
             let way = self.way(self.host, scope, scope)?;
             let (host, scope) = (self.host.clone(), scope.clone());
             return Ok(Target { host, way, scope, is_other: false, is_known: true, keeps_facts: false, address: None });
         };
-        let name = self.run.templar().render(to, scope).map_err(|error| unresolved(&error))?;
+        let name = self.run.templar().render(to, scope).map_err(unresolved)?;
         let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
         let host = HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?;
         let keeps_facts = self.rendered(facts, "delegate_facts", scope)?;
@@ -64,7 +65,7 @@ impl TaskRun<'_> {
     }
 
     /// Ansible's order: what variables of the target say goes before what the task does.
-    fn way(&self, target: &HostName, of_target: &Scope, of_task: &Scope) -> Result<Way, String> {
+    fn way(&self, target: &HostName, of_target: &Scope, of_task: &Scope) -> Result<Way, Fault> {
         let connection = match (text(of_target, "ansible_connection")?, &self.task.connection) {
             (Some(name), _) => Some(name),
             (None, Some(keyword)) => Some(self.rendered(keyword, "connection", of_task)?),
@@ -75,7 +76,9 @@ impl TaskRun<'_> {
             && let Some(file) = files.other_plugin(OtherPlugin::Connection, name)
         {
             let file = file.display();
-            return Err(format!("'{name}' is a connection plug-in in Python ({file}), and rustle-exec runs none"));
+            return Err(
+                format!("'{name}' is a connection plug-in in Python ({file}), and rustle-exec runs none").into()
+            );
         }
         let connection = connection.as_deref().map(Connection::of);
         if connection == Some(Connection::Local) || self.run.environment.links.knows(target) {
@@ -166,10 +169,10 @@ pub(super) fn owner_of_facts(values: &Map) -> Option<HostName> {
     told.contains_key("delegate_facts").then(|| delegated_to(values)).flatten()
 }
 
-fn text(scope: &Scope, name: &str) -> Result<Option<String>, String> {
+fn text(scope: &Scope, name: &str) -> Result<Option<String>, Fault> {
     if !scope.contains(name) {
         return Ok(None);
     }
-    let value = scope.get(name).map_err(|error| unresolved(&error))?;
+    let value = scope.get(name).map_err(unresolved)?;
     Ok(Some(rustle_agent::module::shown(&value)).filter(|text| !text.is_empty()))
 }

@@ -23,6 +23,7 @@ use super::run::Run;
 use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, HostLink, LinkError};
 use crate::event::{FailedIn, JobState, RunEvent, TaskStatus};
+use crate::fault::Fault;
 use crate::journal::Record;
 use crate::plan::{FileSearch, Task};
 use crate::scheduler::{HostIx, Work};
@@ -203,6 +204,8 @@ impl TaskRun<'_> {
             taught: &self.taught,
             job: None,
             failed_in: None,
+            origins: self.task.call.as_deref(),
+            fault: Mutex::default(),
         };
         // What a try before this one had to teach went with it.
         self.take_taught();
@@ -235,12 +238,12 @@ impl TaskRun<'_> {
     /// # Errors
     /// The task's result, if it cannot be made one.
     pub(super) fn as_call(&self) -> Result<Call, Box<Tried>> {
-        let fail = |msg: String| Box::new(Tried::failed(msg));
+        let fail = |fault: Fault| Box::new(Tried::failed(fault));
         let module = self.run.environment.registry.find(&self.task.module);
         let (module, name) = module
             .and_then(|module| module.as_call().map(|name| (module, name)))
-            .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module)))?;
-        let scope = self.scope(&self.run.task_vars(self.task)).map_err(fail)?;
+            .ok_or_else(|| fail(format!("module `{}` cannot be part of a segment", self.task.module).into()))?;
+        let scope = self.scope(&self.run.task_vars(self.task)).map_err(|message| fail(message.into()))?;
         let target = self.target(&scope).map_err(fail)?;
         let (args, settings) = self.prepare(module.as_ref(), &scope, &target)?;
         let key = self.key(0, 1, self.host).call(0).expect("0 is the first");
@@ -269,9 +272,12 @@ impl TaskRun<'_> {
         };
         match self.clock.timeout(limit, work).await {
             Ok(Ok(result)) => {
+                let tried = Tried::finished(result).with_diffs(module.lists_diffs());
+                if let Some(fault) = cx.take_fault() {
+                    return Ok(tried.found_in(FailedIn::Task).because(fault));
+                }
                 let own = if module.is_action() { FailedIn::Action } else { FailedIn::Module };
-                let place = cx.failed_in.unwrap_or(own);
-                Ok(Tried::finished(result).with_diffs(module.lists_diffs()).found_in(place))
+                Ok(tried.found_in(cx.failed_in.unwrap_or(own)))
             }
             Ok(Err(Stop::Unreachable(error))) => Err(error),
             Ok(Err(Stop::Interrupted)) => Err(self.interrupted()),

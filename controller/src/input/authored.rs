@@ -1,46 +1,58 @@
 //! From a YAML node to what its author meant: templates where text may be one, literals where a tag says so.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use rustle_protocol::Value;
 use rustle_protocol::value::DEPTH_MAX;
 
 use super::yaml::{Key, Kind, Node, Tag, YamlError};
+use crate::origin::Origin;
 use crate::template::{Authored, needs_rendering};
 
-/// The node's value. Below `!unsafe` nothing is a template.
+/// The value of a node of `file`, whose templates know where they stand. Below `!unsafe` nothing is a template.
 ///
 /// # Errors
 /// Nesting that no value may have, and `!vault` text that nobody has decrypted.
-pub(super) fn authored(node: &Node) -> Result<Authored, YamlError> {
-    authored_at(node, 0)
+pub(super) fn authored(node: &Node, file: &Arc<Path>) -> Result<Authored, YamlError> {
+    authored_at(node, file, 0)
 }
 
 /// The entries of a map, each as [`authored`].
 ///
 /// # Errors
 /// As [`authored`].
-pub(super) fn authored_entries(entries: &[(Key, Node)]) -> Result<IndexMap<String, Authored>, YamlError> {
-    entries.iter().map(|(key, node)| Ok((key.text.clone(), authored_at(node, 1)?))).collect()
+pub(super) fn authored_entries(
+    entries: &[(Key, Node)],
+    file: &Arc<Path>,
+) -> Result<IndexMap<String, Authored>, YamlError> {
+    entries.iter().map(|(key, node)| Ok((key.text.clone(), authored_at(node, file, 1)?))).collect()
 }
 
-fn authored_at(node: &Node, depth: usize) -> Result<Authored, YamlError> {
+fn authored_at(node: &Node, file: &Arc<Path>, depth: usize) -> Result<Authored, YamlError> {
     if depth > DEPTH_MAX {
         return Err(YamlError { at: node.at, what: format!("nested deeper than {DEPTH_MAX} levels"), hint: None });
     }
     match (node.tag, &node.kind) {
         (Some(Tag::Unsafe), _) => literal(node, depth).map(unsafe_or_data),
         (None, Kind::Sealed(sealed)) => Ok(Authored::Sealed(sealed.clone())),
-        (None, Kind::Scalar(value)) => Ok(Authored::from_value(value.clone())),
+        (None, Kind::Scalar(value)) => Ok(Authored::written_at(value.clone(), || Origin::at(file, node.at))),
         (None, Kind::List(items)) if holds_authored(node) => {
-            items.iter().map(|item| authored_at(item, depth + 1)).collect::<Result<_, _>>().map(Authored::List)
+            items.iter().map(|item| authored_at(item, file, depth + 1)).collect::<Result<_, _>>().map(Authored::List)
         }
         (None, Kind::Map(entries)) if holds_authored(node) => entries
             .iter()
-            .map(|(key, node)| Ok((key.text.clone(), authored_at(node, depth + 1)?)))
+            .map(|(key, node)| Ok((key.text.clone(), authored_at(node, file, depth + 1)?)))
             .collect::<Result<_, _>>()
             .map(Authored::Map),
         (None, Kind::List(_) | Kind::Map(_)) => literal(node, depth).map(Authored::Data),
     }
+}
+
+/// The whole path of a file as it was named, for [`Origin`]s in it.
+pub(super) fn whole_path(named: &str) -> Arc<Path> {
+    std::path::absolute(named).unwrap_or_else(|_| named.into()).into()
 }
 
 /// Only text can be evaluated: all else is data, whoever vouches for it.
@@ -85,7 +97,7 @@ mod tests {
     use crate::input::yaml::compose;
 
     fn of(text: &str) -> Authored {
-        authored(&compose(text).unwrap().root.unwrap()).unwrap()
+        authored(&compose(text).unwrap().root.unwrap(), &Path::new("t.yml").into()).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::arguments;
 use super::source::shown;
 use crate::plan::check::ModuleCatalog;
 use crate::plan::{Delegation, Looping, RunAs, Task, Until};
-use crate::template::Authored;
+use crate::template::{Authored, Expression};
 
 /// Blocks within blocks.
 const BLOCK_DEPTH_MAX: usize = 16;
@@ -157,7 +157,7 @@ pub(super) fn set_run_as(run_as: &mut RunAs, keyword: &str, value: &Value, place
 }
 
 /// Conditions as expressions; a bool is the expression of itself.
-pub(super) fn expressions(value: &Value) -> Option<Vec<String>> {
+pub(super) fn expressions(value: &Value) -> Option<Vec<Expression>> {
     let one = |value: &Value| match value {
         Value::Bool(bool) => Some(bool.to_string()),
         Value::String(text) => Some(text.clone()),
@@ -169,7 +169,7 @@ pub(super) fn expressions(value: &Value) -> Option<Vec<String>> {
         Value::List(items) => items.iter().map(one).collect(),
         other => one(other).map(|text| vec![text]),
     }
-    .map(|all| all.into_iter().filter(|text| !text.trim().is_empty()).collect())
+    .map(|all: Vec<String>| all.into_iter().filter(|text| !text.trim().is_empty()).map(Expression::from).collect())
 }
 
 /// A name, several separated by commas, or a list of names.
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!((tasks[0].title(), tasks[0].register.as_deref()), ("one", Some("r")));
         assert_eq!(tasks[0].when, ["outer", "a", "b"]);
         assert_eq!(tasks[0].args["chdir"].source(), Value::from("/tmp"));
-        assert_eq!((tasks[1].title(), &tasks[1].when[..]), ("debug", &["outer".to_owned(), "true".to_owned()][..]));
+        assert_eq!((tasks[1].title(), &tasks[1].when[..]), ("debug", &["outer".into(), "true".into()][..]));
         assert_eq!(tasks[1].tags, ["t", "u", "v"]);
         assert_eq!(tasks[1].run_as, RunAs { wanted: Some(true.into()), ..RunAs::default() });
     }
@@ -233,7 +233,7 @@ mod tests {
     fn retries_have_ansibles_defaults() {
         let tasks = expanded(r#"[{"ping": null, "until": "ok"}, {"ping": null, "retries": 7, "delay": 1}]"#).unwrap();
         let until = |conditions: &[&str], retries, delay| {
-            let conditions = conditions.iter().map(|c| (*c).to_owned()).collect();
+            let conditions = conditions.iter().map(|c| (*c).into()).collect();
             Some(Until { conditions, retries: Keyword::Is(retries), delay: Keyword::Is(Duration::from_secs(delay)) })
         };
         assert_eq!(tasks[0].until, until(&["ok"], 3, 5));

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::origin::Origin;
+
 /// A line and a column, both from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
@@ -39,6 +41,11 @@ impl Place {
     /// The source as a whole.
     pub fn whole(source: impl Into<Arc<str>>) -> Place {
         Place { source: source.into(), at: None }
+    }
+
+    pub(crate) fn of(origin: &Origin) -> Place {
+        let at = origin.line.map(|line| Position { line, column: origin.column.unwrap_or(1) });
+        Place { source: origin.file.display().to_string().into(), at }
     }
 
     pub fn at(source: &Arc<str>, at: Position) -> Place {

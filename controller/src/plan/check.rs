@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(told(ignoring(Keyword::Is(true)), Vec::new(), Vec::new()), 0);
         let template = Keyword::late(Authored::from_value("{{ careless }}".into()));
         assert_eq!(told(ignoring(template), Vec::new(), Vec::new()), 0);
-        let judged = Task { failed_when: vec!["false".to_owned()], ..copy() };
+        let judged = Task { failed_when: vec!["false".into()], ..copy() };
         assert_eq!(told(judged, Vec::new(), Vec::new()), 0);
         let unknown = Task { failure: ignore_errors(Keyword::Is(true)), ..task("coppy") };
         assert_eq!(told(unknown, Vec::new(), Vec::new()), 1, "a module that nobody has is no argument");

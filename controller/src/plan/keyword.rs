@@ -6,6 +6,7 @@ use rustle_protocol::Value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::template::{Authored, Templar, TemplateError, python_repr};
 use crate::vars::Scope;
 
@@ -61,15 +62,15 @@ impl<T: KeywordValue> Keyword<T> {
     ///
     /// # Errors
     /// Why there is none, as a sentence without the keyword's name.
-    pub fn render(&self, templar: &Templar, scope: &Scope) -> Result<Option<T>, String> {
+    pub(crate) fn render(&self, templar: &Templar, scope: &Scope) -> Result<Option<T>, Fault> {
         match self {
             Keyword::Is(value) => Ok(Some(value.clone())),
             Keyword::Template { template, omitted } => match templar.render(template, scope) {
-                Ok(value) => rendered_to(&value).map(Some),
+                Ok(value) => Ok(rendered_to(&value).map(Some)?),
                 Err(TemplateError::Omitted) => {
                     omitted.as_ref().map_or(Ok(None), |omitted| omitted.render(templar, scope))
                 }
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(error.into()),
             },
         }
     }

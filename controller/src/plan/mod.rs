@@ -25,7 +25,7 @@ pub use role::{RoleIdentity, RoleInfo};
 pub use run_as::RunAs;
 pub use search::{FileNotFound, FileSearch};
 pub use tags::{NoSuchTask, TagFilter, start_at};
-pub use task::{Background, Delegation, Failure, LoopControl, Looping, Risk, Task, Until};
+pub use task::{ArgOrigin, Background, CallOrigins, Delegation, Failure, LoopControl, Looping, Risk, Task, Until};
 
 /// What is not worth writing down.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{FileSearch, IncludeId, Keyword, PlayId, RoleInfo, RunAs, TaskId, Within, is_default};
 use crate::event::TaskKind;
 use crate::origin::Origin;
-use crate::template::Authored;
+use crate::template::{Authored, Expression};
 use crate::vars::Layer;
 
 /// A task or a handler. Text in it may be a template where Ansible allows one. What it inherits from blocks, role and play
@@ -39,7 +39,7 @@ pub struct Task {
     pub more_args: Option<Authored>,
     /// All must hold, outer ones first. Bare Jinja expressions.
     #[serde(skip_serializing_if = "is_default")]
-    pub when: Vec<String>,
+    pub when: Vec<Expression>,
     /// The hosts that run it, if not all of the play.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(with = "Option<BTreeSet<String>>")]
@@ -57,9 +57,9 @@ pub struct Task {
     #[serde(skip_serializing_if = "is_default")]
     pub looping: Option<Looping>,
     #[serde(skip_serializing_if = "is_default")]
-    pub changed_when: Vec<String>,
+    pub changed_when: Vec<Expression>,
     #[serde(skip_serializing_if = "is_default")]
-    pub failed_when: Vec<String>,
+    pub failed_when: Vec<Expression>,
     #[serde(skip_serializing_if = "is_default")]
     pub failure: Failure,
     /// Names of handlers, or topics that handlers listen to. May be templates.
@@ -111,6 +111,8 @@ pub struct Task {
     pub search: Option<FileSearch>,
     #[serde(skip_serializing_if = "is_default")]
     pub position: Option<Origin>,
+    #[serde(skip)]
+    pub call: Option<Arc<CallOrigins>>,
     /// For `include_tasks` and `include_role`: by which the [`Fragments`](super::Fragments) know what stands around it.
     #[serde(skip_serializing_if = "is_default")]
     pub include: Option<IncludeId>,
@@ -119,6 +121,32 @@ pub struct Task {
 /// What a task begins as that says nothing.
 fn blank() -> Task {
     Task::new(TaskId(0), PlayId(0), "")
+}
+
+/// Where a task's call of its module stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallOrigins {
+    pub module: Origin,
+    pub args: IndexMap<String, ArgOrigin>,
+}
+
+/// Where an argument stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArgOrigin {
+    pub whole: Arc<Origin>,
+    /// If it is a list, of each of its items.
+    pub items: Vec<Arc<Origin>>,
+}
+
+impl CallOrigins {
+    pub(crate) fn arg(&self, name: &str) -> Option<&Arc<Origin>> {
+        self.args.get(name).map(|arg| &arg.whole)
+    }
+
+    /// Of an argument that is a list, the item at place `number`; of another one, the argument.
+    pub(crate) fn item(&self, name: &str, number: usize) -> Option<&Arc<Origin>> {
+        self.args.get(name).map(|arg| arg.items.get(number).unwrap_or(&arg.whole))
+    }
 }
 
 /// What a failure of the task means.
@@ -165,7 +193,7 @@ pub struct LoopControl {
     /// Whether `ansible_loop` has `allitems`. Default true.
     pub extended_allitems: bool,
     /// Ends the loop after an item for which all hold. Empty for never.
-    pub break_when: Vec<String>,
+    pub break_when: Vec<Expression>,
 }
 
 impl Default for LoopControl {
@@ -210,7 +238,7 @@ impl Delegation {
 #[serde(deny_unknown_fields)]
 pub struct Until {
     /// Must hold after a try; empty for "did not fail".
-    pub conditions: Vec<String>,
+    pub conditions: Vec<Expression>,
     /// Tries after the first.
     pub retries: Keyword<u32>,
     pub delay: Keyword<Duration>,
@@ -294,6 +322,7 @@ impl Task {
             role: None,
             search: None,
             position: None,
+            call: None,
             include: None,
         }
     }

@@ -9,6 +9,8 @@
 //! 12     - command: /bin/false
 //!          ^ column 7
 //! ```
+//!
+//! Where the failure was met on the way to the task's work, in a template say, each step of the way is told with its place.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -22,6 +24,7 @@ use rustle_protocol::{Map, Value};
 use super::line::{Colour, Line};
 use super::sanitize;
 use crate::event::FailedIn;
+use crate::fault::Cause;
 use crate::origin::Origin;
 use crate::template::python_text;
 
@@ -34,6 +37,9 @@ const LINES: u32 = 3;
 /// Most of a file that is read for its lines, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Stands between the places of a failure.
+const CAUSED_BY: &str = "<<< caused by >>>";
+
 /// Begins what a result says in which nothing came to its work, as Ansible words it.
 const TASK_FAILED: &str = "Task failed: ";
 
@@ -45,9 +51,16 @@ pub(super) struct Excerpts {
 
 impl Excerpts {
     /// The lines to print above a failure of the task, none if the same was told before.
-    pub(super) fn of_failure(&mut self, origin: &Origin, module: &str, failed_in: FailedIn, values: &Map) -> Vec<Line> {
+    pub(super) fn of_failure(
+        &mut self,
+        origin: &Origin,
+        module: &str,
+        failed_in: FailedIn,
+        values: &Map,
+        causes: &[Cause],
+    ) -> Vec<Line> {
         let headline = match short_name(module) {
-            "include_tasks" | "include_role" => match absence(values) {
+            "include_tasks" | "include_role" if causes.is_empty() => match absence(values) {
                 Some(said) => said,
                 // What it found and cannot understand is told by its own line alone.
                 None => return Vec::new(),
@@ -63,8 +76,10 @@ impl Excerpts {
         }
         match short_name(module) {
             // As in Ansible, which does not say where.
-            "include_tasks" => told(&headline).chain(headline.contains('\n').then(String::new)).map(red).collect(),
-            _ => shown(&headline, origin),
+            "include_tasks" if causes.is_empty() => {
+                told(&headline).into_iter().chain(headline.contains('\n').then(String::new)).map(red).collect()
+            }
+            _ => shown(&headline, &steps(origin, causes)),
         }
     }
 }
@@ -104,22 +119,64 @@ fn said(values: &Map) -> Cow<'_, str> {
     }
 }
 
-/// What follows the first line is moved in, lest a host's words pass for a line of ours.
-fn told(headline: &str) -> impl Iterator<Item = String> {
-    headline.split('\n').enumerate().map(|(n, line)| match (n, line) {
-        (0, line) => format!("[ERROR]: {line}"),
-        (_, "") => String::new(),
-        (_, line) => format!("    {line}"),
-    })
+fn told(headline: &str) -> Vec<String> {
+    moved_in(&format!("[ERROR]: {headline}"), "")
 }
 
-fn shown(headline: &str, position: &Origin) -> Vec<Line> {
-    let mut lines: Vec<String> = told(headline).collect();
-    lines.push(format!("Origin: {position}"));
-    lines.push(String::new());
-    if let Some(above) = text_at(position) {
-        lines.extend(above);
+/// What follows the first line is moved in, lest a host's words pass for a line of ours.
+fn moved_in(said: &str, end: &str) -> Vec<String> {
+    let mut lines: Vec<String> = said
+        .split('\n')
+        .enumerate()
+        .map(|(n, line)| if n == 0 || line.is_empty() { line.to_owned() } else { format!("    {line}") })
+        .collect();
+    lines.last_mut().into_iter().for_each(|last| last.push_str(end));
+    lines
+}
+
+/// What is told of one place.
+struct Step<'a> {
+    said: String,
+    origin: &'a Origin,
+    help: Option<&'a str>,
+}
+
+/// A failure of the task at `origin`, place by place: what was met at the same place is one step.
+fn steps<'a>(origin: &'a Origin, causes: &'a [Cause]) -> Vec<Step<'a>> {
+    let mut steps = vec![Step { said: String::new(), origin, help: None }];
+    for cause in causes {
+        match (cause.origin.as_ref(), steps.last_mut()) {
+            (Some(origin), Some(last)) if origin != last.origin => {
+                steps.push(Step { said: cause.message.clone(), origin, help: None });
+            }
+            (_, Some(last)) if last.said.is_empty() => last.said.clone_from(&cause.message),
+            (_, last) => last.into_iter().for_each(|last| last.said = format!("{}: {}", last.said, cause.message)),
+        }
+        steps.last_mut().into_iter().for_each(|last| last.help = cause.help.as_deref().or(last.help));
+    }
+    steps
+}
+
+fn shown(headline: &str, steps: &[Step<'_>]) -> Vec<Line> {
+    let mut lines = told(headline);
+    for (number, step) in steps.iter().enumerate() {
+        if number > 0 {
+            lines.extend([CAUSED_BY.to_owned(), String::new()]);
+        }
+        if steps.len() > 1 {
+            let is_last = number + 1 == steps.len();
+            lines.extend((number == 0).then(String::new));
+            lines.extend(moved_in(&step.said, if is_last { "" } else { "." }));
+        }
+        lines.push(format!("Origin: {}", step.origin));
         lines.push(String::new());
+        if let Some(above) = text_at(step.origin) {
+            lines.extend(above);
+            lines.push(String::new());
+        }
+        if let Some(help) = step.help {
+            lines.extend([help.to_owned(), String::new()]);
+        }
     }
     lines.into_iter().map(red).collect()
 }
@@ -128,19 +185,31 @@ fn red(line: String) -> Line {
     Line::coloured(&line, Colour::Red)
 }
 
-/// The task's first line and the ones above it, each with its number, and a mark below. `None` if the file is not there, or
-/// has become shorter since it was read.
+/// The line of a place and the ones above it, each with its number, and a mark below. What is in no file is told itself. `None` if the place is in no line, or the
+/// file is not there or has become shorter since it was read.
 fn text_at(position: &Origin) -> Option<Vec<String>> {
-    let first = position.line.saturating_sub(LINES - 1).max(1);
-    let texts = read_lines(&position.file, first, position.line)?;
-    let width = position.line.to_string().len();
+    if let Some(text) = &position.text {
+        return Some(text.lines().map(|line| cut(sanitize::line(line).into_owned())).collect());
+    }
+    let line = position.line?;
+    let first = line.saturating_sub(LINES - 1).max(1);
+    let texts = read_lines(&position.file, first, line)?;
+    let width = line.to_string().len();
     let numbered = (first..).zip(&texts).map(|(number, text)| {
         let number = format!("{number:>width$}");
         if text.is_empty() { number } else { cut(format!("{number} {}", sanitize::line(text))) }
     });
-    let before = width + position.column as usize;
-    let mark = format!("{:before$}^ column {}", "", position.column);
+    let mark = match position.column {
+        Some(column) => format!("{:before$}^ column {column}", "", before = width + column as usize),
+        None => under(texts.last().map_or("", String::as_str), width + 1),
+    };
     Some(numbered.chain([mark]).collect())
+}
+
+/// Marks below a line, behind `before` columns, that is meant as a whole.
+fn under(line: &str, before: usize) -> String {
+    let width = line.chars().count().min(COLUMNS_MAX - before);
+    format!("{:before$}{}", "", "^".repeat(width))
 }
 
 /// At Ansible's width.
@@ -167,7 +236,7 @@ mod tests {
     use crate::report::script::{map, shown as text};
 
     fn origin(file: &Path) -> Origin {
-        Origin { file: Arc::from(file), line: 10, column: 7 }
+        Origin { file: Arc::from(file), line: Some(10), column: Some(7), text: None }
     }
 
     fn playbook() -> tempfile::NamedTempFile {
@@ -177,7 +246,7 @@ mod tests {
     }
 
     fn told_of(origin: &Origin, failed_in: FailedIn, msg: &str) -> String {
-        let lines = Excerpts::default().of_failure(origin, "command", failed_in, &map(&[("msg", msg.into())]));
+        let lines = Excerpts::default().of_failure(origin, "command", failed_in, &map(&[("msg", msg.into())]), &[]);
         text(&lines).replace(&origin.file.display().to_string(), "site.yml")
     }
 
@@ -213,7 +282,9 @@ mod tests {
         let file = playbook();
         let mut excerpts = Excerpts::default();
         let mut lines = |msg: &str| {
-            excerpts.of_failure(&origin(file.path()), "command", FailedIn::Module, &map(&[("msg", msg.into())])).len()
+            excerpts
+                .of_failure(&origin(file.path()), "command", FailedIn::Module, &map(&[("msg", msg.into())]), &[])
+                .len()
         };
         assert!(lines("one") > 0);
         assert_eq!(lines("one"), 0);
@@ -231,7 +302,7 @@ mod tests {
     #[test]
     fn a_file_that_has_changed_is_not_quoted() {
         let file = playbook();
-        let gone = Origin { line: 99, ..origin(file.path()) };
+        let gone = Origin { line: Some(99), ..origin(file.path()) };
         assert!(!told_of(&gone, FailedIn::Module, "x").contains("column"));
     }
 }

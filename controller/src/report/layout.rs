@@ -23,6 +23,7 @@ use crate::event::{
     CancelReason, FailedIn, INCLUDED, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult,
     TaskStatus, unknown_handler,
 };
+use crate::fault::Cause;
 use crate::origin::Origin;
 use crate::plan::TaskId;
 
@@ -74,6 +75,7 @@ struct TaskBanner {
 pub(super) struct Outcome<'a> {
     status: TaskStatus,
     failed_in: Option<FailedIn>,
+    causes: &'a [Cause],
     /// Of a host whose task was a loop: its items have told what there is to tell.
     is_of_loop: bool,
     module: &'a str,
@@ -247,7 +249,8 @@ impl Layout {
         let Some(of_task) = self.tasks.get(&task) else { return lines };
         lines.extend(self.banner(&of_task.text));
         if let Some(origin) = of_task.origin.as_ref().filter(|_| self.verbosity >= VERBOSITY_PLACES) {
-            lines.push(Line::new(&format!("task path: {}:{}", origin.file.display(), origin.line)));
+            let of_line = Origin { column: None, ..origin.clone() };
+            lines.push(Line::new(&format!("task path: {of_line}")));
         }
         lines
     }
@@ -284,7 +287,7 @@ impl Layout {
         let of_task = self.tasks.get(&task).filter(|_| !failure.is_of_loop);
         let (Some(failed_in), Some(of_task)) = (failure.failed_in, of_task) else { return Vec::new() };
         let Some(origin) = &of_task.origin else { return Vec::new() };
-        self.excerpts.of_failure(origin, failure.module, failed_in, failure.values)
+        self.excerpts.of_failure(origin, failure.module, failed_in, failure.values, failure.causes)
     }
 
     fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
@@ -505,6 +508,7 @@ impl<'a> Outcome<'a> {
         Outcome {
             status: result.status,
             failed_in: result.failed_in,
+            causes: &result.causes,
             is_of_loop: !result.items.is_empty(),
             module: &result.module,
             values: &result.values,
@@ -517,6 +521,7 @@ impl<'a> Outcome<'a> {
         Outcome {
             status: item.status,
             failed_in: item.failed_in,
+            causes: &item.causes,
             is_of_loop: false,
             module,
             values: &item.values,

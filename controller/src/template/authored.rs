@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use rustle_protocol::value::{Map, Value};
+use rustle_protocol::Value;
 
 use super::engine::{Mode, template_key};
 use super::error::TemplateError;
 use super::sealed::Sealed;
+use crate::origin::Origin;
 use crate::vault::Vault;
 
 /// Text, lists and maps as a plan's author wrote them. The one type whose strings may be evaluated.
@@ -30,10 +31,25 @@ impl Authored {
     ///
     /// Only for values that come from the plan, its playbooks, the inventory or the command line.
     pub fn from_value(value: Value) -> Authored {
+        Authored::written(value, None)
+    }
+
+    /// As [`from_value`](Self::from_value), of what stands in a file at `origin`, which is asked for if there are templates.
+    pub(crate) fn written_at(value: Value, origin: impl FnOnce() -> Origin) -> Authored {
+        if holds_template(&value) { Authored::written(value, Some(&Arc::new(origin()))) } else { Authored::Data(value) }
+    }
+
+    fn written(value: Value, origin: Option<&Arc<Origin>>) -> Authored {
         match value {
-            Value::String(text) if needs_rendering(&text) => Authored::Template(Template::new(&text)),
-            Value::List(items) => Authored::from_list(items),
-            Value::Map(map) => Authored::from_map(map),
+            Value::String(text) if needs_rendering(&text) => {
+                Authored::Template(Template { origin: origin.cloned(), ..Template::new(&text) })
+            }
+            Value::List(items) if items.iter().any(holds_template) => {
+                Authored::List(items.into_iter().map(|item| Authored::written(item, origin)).collect())
+            }
+            Value::Map(map) if map.values().any(holds_template) => {
+                Authored::Map(map.into_iter().map(|(key, value)| (key, Authored::written(value, origin))).collect())
+            }
             data => Authored::Data(data),
         }
     }
@@ -61,6 +77,14 @@ impl Authored {
             Authored::Sealed(sealed) => sealed.known().is_none_or(|(_, value)| value.is_vouched_for()),
             Authored::List(items) => items.iter().all(Authored::is_vouched_for),
             Authored::Map(map) => map.values().all(Authored::is_vouched_for),
+        }
+    }
+
+    /// Where a template stands, as far as that is known.
+    pub(crate) fn origin(&self) -> Option<&Arc<Origin>> {
+        match self {
+            Authored::Template(template) => template.origin(),
+            _ => None,
         }
     }
 
@@ -135,22 +159,6 @@ impl Authored {
             Authored::Data(_) | Authored::Unsafe(_) | Authored::Template(_) | Authored::List(_) => false,
         }
     }
-
-    fn from_list(items: Vec<Value>) -> Authored {
-        if items.iter().any(holds_template) {
-            Authored::List(items.into_iter().map(Authored::from_value).collect())
-        } else {
-            Authored::Data(Value::List(items))
-        }
-    }
-
-    fn from_map(map: Map) -> Authored {
-        if map.values().any(holds_template) {
-            Authored::Map(map.into_iter().map(|(key, value)| (key, Authored::from_value(value))).collect())
-        } else {
-            Authored::Data(Value::Map(map))
-        }
-    }
 }
 
 fn holds_template(value: &Value) -> bool {
@@ -167,21 +175,34 @@ pub fn needs_rendering(text: &str) -> bool {
     text.as_bytes().windows(2).any(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
 }
 
-/// Template text an author wrote. Cheap to clone; compiled once per [`super::Templar`] and text.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Template text an author wrote. Cheap to clone; compiled once per [`super::Templar`] and text. Those of the same text are
+/// equal, wherever they stand.
+#[derive(Clone)]
 pub struct Template {
     /// The name under which the engine keeps the compiled template: how to evaluate it, and its text.
     key: Arc<str>,
+    /// Where it was written, if that is known: for messages.
+    origin: Option<Arc<Origin>>,
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Template) -> bool {
+        self.key == other.key
+    }
 }
 
 impl Template {
     pub fn new(source: &str) -> Template {
         let mode = if is_single_expression(source) { Mode::Expression } else { Mode::Text };
-        Template { key: template_key(mode, source).into() }
+        Template { key: template_key(mode, source).into(), origin: None }
     }
 
     pub fn source(&self) -> &str {
         Mode::split(&self.key).map_or("", |(_, source)| source)
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
     }
 
     /// Names the template: its text and how it is evaluated. No variable can have this name.

@@ -1,5 +1,11 @@
 //! Why a template could not be rendered, in words for its author.
 
+use std::sync::Arc;
+
+use rustle_protocol::Value;
+
+use crate::origin::Origin;
+
 /// A template that gave no value. The text names the variable or the place in the template, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -25,6 +31,15 @@ pub enum TemplateError {
         "Conditional result ({truth}) was derived from value of type '{kind}'. Conditionals must have a boolean result."
     )]
     NotBoolean { truth: &'static str, kind: &'static str },
+    /// A condition without any text.
+    #[error("Empty conditional expressions are not allowed.")]
+    EmptyCondition,
+    /// A condition that is neither text nor a bool.
+    #[error("Conditional expressions must be strings.")]
+    NotText,
+    /// Text was to be evaluated that no author wrote.
+    #[error("Encountered untrusted template or expression.")]
+    Untrusted { text: String },
     /// A lookup has to wait, and the render is to be begun again when its answer is there. Seen by nobody but whoever
     /// renders that way.
     #[error("a lookup waits for its answer")]
@@ -32,6 +47,12 @@ pub enum TemplateError {
     /// A filter, test, lookup or operator refused what it was given.
     #[error("{message}")]
     Failed { message: String },
+    /// What went wrong with the text that stands there.
+    #[error("{error}")]
+    At { origin: Arc<Origin>, error: Box<TemplateError> },
+    /// What went wrong on the way to something.
+    #[error("{doing}: {error}")]
+    Within { doing: String, error: Box<TemplateError> },
 }
 
 /// What was to be read.
@@ -58,6 +79,7 @@ impl TemplateError {
     /// What the author can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            TemplateError::At { error, .. } | TemplateError::Within { error, .. } => error.hint(),
             TemplateError::Undefined { name, .. } => Some(format!(
                 "define `{name}` in the play's vars, the inventory or with -e, or use `{name} | default(...)`"
             )),
@@ -81,18 +103,41 @@ impl TemplateError {
         TemplateError::failed(format!("`{name}` is asked for (vars_prompt) when the plan runs, and needed to print it"))
     }
 
-    /// Text was to be evaluated that no author wrote.
-    pub(crate) fn untrusted() -> TemplateError {
-        TemplateError::failed("Encountered untrusted template or expression.")
+    /// `text` was to be evaluated, and no author wrote it.
+    pub(crate) fn untrusted(text: &Value) -> TemplateError {
+        TemplateError::Untrusted { text: super::python_text(text) }
     }
 
     /// As Ansible says it of a condition.
     pub(crate) fn in_conditional(self) -> TemplateError {
+        if self.is_undefined() { self.within("Error while evaluating conditional") } else { self }
+    }
+
+    /// Of an argument of a task, as Ansible says it.
+    pub(crate) fn in_argument(self, name: &str) -> TemplateError {
+        self.within(format!("Error while resolving value for '{name}'"))
+    }
+
+    /// Met in a text that stands at `origin`, unless a place is known already: one further in says more. What tells of no
+    /// fault stays as it is.
+    pub(crate) fn at(self, origin: Option<&Arc<Origin>>) -> TemplateError {
+        match (self, origin) {
+            (error @ (TemplateError::At { .. } | TemplateError::Omitted | TemplateError::Deferred), _) => error,
+            (error, None) => error,
+            (error, Some(origin)) => TemplateError::At { origin: Arc::clone(origin), error: Box::new(error) },
+        }
+    }
+
+    pub(crate) fn within(self, doing: impl Into<String>) -> TemplateError {
+        TemplateError::Within { doing: doing.into(), error: Box::new(self) }
+    }
+
+    /// Whether it is that something is undefined.
+    pub(crate) fn is_undefined(&self) -> bool {
         match self {
-            TemplateError::Undefined { name, message } => {
-                TemplateError::Undefined { name, message: format!("Error while evaluating conditional: {message}") }
-            }
-            other => other,
+            TemplateError::Undefined { .. } => true,
+            TemplateError::At { error, .. } | TemplateError::Within { error, .. } => error.is_undefined(),
+            _ => false,
         }
     }
 
@@ -101,19 +146,11 @@ impl TemplateError {
     }
 }
 
-/// An argument of a task that could not be rendered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Error while resolving value for '{name}': {error}")]
-pub struct UnresolvedArg {
-    pub name: String,
-    pub error: TemplateError,
-}
-
 /// Carries our error through the engine: as the source of one of its own.
 impl From<TemplateError> for minijinja::Error {
     fn from(error: TemplateError) -> minijinja::Error {
         let kind = match error {
-            TemplateError::Undefined { .. } => minijinja::ErrorKind::UndefinedError,
+            _ if error.is_undefined() => minijinja::ErrorKind::UndefinedError,
             TemplateError::Syntax { .. } => minijinja::ErrorKind::SyntaxError,
             _ => minijinja::ErrorKind::InvalidOperation,
         };

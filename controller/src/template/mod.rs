@@ -11,6 +11,7 @@ mod embedded;
 mod engine;
 mod error;
 mod explain;
+mod expression;
 mod file;
 mod filters;
 mod managed;
@@ -25,7 +26,8 @@ mod templar;
 mod written;
 
 pub use authored::{Authored, Template, needs_rendering};
-pub use error::{Syntactic, TemplateError, UnresolvedArg};
+pub use error::{Syntactic, TemplateError};
+pub use expression::Expression;
 pub use file::TemplateFileOptions;
 pub use sealed::Sealed;
 pub use templar::{Conditionals, Templar};

@@ -10,11 +10,12 @@ use rustle_protocol::value::{Map, Value};
 use super::authored::{Authored, Template};
 use super::convert::{is_omit, to_data, to_defined_data, to_shown_data};
 use super::engine::{self, Mode, Printed, template_key};
-use super::error::{TemplateError, UnresolvedArg};
+use super::error::TemplateError;
 use super::file::FileEngines;
 use super::plugged::Plugged;
 use super::rewrite::Delimiters;
 use super::{explain, filters, python, written};
+use crate::plan::CallOrigins;
 use crate::plugins::Plugins;
 use crate::vars::Scope;
 use crate::vault::Vault;
@@ -72,7 +73,8 @@ impl Templar {
             Authored::Sealed(sealed) => self.render_optional(&*sealed.open(self.vault())?, scope),
             Authored::Template(template) => {
                 let value = self.evaluate(template, scope)?;
-                to_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
+                to_data(&value)
+                    .map_err(|error| explain::explain(error, template.key(), Some(scope)).at(template.origin()))
             }
             Authored::List(items) => {
                 let items: Result<Vec<_>, _> =
@@ -95,7 +97,7 @@ impl Templar {
                 Ok(value) => {
                     to_defined_data(&value).map_err(|error| explain::explain(error, template.key(), Some(scope)))
                 }
-                Err(TemplateError::Undefined { .. }) => Ok(None),
+                Err(error) if error.is_undefined() => Ok(None),
                 Err(error) => Err(error),
             },
             Authored::List(items) => {
@@ -112,23 +114,38 @@ impl Templar {
         }
     }
 
-    /// Renders a task's arguments. An argument that is `omit` is left out.
+    /// Renders a task's arguments. An argument that is `omit` is left out. `origins` says where they stand.
     ///
     /// # Errors
     /// The first argument's that fails, in the order they were written.
-    pub fn render_args(&self, args: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, UnresolvedArg> {
-        let mut rendered = Map::with_capacity(args.len());
-        for (name, authored) in args {
-            let value = self.render_optional(authored, scope);
-            if let Some(value) = value.map_err(|error| UnresolvedArg { name: name.clone(), error })? {
+    pub fn render_args(
+        &self,
+        args: &IndexMap<String, Authored>,
+        origins: Option<&CallOrigins>,
+        scope: &Scope,
+    ) -> Result<Map, TemplateError> {
+        self.render_entries(args, |name, authored| {
+            let origin = || origins.and_then(|origins| origins.arg(name)).or(authored.origin());
+            self.render_optional(authored, scope).map_err(|error| error.in_argument(name).at(origin()))
+        })
+    }
+
+    fn render_map(&self, map: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, TemplateError> {
+        self.render_entries(map, |_, authored| self.render_optional(authored, scope))
+    }
+
+    fn render_entries(
+        &self,
+        entries: &IndexMap<String, Authored>,
+        render: impl Fn(&str, &Authored) -> Result<Option<Value>, TemplateError>,
+    ) -> Result<Map, TemplateError> {
+        let mut rendered = Map::with_capacity(entries.len());
+        for (name, authored) in entries {
+            if let Some(value) = render(name, authored)? {
                 rendered.insert(name.clone(), value);
             }
         }
         Ok(rendered)
-    }
-
-    fn render_map(&self, map: &IndexMap<String, Authored>, scope: &Scope) -> Result<Map, TemplateError> {
-        self.render_args(map, scope).map_err(|unresolved| unresolved.error)
     }
 
     /// As [`Templar::expression`], for something to be shown: what is undefined inside it is shown as
@@ -154,7 +171,7 @@ impl Templar {
         };
         match value.map_err(|error| explain::explain(error, &key, Some(scope))) {
             Ok(value) => Ok((value, faults)),
-            Err(error @ TemplateError::Undefined { .. }) => {
+            Err(error) if error.is_undefined() => {
                 faults.push(error);
                 Ok((fault_text(&faults), faults))
             }
@@ -173,7 +190,7 @@ impl Templar {
             Value::String(text)
                 if !written::is_path(text) && written::behind(template, scope).as_ref() != Some(&named) =>
             {
-                Err(TemplateError::untrusted())
+                Err(TemplateError::untrusted(&named))
             }
             _ => Ok(named),
         }
@@ -218,7 +235,7 @@ impl Templar {
     pub fn condition(&self, source: &str, scope: &Scope, rule: Conditionals) -> Result<bool, TemplateError> {
         if source.trim().is_empty() {
             return match rule {
-                Conditionals::Strict => Err(TemplateError::failed("Empty conditional expressions are not allowed.")),
+                Conditionals::Strict => Err(TemplateError::EmptyCondition),
                 Conditionals::Lenient => Ok(true),
             };
         }
@@ -227,7 +244,7 @@ impl Templar {
             return match written::behind(source, scope) {
                 Some(Value::String(text)) => self.condition(&text, scope, rule),
                 _ if rule == Conditionals::Lenient => Ok(value.is_true()),
-                _ => Err(TemplateError::untrusted()),
+                _ => Err(TemplateError::untrusted(&Templar::data(&value, scope)?)),
             };
         }
         if value.kind() != ValueKind::Bool && rule == Conditionals::Strict {
@@ -255,7 +272,10 @@ impl Templar {
         }
         match Templar::data(&given, scope)? {
             Value::List(conditions) if !conditions.iter().any(|one| one.as_str().is_some()) => Ok(conditions),
-            _ => Err(TemplateError::untrusted()),
+            Value::List(conditions) => Err(TemplateError::untrusted(
+                conditions.iter().find(|one| one.as_str().is_some()).unwrap_or(&Value::Null),
+            )),
+            other => Err(TemplateError::untrusted(&other)),
         }
     }
 
@@ -307,7 +327,7 @@ impl Templar {
 
     /// The engine's value of a template, still lazy inside.
     pub(crate) fn evaluate(&self, template: &Template, scope: &Scope) -> Result<Jinja, TemplateError> {
-        self.evaluate_key(template.key(), scope)
+        self.evaluate_key(template.key(), scope).map_err(|error| error.at(template.origin()))
     }
 
     fn evaluate_key(&self, key: &str, scope: &Scope) -> Result<Jinja, TemplateError> {

@@ -234,7 +234,7 @@ impl Inner {
         let scope = Scope { inner };
         match Chain::enter(self, label, template).and_then(|_entered| scope.templar().evaluate(template, &scope)) {
             Ok(value) => Rendered::Value(value),
-            Err(error @ TemplateError::Undefined { .. }) => Rendered::Undefined(error),
+            Err(error) if error.is_undefined() => Rendered::Undefined(error),
             Err(error) => Rendered::Failed(error),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustle_exec::input::inventory::Inventory;
 use rustle_exec::input::{Loaded, PlanSource, check_hosts};
 use rustle_exec::plan::{Plan, Strategy, TagFilter, Task, Waves};
+use rustle_exec::template::Expression;
 use rustle_protocol::{HostName, Value};
 
 use super::{fixture, fixtures, names, read};
@@ -66,12 +67,13 @@ pub(super) fn shown_task(task: &Task) -> String {
     let args: BTreeMap<&String, Value> = task.args.iter().map(|(name, value)| (name, value.source())).collect();
     let args = serde_json::to_string(&args).unwrap();
     let mut out = format!("{} `{}` {} {args}", task.plan_id, task.title(), task.module);
+    let conditions = |list: &[Expression]| list.iter().map(|condition| condition.to_string()).collect::<Vec<_>>();
     for (word, list) in [
-        ("when", &task.when),
-        ("tags", &task.tags),
-        ("notify", &task.notify),
-        ("changed_when", &task.changed_when),
-        ("failed_when", &task.failed_when),
+        ("when", conditions(&task.when)),
+        ("tags", task.tags.clone()),
+        ("notify", task.notify.clone()),
+        ("changed_when", conditions(&task.changed_when)),
+        ("failed_when", conditions(&task.failed_when)),
     ] {
         if !list.is_empty() {
             write!(out, " {word}={list:?}").unwrap();

@@ -41,7 +41,8 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// Cases that are told in other words than Ansible's, and why that is so.
-const TOLD_OTHERWISE: [(&str, &str); 4] = [
+const TOLD_OTHERWISE: [(&str, &str); 9] = [
+    ("assert_listed_conditions", "a condition that is null has its place here, and none there"),
     (
         "max_fail_percentage_100_of_3_hosts",
         "a budget of 100 % lets the run go on when all hosts have failed, and so the next play says that it has none",
@@ -50,6 +51,10 @@ const TOLD_OTHERWISE: [(&str, &str); 4] = [
         "play_hosts_that_are_left",
         "the banner of a `meta` task that is skipped comes once here, and for each host there",
     ),
+    ("condition_is_a_template", "text that a template made has no place here, and the template's there"),
+    ("condition_unsafe", "`!unsafe` text has no place here"),
+    ("debug_var", "a host's text has no place here, and there that of the template that asked for it"),
+    ("keyword_of_the_wrong_type", "a value of the wrong type and the keyword are one place, and told as two there"),
     ("role_ended", "the banner of a `meta` task that is skipped comes once here, and for each host there"),
     (
         "until_attempts_in_conditions",

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustle_exec::event::{RunEvent, Stamped};
 use rustle_exec::report::{Layout, Line, Stream};
 
-/// Begins what Ansible tells of a failure's causes, place by place.
+/// Stands between the places of a failure.
 const CAUSED_BY: &str = "<<< caused by >>>";
 
 /// Values that are never twice the same, by the names they have in a result.
@@ -57,7 +57,7 @@ fn is_word_of_ours(stamped: &Stamped, line: &Line) -> bool {
 /// What a run has said, section by section: a banner, then what each host has to tell, by the hosts' names.
 pub(super) fn comparable(said: &str, folder: &Path) -> Vec<String> {
     let said = said.replace(&folder.display().to_string(), "FOLDER");
-    let lines: Vec<String> = without_causes(said.lines()).map(without_moment).map(in_order).collect();
+    let lines: Vec<String> = said.lines().map(without_moment).map(in_order).collect();
     let mut out = Vec::new();
     let mut entries: Vec<Entry> = Vec::new();
     for line in lines {
@@ -104,10 +104,13 @@ impl Entry {
     }
 }
 
-/// Ansible tells of a failure in a template place by place. Here the first one is told, which is the task's.
-fn without_causes<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+/// How lines begin that stand below the last place of some failures.
+const HELP: [&str; 2] = ["Broken conditionals can be", "Templates and expressions must be"];
+
+/// What was told, without the places of a failure behind the first, which is the task's, and what helps against it.
+pub(super) fn without_causes(told: &[String]) -> Vec<&String> {
     let (mut is_cause, mut is_headline) = (false, false);
-    lines.filter(move |line| {
+    let is_first = |line: &&String| {
         let begins = OF_A_HOST.iter().any(|beginning| line.starts_with(beginning)) || is_banner(line);
         is_cause = (is_cause && !begins) || *line == CAUSED_BY;
         if begins {
@@ -115,8 +118,10 @@ fn without_causes<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Ite
         }
         let is_repeated = is_headline && line.starts_with("Task failed");
         is_headline &= !line.starts_with("Origin: ");
-        !is_cause && !is_repeated
-    })
+        let is_help = HELP.iter().any(|beginning| line.starts_with(beginning));
+        !is_cause && !is_repeated && !is_help
+    };
+    told.iter().filter(is_first).collect()
 }
 
 /// The hosts that something was included for, by their names.

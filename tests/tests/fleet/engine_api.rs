@@ -119,7 +119,7 @@ fn a_rescue_knows_what_it_rescues_and_the_host_stays_well() {
     let within = |section| Some(Within { block: BlockId(0), section });
     let fails = Task { name: Some("breaks".to_owned()), within: within(Section::Tasks), ..command("exit 3") };
     let mut fixes = Task { within: within(Section::Rescue), ..command("true") };
-    fixes.when = vec!["ansible_failed_task.name == 'breaks' and ansible_failed_result.rc == 3".to_owned()];
+    fixes.when = vec!["ansible_failed_task.name == 'breaks' and ansible_failed_result.rc == 3".into()];
     let always = Task { within: within(Section::Always), ..command("true") };
     let mut plan = plan(&["a"], vec![fails, fixes, always]);
     plan.blocks = vec![Block::default()];
@@ -149,7 +149,7 @@ fn a_loop_names_labels_and_ends_its_items_as_its_author_says() {
         index_var: Some("place".to_owned()),
         label: Some(template("<{{ word }}>")),
         extended: true,
-        break_when: vec!["said.stdout == '1-b-3'".to_owned()],
+        break_when: vec!["said.stdout == '1-b-3'".into()],
         ..LoopControl::default()
     };
     task.looping = Some(Looping { items: list(["a", "b", "c"]), lookup: None, control });

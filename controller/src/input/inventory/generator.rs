@@ -6,7 +6,7 @@ use rustle_protocol::value::Map;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError};
-use crate::input::authored::authored;
+use crate::input::authored::{authored, whole_path};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Node};
 use crate::plugins::Plugins;
@@ -122,7 +122,8 @@ impl Generator<'_> {
         let Some(vars) = self.part(node, "vars")? else { return Ok(VarMap::new()) };
         let mut rendered = VarMap::new();
         for (key, node) in self.map(vars)? {
-            let written = authored(node).map_err(|error| InventoryError::yaml(self.source, error))?;
+            let written =
+                authored(node, &whole_path(self.source)).map_err(|error| InventoryError::yaml(self.source, error))?;
             // What is encrypted, or needs more than the layers, is left to the run.
             let value = match &written {
                 Authored::Template(_) => self.templar.render(&written, scope).map(Authored::literal).unwrap_or(written),

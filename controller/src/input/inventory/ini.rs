@@ -1,15 +1,20 @@
 //! Ansible's INI: hosts with variables under `[group]`, `[group:children]`, `[group:vars]`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError, literal};
+use crate::input::authored::whole_path;
 use crate::input::source::{Place, Position, shown};
+use crate::origin::Origin;
+use crate::template::Authored;
 use crate::vars::{VarMap, Variable};
 
 /// Adds what `text` says.
 pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<(), InventoryError> {
-    let mut reader = Reader { source, builder, section: Section::Hosts(GroupId::UNGROUPED), expected: Vec::new() };
+    let section = Section::Hosts(GroupId::UNGROUPED);
+    let mut reader = Reader { source, file: whole_path(source), builder, section, expected: Vec::new() };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (at, line) in text.lines().enumerate() {
         reader.line(Line { number: at + 1, whole: line, text: line.trim() })?;
@@ -43,6 +48,7 @@ enum Section {
 
 struct Reader<'a> {
     source: &'a Arc<str>,
+    file: Arc<Path>,
     builder: &'a mut Builder,
     section: Section,
     /// Groups that are used before they are defined.
@@ -108,7 +114,7 @@ impl Reader<'_> {
         let vars: VarMap = assignments
             .iter()
             .map(|(word, at)| match word.split_once('=') {
-                Some((key, value)) => Ok((key.to_owned(), Variable::authored(literal::parse(value)))),
+                Some((key, value)) => Ok((key.to_owned(), self.variable_at(line, value))),
                 None => Err(InventoryError::hinted(
                     self.place(line, at),
                     format!("expected key=value after the host's name, not `{}`", shown(word)),
@@ -122,6 +128,13 @@ impl Reader<'_> {
             self.builder.set_host_vars(host, &vars);
         }
         Ok(())
+    }
+
+    /// What `value` in that line means.
+    fn variable_at(&self, line: Line<'_>, value: &str) -> Variable {
+        let authored =
+            Authored::written_at(literal::parse(value), || Origin::line(&self.file, line.position(line.text).line));
+        Variable::Authored(Arc::new(authored))
     }
 
     fn child(&mut self, line: Line<'_>, parent: GroupId) -> Result<(), InventoryError> {
@@ -143,7 +156,7 @@ impl Reader<'_> {
         let Some((key, value)) = line.text.split_once('=') else {
             return Err(self.error(line, line.text, format!("expected key=value, not `{}`", shown(line.text))));
         };
-        let vars = VarMap::from_iter([(key.trim().to_owned(), Variable::authored(literal::parse(value.trim())))]);
+        let vars = VarMap::from_iter([(key.trim().to_owned(), self.variable_at(line, value.trim()))]);
         let place = self.place(line, line.text);
         if self.builder.has_group(&group) {
             let group = self.builder.named_group(&group, &place)?;

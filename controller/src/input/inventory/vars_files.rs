@@ -10,6 +10,7 @@ use super::build::Builder;
 use super::change::no_files;
 use super::yaml::variables;
 use super::{Beside, FileVars, GroupId, HostId, Inventory, InventoryError, Limits, Rules, load};
+use crate::input::authored::whole_path;
 use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::Place;
 use crate::input::yaml;
@@ -184,6 +185,6 @@ fn read_file(path: &Path, vars: &mut VarMap, cx: &mut Reading<'_>) -> Result<(),
     for (key, _) in entries.iter().filter(|(key, _)| is_reserved(&key.text)) {
         cx.warnings.push(format!("{}: {}", Place::at(&source, key.at), reserved_name(&key.text)));
     }
-    cx.rules.put(vars, variables(entries, &source)?);
+    cx.rules.put(vars, variables(entries, &source, &whole_path(&source))?);
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Ansible's YAML inventory: groups that hold `hosts`, `children` and `vars`. JSON of the same shape is read too.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::build::Builder;
 use super::{GroupId, InventoryError, constructed, generator};
-use crate::input::authored::authored_entries;
+use crate::input::authored::{authored_entries, whole_path};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{self, Key, Kind, Node};
 use crate::vars::{VarMap, Variable};
@@ -16,7 +17,7 @@ pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Resu
         builder.warn(&Place::at(source, warning.at), &warning.what);
     }
     let Some(root) = document.root.filter(|root| !root.is_null()) else { return Ok(()) };
-    let reader = Reader { source };
+    let reader = Reader { source, file: whole_path(source) };
     let Some(groups) = root.as_map() else {
         let what = format!("expected groups with hosts, not a {}", root.kind());
         return Err(InventoryError::hinted(reader.place(&root), what, "begin with `all:`, then `hosts:` below it"));
@@ -39,14 +40,19 @@ pub(super) fn read(text: &str, source: &Arc<str>, builder: &mut Builder) -> Resu
     groups.iter().try_for_each(|(key, node)| reader.group(key, node, builder).map(drop))
 }
 
-/// What is written of variables: templates, and what `!vault` and `!unsafe` say.
-pub(super) fn variables(entries: &[(Key, Node)], source: &Arc<str>) -> Result<VarMap, InventoryError> {
-    let written = authored_entries(entries).map_err(|error| InventoryError::yaml(source, error))?;
+/// What is written of variables: templates, and what `!vault` and `!unsafe` say. `file` is the whole path of `source`.
+pub(super) fn variables(
+    entries: &[(Key, Node)],
+    source: &Arc<str>,
+    file: &Arc<Path>,
+) -> Result<VarMap, InventoryError> {
+    let written = authored_entries(entries, file).map_err(|error| InventoryError::yaml(source, error))?;
     Ok(written.into_iter().map(|(name, value)| (name, Variable::Authored(Arc::new(value)))).collect())
 }
 
 struct Reader<'a> {
     source: &'a Arc<str>,
+    file: Arc<Path>,
 }
 
 impl Reader<'_> {
@@ -58,7 +64,7 @@ impl Reader<'_> {
                 "children" => self.children(part, group, builder)?,
                 "vars" => {
                     let vars = self.map_or_nothing(part, "vars is a map of variables")?;
-                    builder.set_group_vars(group, variables(vars, self.source)?);
+                    builder.set_group_vars(group, variables(vars, self.source, &self.file)?);
                 }
                 other => {
                     let what =
@@ -77,7 +83,7 @@ impl Reader<'_> {
         let hint = "each host is a key: `web1:` or `web1: {port: 8080}`";
         for (key, vars) in self.map_or_nothing(node, hint)? {
             let entries = self.map_or_nothing(vars, "a host holds a map of variables")?;
-            let vars = Arc::new(variables(entries, self.source)?);
+            let vars = Arc::new(variables(entries, self.source, &self.file)?);
             for host in builder.hosts(&key.text, group, &Place::at(self.source, key.at))? {
                 builder.set_host_vars(host, &vars);
             }

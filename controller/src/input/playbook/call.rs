@@ -1,5 +1,7 @@
 //! Which module a task runs and with what: Ansible's several ways to write that down.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use rustle_agent::module::args::nearest;
 use rustle_protocol::Value;
@@ -7,11 +9,11 @@ use rustle_protocol::Value;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::names::{Noun, core_name, is_builtin};
-use crate::input::authored::{authored, authored_entries};
 use crate::input::key_value;
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Kind, Node};
 use crate::plan::check::ModuleCatalog;
+use crate::plan::{ArgOrigin, CallOrigins};
 use crate::template::{Authored, needs_rendering};
 
 /// Modules whose one string is a command line, with options among its words.
@@ -41,6 +43,7 @@ pub(super) struct ModuleCall {
     /// As written.
     pub(super) module: String,
     pub(super) args: IndexMap<String, Authored>,
+    pub(super) origins: Arc<CallOrigins>,
     /// It was `local_action`.
     pub(super) local: bool,
     /// The argument `apply`, as it is written: its content is keywords.
@@ -72,17 +75,22 @@ pub(super) fn read(
         args = more_args(document, more)?;
     }
     let call = match spelled {
-        Spelled::Name => Action { at: key.at, module: key.text.clone(), args: own_args(document, &key.text, node)? },
+        Spelled::Name => {
+            let args = own_args(document, &key.text, node)?;
+            let args_at = args_at(document, node, &args);
+            Action { at: key.at, module: key.text.clone(), args, args_at }
+        }
         Spelled::Action | Spelled::LocalAction => action(document, key, node)?,
     };
     no_action_plugin(document, &call, catalog)?;
     args.extend(call.args);
+    let origins = Arc::new(CallOrigins { module: document.origin(call.at), args: call.args_at });
     let named = |word: &str| entries.iter().find(|(key, _)| key.text == word).map(|(_, node)| node);
     let apply = [Some(node), named("args")]
         .into_iter()
         .flatten()
         .find_map(|node| node.as_map()?.iter().find(|(key, _)| key.text == "apply").map(|(_, node)| node.clone()));
-    Ok(ModuleCall { at: call.at, module: call.module, args, local: spelled == Spelled::LocalAction, apply })
+    Ok(ModuleCall { at: call.at, module: call.module, args, origins, local: spelled == Spelled::LocalAction, apply })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -165,6 +173,21 @@ struct Action {
     at: Position,
     module: String,
     args: IndexMap<String, Authored>,
+    /// As in [`CallOrigins`].
+    args_at: IndexMap<String, ArgOrigin>,
+}
+
+/// Where the arguments stand that `node` gives: those of a text all stand where it begins.
+fn args_at(document: &Document, node: &Node, args: &IndexMap<String, Authored>) -> IndexMap<String, ArgOrigin> {
+    let at = |node: &Node| Arc::new(document.origin(node.at));
+    let items = |node: &Node| node.as_list().unwrap_or_default().iter().map(at).collect();
+    match node.as_map() {
+        Some(entries) => entries
+            .iter()
+            .map(|(key, node)| (key.text.clone(), ArgOrigin { whole: at(node), items: items(node) }))
+            .collect(),
+        None => args.keys().map(|name| (name.clone(), ArgOrigin { whole: at(node), items: Vec::new() })).collect(),
+    }
 }
 
 /// The module's name, which may be a template, and what stands behind it.
@@ -182,7 +205,9 @@ fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, Playboo
         return match module {
             "" => Err(document.wrong(node.at, "no module/action detected in task.")),
             module => {
-                Ok(Action { at: node.at, module: module.to_owned(), args: text_args(document, module, rest, node.at)? })
+                let args = text_args(document, module, rest, node.at)?;
+                let args_at = args_at(document, node, &args);
+                Ok(Action { at: node.at, module: module.to_owned(), args, args_at })
             }
         };
     }
@@ -192,17 +217,18 @@ fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, Playboo
     let (module, rest) = module_and_rest(module);
     let mut args = text_args(document, module, rest, node.at)?;
     let others: Vec<_> = entries.iter().filter(|(key, _)| !["module", "args"].contains(&&*key.text)).cloned().collect();
-    args.extend(authored_entries(&others).map_err(|error| document.not_yaml(error))?);
+    args.extend(document.authored_entries(&others)?);
     if let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "args") {
         args.extend(own_args(document, module, node)?);
     }
-    Ok(Action { at: node.at, module: module.to_owned(), args })
+    let args_at = args_at(document, node, &args);
+    Ok(Action { at: node.at, module: module.to_owned(), args, args_at })
 }
 
 /// What stands behind the module's name.
 fn own_args(document: &Document, module: &str, node: &Node) -> Result<IndexMap<String, Authored>, PlaybookError> {
     match &node.kind {
-        Kind::Map(entries) => authored_entries(entries).map_err(|error| document.not_yaml(error)),
+        Kind::Map(entries) => document.authored_entries(entries),
         Kind::Scalar(Value::Null) => Ok(IndexMap::new()),
         Kind::Scalar(Value::String(text)) => text_args(document, module, text, node.at),
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => {
@@ -224,9 +250,12 @@ fn text_args(
     let short = core_name(module).unwrap_or(module);
     let wrong = |why: String| document.wrong(at, format!("failed at splitting arguments: {why}"));
     let authored = |args: rustle_protocol::value::Map| {
-        args.into_iter().map(|(name, value)| (name, Authored::from_value(value))).collect::<IndexMap<_, _>>()
+        args.into_iter()
+            .map(|(name, value)| (name, Authored::written_at(value, || document.origin(at))))
+            .collect::<IndexMap<_, _>>()
     };
-    let raw = |text: String| ("_raw_params".to_owned(), Authored::from_value(Value::String(text)));
+    let raw =
+        |text: String| ("_raw_params".to_owned(), Authored::written_at(Value::String(text), || document.origin(at)));
     if COMMAND_LINES.contains(&short) {
         let (line, options) = key_value::split_command(text).map_err(wrong)?;
         let mut args = authored(options);
@@ -242,7 +271,10 @@ fn text_args(
         [] => {}
         _ if FREE_WORDS.contains(&short) => args.extend([raw(rest)]),
         _ if needs_rendering(&rest) => {
-            args.extend([(VARIABLE_PARAMS.to_owned(), Authored::from_value(Value::String(rest)))]);
+            args.extend([(
+                VARIABLE_PARAMS.to_owned(),
+                Authored::written_at(Value::String(rest), || document.origin(at)),
+            )]);
         }
         _ => {
             let what = format!(
@@ -261,13 +293,13 @@ fn text_args(
 fn more_args(document: &Document, node: &Node) -> Result<IndexMap<String, Authored>, PlaybookError> {
     match node.as_str() {
         Some(text) if needs_rendering(text) => {
-            let all = authored(node).map_err(|error| document.not_yaml(error))?;
+            let all = document.authored(node)?;
             Ok(IndexMap::from_iter([(VARIABLE_PARAMS.to_owned(), all)]))
         }
         Some(_) => {
             Err(document.wrong(node.at, "Complex args must be a dictionary or variable string (\"{{ var }}\")."))
         }
-        None => authored_entries(document.map(node, "`args`")?).map_err(|error| document.not_yaml(error)),
+        None => document.authored_entries(document.map(node, "`args`")?),
     }
 }
 

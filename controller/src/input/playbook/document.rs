@@ -8,10 +8,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::error::{PlaybookError, complaint, yaml_complaint};
-use crate::input::authored::authored_entries;
+use crate::input::authored::{authored, authored_entries, whole_path};
 use crate::input::source::{Place, Position};
 use crate::input::vaulted::open_text;
 use crate::input::yaml::{self, Key, Node};
+use crate::origin::Origin;
 use crate::template::{Authored, Sealed};
 use crate::vault::{Vault, VaultError};
 
@@ -23,6 +24,7 @@ pub(super) const FILE_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Document {
     /// The path as it was named: what messages begin with.
     pub(super) source: Arc<str>,
+    /// The whole path.
     pub(super) path: Arc<Path>,
     pub(super) text: Arc<str>,
     /// `None` if there is nothing but comments.
@@ -62,7 +64,7 @@ impl Document {
         let document = document.of_file(&source, &text);
         let warnings = document.warnings.iter().map(|w| format!("{}: {}", Place::at(&source, w.at), w.what)).collect();
         let root = document.root.filter(|root| !root.is_null());
-        let path = Path::new(&*source).into();
+        let path = whole_path(&source);
         Ok(Document { source, path, text: text.into(), root, warnings, cipher: None })
     }
 
@@ -70,7 +72,14 @@ impl Document {
     pub(super) fn quoted(path: &Path) -> Document {
         let text = read_text(path).ok().filter(|text| !crate::vault::is_encrypted(text)).unwrap_or_default();
         let source: Arc<str> = path.display().to_string().into();
-        Document { source, path: path.into(), text: text.into(), root: None, warnings: Vec::new(), cipher: None }
+        Document {
+            path: whole_path(&source),
+            source,
+            text: text.into(),
+            root: None,
+            warnings: Vec::new(),
+            cipher: None,
+        }
     }
 
     /// The entries of a map as variables: sealed, if the file is.
@@ -78,13 +87,37 @@ impl Document {
     /// # Errors
     /// Nesting that no value may have.
     pub(super) fn variables(&self, entries: &[(Key, Node)]) -> Result<IndexMap<String, Authored>, PlaybookError> {
-        let vars = authored_entries(entries).map_err(|error| self.not_yaml(error))?;
+        let vars = self.authored_entries(entries)?;
         let Some(cipher) = &self.cipher else { return Ok(vars) };
         let sealed = |(name, value): (String, Authored)| {
             let value = Authored::Sealed(Sealed::variable(cipher, &self.source, &name, value));
             (name, value)
         };
         Ok(vars.into_iter().map(sealed).collect())
+    }
+
+    /// The value of a node of this file.
+    ///
+    /// # Errors
+    /// Nesting that no value may have.
+    pub(super) fn authored(&self, node: &Node) -> Result<Authored, PlaybookError> {
+        authored(node, &self.path).map_err(|error| self.not_yaml(error))
+    }
+
+    /// As [`authored`](Self::authored), of the entries of a map.
+    ///
+    /// # Errors
+    /// As [`authored`](Self::authored).
+    pub(super) fn authored_entries(
+        &self,
+        entries: &[(Key, Node)],
+    ) -> Result<IndexMap<String, Authored>, PlaybookError> {
+        authored_entries(entries, &self.path).map_err(|error| self.not_yaml(error))
+    }
+
+    /// A place in this file, as what is written there knows it.
+    pub(super) fn origin(&self, at: Position) -> Origin {
+        Origin::at(&self.path, at)
     }
 
     pub(super) fn place(&self, at: Position) -> Place {

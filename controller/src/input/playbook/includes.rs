@@ -14,7 +14,7 @@ use super::keywords::{Keywords, var_map};
 use super::library::Library;
 use super::tree::Vars;
 use super::unfold::{Made, Unfold, looked, no_such_file, noun};
-use crate::input::source::{Place, Position, shown};
+use crate::input::source::{Place, shown};
 use crate::plan::{
     Fragment, Fragments, IncludeId, Inclusion, NotIncluded, Play, PlayRoles, Task, TaskId, VarsFile, VarsFiles,
 };
@@ -113,7 +113,7 @@ impl Includes {
             contexts: &self.contexts,
         };
         let place = match &including.position {
-            Some(at) => Place::at(&at.file.display().to_string().into(), Position { line: at.line, column: at.column }),
+            Some(origin) => Place::of(origin),
             None => Place::whole("include"),
         };
         let mut steps = Vec::new();

@@ -11,10 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::document::Document;
 use super::error::PlaybookError;
 use super::names::Noun;
-use crate::input::authored::{authored, authored_entries};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{Key, Kind, Node, Tag};
-use crate::template::Authored;
+use crate::template::{Authored, Expression};
 use crate::vars::{VarMap, Variable, is_variable_name};
 
 /// A value and where it stands.
@@ -43,7 +42,7 @@ pub(super) struct Keywords {
     #[serde(deserialize_with = "by_name")]
     pub(super) further_out: BTreeMap<&'static str, Vec<Written>>,
     /// All levels' conditions hold, the outermost are asked first.
-    pub(super) when: Vec<Arc<str>>,
+    pub(super) when: Vec<Expression>,
     /// All levels' tags, each once.
     pub(super) tags: Vec<Written>,
     /// All levels' variables, the outermost first: a later one wins.
@@ -170,7 +169,8 @@ fn fails_later(document: &Document, node: &Node) -> Written {
         Kind::Scalar(value) => crate::template::python_repr(value),
         Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => format!("'{}'", node.kind()),
     };
-    Written { place: document.place(node.at), value: Authored::from_value(format!("{{{{ {value} }}}}").into()) }
+    let value = Authored::written_at(format!("{{{{ {value} }}}}").into(), || document.origin(node.at));
+    Written { place: document.place(node.at), value }
 }
 
 /// A keyword's value, if it fits `shape`.
@@ -178,7 +178,7 @@ fn fails_later(document: &Document, node: &Node) -> Written {
 /// # Errors
 /// In Ansible's words, what does not fit.
 pub(super) fn written(document: &Document, key: &Key, node: &Node, shape: Shape) -> Result<Written, PlaybookError> {
-    let value = authored(node).map_err(|error| document.not_yaml(error))?;
+    let value = document.authored(node)?;
     if let Authored::Data(value) = &value
         && !shape.fits(value)
     {
@@ -246,11 +246,11 @@ pub(crate) fn as_number(value: &Value) -> Option<f64> {
 ///
 /// # Errors
 /// A value that cannot be an expression.
-pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<Vec<Arc<str>>, PlaybookError> {
+pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<Vec<Expression>, PlaybookError> {
     let one = |node: &Node| match &node.kind {
         Kind::Scalar(text @ Value::String(_)) if node.tag == Some(Tag::Unsafe) => Ok(not_vouched_for(text)),
         Kind::Scalar(Value::Bool(flag)) => Ok(if *flag { "True" } else { "False" }.into()),
-        Kind::Scalar(Value::String(text)) => Ok(text.trim().into()),
+        Kind::Scalar(Value::String(text)) => Ok(Expression::from(text.trim()).at(document.origin(node.at))),
         Kind::Scalar(number @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => Ok(number.to_json().into()),
         Kind::Scalar(_) | Kind::Sealed(_) | Kind::List(_) | Kind::Map(_) => {
             let what = format!("`{}` must be a condition or a list of them, not a {}", key.text, node.kind());
@@ -265,8 +265,8 @@ pub(super) fn conditions(document: &Document, key: &Key, node: &Node) -> Result<
 }
 
 /// `!unsafe` text as a condition: a template that gives it. Text that a template gives is refused when a host comes to it.
-pub(super) fn not_vouched_for(text: &Value) -> Arc<str> {
-    format!("{{{{ {} }}}}", crate::template::python_repr(text)).into()
+pub(super) fn not_vouched_for(text: &Value) -> Expression {
+    Expression::from(format!("{{{{ {} }}}}", crate::template::python_repr(text)))
 }
 
 fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
@@ -276,7 +276,7 @@ fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError>
         Kind::Scalar(Value::Null) => {}
         Kind::List(items) => {
             for item in items.iter().filter(|item| !item.is_null()) {
-                add(item, authored(item).map_err(|error| document.not_yaml(error))?);
+                add(item, document.authored(item)?);
             }
         }
         Kind::Scalar(Value::String(text)) => {
@@ -298,7 +298,7 @@ fn tags(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError>
 /// Parts of an environment. What is no dict is left to the run, which passes it by with a warning, as Ansible does.
 fn environment(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
     let one = |node: &Node| {
-        let value = authored(node).map_err(|error| document.not_yaml(error))?;
+        let value = document.authored(node)?;
         Ok(Written { place: document.place(node.at), value })
     };
     match &node.kind {
@@ -311,7 +311,7 @@ fn environment(document: &Document, node: &Node) -> Result<Vec<Written>, Playboo
 /// A dict, a template of one, or a list of these.
 fn maps(document: &Document, key: &Key, node: &Node) -> Result<Vec<Written>, PlaybookError> {
     let one = |node: &Node| {
-        let value = authored(node).map_err(|error| document.not_yaml(error))?;
+        let value = document.authored(node)?;
         match &value {
             Authored::Data(Value::Map(_))
             | Authored::Unsafe(Value::Map(_))
@@ -353,7 +353,7 @@ pub(super) fn vars(document: &Document, node: &Node, noun: Noun) -> Result<Index
             );
             return Err(document.wrong(key.at, what));
         }
-        vars.extend(authored_entries(entries).map_err(|error| document.not_yaml(error))?);
+        vars.extend(document.authored_entries(entries)?);
     }
     Ok(vars)
 }

@@ -28,12 +28,14 @@ pub fn vars_of_file(path: &Path, vault: &Vault) -> Result<VarMap, PlaybookError>
     vars_of(&Document::read(path, vault)?)
 }
 
-/// The variables in a text of YAML or JSON; `source` is what messages call it.
+/// The variables in a text of YAML or JSON, which is in no file; `source` is what messages call it, `origin` what they call the
+/// place of a template in it.
 ///
 /// # Errors
 /// As [`vars_of_file`].
-pub fn vars_of_text(source: &str, text: &str, vault: &Vault) -> Result<VarMap, PlaybookError> {
-    vars_of(&Document::of_vaulted(source, text.to_owned(), vault)?)
+pub fn vars_of_text(source: &str, origin: &str, text: &str, vault: &Vault) -> Result<VarMap, PlaybookError> {
+    let document = Document::of_vaulted(source, text.to_owned(), vault)?;
+    vars_of(&Document { path: Path::new(origin).into(), ..document })
 }
 
 fn vars_of(document: &Document) -> Result<VarMap, PlaybookError> {

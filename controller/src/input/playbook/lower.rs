@@ -10,9 +10,8 @@ use super::error::PlaybookError;
 use super::keywords::{Keywords, Written, as_bool, not_vouched_for};
 use super::module_defaults;
 use super::tree::{LoopNode, TaskNode};
-use crate::origin::Origin;
 use crate::plan::{Background, Delegation, Failure, Keyword, KeywordValue, LoopControl, Looping, RunAs, Task, Until};
-use crate::template::Authored;
+use crate::template::{Authored, Expression};
 
 /// Tries after the first, and the time between two, where a task says only one of them.
 const RETRIES: u32 = 3;
@@ -32,6 +31,7 @@ pub(super) fn task(node: &TaskNode, around: &Around, known: &Known, blank: &Task
     task.name = node.name.clone();
     task.module = node.call.module.clone();
     task.args = node.call.args.clone();
+    task.call = Some(Arc::clone(&node.call.origins));
     task.more_args = task.args.shift_remove(super::call::VARIABLE_PARAMS);
     module_defaults::apply(&mut task, &keywords, around, known)?;
     if node.call.local {
@@ -41,16 +41,15 @@ pub(super) fn task(node: &TaskNode, around: &Around, known: &Known, blank: &Task
     task.vars = node.vars.clone();
     task.register = node.register.clone();
     task.looping = node.looped.as_ref().map(|looped| lower.looping(looped, &node.loop_control)).transpose()?;
-    task.changed_when = texts(&node.changed_when);
-    task.failed_when = texts(&node.failed_when);
+    task.changed_when = node.changed_when.clone();
+    task.failed_when = node.failed_when.clone();
     task.until = lower.until(node)?;
     task.background = lower.background(&node.numbers)?;
     if let Some(listen) = &node.listen {
         // Topics are no templates, unlike what `notify` says.
         task.listen = names(&listen.value.source());
     }
-    task.position =
-        Some(Origin { file: Arc::clone(&around.document.path), line: node.at.line, column: node.at.column });
+    task.position = Some(around.document.origin(node.at));
     Ok(task)
 }
 
@@ -72,7 +71,7 @@ struct Lower<'a> {
 impl Lower<'_> {
     fn inherited(&self, blank: &Task) -> Result<Task, PlaybookError> {
         let mut task = blank.clone();
-        task.when = texts(&self.keywords.when);
+        task.when = self.keywords.when.clone();
         task.tags = self.tags()?;
         task.layers = Arc::clone(&self.around.layers);
         task.failure = Failure {
@@ -181,7 +180,7 @@ impl Lower<'_> {
         }
         let delay = node.numbers.get("delay").map(|w| keyword(w, "delay", self.around)).transpose()?;
         Ok(Some(Until {
-            conditions: texts(&node.until),
+            conditions: node.until.clone(),
             retries: said_or(retries, RETRIES),
             delay: said_or(delay, DELAY),
         }))
@@ -223,16 +222,14 @@ pub(super) fn names(value: &Value) -> Vec<String> {
 }
 
 /// One condition, or a list of them.
-fn break_conditions(written: &Authored) -> Vec<String> {
+fn break_conditions(written: &Authored) -> Vec<Expression> {
     match written {
         Authored::List(items) => items.iter().flat_map(break_conditions).collect(),
-        Authored::Data(Value::List(items)) => items.iter().map(rustle_agent::module::shown).collect(),
+        Authored::Data(Value::List(items)) => {
+            items.iter().map(|item| rustle_agent::module::shown(item).into()).collect()
+        }
         Authored::Data(Value::Null) => Vec::new(),
-        Authored::Unsafe(text) => vec![not_vouched_for(text).to_string()],
-        one => vec![rustle_agent::module::shown(&one.source())],
+        Authored::Unsafe(text) => vec![not_vouched_for(text)],
+        one => vec![rustle_agent::module::shown(&one.source()).into()],
     }
-}
-
-fn texts(conditions: &[Arc<str>]) -> Vec<String> {
-    conditions.iter().map(|condition| condition.to_string()).collect()
 }

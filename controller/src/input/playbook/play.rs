@@ -78,7 +78,7 @@ impl PlayMaker<'_> {
         vars.extend(outer.vars.clone());
         known.layers.push(Layer::new(Precedence::PlayVars, var_map(vars.clone())));
         let prompts = prompt::layer(&node.vars_prompt, &known, self.prompts);
-        known.layers.extend(prompts.map_err(|what| PlaybookError::whole(&document.path, what))?);
+        known.layers.extend(prompts.map_err(|what| PlaybookError::whole(Path::new(&*document.source), what))?);
         let (vars_files, late_vars_files) = self.vars_files(node, &known, &around)?;
         known.layers.extend(vars_files);
 

@@ -7,7 +7,6 @@ use super::error::PlaybookError;
 use super::keywords::{self, Keywords, Shape, Written, written};
 use super::names::{Noun, core_name};
 use super::tree::{Entry, Reader, Vars, name_of};
-use crate::input::authored::{authored, authored_entries};
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Node};
 use crate::plan::check::ModuleCatalog;
@@ -113,7 +112,7 @@ fn import(document: &Document, entries: &[(Key, Node)], key: &Key, file: &Node) 
     }
     Ok(ImportNode {
         at: file.at,
-        file: authored(file).map_err(|error| document.not_yaml(error))?,
+        file: document.authored(file)?,
         keywords: Keywords::read(document, entries, Noun::Role)?,
         vars: vars(document, entries, Noun::Play)?,
     })
@@ -196,7 +195,7 @@ fn vars(document: &Document, entries: &[(Key, Node)], noun: Noun) -> Result<Vars
 /// File names, or lists of them of which the first that is there counts.
 fn vars_files(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
     let written = |node: &Node| {
-        let value = authored(node).map_err(|error| document.not_yaml(error))?;
+        let value = document.authored(node)?;
         Ok(Written { place: document.place(node.at), value })
     };
     match node.as_list() {
@@ -224,7 +223,7 @@ fn prompts(document: &Document, node: &Node) -> Result<Vec<Prompt>, PlaybookErro
             let what = format!("Invalid vars_prompt data structure, found unsupported key '{}'", shown(&key.text));
             return Err(document.wrong(key.at, what));
         }
-        let mut options = authored_entries(entries).map_err(|error| document.not_yaml(error))?;
+        let mut options = document.authored_entries(entries)?;
         options.shift_remove("name");
         Ok(Prompt { name: name.to_owned(), options })
     };
@@ -252,7 +251,7 @@ fn role_node(document: &Document, node: &Node) -> Result<RoleNode, PlaybookError
             }
             Some(_) => Ok(RoleNode {
                 at: node.at,
-                name: authored(node).map_err(|error| document.not_yaml(error))?,
+                name: document.authored(node)?,
                 keywords: Keywords::default(),
                 vars: Vars::new(),
                 params: Vars::new(),
@@ -271,10 +270,10 @@ fn role_node(document: &Document, node: &Node) -> Result<RoleNode, PlaybookError
     let params: Vec<_> = entries.iter().filter(|(key, _)| !Noun::Role.has(&key.text)).cloned().collect();
     Ok(RoleNode {
         at: node.at,
-        name: authored(name).map_err(|error| document.not_yaml(error))?,
+        name: document.authored(name)?,
         keywords: Keywords::read(document, entries, Noun::Role)?,
         vars: vars(document, entries, Noun::Role)?,
-        params: authored_entries(&params).map_err(|error| document.not_yaml(error))?,
+        params: document.authored_entries(&params)?,
     })
 }
 

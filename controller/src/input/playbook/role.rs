@@ -11,7 +11,6 @@ use super::keywords::as_bool;
 use super::library::Library;
 use super::play_node::{RoleNode, role_nodes};
 use super::role_files;
-use crate::input::authored::authored;
 use crate::input::yaml::{Key, Node};
 use crate::template::Authored;
 use crate::vars::VarMap;
@@ -108,7 +107,7 @@ fn specs(document: &Document, node: &Node) -> Result<IndexMap<String, ArgumentSp
         let entries = document.map(spec, "the argument spec of an entry point")?;
         let text = |word: &str| find(entries, word).and_then(|(_, node)| node.as_str()).map(str::to_owned);
         let options = match find(entries, "options").filter(|(_, node)| !node.is_null()) {
-            Some((_, node)) => authored(node).map_err(|error| document.not_yaml(error))?,
+            Some((_, node)) => document.authored(node)?,
             None => Authored::literal(rustle_protocol::value::Map::new()),
         };
         specs.insert(key.text.clone(), ArgumentSpec { short_description: text("short_description"), options });

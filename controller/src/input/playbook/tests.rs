@@ -69,7 +69,11 @@ fn tasks(plan: &Plan, play: usize) -> Vec<String> {
 fn shown(task: &Task) -> String {
     let role = task.role.as_ref().map(|role| format!("{} : ", role.name)).unwrap_or_default();
     let tags = if task.tags.is_empty() { String::new() } else { format!(" [{}]", task.tags.join(",")) };
-    let when = if task.when.is_empty() { String::new() } else { format!(" when {}", task.when.join(" and ")) };
+    let when = if task.when.is_empty() {
+        String::new()
+    } else {
+        format!(" when {}", task.when.iter().map(|when| &**when).collect::<Vec<_>>().join(" and "))
+    };
     format!("{role}{}{tags}{when}", task.title())
 }
 

@@ -1,7 +1,5 @@
 //! Tasks and blocks as a file has them: read once, with their places, before anything around them is known.
 
-use std::sync::Arc;
-
 use indexmap::IndexMap;
 use rustle_protocol::Value;
 
@@ -10,11 +8,10 @@ use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::{self, Keywords, Shape, Written, conditions, written};
 use super::names::{Noun, is_for_includes};
-use crate::input::authored::authored;
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Kind, Node};
 use crate::plan::check::ModuleCatalog;
-use crate::template::Authored;
+use crate::template::{Authored, Expression};
 use crate::vars::is_variable_name;
 
 /// `vars:` of something.
@@ -38,9 +35,9 @@ pub(super) struct TaskNode {
     pub(super) register: Option<String>,
     pub(super) looped: Option<LoopNode>,
     pub(super) loop_control: IndexMap<String, Written>,
-    pub(super) changed_when: Vec<Arc<str>>,
-    pub(super) failed_when: Vec<Arc<str>>,
-    pub(super) until: Vec<Arc<str>>,
+    pub(super) changed_when: Vec<Expression>,
+    pub(super) failed_when: Vec<Expression>,
+    pub(super) until: Vec<Expression>,
     /// `retries`, `delay`, `async`, `poll`.
     pub(super) numbers: IndexMap<&'static str, Written>,
     pub(super) listen: Option<Written>,
@@ -210,10 +207,7 @@ impl Reader<'_> {
         if task.looped.is_some() {
             return Err(self.document.wrong(key.at, format!("duplicate loop in task: {}", key.text)));
         }
-        let items = Written {
-            place: self.document.place(node.at),
-            value: authored(node).map_err(|error| self.document.not_yaml(error))?,
-        };
+        let items = Written { place: self.document.place(node.at), value: self.document.authored(node)? };
         task.looped = Some(LoopNode { lookup, items });
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(super) fn apply(
     for condition in conditions {
         match condition {
             Condition::When { expression } if expression.trim().is_empty() => {}
-            Condition::When { expression } => task.when.push(expression.clone()),
+            Condition::When { expression } => task.when.push(expression.as_str().into()),
             Condition::Tag { tags } => add_tags(task, tags),
             Condition::SkipTag { tags } => {
                 kept &= !tags.iter().any(|tag| skip_tags.contains(tag));

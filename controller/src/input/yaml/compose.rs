@@ -77,10 +77,17 @@ impl<'a> Source<'a> {
     /// What the text means, or why that is an error; outside, what the parser stumbled over.
     fn compose(&self) -> Result<Result<Document, YamlError>, ScanError> {
         let mut composer = Composer::default();
+        let lines: Vec<&str> = self.text.lines().collect();
         let mut parser = Parser::new_from_str(&self.text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event?;
-            if let Err(error) = composer.take(event, self.position(&span.start)) {
+            let at = match &event {
+                Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
+                    self.block_header(&lines, &span.start)
+                }
+                _ => self.position(&span.start),
+            };
+            if let Err(error) = composer.take(event, at) {
                 return Ok(Err(error));
             }
         }
@@ -104,12 +111,36 @@ impl<'a> Source<'a> {
         Position::new(mark.line(), mark.col().saturating_sub(shift) + 1)
     }
 
+    /// Where the `|` or `>` stands of a block whose text begins at the mark: there are only blank lines between.
+    fn block_header(&self, lines: &[&str], mark: &Marker) -> Position {
+        let before = lines.iter().enumerate().take(mark.line()).rev();
+        let header = before.map(|(number, line)| (number, header_column(line))).find(|(_, column)| column.is_some());
+        match header {
+            // Before it there may be a tag, with which the node begins.
+            Some((number, Some(column))) => Position::new(number + 1, column).min(self.position(mark)),
+            _ => self.position(mark),
+        }
+    }
+
     fn not_yaml(&self, error: &ScanError) -> YamlError {
         let tabs = error.info().contains("tab").then_some("indent with spaces; YAML does not allow tabs there");
         let quotes = error.info().contains("mapping values").then_some("quote text that contains `: `");
         let at = self.position(error.marker());
         YamlError { at, what: format!("not YAML: {}", error.info()), hint: tabs.or(quotes) }
     }
+}
+
+/// The column, from 1, of the `|` or `>` that begins a block on the next line: what may follow it are its own signs and a comment.
+fn header_column(line: &str) -> Option<usize> {
+    let begins_block = |(at, _): &(usize, char)| {
+        let (before, behind) =
+            (&line[..*at], line[at + 1..].trim_start_matches(['+', '-', '1', '2', '3', '4', '5', '6', '7', '8', '9']));
+        let comment = behind.trim_start();
+        (before.is_empty() || before.ends_with([' ', '\t']))
+            && (comment.is_empty() || comment.len() < behind.len() && comment.starts_with('#'))
+    };
+    let (at, _) = line.char_indices().filter(|(_, c)| matches!(c, '|' | '>')).find(begins_block)?;
+    Some(line[..at].chars().count() + 1)
 }
 
 /// A node and how many nodes it is with all below it.

@@ -149,3 +149,14 @@ fn a_bracket_closes_in_any_column() {
     let Kind::List(items) = &b[0].1.kind else { panic!() };
     assert_eq!(items[1].at, Position::new(3, 4), "columns are those of the file");
 }
+
+#[test]
+fn a_block_of_text_stands_where_its_sign_does() {
+    let text = "a: |\n  x\nb: >-\n\n  y | z\nc:\n  - |\n    z\n  - d: |2 # a | b\n        w\ne: !unsafe |\n  v\n";
+    let root = compose(text).unwrap().root.unwrap();
+    let of = |key: &str| root.as_map().unwrap().iter().find(|(k, _)| k.text == key).unwrap().1.clone();
+    assert_eq!([of("a").at, of("b").at, of("e").at], [(1, 4), (3, 4), (11, 4)].map(|(l, c)| Position::new(l, c)));
+    let items = of("c").as_list().unwrap().to_vec();
+    assert_eq!(items[0].at, Position::new(7, 5));
+    assert_eq!(items[1].as_map().unwrap()[0].1.at, Position::new(9, 8));
+}

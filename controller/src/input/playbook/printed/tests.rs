@@ -51,8 +51,10 @@ fn read(text: &str, vault: &Vault) -> Result<Playbook, PlaybookError> {
 }
 
 /// All of a plan, as `Debug` shows it, without its identity.
+/// The plan, but for the places of words in the playbook's text, of which a printed plan keeps those of tasks alone.
 fn shown(playbook: &Playbook) -> String {
-    let plan = Plan { digest: String::new(), ..playbook.plan.clone() };
+    let mut plan = Plan { digest: String::new(), ..playbook.plan.clone() };
+    plan.tasks.iter_mut().for_each(|task| task.call = None);
     format!("{plan:#?}")
 }
 
