@@ -7,7 +7,7 @@ use chrono::Local;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_agent::arguments;
-use rustle_agent::module::{ArgError, ArgSpec, ModuleArgs, args};
+use rustle_agent::module::{ArgError, ArgKind, ArgSpec, FromArg, ModuleArgs, args};
 use rustle_protocol::message::OutputStream;
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
@@ -17,9 +17,9 @@ use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 arguments! {
     pub(super) struct PauseArgs {
         /// How long, in seconds; at least one.
-        seconds: Option<i64>,
+        seconds: Option<Whole>,
         /// How long, in minutes.
-        minutes: Option<i64>,
+        minutes: Option<Whole>,
         /// What to ask. Without a time, an answer is waited for.
         prompt: Option<String>,
         /// Show what is typed.
@@ -76,6 +76,21 @@ impl ModuleExecutor for Pause {
     }
 }
 
+/// A number of which a part is left out, as Python's `int` does it: Ansible's `pause` takes it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Whole(i64);
+
+impl FromArg for Whole {
+    const KIND: ArgKind = ArgKind::Int;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Float(number) if number.is_finite() => Ok(Whole(number as i64)),
+            other => i64::from_arg(other).map(Whole),
+        }
+    }
+}
+
 fn parse(args: Map) -> Result<PauseArgs, ArgError> {
     let parsed: PauseArgs = args::parse(NAME, args)?;
     if parsed.seconds.is_some() && parsed.minutes.is_some() {
@@ -86,28 +101,30 @@ fn parse(args: Map) -> Result<PauseArgs, ArgError> {
 
 async fn pause(args: PauseArgs, cx: &mut ExecutionContext<'_>) -> Result<ModuleResult, Stop> {
     let (started, start) = (Instant::now(), Local::now());
-    let seconds = args.seconds.or(args.minutes.map(|minutes| minutes.saturating_mul(60)));
+    let seconds = args.seconds.map(|seconds| seconds.0).or(args.minutes.map(|minutes| minutes.0.saturating_mul(60)));
+    let hidden = if args.echo { "" } else { " (output is hidden)" };
     let mut result = ModuleResult::ok();
     let mut answer = String::new();
     match seconds {
         Some(seconds) => {
             let time = Duration::from_secs(seconds.max(1).unsigned_abs());
-            let prompt = args.prompt.map(|prompt| format!("{prompt}\n")).unwrap_or_default();
-            cx.say(OutputStream::Stdout, &format!("{prompt}Pausing for {} seconds\n", time.as_secs()));
+            let prompt = args.prompt.filter(|_| std::io::stdin().is_terminal());
+            let prompt = prompt.map(|prompt| format!("{prompt}{hidden}:\n")).unwrap_or_default();
+            cx.say(OutputStream::Stdout, &format!("Pausing for {} seconds{hidden}\n{prompt}", time.as_secs()));
             cx.pause(time).await?;
         }
         None if std::io::stdin().is_terminal() => {
             let prompt = args.prompt.unwrap_or_else(|| "Press enter to continue, Ctrl+C to interrupt".to_owned());
-            answer = ask(format!("{prompt}:\n"), args.echo, cx).await?;
+            answer = ask(format!("{prompt}{hidden}:\n"), args.echo, cx).await?;
         }
         None => {
             result = result.with_warning("Not waiting for response to prompt as stdin is not interactive");
         }
     }
     let took = started.elapsed();
-    let stdout = match args.minutes {
-        Some(_) => format!("Paused for {} minutes", shown(took.as_secs_f64() / 60.0)),
-        None => format!("Paused for {} seconds", shown(took.as_secs_f64())),
+    let stdout = match args.seconds {
+        Some(_) => format!("Paused for {} seconds", shown(took.as_secs_f64())),
+        None => format!("Paused for {} minutes", shown(took.as_secs_f64() / 60.0)),
     };
     let time = |at: chrono::DateTime<Local>| at.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
     Ok(result
@@ -145,6 +162,14 @@ mod tests {
     #[test]
     fn a_time_is_shown_as_python_rounds_it() {
         assert_eq!([1.0013, 1.256, 0.5, 90.0].map(shown), ["1.0", "1.26", "0.5", "90.0"]);
+    }
+
+    #[test]
+    fn a_part_of_a_second_or_minute_is_left_out_and_text_is_a_whole_number() {
+        let seconds = |value: Value| parse(Map::from_iter([("seconds".to_owned(), value)]));
+        assert_eq!(seconds(Value::Float(1.7)).unwrap().seconds, Some(Whole(1)));
+        assert_eq!(seconds("2".into()).unwrap().seconds, Some(Whole(2)));
+        assert!(seconds("1.7".into()).is_err() && seconds(Value::Float(f64::NAN)).is_err());
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl Layout {
                 lines.extend(self.custom_stats());
                 lines
             }
+            RunEvent::Output { task, bytes, .. } if self.is_pause(*task) => self.said_by_pause(*task, bytes),
             RunEvent::HostConnected { .. }
             | RunEvent::HostStarted { .. }
             | RunEvent::Output { .. }
@@ -387,6 +388,17 @@ impl Layout {
         };
         let mut lines = self.under(task);
         lines.push(Line::coloured(&text, Colour::DarkGray));
+        lines
+    }
+
+    fn is_pause(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|banner| short_name(&banner.module) == "pause")
+    }
+
+    /// What `pause` says is not a program's output: it is what people wait for.
+    fn said_by_pause(&mut self, task: TaskId, said: &[u8]) -> Vec<Line> {
+        let mut lines = self.under(task);
+        lines.extend(String::from_utf8_lossy(said).lines().map(Line::new));
         lines
     }
 
