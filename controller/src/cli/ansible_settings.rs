@@ -4,13 +4,18 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::engine::FactsCacheSettings;
 use crate::input::inventory::GroupNames;
 use crate::input::playbook::PlayDefaults;
 use crate::template::Conditionals;
 
 /// A configuration file larger than this is none.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How long facts in a `jsonfile` cache are good for unless its timeout says otherwise; Ansible's default.
+const FACTS_CACHE_SECONDS: u64 = 86_400;
 
 /// Ansible's settings that mean something here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,19 +234,26 @@ impl AnsibleSettings {
         self.words("ANSIBLE_SKIP_TAGS", "tags.skip")
     }
 
-    /// The folder of a `jsonfile` cache of facts.
-    pub(super) fn facts_cache(&self) -> Option<PathBuf> {
+    /// The cache of facts: in `folder`, which rustle-exec's own settings name, else that of a `jsonfile` cache.
+    pub(super) fn facts_cache(&self, folder: Option<PathBuf>) -> Option<FactsCacheSettings> {
+        let timeout = self.get("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "defaults.fact_caching_timeout");
+        let timeout = timeout.and_then(|seconds| seconds.trim().parse().ok());
+        // What rustle-exec keeps stays until it is flushed.
+        let timeout = timeout.unwrap_or(if folder.is_some() { 0 } else { FACTS_CACHE_SECONDS });
+        let prefix = self.get("ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix");
+        Some(FactsCacheSettings {
+            folder: folder.or_else(|| self.jsonfile_folder())?,
+            // It is a part of a file's name, and leads nowhere else.
+            prefix: prefix.unwrap_or_default().replace('/', "_"),
+            age_max: (timeout > 0).then(|| Duration::from_secs(timeout)),
+        })
+    }
+
+    fn jsonfile_folder(&self) -> Option<PathBuf> {
         let plugin = self.get("ANSIBLE_CACHE_PLUGIN", "defaults.fact_caching")?;
         let is_file = plugin == "jsonfile" || plugin == "ansible.builtin.jsonfile";
         let folder = self.get("ANSIBLE_CACHE_PLUGIN_CONNECTION", "defaults.fact_caching_connection")?;
         is_file.then(|| expanded(folder))
-    }
-
-    /// What the files' names in [`facts_cache`](Self::facts_cache) begin with.
-    pub(super) fn facts_cache_prefix(&self) -> String {
-        let prefix = self.get("ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix");
-        // It is a part of a file's name, and leads nowhere else.
-        prefix.unwrap_or_default().replace('/', "_")
     }
 
     /// `(identity list, password file)`

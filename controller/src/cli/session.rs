@@ -25,7 +25,8 @@ use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
 use crate::engine::links::{AgentAddress, AgentLinks, AgentLinksOptions, Connection, Links, LocalLinks, Way};
 use crate::engine::{
-    Environment, EventSink, ExecutionEngine, ExecutionError, FileSearch, Registry, RunOptions, memory_peak,
+    Environment, EventSink, ExecutionEngine, ExecutionError, FactsCacheSettings, FileSearch, Registry, RunOptions,
+    memory_peak,
 };
 use crate::event::{CancelReason, HostState, RunEvent, RunFinished, Stamped};
 use crate::exit_code::{self, ExitCode};
@@ -412,7 +413,7 @@ async fn tick(reporters: &SharedReporters, sink: &EventSink) {
 
 /// Makes the folder for facts, so that one that cannot be written is known before the run.
 fn make_facts_cache(settings: &Settings) -> Result<(), CliError> {
-    let Some(folder) = &settings.run.facts_cache else { return Ok(()) };
+    let Some(FactsCacheSettings { folder, .. }) = &settings.run.facts_cache else { return Ok(()) };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let written = made.and_then(|()| tempfile::tempfile_in(folder));
     let told = |error| CliError::input(format!("cannot keep facts in {}\n  caused by: {error}", folder.display()));

@@ -126,10 +126,8 @@ impl Settings {
                 .or_else(|| ansible.task_timeout())
                 .unwrap_or(RunOptions::default().timeout.as_secs()),
         )?;
-        let facts_cache = plan
-            .and_then(|plan| plan.facts_cache.clone())
-            .or(executor.facts_cache.clone())
-            .or_else(|| ansible.facts_cache());
+        let facts_cache = plan.and_then(|plan| plan.facts_cache.clone()).or(executor.facts_cache.clone());
+        let facts_cache = ansible.facts_cache(facts_cache);
         let run = RunOptions {
             check: common.check,
             diff: common.diff || ansible.diff(),
@@ -141,7 +139,6 @@ impl Settings {
             become_settings: BecomeArgs::settings(&ansible)?,
             limits: limits(common, &executor, &ansible)?,
             facts_cache,
-            facts_cache_prefix: ansible.facts_cache_prefix(),
             flush_facts: plan.is_some_and(|plan| plan.flush_cache),
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),

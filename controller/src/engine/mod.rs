@@ -42,6 +42,7 @@ pub use crate::plan::{FileNotFound, FileSearch};
 pub use context::{CallSettings, CallWatcher, ExecutionContext};
 pub use engine_api::{Environment, ExecutionEngine, RunOutcome, memory_peak};
 pub use error::{ExecutionError, Stop};
+pub use facts_cache::FactsCacheSettings;
 pub use module::{ModuleExecutor, Registry};
 pub use recorder::Recorded;
 pub use run::RunOptions;

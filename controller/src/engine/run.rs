@@ -1,14 +1,13 @@
 //! What one run consists of, shared by everything that works on it. Read-only but for what hosts report.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustle_protocol::{HostName, Password, RunId};
 
 use super::engine_api::Environment;
-use super::facts_cache::FactsCache;
+use super::facts_cache::{FactsCache, FactsCacheSettings};
 use super::include::{Additions, TaskRef};
 use super::late_vars::LateVars;
 use super::recorder::Recorded;
@@ -41,9 +40,7 @@ pub struct RunOptions {
     pub become_settings: BTreeMap<&'static str, BecomeSettings>,
     pub limits: Limits,
     /// Where facts are kept between runs.
-    pub facts_cache: Option<PathBuf>,
-    /// What the name of each file in there begins with.
-    pub facts_cache_prefix: String,
+    pub facts_cache: Option<FactsCacheSettings>,
     /// Begin without the facts that were kept.
     pub flush_facts: bool,
     /// Which of the tasks that others include take part.
@@ -70,7 +67,6 @@ impl Default for RunOptions {
             become_settings: BTreeMap::new(),
             limits: Limits::default(),
             facts_cache: None,
-            facts_cache_prefix: String::new(),
             flush_facts: false,
             tags: TagFilter::default(),
             step: false,
@@ -126,7 +122,7 @@ impl Run {
         let (id, journal) = (recorded.id, recorded.journal.clone());
         let task_vars = plan.tasks.iter().map(task_vars).collect();
         let handlers = plan.plays.iter().map(|play| handlers(&plan, &play.handlers)).collect();
-        let facts_cache = options.facts_cache.as_ref().map(|dir| FactsCache::new(dir, &options.facts_cache_prefix));
+        let facts_cache = options.facts_cache.clone().map(FactsCache::new);
         let (progress, hiding, cut_off) = Default::default();
         let additions = Additions::default();
         Run {

@@ -204,7 +204,6 @@ fn run_options() -> RunOptions {
             },
         },
         facts_cache: None,
-        facts_cache_prefix: String::new(),
         flush_facts: false,
         unknown_handler_ends_run: false,
         tags: Default::default(),
