@@ -1,8 +1,9 @@
 //! `stat`: what is known about a path.
 //!
-//! By default that costs a look and, for a file, its checksum. The MIME type is the one thing that needs a program,
-//! `file`, and is only had when asked for.
+//! The MIME type of a file with something in it is the one thing that needs a program, `file`; all else is a look and a checksum.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -26,8 +27,9 @@ arguments! {
         get_checksum: bool = true,
         /// How the checksum is made.
         checksum_algorithm | "checksum" | "checksum_algo": Algorithm = Algorithm::Sha1,
-        /// Return MIME type and character set, as the program `file` guesses them.
-        get_mime | "mime" | "mime_type" | "mime-type": bool = false,
+        /// Return MIME type and character set, as the program `file` guesses them, of the path itself and not of what a link
+        /// leads to.
+        get_mime | "mime" | "mime_type" | "mime-type": bool = true,
         /// Return the flags that `lsattr` shows.
         get_attributes | "attr" | "attributes": bool = true,
         /// Return the SELinux context.
@@ -46,6 +48,9 @@ impl Module for Stat {
 
     fn run(&self, args: StatArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let Some(node) = Node::open(&args.path, args.follow)? else {
+            if std::fs::symlink_metadata(&args.path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory) {
+                return Err(ModuleError::new("Not a directory"));
+            }
             return Ok(ModuleResult::ok().with("stat", Map::from([("exists".to_owned(), Value::Bool(false))])));
         };
         let stat = node.stat();
@@ -81,7 +86,7 @@ impl Module for Stat {
             set("attributes", words.into());
         }
         if args.get_mime {
-            let (mime, charset) = mime(&args, cx);
+            let (mime, charset) = mime(&args.path, cx);
             set("mimetype", mime.into());
             set("charset", charset.into());
         }
@@ -95,23 +100,41 @@ impl Module for Stat {
 
 /// Where a link leads in the end, also if nothing is there.
 fn source_of(path: &Path, target: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.parent().unwrap_or(Path::new("/")).join(target))
+    std::fs::canonicalize(path).unwrap_or_else(|_| {
+        let target = path.parent().unwrap_or(Path::new("/")).join(target);
+        std::path::absolute(&target).unwrap_or(target)
+    })
 }
 
-fn mime(args: &StatArgs, cx: &ModuleContext<'_>) -> (String, String) {
-    let path = args.path.to_string_lossy();
-    let mut words = vec!["file", "--brief", "--mime"];
-    words.extend(args.follow.then_some("--dereference"));
-    words.extend(["--", &path]);
-    let unknown = || ("unknown".to_owned(), "unknown".to_owned());
-    let Ok(output) = tool::run(&words, cx.environment, cx.cancel) else { return unknown() };
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    match text.split_once(';') {
-        Some((mime, charset)) if output.rc == 0 => {
-            (mime.to_owned(), charset.trim().trim_start_matches("charset=").to_owned())
-        }
-        _ => unknown(),
-    }
+/// MIME type and character set. What is not a file, or has nothing in it, is known without a program.
+fn mime(path: &Path, cx: &ModuleContext<'_>) -> (String, String) {
+    let words = match std::fs::symlink_metadata(path) {
+        Ok(there) => match there.file_type() {
+            kind if kind.is_file() && there.len() > 0 => return mime_of_content(path, cx),
+            kind if kind.is_file() => ("inode/x-empty", "binary"),
+            kind if kind.is_symlink() && path.exists() => ("inode/symlink", "binary"),
+            kind if kind.is_dir() => ("inode/directory", "binary"),
+            kind if kind.is_fifo() => ("inode/fifo", "binary"),
+            kind if kind.is_socket() => ("inode/socket", "binary"),
+            kind if kind.is_char_device() => ("inode/chardevice", "binary"),
+            kind if kind.is_block_device() => ("inode/blockdevice", "binary"),
+            _ => UNKNOWN,
+        },
+        Err(_) => UNKNOWN,
+    };
+    (words.0.to_owned(), words.1.to_owned())
+}
+
+const UNKNOWN: (&str, &str) = ("unknown", "unknown");
+
+fn mime_of_content(path: &Path, cx: &ModuleContext<'_>) -> (String, String) {
+    let words = ["file", "--brief", "--mime", "--", &path.to_string_lossy()];
+    let text = match tool::run(&words, cx.environment, cx.cancel) {
+        Ok(output) if output.rc == 0 => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => String::new(),
+    };
+    let (mime, charset) = text.split_once(';').unwrap_or(UNKNOWN);
+    (mime.to_owned(), charset.trim().trim_start_matches("charset=").to_owned())
 }
 
 #[cfg(test)]
@@ -160,6 +183,35 @@ mod tests {
         let real = std::fs::canonicalize(&file).unwrap();
         assert_eq!(stat["lnk_source"].as_str(), real.to_str());
         assert_eq!(stat_of(json!({"path": &link, "follow": true}))["isreg"].as_bool(), Some(true));
+    }
+
+    #[test]
+    fn what_is_no_file_has_a_mime_type_without_any_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("empty"), "").unwrap();
+        std::os::unix::fs::symlink("empty", path("link")).unwrap();
+        std::os::unix::fs::symlink("none", path("broken")).unwrap();
+        let mime = |path: PathBuf| {
+            let stat = stat_of(json!({"path": path, "follow": true}));
+            let text = |name: &str| stat.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            (text("mimetype"), text("charset"))
+        };
+        let binary = |kind: &str| (format!("inode/{kind}"), "binary".to_owned());
+        assert_eq!(mime(path("empty")), binary("x-empty"));
+        assert_eq!(mime(path("link")), binary("symlink"));
+        assert_eq!(mime(path(".")), binary("directory"));
+        assert_eq!(mime("/dev/null".into()), binary("chardevice"));
+        let stat = stat_of(json!({"path": path("broken")}));
+        assert_eq!((stat["mimetype"].as_str(), stat["charset"].as_str()), (Some("unknown"), Some("unknown")));
+        assert_eq!(stat["lnk_source"].as_str(), path("none").to_str());
+        assert!(!stat_of(json!({"path": path("empty"), "get_mime": false})).contains_key("mimetype"));
+    }
+
+    #[test]
+    fn what_is_below_a_file_cannot_be_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(run(&Stat, json!({"path": file.path().join("x")})).msg(), "Not a directory");
     }
 
     #[test]
