@@ -165,8 +165,10 @@ impl Job<'_> {
             place(&source, &dest, &self.placement(mode, None)?, self.cx)
                 .map_err(|error| error.with("checksum", checksum.as_str()))?
         };
-        let mut result = ModuleResult::changed(placed.changed() || made > 0).with("dest", shown(&dest));
         let is_here = self.args.src.is_some();
+        let is_put = is_here || (placed.content_changed && !self.cx.check);
+        let told = if is_put { in_its_directory(&dest) } else { shown(&dest) };
+        let mut result = ModuleResult::changed(placed.changed() || made > 0).with("dest", told);
         if placed.kept {
             if is_here {
                 result.set("msg", "file already exists");
@@ -390,6 +392,14 @@ fn md5_of(node: &Node) -> Result<String, ModuleError> {
     Algorithm::Md5.of(node.read()?).doing(|| format!("read {}", node.path().display()))
 }
 
+/// As Ansible names a file that it has put in place: a bare name with the directory that it is in.
+fn in_its_directory(path: &Path) -> String {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => format!("./{}", path.display()),
+        _ => shown(path),
+    }
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
@@ -447,6 +457,16 @@ mod tests {
         assert!(result.changed);
         assert_eq!((result.diff[0].before.as_str(), result.diff[0].after.as_str()), (Some("old\n"), Some("new\n")));
         assert_eq!((fs::read(&dest).unwrap().as_slice(), names_in(dir.path()).len()), (&b"old\n"[..], 1));
+    }
+
+    #[test]
+    fn check_mode_asks_for_no_folder_that_an_earlier_task_would_have_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("none/file");
+        let args = json!({"content": "x", "dest": &dest});
+        assert!(check(&Copy, args.clone()).changed);
+        assert!(run(&Copy, args).msg().starts_with("Destination directory "));
+        assert!(names_in(dir.path()).is_empty());
     }
 
     #[test]
