@@ -126,7 +126,8 @@ pub trait ModuleArgs: Sized {
 pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
     let is_known =
         |name: &str| A::GROUPS.iter().copied().flatten().any(|spec| spec.name == name || spec.aliases.contains(&name));
-    let unknown: Vec<String> = args.keys().filter(|name| !is_known(name)).cloned().collect();
+    let mut unknown: Vec<String> = args.keys().filter(|name| !is_known(name)).cloned().collect();
+    unknown.sort_unstable();
     if !unknown.is_empty() && !A::TAKES_ANY {
         return Err(unknown_args(module, unknown, A::GROUPS));
     }

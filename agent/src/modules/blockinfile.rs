@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustle_protocol::ModuleResult;
 
 use crate::files::attributes::FileAttributes;
+use crate::files::directory;
 use crate::files::pattern::{Flags, Pattern};
 use crate::files::text::{Rewrite, TextFile, trimmed};
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
@@ -76,6 +77,9 @@ impl Module for BlockInFile {
         let content = if present { with_block(&lines, &args)? } else { without_block(&lines, &args) };
         if !file.exists() && !present {
             return Ok(ModuleResult::ok().with("msg", ""));
+        }
+        if let Some(parent) = args.path.parent().filter(|_| !file.exists()) {
+            directory::make(parent, &Default::default(), cx.check)?;
         }
         let what = match (present, file.exists()) {
             (true, true) => "Block inserted",
@@ -242,6 +246,11 @@ mod tests {
         assert_eq!(result.msg(), format!("Path {} does not exist !", none.display()));
         let result = run(&BlockInFile, json!({"path": &none, "block": "q", "create": true}));
         assert_eq!((result.msg(), fs::read_to_string(&none).unwrap().as_str()), ("File created", BLOCK));
+        let below = dir.path().join("a/b/none");
+        assert!(check(&BlockInFile, json!({"path": &below, "block": "q", "create": true})).changed);
+        assert!(!dir.path().join("a").exists());
+        run(&BlockInFile, json!({"path": &below, "block": "q", "create": true}));
+        assert_eq!(fs::read_to_string(&below).unwrap(), BLOCK, "what is above it is made, too");
     }
 
     #[test]

@@ -424,11 +424,9 @@ impl Task<'_> {
         match self.node()? {
             Some(mut node) => self.attributes_of(&mut node),
             None => {
-                let asks = &self.args.attributes;
-                if asks.owner.is_some() || asks.group.is_some() || asks.mode.is_some() {
-                    let why = "Cannot set fs attributes on a non-existent symlink target. follow should be set to False to avoid this.";
-                    self.report.warnings.push(why.to_owned());
-                }
+                // Ansible says it of every such link, whether attributes are asked for or not.
+                let why = "Cannot set fs attributes on a non-existent symlink target. follow should be set to False to avoid this.";
+                self.report.warnings.push(why.to_owned());
                 Ok(())
             }
         }

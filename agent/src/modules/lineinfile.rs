@@ -13,7 +13,7 @@ use crate::{arguments, choices};
 
 choices! {
     /// Whether the line shall be there.
-    pub(crate) enum State { Present = "present", Absent = "absent" }
+    pub(crate) enum State { Absent = "absent", Present = "present" }
 }
 
 arguments! {

@@ -52,6 +52,10 @@ impl Module for Script {
     }
 
     fn run(&self, args: ScriptArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+        if let Some(chdir) = args.chdir.as_deref().filter(|dir| !dir.is_absolute()) {
+            let why = format!("chdir {} must be an absolute path for a Unix-aware remote node", chdir.display());
+            return Err(ModuleError::new(why));
+        }
         if let Some(path) = args.creates.as_deref().filter(|path| path.exists()) {
             return Ok(ModuleResult::skipped(format!("{} exists, matching creates option", path.display())));
         }
@@ -59,7 +63,12 @@ impl Module for Script {
             return Ok(ModuleResult::skipped(format!("{} does not exist, matching removes option", path.display())));
         }
         if cx.check {
-            return Ok(ModuleResult::skipped("Check mode is not supported for this task."));
+            // With one of these Ansible takes it for known what the script does.
+            let is_known = args.creates.is_some() || args.removes.is_some();
+            return Ok(match is_known {
+                true => ModuleResult::changed(true),
+                false => ModuleResult::skipped("Check mode is not supported for this task."),
+            });
         }
         let blob = args._blob.ok_or_else(|| ModuleError::new("the controller did not send the script"))?;
         // The script comes in clear text: vaults are opened where their passwords are.
@@ -148,5 +157,13 @@ mod tests {
         let result = run(Surroundings::new(), json!({"cmd": "x", "removes": "/nonexistent"}));
         assert_eq!((result.skipped, result.msg()), (true, "/nonexistent does not exist, matching removes option"));
         assert!(run(Surroundings::checking(), json!({"cmd": "x"})).skipped);
+        let result = run(Surroundings::checking(), json!({"cmd": "x", "creates": "/nonexistent"}));
+        assert_eq!((result.changed, result.skipped), (true, false));
+    }
+
+    #[test]
+    fn a_directory_to_run_in_is_told_in_full() {
+        let result = run(&Surroundings::new().with_blob(SCRIPT), json!({"cmd": "x", "chdir": "tmp"}));
+        assert_eq!(result.msg(), "chdir tmp must be an absolute path for a Unix-aware remote node");
     }
 }

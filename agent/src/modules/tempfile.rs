@@ -42,7 +42,9 @@ impl Module for Tempfile {
     fn check_args(args: &TempfileArgs) -> Result<(), ArgError> {
         let parts = [("prefix", &args.prefix), ("suffix", &args.suffix)];
         match parts.into_iter().find(|(_, part)| part.contains(['/', '\0'])) {
-            Some((name, _)) => Err(ArgError::Rule(format!("{name} must be a valid file name component"))),
+            Some((name, part)) => {
+                Err(ArgError::Rule(format!("{name} must be a valid file name component, got '{part}'")))
+            }
             None => Ok(()),
         }
     }
