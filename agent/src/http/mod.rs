@@ -75,7 +75,7 @@ arguments! {
 
 choices! {
     /// Which redirects are followed.
-    pub(crate) enum Follow { All = "all", Yes = "yes", None = "none", No = "no", Safe = "safe", Urllib2 = "urllib2" }
+    pub(crate) enum Follow { All = "all", No = "no", None = "none", Safe = "safe", Urllib2 = "urllib2", Yes = "yes" }
 }
 
 /// A header or a field of a form as Python writes it.
@@ -190,6 +190,13 @@ struct Hop {
     redirected: bool,
 }
 
+impl Hop {
+    /// What was sent to the first server is not for the one that it sends us to, unless it says so.
+    fn leaves_out_the_body(&self) -> bool {
+        self.redirected && matches!(self.method.as_str(), "GET" | "HEAD")
+    }
+}
+
 impl Client<'_> {
     fn send(self) -> Result<Reply, ModuleError> {
         let method = self.request.method.to_ascii_uppercase();
@@ -261,8 +268,7 @@ impl Client<'_> {
         let tls = if url.starts_with("https:") { Some(tls::config(self.args)?) } else { None };
         let is_proxied = self.args.use_proxy && self.request.socket.is_none();
         let proxy = if is_proxied { proxy::of(&url, self.cx)? } else { None };
-        let is_body_left_out = hop.redirected && matches!(hop.method.as_str(), "GET" | "HEAD");
-        let body = if is_body_left_out { &[] } else { self.request.body.as_slice() };
+        let body = if hop.leaves_out_the_body() { &[] } else { self.request.body.as_slice() };
         let reply = if body.is_empty() && matches!(hop.method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS") {
             self.run(builder.body(()).map_err(|error| failed(error.to_string()))?, tls, proxy)
         } else {
@@ -303,6 +309,7 @@ impl Client<'_> {
         let held_back =
             |name: &str| self.args.unredirected_headers.iter().any(|other| other.eq_ignore_ascii_case(name));
         headers.retain(|(name, _)| !hop.redirected || !held_back(name));
+        headers.retain(|(name, _)| !(hop.leaves_out_the_body() && name.eq_ignore_ascii_case("content-type")));
         headers
     }
 }
@@ -315,6 +322,8 @@ fn agent(args: &HttpArgs, request: &Request<'_>, reason: Reason) -> ureq::Agent 
         .max_redirects_will_error(false)
         .allow_non_standard_methods(true)
         .user_agent(args.http_agent.as_str())
+        // Unless the author says what is welcome, nothing is said, as by Ansible.
+        .accept("")
         .accept_encoding(if args.decompress { "gzip" } else { "identity" })
         .timeout_connect(Some(timeout))
         .timeout_resolve(Some(timeout))
@@ -346,10 +355,16 @@ fn explained(error: &ureq::Error, url: &str) -> String {
                 let text = text.split(" (os error").next().unwrap_or_default().to_owned();
                 format!("<urlopen error [Errno {number}] {text}>")
             }
+            (None, None) if is_unknown_name(io) => "<urlopen error [Errno -2] Name or service not known>".to_owned(),
             (None, None) => format!("<urlopen error {io}>"),
         },
         other => format!("<urlopen error {other}>"),
     }
+}
+
+/// The resolver's answer has no number and comes as a text.
+fn is_unknown_name(error: &std::io::Error) -> bool {
+    error.to_string().ends_with("Name or service not known")
 }
 
 fn untrusted(error: &rustls::Error, url: &str) -> String {

@@ -43,7 +43,7 @@ arguments! {
         /// Which redirects to follow.
         follow_redirects: Follow = Follow::Safe,
         /// Status codes that are no failure.
-        status_code: Vec<u16> = vec![200],
+        status_code: Vec<i64> = vec![200],
         /// Where to put the answer.
         dest: Option<PathBuf>,
         /// Do not ask if this file is there.
@@ -119,8 +119,9 @@ impl Module for Uri {
 }
 
 fn unanswered(why: &str, args: &UriArgs, started: Instant) -> ModuleResult {
-    let mut result = ModuleResult::failed(format!("Status code was -1 and not {}: {why}", codes(args)));
-    result.set("status", -1);
+    let mut result = ModuleResult::ok();
+    tell(NO_ANSWER, why, args, &mut result);
+    result.set("status", NO_ANSWER);
     result.set("url", http::presentable(&args.url));
     result.set("redirected", false);
     result.set("elapsed", started.elapsed().as_secs());
@@ -130,8 +131,21 @@ fn unanswered(why: &str, args: &UriArgs, started: Instant) -> ModuleResult {
     result
 }
 
+/// The status of a server that did not answer.
+const NO_ANSWER: i64 = -1;
+
+/// What came of it; a status that is none of those that shall be is a failure.
+fn tell(status: i64, msg: &str, args: &UriArgs, result: &mut ModuleResult) {
+    if args.status_code.contains(&status) {
+        result.set("msg", msg);
+    } else {
+        result.failed = true;
+        result.set("msg", format!("Status code was {status} and not {}: {msg}", codes(args)));
+    }
+}
+
 fn codes(args: &UriArgs) -> String {
-    let codes: Vec<String> = args.status_code.iter().map(u16::to_string).collect();
+    let codes: Vec<String> = args.status_code.iter().map(i64::to_string).collect();
     format!("[{}]", codes.join(", "))
 }
 
@@ -142,7 +156,7 @@ fn answered(
     cx: &ModuleContext<'_>,
 ) -> Result<ModuleResult, ModuleError> {
     let (status, url) = (reply.status, reply.url.clone());
-    let is_wanted = args.status_code.contains(&status);
+    let is_wanted = args.status_code.contains(&status.into());
     let mut result = ModuleResult::ok();
     for (name, value) in reply.headers() {
         let value = if name == "location" { resolved(&url, &value) } else { value };
@@ -172,11 +186,7 @@ fn answered(
     }
     result.set("url", url);
     result.set("elapsed", started.elapsed().as_secs());
-    result.set("msg", msg.as_str());
-    if !is_wanted {
-        result.failed = true;
-        result.set("msg", format!("Status code was {status} and not {}: {msg}", codes(args)));
-    }
+    tell(status.into(), &msg, args, &mut result);
     Ok(result)
 }
 
@@ -453,7 +463,7 @@ mod tests {
                 line.map(|line| line.split_once(": ").unwrap().1.to_owned())
             };
             let asked = json!({"method": head.split(' ').next(), "type": line("content-type:"), "auth": line("authorization:"),
-                "x": line("x-mine:"), "body": String::from_utf8_lossy(body)});
+                "x": line("x-mine:"), "accept": line("accept:"), "body": String::from_utf8_lossy(body)});
             let kind = "Content-Type: application/json\r\nX-Other-Header: yes\r\nSet-Cookie: a=b; Path=/\r\n";
             match path {
                 "/moved" => answer("302 Found", "Location: /there\r\n", ""),
@@ -559,6 +569,27 @@ mod tests {
         assert_eq!(said(json!({"url": server})), "-");
         let header = json!({"url": server, "headers": {"X-Mine": true}});
         assert_eq!(asked(&run(&Uri, header), "x"), "True");
+    }
+
+    #[test]
+    fn nothing_is_said_that_the_task_does_not_say() {
+        let server = mirror();
+        assert_eq!(asked(&run(&Uri, json!({"url": server})), "accept"), "-");
+        let welcome = json!({"url": server, "headers": {"Accept": "a/b"}});
+        assert_eq!(asked(&run(&Uri, welcome), "accept"), "a/b");
+        let moved = json!({"url": format!("{server}/moved"), "method": "POST", "body": "x", "follow_redirects": "all"});
+        let moved = run(&Uri, moved);
+        assert_eq!(
+            (asked(&moved, "method"), asked(&moved, "type"), asked(&moved, "body")),
+            ("GET".into(), "-".into(), "".into())
+        );
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_may_be_what_is_wanted() {
+        let result = run(&Uri, json!({"url": "http://127.0.0.1:9/", "status_code": [-1, 200]}));
+        assert!(!result.failed && result.msg().starts_with("Request failed: <urlopen error"), "{result:?}");
+        assert_eq!(result.get("status"), Some(&Value::Int(-1)));
     }
 
     #[test]
