@@ -14,7 +14,7 @@ use super::agent_module;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 use crate::fault::Fault;
 use crate::origin::Origin;
-use crate::template::{TemplateFileOptions, file_vars};
+use crate::template::{Encoding, TemplateFileOptions, file_vars};
 
 arguments! {
     /// What only `template` has; the rest is `copy`'s.
@@ -39,7 +39,7 @@ arguments! {
         trim_blocks: bool = true,
         /// Drop blanks before a statement that begins a line.
         lstrip_blocks: bool = false,
-        /// Encoding of the file.
+        /// Encoding of the file, as Python calls it: UTF-8, UTF-16, UTF-32, ASCII or Latin-1.
         output_encoding: String = "utf-8".into(),
     }
 }
@@ -148,13 +148,25 @@ fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Resu
     }
     let name = Path::new(&args.src).file_name().map(|name| name.to_string_lossy().into_owned());
     copy.insert("_original_basename".into(), name.into());
-    super::copy::put_content(&mut copy, text.into_bytes(), cx.blobs);
+    let encoding = Encoding::named(&args.output_encoding);
+    let content = encoding.and_then(|encoding| encoding.encode(&text)).map_err(|why| Fault::from(why).of_task())?;
+    super::copy::put_content(&mut copy, content, cx.blobs);
     Ok(copy)
+}
+
+/// What ends a line may be written with a backslash, as in YAML's single quotes.
+fn unescaped(newline: &str) -> &str {
+    match newline {
+        r"\n" => "\n",
+        r"\r" => "\r",
+        r"\r\n" => "\r\n",
+        other => other,
+    }
 }
 
 fn options(args: &TemplateArgs, cx: &ExecutionContext<'_>) -> TemplateFileOptions {
     TemplateFileOptions {
-        newline_sequence: args.newline_sequence.clone(),
+        newline_sequence: unescaped(&args.newline_sequence).to_owned(),
         block_start_string: args.block_start_string.clone(),
         block_end_string: args.block_end_string.clone(),
         variable_start_string: args.variable_start_string.clone(),

@@ -34,6 +34,7 @@ pub use templar::{Conditionals, Templar};
 
 pub(crate) use convert::View;
 pub(crate) use deferred::settle;
+pub(crate) use filters::Encoding;
 pub(crate) use managed::file_vars;
 
 /// The name that Python has for a value's type.

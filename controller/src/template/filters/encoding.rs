@@ -4,7 +4,7 @@ use Order::{Big, Little};
 
 /// How text becomes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Ascii,
     Latin1,
     Utf8,
@@ -14,7 +14,7 @@ pub(super) enum Encoding {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Little,
     Big,
 }
@@ -25,7 +25,7 @@ const NATIVE: Order = if cfg!(target_endian = "big") { Big } else { Little };
 impl Encoding {
     /// # Errors
     /// It is none of these.
-    pub(super) fn named(name: &str) -> Result<Encoding, String> {
+    pub(crate) fn named(name: &str) -> Result<Encoding, String> {
         Ok(match name.trim().to_ascii_lowercase().replace(['_', ' '], "-").as_str() {
             "utf-8" | "utf8" | "u8" => Encoding::Utf8,
             "ascii" | "us-ascii" | "646" => Encoding::Ascii,
@@ -42,7 +42,7 @@ impl Encoding {
 
     /// # Errors
     /// A character that it does not have.
-    pub(super) fn encode(self, text: &str) -> Result<Vec<u8>, String> {
+    pub(crate) fn encode(self, text: &str) -> Result<Vec<u8>, String> {
         match self {
             Encoding::Utf8 => Ok(text.as_bytes().to_vec()),
             Encoding::Ascii => narrow(text, "ascii", 0x7f),

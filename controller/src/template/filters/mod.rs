@@ -38,6 +38,7 @@ use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
 use super::{embedded, rewrite};
 
+pub(crate) use self::encoding::Encoding;
 pub(super) use self::yaml::block_text as yaml_block;
 
 pub(super) fn register(env: &mut Environment<'static>) {
