@@ -185,6 +185,7 @@ impl Job<'_> {
             {
                 self.names.push(name);
             }
+            self.filter.note(&member.name);
             let verdict = match self.name_of(&member.name)? {
                 Some(name) => {
                     let verdict = self.verdict(&mut member, &name)?;
@@ -197,7 +198,11 @@ impl Job<'_> {
             };
             self.verdicts.push(verdict);
             Ok(())
-        })
+        })?;
+        match self.filter.unmatched() {
+            Some(include) => Err(ModuleError::new(format!("{include}: Not found in archive"))),
+            None => Ok(()),
+        }
     }
 
     /// The member's place, relative to the destination; `None` if it is not asked for or is the destination itself.
@@ -423,6 +428,8 @@ fn has_content(node: &Node, content: &mut dyn Read) -> Result<bool, ModuleError>
 struct Filter {
     include: Vec<String>,
     exclude: Vec<String>,
+    /// Which of `include` some member has matched.
+    matched: Vec<bool>,
 }
 
 impl Filter {
@@ -431,7 +438,22 @@ impl Filter {
             let plain = globs.iter().map(|text| text.trim_start_matches("./").trim_end_matches('/').to_owned());
             plain.filter(|text| !text.is_empty()).collect()
         };
-        Filter { include: plain(&args.include), exclude: plain(&args.exclude) }
+        let include = plain(&args.include);
+        Filter { matched: vec![false; include.len()], include, exclude: plain(&args.exclude) }
+    }
+
+    /// Remembers what of `include` stands for a member: one that stands for none is a mistake, as for tar and unzip.
+    fn note(&mut self, name: &Path) {
+        let plain: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        for (glob, matched) in self.include.iter().zip(&mut self.matched).filter(|(_, matched)| !**matched) {
+            let glob = std::slice::from_ref(glob);
+            *matched = plain.ancestors().any(|path| matches_any(glob, path));
+        }
+    }
+
+    fn unmatched(&self) -> Option<&str> {
+        let at = self.matched.iter().position(|matched| !matched)?;
+        self.include.get(at).map(String::as_str)
     }
 
     fn accepts(&self, name: &Path) -> bool {
@@ -686,6 +708,8 @@ mod tests {
         assert!(fixture.out("one").exists() && !fixture.out("sub").exists() && !fixture.out("hard").exists());
         let fixture = Fixture::new();
         assert!(run(&Unarchive, fixture.args(&usual(), json!({"include": "sub/"}))).changed);
+        let result = run(&Unarchive, fixture.args(&usual(), json!({"include": ["sub/", "none"]})));
+        assert!(result.failed && result.msg().ends_with("none: Not found in archive"), "{result:?}");
         assert!(fixture.out("sub/two").exists() && !fixture.out("one").exists());
     }
 
