@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::FactsCacheSettings;
-use crate::input::inventory::GroupNames;
+use crate::input::inventory::{GroupNames, Ignored};
 use crate::input::playbook::PlayDefaults;
 use crate::template::Conditionals;
 
@@ -92,6 +92,52 @@ impl AnsibleSettings {
     pub(super) fn group_names(&self) -> GroupNames {
         let rule = self.get("ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS", "defaults.force_valid_group_names");
         rule.and_then(|rule| GroupNames::named(rule.trim())).unwrap_or_default()
+    }
+
+    /// Names in folders of inventories that are passed over.
+    ///
+    /// # Errors
+    /// A pattern that is no regex, in a sentence that shows it.
+    pub(super) fn ignored_sources(&self) -> Result<Ignored, String> {
+        let set = |variable: &str, old: &str, new: &str| {
+            // What stands in the newer place of a file comes first.
+            let key = [new, old].into_iter().find(|key| self.get(variable, key).is_some())?;
+            Some(self.words(variable, key))
+        };
+        let default = Ignored::default();
+        let patterns =
+            set("ANSIBLE_INVENTORY_IGNORE_REGEX", "inventory.ignore_patterns", "defaults.inventory_ignore_patterns");
+        let compiled = patterns.unwrap_or_default().into_iter().map(|pattern| {
+            fancy_regex::Regex::new(&pattern)
+                .map_err(|error| format!("ANSIBLE_INVENTORY_IGNORE_REGEX: `{pattern}` is not a regex: {error}"))
+        });
+        Ok(Ignored {
+            endings: set(
+                "ANSIBLE_INVENTORY_IGNORE",
+                "inventory.ignore_extensions",
+                "defaults.inventory_ignore_extensions",
+            )
+            .unwrap_or(default.endings),
+            patterns: compiled.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether an inventory that cannot be read is an error even where one is not needed: `of_many` asks for one of several
+    /// sources, else for all of them.
+    pub(super) fn unread_inventory_is_failure(&self, of_many: bool) -> bool {
+        let any = self.flag("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "inventory.any_unparsed_is_failed");
+        let all = self.flag("ANSIBLE_INVENTORY_UNPARSED_FAILED", "inventory.unparsed_is_failed");
+        any == Some(true) || !of_many && all == Some(true)
+    }
+
+    /// Whether it is told that there is no inventory.
+    pub(super) fn warns_of_no_inventory(&self) -> bool {
+        self.flag("ANSIBLE_INVENTORY_UNPARSED_WARNING", "inventory.inventory_unparsed_warning").unwrap_or(true)
+    }
+
+    /// Whether `inventory --list` shows variables where they were given.
+    pub(super) fn exports_inventory(&self) -> bool {
+        self.flag("ANSIBLE_INVENTORY_EXPORT", "inventory.export").unwrap_or(false)
     }
 
     pub(super) fn roles_path(&self) -> Vec<PathBuf> {
@@ -352,6 +398,29 @@ mod tests {
         assert_eq!(from_file.play_defaults(), expected);
         assert_eq!((from_file.verbosity(), from_file.log_path()), (Some(2), Some("/cfg/run.log".into())));
         assert!(!settings(&[("ANSIBLE_NO_LOG", "0")], file).play_defaults().no_log);
+    }
+
+    #[test]
+    fn what_is_no_inventory_is_said_by_endings_and_patterns() {
+        let file = "[defaults]\ninventory_ignore_extensions = .a\n[inventory]\nignore_patterns = ^x, y$\n";
+        let ignored = settings(&[], file).ignored_sources().unwrap();
+        assert_eq!(ignored.endings, [".a"]);
+        assert_eq!(ignored.patterns.len(), 2);
+        let variable = settings(&[("ANSIBLE_INVENTORY_IGNORE", ".b, ~")], file).ignored_sources().unwrap();
+        assert_eq!(variable.endings, [".b", "~"]);
+        assert!(settings(&[], "").ignored_sources().unwrap().endings.contains(&".md".to_owned()));
+        let error = settings(&[("ANSIBLE_INVENTORY_IGNORE_REGEX", "(")], "").ignored_sources().unwrap_err();
+        assert!(error.starts_with("ANSIBLE_INVENTORY_IGNORE_REGEX: `(` is not a regex"), "{error}");
+    }
+
+    #[test]
+    fn an_unread_inventory_is_a_failure_if_that_is_set_for_one_or_for_all() {
+        let is_failure =
+            |variable: &str, of_many| settings(&[(variable, "1")], "").unread_inventory_is_failure(of_many);
+        assert!(is_failure("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", true));
+        assert!(is_failure("ANSIBLE_INVENTORY_UNPARSED_FAILED", false));
+        assert!(!is_failure("ANSIBLE_INVENTORY_UNPARSED_FAILED", true));
+        assert!(!settings(&[], "").unread_inventory_is_failure(false));
     }
 
     #[test]

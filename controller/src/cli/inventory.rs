@@ -26,7 +26,8 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
     for warning in inventory.warnings() {
         notice(&format!("[WARNING]: {warning}"));
     }
-    if inventory.host_count() == 0 {
+    let ansible = AnsibleSettings::read();
+    if inventory.host_count() == 0 && ansible.warns_of_no_inventory() {
         notice("[WARNING]: No inventory was parsed, only implicit localhost is available");
     }
     let format = match (args.yaml, args.toml) {
@@ -43,7 +44,11 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
         let top = top.ok_or_else(|| CliError::input("Pattern must be valid group name when using --graph"))?;
         return print(&show::graph(&inventory, top, args.vars).map_err(CliError::input)?);
     }
-    let text = View { only: only(&inventory, args.limit.as_deref())?, export: args.export, ..View::of(&inventory) };
+    let text = View {
+        only: only(&inventory, args.limit.as_deref())?,
+        export: args.export || ansible.exports_inventory(),
+        ..View::of(&inventory)
+    };
     let text = text.list(format);
     match &args.output {
         None => print(&text),
@@ -100,24 +105,34 @@ fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<VarMap
     Ok(vars)
 }
 
-/// As [`load`]; sources that cannot be read are a warning, and nobody is in the inventory then.
+/// As [`load`], where nobody is contacted, or this machine alone: a source that cannot be read is a warning of the inventory,
+/// and there is what the others say, unless the user has set that it is an error.
 ///
 /// # Errors
-/// Something is encrypted and no password fits, or variables beside the playbook cannot be read.
+/// Something is encrypted and no password fits, or variables beside a source or the playbook cannot be read.
 pub(super) fn load_or_none(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
-    load(sources, vault, playbook).or_else(|unread| {
-        if !unread.is_dispensable {
-            return Err(unread);
-        }
-        notice(&format!("[WARNING]: {}", unread.on_one_line()));
-        load(&[], vault, playbook)
-    })
+    let skips_unread = !AnsibleSettings::read().unread_inventory_is_failure(sources.len() > 1);
+    load_by(sources, vault, playbook, skips_unread)
 }
 
-/// Reads the sources.
+/// Reads the sources, every one of them.
 pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
+    load_by(sources, vault, playbook, false)
+}
+
+fn load_by(
+    sources: &[PathBuf],
+    vault: &Vault,
+    playbook: Option<&Path>,
+    skips_unread: bool,
+) -> Result<Inventory, CliError> {
     let ansible = AnsibleSettings::read();
-    let rules = Rules { group_names: ansible.group_names(), merges_dicts: ansible.merges_dicts() };
+    let rules = Rules {
+        group_names: ansible.group_names(),
+        merges_dicts: ansible.merges_dicts(),
+        ignored: ansible.ignored_sources().map_err(CliError::input)?.into(),
+        skips_unread,
+    };
     Inventory::load_with(sources, Limits::default(), rules, vault, playbook).map_err(|error| {
         // One that only lacks a password is there, and full of hosts.
         let is_dispensable = !matches!(error, InventoryError::Sealed { .. });

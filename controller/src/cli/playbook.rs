@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ansible_settings::AnsibleSettings;
 use super::args::{PlanArgs, PlanFileArgs};
 use super::asker::{Answers, Asker};
 use super::config_file::ConfigFile;
@@ -204,14 +205,16 @@ fn around(args: &PlanArgs, settings: &Settings, base: &Path) -> Result<Around, C
 /// An inventory that cannot be read is missed by nobody if every play has its hosts all the same: this machine.
 ///
 /// # Errors
-/// The inventory's own: there is a play for others.
+/// The inventory's own: there is a play for others, or the user has set that it is one.
 fn go_without(unread: Option<CliError>, plan: &mut Plan) -> Result<(), CliError> {
     let Some(unread) = unread else { return Ok(()) };
-    if plan.plays.iter().any(|play| play.hosts.is_empty()) {
+    let ansible = AnsibleSettings::read();
+    if ansible.unread_inventory_is_failure(false) || plan.plays.iter().any(|play| play.hosts.is_empty()) {
         return Err(unread);
     }
     let without = "No inventory was parsed, only implicit localhost is available".to_owned();
-    plan.warnings.splice(0..0, [unread.on_one_line(), without]);
+    let without = ansible.warns_of_no_inventory().then_some(without);
+    plan.warnings.splice(0..0, [unread.on_one_line()].into_iter().chain(without));
     Ok(())
 }
 

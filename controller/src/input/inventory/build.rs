@@ -224,20 +224,20 @@ impl Builder {
                 )),
             }
         }
-        overlay(self.rules, &mut group.vars, Arc::new(vars));
+        overlay(&self.rules, &mut group.vars, Arc::new(vars));
     }
 
     /// Hosts with the same variables share them.
     pub(in crate::input) fn set_host_vars(&mut self, host: HostId, vars: &Arc<VarMap>) {
-        overlay(self.rules, &mut self.hosts[host.index()].vars, Arc::clone(vars));
+        overlay(&self.rules, &mut self.hosts[host.index()].vars, Arc::clone(vars));
     }
 
     pub(in crate::input) fn set_group_file_vars(&mut self, group: GroupId, beside: Beside, vars: VarMap) {
-        overlay(self.rules, self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
+        overlay(&self.rules, self.groups[group.index()].file_vars.of(beside), Arc::new(vars));
     }
 
     pub(in crate::input) fn set_host_file_vars(&mut self, host: HostId, beside: Beside, vars: VarMap) {
-        overlay(self.rules, self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
+        overlay(&self.rules, self.hosts[host.index()].file_vars.of(beside), Arc::new(vars));
     }
 
     fn no_files(&self) -> FileVars {
@@ -350,7 +350,7 @@ impl Builder {
 }
 
 /// Puts `new` over what is there.
-fn overlay(rules: Rules, vars: &mut Arc<VarMap>, new: Arc<VarMap>) {
+fn overlay(rules: &Rules, vars: &mut Arc<VarMap>, new: Arc<VarMap>) {
     if vars.is_empty() {
         *vars = new;
     } else if !new.is_empty() {

@@ -51,6 +51,17 @@ impl InventoryError {
         InventoryError::content(Place::at(source, at), what)
     }
 
+    /// All that is known of it, as a warning says it.
+    pub(super) fn on_one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+
     /// What the operator can do next.
     pub fn hint(&self) -> Option<&str> {
         match self {

@@ -35,10 +35,26 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     /// The literal, if nothing but space and a comment follows.
     fn whole(&mut self) -> Option<Value> {
-        let value = self.value(0)?;
+        let first = self.value(0)?;
+        let value = if self.eat(",") { self.bare_tuple(first)? } else { first };
+        self.ends().then_some(value)
+    }
+
+    fn ends(&mut self) -> bool {
         self.space();
-        let bare_tuple = self.rest.starts_with(',');
-        (!bare_tuple && (self.rest.is_empty() || self.rest.starts_with('#'))).then_some(value)
+        self.rest.is_empty() || self.rest.starts_with('#')
+    }
+
+    /// `80, 443` behind its first comma.
+    fn bare_tuple(&mut self, first: Value) -> Option<Value> {
+        let mut items = vec![first];
+        while !self.ends() {
+            items.push(self.value(0)?);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        Some(Value::List(items))
     }
 
     fn space(&mut self) {
@@ -327,6 +343,11 @@ mod tests {
             ("00", "0"),
             ("(1, 2)", "[1,2]"),
             ("{1,2}", "[1,2]"),
+            ("80,443, 8080", "[80,443,8080]"),
+            ("1,", "[1]"),
+            ("1,2,,", r#""1,2,,""#),
+            ("1,a", r#""1,a""#),
+            ("a,b", r#""a,b""#),
             ("b'x'", r#""x""#),
             ("'a' 'b'", r#""ab""#),
             ("...", r#""...""#),

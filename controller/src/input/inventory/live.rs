@@ -51,7 +51,7 @@ pub struct Live {
 impl Live {
     pub fn new(inventory: Inventory, sources: InventorySources) -> Live {
         let folders = load::folders_of_vars(&sources.paths, sources.playbook.as_deref());
-        let folders = VarsFolders::new(folders, Limits::default(), inventory.rules, sources.vault.clone());
+        let folders = VarsFolders::new(folders, Limits::default(), inventory.rules.clone(), sources.vault.clone());
         let (added, outsiders, changes) = Default::default();
         let home = sources.playbook.clone();
         Live { inventory, sources, home, folders, added, outsiders, changes }
@@ -163,7 +163,7 @@ impl Live {
     fn refresh(&mut self) -> Result<(), InventoryError> {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
         self.inventory =
-            Inventory::load_with(paths, Limits::default(), self.inventory.rules, vault, playbook.as_deref())?;
+            Inventory::load_with(paths, Limits::default(), self.inventory.rules.clone(), vault, playbook.as_deref())?;
         self.outsiders.clear();
         for change in self.changes.clone() {
             // What could be done to the old inventory and cannot to the new one is gone with it.
@@ -178,7 +178,7 @@ impl Live {
     fn read_beside_playbook(&mut self) -> Result<(), InventoryError> {
         let InventorySources { paths, vault, playbook, .. } = &self.sources;
         let folders = load::folders_of_vars(paths, playbook.as_deref());
-        self.folders = VarsFolders::new(folders, Limits::default(), self.inventory.rules, vault.clone());
+        self.folders = VarsFolders::new(folders, Limits::default(), self.inventory.rules.clone(), vault.clone());
         self.outsiders.clear();
         self.inventory.reread_beside_playbook(playbook.as_deref(), vault)
     }

@@ -13,10 +13,6 @@ use crate::input::source::Place;
 use crate::input::vaulted;
 use crate::vault::Vault;
 
-/// Files in a folder of sources that are none, as in Ansible.
-const IGNORED_SUFFIXES: [&str; 12] =
-    [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
-
 /// Folders within a folder of sources.
 const FOLDER_DEPTH_MAX: usize = 8;
 
@@ -25,7 +21,7 @@ impl Inventory {
     /// of hosts with a comma in it: `web1,web2` or `web1,`.
     ///
     /// # Errors
-    /// The first source that cannot be used, with file, line and column. An inventory without hosts is none.
+    /// The first source that cannot be used, with file, line and column.
     pub fn load(sources: &[PathBuf], limits: Limits) -> Result<Inventory, InventoryError> {
         let rules = Rules { group_names: GroupNames::Ignore, ..Rules::default() };
         Inventory::load_with(sources, limits, rules, &Vault::default(), None)
@@ -46,10 +42,19 @@ impl Inventory {
         builder.vault = vault.clone();
         builder.rules = rules;
         for source in sources {
+            let before = builder.rules.skips_unread.then(|| builder.clone());
             builder.sources.push(source.clone());
-            match host_list(source) {
-                Some(list) => read_host_list(list, &mut builder)?,
-                None => read_source(source, 0, &mut builder)?,
+            let read = match host_list(source) {
+                Some(list) => read_host_list(list, &mut builder),
+                None => read_source(source, 0, &mut builder),
+            };
+            match (read, before) {
+                (Ok(()), _) => {}
+                (Err(error), Some(before)) if !matches!(error, InventoryError::Sealed { .. }) => {
+                    builder = before;
+                    builder.warnings.push(error.on_one_line());
+                }
+                (Err(error), _) => return Err(error),
             }
         }
         // Groups of one source may have variables beside another.
@@ -106,10 +111,7 @@ fn read_source(path: &Path, depth: usize, builder: &mut Builder) -> Result<(), I
     }
     for entry in sorted_entries(path)? {
         let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let ignored = name.starts_with('.')
-            || matches!(name.as_str(), "group_vars" | "host_vars" | "vars_plugins")
-            || IGNORED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-        if !ignored {
+        if !builder.rules.ignored.has(&name) {
             read_source(&entry, depth + 1, builder)?;
         }
     }

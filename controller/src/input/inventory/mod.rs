@@ -33,7 +33,7 @@ pub use error::InventoryError;
 pub use group_names::GroupNames;
 pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
-pub use rules::Rules;
+pub use rules::{Ignored, Rules};
 
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;

@@ -8,12 +8,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use globset::GlobBuilder;
 use indexmap::IndexSet;
 use rustle_agent::module::args::nearest;
 use rustle_protocol::HostName;
 
-use super::{GroupId, HostId, Inventory};
+use super::{HostId, Inventory};
 use crate::input::source::shown;
 
 /// Size of a file given as `--limit @FILE`: ten times the longest list of hosts.
@@ -106,6 +105,10 @@ fn select_by(
     mut matches: impl FnMut(&str) -> Result<Vec<HostName>, PatternError>,
 ) -> Result<IndexSet<HostName>, PatternError> {
     let parts = split(pattern);
+    if let Some(sign) = parts.iter().find(|part| matches!(**part, "!" | "&")) {
+        let why = format!("no name stands behind a `{sign}`");
+        return Err(PatternError::Syntax { part: pattern.to_owned(), why });
+    }
     let signed = |sign: char| parts.iter().filter_map(move |part| part.strip_prefix(sign));
     let plain: Vec<&str> = parts.iter().copied().filter(|part| !part.starts_with(['&', '!'])).collect();
     let mut selected = IndexSet::new();
@@ -173,7 +176,7 @@ pub(super) fn nearest_to<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) 
     nearest(wrong, names).map(str::to_owned)
 }
 
-/// Parts of a pattern, separated by commas, or by colons outside of brackets.
+/// Parts of a pattern, separated by commas, or by colons and space outside of brackets.
 fn split(pattern: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for piece in pattern.split(',') {
@@ -182,9 +185,9 @@ fn split(pattern: &str) -> Vec<&str> {
             match c {
                 '[' => depth += 1,
                 ']' => depth = depth.saturating_sub(1),
-                ':' if depth == 0 => {
+                c if depth == 0 && (c == ':' || c.is_whitespace()) => {
                     parts.push(&piece[start..at]);
-                    start = at + 1;
+                    start = at + c.len_utf8();
                 }
                 _ => {}
             }
@@ -223,7 +226,7 @@ fn implicit_localhost(inventory: &Inventory, name: &str) -> Result<Vec<HostName>
         .ok_or_else(|| PatternError::Unknown { part: name.to_owned(), nearest: nearest_to(name, inventory.names()) })
 }
 
-/// Hosts of every group that fits, then hosts that fit themselves.
+/// Hosts of every group that fits, then hosts that fit themselves, both in order of appearance.
 fn matching(inventory: &Inventory, matcher: &Matcher<'_>) -> Vec<HostId> {
     let mut found = IndexSet::new();
     for (id, group) in inventory.groups() {
@@ -231,39 +234,98 @@ fn matching(inventory: &Inventory, matcher: &Matcher<'_>) -> Vec<HostId> {
             found.extend(inventory.members(id));
         }
     }
-    let members_of_all = || inventory.members(GroupId::ALL);
-    found.extend(members_of_all().into_iter().filter(|id| matcher.fits(inventory.name(*id).as_str())));
+    found.extend(inventory.hosts().filter(|(_, name)| matcher.fits(name.as_str())).map(|(id, _)| id));
     found.into_iter().collect()
 }
 
 enum Matcher<'a> {
     Name(&'a str),
-    Glob(globset::GlobMatcher),
     Regex(Box<fancy_regex::Regex>),
 }
 
 impl Matcher<'_> {
     fn new(part: &str) -> Result<Matcher<'_>, PatternError> {
+        let text = match part.strip_prefix('~') {
+            Some(regex) => format!(r"\A(?:{regex})"),
+            None if part.contains(['*', '?', '[']) => glob(part),
+            None => return Ok(Matcher::Name(part)),
+        };
         let wrong = |why: String| PatternError::Syntax { part: part.to_owned(), why };
-        if let Some(regex) = part.strip_prefix('~') {
-            let regex = fancy_regex::Regex::new(&format!(r"\A(?:{regex})"));
-            return regex.map(|regex| Matcher::Regex(Box::new(regex))).map_err(|error| wrong(error.to_string()));
-        }
-        if !part.contains(['*', '?', '[']) {
-            return Ok(Matcher::Name(part));
-        }
-        let glob = GlobBuilder::new(part).backslash_escape(false).build();
-        glob.map(|glob| Matcher::Glob(glob.compile_matcher())).map_err(|error| wrong(error.kind().to_string()))
+        let regex = fancy_regex::Regex::new(&text);
+        regex.map(|regex| Matcher::Regex(Box::new(regex))).map_err(|error| wrong(error.to_string()))
     }
 
     fn fits(&self, name: &str) -> bool {
         match self {
             Matcher::Name(own) => *own == name,
-            Matcher::Glob(glob) => glob.is_match(name),
             // A regex that gives up fits nobody.
             Matcher::Regex(regex) => regex.is_match(name).unwrap_or(false),
         }
     }
+}
+
+/// What a pattern of a shell means, as a regex: `*`, `?`, `[a-z]` and `[!a-z]`, as Python's `fnmatch` reads them. Every text
+/// is one: a `[` that nothing closes stands for itself, and a range that runs backwards holds nothing.
+fn glob(pattern: &str) -> String {
+    let mut regex = r"(?s)\A".to_owned();
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match class_end(rest) {
+                Some(end) => {
+                    regex.push_str(&class(&rest[..end]));
+                    rest = &rest[end + 1..];
+                }
+                None => regex.push_str(r"\["),
+            },
+            other => regex.push_str(&literally(other)),
+        }
+    }
+    regex + r"\z"
+}
+
+/// Where the `]` of a class stands: not at its beginning, where it is a member.
+fn class_end(inner: &str) -> Option<usize> {
+    let members = inner.strip_prefix('!').unwrap_or(inner);
+    let first = members.chars().next()?;
+    let skipped = inner.len() - members.len() + first.len_utf8();
+    if members[first.len_utf8()..].is_empty() { None } else { inner[skipped..].find(']').map(|at| skipped + at) }
+}
+
+/// The regex of a class by what stands between its brackets.
+fn class(inner: &str) -> String {
+    let (negated, members) = inner.strip_prefix('!').map_or((false, inner), |members| (true, members));
+    let mut regex = String::new();
+    let members: Vec<char> = members.chars().collect();
+    let mut rest = &members[..];
+    while let [first, tail @ ..] = rest {
+        match tail {
+            ['-', last, tail @ ..] => {
+                if first <= last {
+                    regex.push_str(&format!("{}-{}", literally(*first), literally(*last)));
+                }
+                rest = tail;
+            }
+            tail => {
+                regex.push_str(&literally(*first));
+                rest = tail;
+            }
+        }
+    }
+    match (regex.is_empty(), negated) {
+        (true, true) => ".".to_owned(),
+        (true, false) => "(?!)".to_owned(),
+        (false, true) => format!("[^{regex}]"),
+        (false, false) => format!("[{regex}]"),
+    }
+}
+
+/// A character that means nothing else, inside a class and outside.
+fn literally(c: char) -> String {
+    format!(r"\x{{{:x}}}", u32::from(c))
 }
 
 /// `[2]`, `[-1]`, `[1:3]` (both ends included), `[1:]`.

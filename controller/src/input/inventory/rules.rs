@@ -2,19 +2,54 @@
 
 use std::sync::Arc;
 
+use fancy_regex::Regex;
+
 use super::GroupNames;
 use crate::vars::{VarMap, Variable};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub group_names: GroupNames,
     /// Ansible's `hash_behaviour = merge`: a dict is put into that of the same name, not over it.
     pub merges_dicts: bool,
+    /// What in a folder of sources is none.
+    pub ignored: Arc<Ignored>,
+    /// A source that cannot be read is left out, with a warning; else it ends the reading. One that is encrypted, and no
+    /// password fits, always does.
+    pub skips_unread: bool,
+}
+
+/// Names in a folder of sources that are passed over. Hidden files, `group_vars`, `host_vars` and `vars_plugins` always are.
+#[derive(Clone, Debug)]
+pub struct Ignored {
+    /// What such a name ends with.
+    pub endings: Vec<String>,
+    /// What is found somewhere in such a name.
+    pub patterns: Vec<Regex>,
+}
+
+impl Default for Ignored {
+    /// As Ansible has it.
+    fn default() -> Ignored {
+        const ENDINGS: [&str; 12] =
+            [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
+        Ignored { endings: ENDINGS.map(str::to_owned).into(), patterns: Vec::new() }
+    }
+}
+
+impl Ignored {
+    pub(super) fn has(&self, name: &str) -> bool {
+        name.starts_with('.')
+            || matches!(name, "group_vars" | "host_vars" | "vars_plugins")
+            || self.endings.iter().any(|ending| name.ends_with(ending))
+            // A regex that gives up fits nothing.
+            || self.patterns.iter().any(|pattern| pattern.is_match(name).unwrap_or(false))
+    }
 }
 
 impl Rules {
     /// Puts `new` over what is there.
-    pub(super) fn put(self, vars: &mut VarMap, new: impl IntoIterator<Item = (String, Variable)>) {
+    pub(super) fn put(&self, vars: &mut VarMap, new: impl IntoIterator<Item = (String, Variable)>) {
         if !self.merges_dicts {
             return vars.extend(new);
         }
@@ -28,7 +63,7 @@ impl Rules {
     }
 
     /// What is left of layers in rising precedence.
-    pub(super) fn merged<'a>(self, layers: impl IntoIterator<Item = &'a Arc<VarMap>>) -> VarMap {
+    pub(super) fn merged<'a>(&self, layers: impl IntoIterator<Item = &'a Arc<VarMap>>) -> VarMap {
         let mut merged = VarMap::new();
         for layer in layers {
             self.put(&mut merged, layer.iter().map(|(name, value)| (name.clone(), value.clone())));

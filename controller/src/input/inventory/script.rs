@@ -8,11 +8,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::build::Builder;
-use super::{GroupId, InventoryError, Limits};
+use super::{HostId, InventoryError, Limits};
 use crate::input::json;
 use crate::input::source::{Place, shown};
 use crate::input::vaulted::authored_json;
@@ -29,13 +30,9 @@ pub(super) fn read(path: &Path, source: &Arc<str>, builder: &mut Builder) -> Res
     let deadline = Instant::now() + SCRIPT_TIMEOUT;
     let limits = builder.limits;
     let list = run(path, &["--list"], &limits, deadline)?;
-    let hosts_told = read_list(&list, source, builder)?;
-    if hosts_told {
-        return Ok(());
-    }
-    let hosts: Vec<_> = builder.host_names().map(|(id, name)| (id, name.clone())).collect();
-    for (id, name) in hosts {
-        let output = run(path, &["--host", name.as_str()], &limits, deadline)?;
+    let Listed { hosts, vars_told: false } = read_list(&list, source, builder)? else { return Ok(()) };
+    for (name, id) in hosts {
+        let output = run(path, &["--host", &name], &limits, deadline)?;
         if output.trim().is_empty() {
             continue;
         }
@@ -51,28 +48,47 @@ pub(super) fn read(path: &Path, source: &Arc<str>, builder: &mut Builder) -> Res
     Ok(())
 }
 
-/// Adds what a script's `--list` printed, and says whether that holds the hosts' variables as well.
-pub(super) fn read_list(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<bool, InventoryError> {
+/// What a script's `--list` printed.
+pub(super) struct Listed {
+    /// The hosts of its groups, in order of appearance.
+    hosts: IndexMap<String, HostId>,
+    /// Whether it held their variables as well.
+    vars_told: bool,
+}
+
+/// Adds what a script's `--list` printed. Variables of hosts that are in none of its groups are passed over.
+pub(super) fn read_list(text: &str, source: &Arc<str>, builder: &mut Builder) -> Result<Listed, InventoryError> {
     let document = json::parse(text).map_err(|error| InventoryError::json(source, error.at, error.what))?;
     let place = Place::whole(Arc::clone(source));
     let Value::Map(mut groups) = document else {
         return Err(InventoryError::content(place, format!("expected a dict of groups, not a {}", document.kind())));
     };
     let meta = groups.shift_remove("_meta");
+    let mut hosts = IndexMap::new();
     for (name, group) in groups {
-        read_group(&name, group, &place, builder)?;
+        read_group(&name, group, &place, &mut hosts, builder)?;
     }
-    let Some(Value::Map(mut meta)) = meta else { return Ok(false) };
-    let Some(hostvars) = meta.shift_remove("hostvars") else { return Ok(false) };
+    let hostvars = match meta {
+        Some(Value::Map(mut meta)) => meta.shift_remove("hostvars"),
+        _ => None,
+    };
+    let Some(hostvars) = hostvars else { return Ok(Listed { hosts, vars_told: false }) };
     for (name, vars) in into_map(hostvars, "_meta.hostvars", &place)? {
         let vars = into_map(vars, &format!("the variables of host `{}`", shown(&name)), &place)?;
-        let host = builder.host(&name, GroupId::ALL, &place)?;
-        builder.set_host_vars(host, &Arc::new(variables(vars, &place)));
+        if let Some(host) = hosts.get(&name) {
+            builder.set_host_vars(*host, &Arc::new(variables(vars, &place)));
+        }
     }
-    Ok(true)
+    Ok(Listed { hosts, vars_told: true })
 }
 
-fn read_group(name: &str, group: Value, place: &Place, builder: &mut Builder) -> Result<(), InventoryError> {
+fn read_group(
+    name: &str,
+    group: Value,
+    place: &Place,
+    known: &mut IndexMap<String, HostId>,
+    builder: &mut Builder,
+) -> Result<(), InventoryError> {
     let id = builder.named_group(name, place)?;
     let mut parts = match group {
         Value::List(_) => Map::from_iter([("hosts".to_owned(), group)]),
@@ -82,11 +98,13 @@ fn read_group(name: &str, group: Value, place: &Place, builder: &mut Builder) ->
     if !is_group && !parts.is_empty() {
         // Of old, a dict that is no group was a host with its variables.
         let host = builder.host(name, id, place)?;
+        known.insert(name.to_owned(), host);
         builder.set_host_vars(host, &Arc::new(variables(parts, place)));
         return Ok(());
     }
     for host in names(parts.shift_remove("hosts"), "hosts", name, place)? {
-        builder.host(&host, id, place)?;
+        let id = builder.host(&host, id, place)?;
+        known.insert(host, id);
     }
     if let Some(vars) = parts.shift_remove("vars") {
         let vars = into_map(vars, &format!("vars of group `{}`", shown(name)), place)?;

@@ -75,7 +75,7 @@ impl<'a> View<'a> {
     }
 
     fn group_vars(&self, group: &Group, marks: Marks) -> Map {
-        if self.export { values(&own_vars(self.inventory.rules, group), marks) } else { Map::new() }
+        if self.export { values(&own_vars(&self.inventory.rules, group), marks) } else { Map::new() }
     }
 
     /// As an inventory script's `--list`.
@@ -238,7 +238,7 @@ fn mark(mark: &str, text: &str) -> Value {
     Value::Map(Map::from_iter([(mark.to_owned(), text.into())]))
 }
 
-fn own_vars(rules: Rules, group: &Group) -> VarMap {
+fn own_vars(rules: &Rules, group: &Group) -> VarMap {
     let mut vars = rules.merged([&group.vars, &group.file_vars.inventory, &group.file_vars.playbook]);
     if group.priority != Group::PRIORITY_DEFAULT {
         vars.insert("ansible_group_priority".to_owned(), Variable::data(group.priority));
@@ -275,7 +275,7 @@ fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: 
         }
     }
     if vars {
-        variables(inventory, own_vars(inventory.rules, below), depth, out)?;
+        variables(inventory, own_vars(&inventory.rules, below), depth, out)?;
     }
     Ok(())
 }

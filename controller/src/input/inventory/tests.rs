@@ -376,6 +376,85 @@ echo '{"_meta":{"hostvars":{"m":{"x":[1,{"y":null}]}}},"g":{"hosts":["m"]}}'
 }
 
 #[test]
+fn a_script_speaks_of_the_hosts_of_its_groups_alone() {
+    let list = r#"{"g":["a"],"_meta":{"hostvars":{"a":{"x":1},"b":{"x":1},"c":{"x":1}}}}"#;
+    let meta = format!("#!/bin/sh\necho '{list}'\n");
+    let asked = "#!/bin/sh\nif [ \"$1\" = --list ]; then echo '{\"g\":[\"a\"]}'; else echo '{\"y\":2}'; fi\n";
+    let files = Files::of(&[("meta.sh", &meta), ("asked.sh", asked), ("hosts", "b\n")]);
+    executable(&files, "meta.sh");
+    executable(&files, "asked.sh");
+    let inventory = files.load(&["hosts", "meta.sh", "asked.sh"]).unwrap();
+    assert_eq!(chosen(&inventory, "all"), "b a");
+    assert_eq!(vars(&inventory, "a"), r#"{"x":1,"y":2}"#);
+    assert_eq!(vars(&inventory, "b"), "{}");
+}
+
+#[test]
+fn what_a_folder_of_sources_holds_beside_them_is_the_users_choice() {
+    let files = Files::of(&[("i/a", "a\n"), ("i/b.md", "b\n"), ("i/c.old", "c\n"), ("i/x1", "x\n"), ("i/.h", "h\n")]);
+    let patterns = vec![fancy_regex::Regex::new("^x").unwrap()];
+    let ignored = Ignored { endings: vec![".old".to_owned()], patterns }.into();
+    let rules = Rules { ignored, ..Rules::default() };
+    let sources = [files.path().join("i")];
+    let inventory = Inventory::load_with(&sources, Limits::default(), rules, &Vault::default(), None).unwrap();
+    assert_eq!(chosen(&inventory, "all"), "a b");
+}
+
+#[test]
+fn a_source_that_cannot_be_read_is_left_out_if_that_is_wanted() {
+    let files = Files::of(&[
+        ("good", "a x=1\n"),
+        ("bad", "[g]\na x=2\n[g:foo]\n"),
+        ("sealed", "$ANSIBLE_VAULT;1.1;AES256\n00\n"),
+    ]);
+    let load = |names: &[&str]| {
+        let sources: Vec<_> = names.iter().map(|name| files.path().join(name)).collect();
+        let rules = Rules { skips_unread: true, ..Rules::default() };
+        Inventory::load_with(&sources, Limits::default(), rules, &Vault::default(), None)
+    };
+    let inventory = load(&["bad", "good", "nowhere"]).unwrap();
+    assert_eq!(vars(&inventory, "a"), r#"{"x":1}"#);
+    assert!(inventory.group_id("g").is_none(), "nothing of it is left");
+    let [bad, nowhere] = inventory.warnings() else { panic!("{:?}", inventory.warnings()) };
+    assert!(bad.contains("bad:3:4: `foo` is not a kind of section"), "{bad}");
+    assert!(nowhere.contains("nowhere: cannot be read: No such file"), "{nowhere}");
+    assert!(matches!(load(&["good", "sealed"]), Err(InventoryError::Sealed { .. })));
+    assert!(files.load(&["good", "bad"]).is_err());
+}
+
+#[test]
+fn a_pattern_may_be_separated_by_space_and_has_a_name_behind_every_sign() {
+    let inventory = ini("[web]\nw1\nw2\n[db]\nd1\n");
+    assert_eq!(chosen(&inventory, "db w1"), "d1 w1");
+    assert_eq!(chosen(&inventory, "web !w1"), "w2");
+    for pattern in ["!", "web:!", "web:! w1", "web,&"] {
+        let error = select_known(&inventory, pattern).unwrap_err();
+        assert!(error.to_string().contains("no name stands behind"), "{error}");
+    }
+}
+
+#[test]
+fn globs_are_those_of_a_shell_and_find_hosts_in_order_of_appearance() {
+    let inventory = ini("z1\n[p:children]\nweb\n[web]\nw1\nw2\n[db]\nd1\n");
+    for (pattern, hosts) in [
+        ("*1", "z1 w1 d1"),
+        ("~.*1", "z1 w1 d1"),
+        ("[wd]1", "w1 d1"),
+        ("[!w]1", "z1 d1"),
+        ("w[2-1]", ""),
+        ("w[0:-1]", ""),
+        ("w[12", ""),
+        ("w{1,2}*", ""),
+        ("w?", "w1 w2"),
+        ("[]w]1", "w1"),
+    ] {
+        let (found, _) = select_known(&inventory, pattern).unwrap();
+        let found: Vec<_> = found.iter().map(HostName::as_str).collect();
+        assert_eq!(found.join(" "), hosts, "{pattern}");
+    }
+}
+
+#[test]
 fn a_script_that_fails_says_what_it_said() {
     let files = Files::of(&[
         ("inv.sh", "#!/bin/sh\necho 'no cloud today' >&2\nexit 7\n"),

@@ -61,7 +61,7 @@ impl Inventory {
             Some(folder) => (Listing::of(folder.join("group_vars"))?, Listing::of(folder.join("host_vars"))?),
             None => Default::default(),
         };
-        let (limits, rules) = (Limits::default(), self.rules);
+        let (limits, rules) = (Limits::default(), self.rules.clone());
         let mut cx = Reading { limits: &limits, rules, vault, warnings: &mut self.warnings };
         for group in self.groups.values_mut() {
             group.file_vars.playbook = groups.read(&group.name, &mut cx)?.map(Arc::new).unwrap_or_default();
@@ -82,7 +82,12 @@ struct Reading<'a> {
 }
 
 fn reading(builder: &mut Builder) -> Reading<'_> {
-    Reading { limits: &builder.limits, rules: builder.rules, vault: &builder.vault, warnings: &mut builder.warnings }
+    Reading {
+        limits: &builder.limits,
+        rules: builder.rules.clone(),
+        vault: &builder.vault,
+        warnings: &mut builder.warnings,
+    }
 }
 
 /// The folders in which a run's inventory and its playbook keep variables, for groups and hosts that come later.
@@ -103,8 +108,12 @@ impl VarsFolders {
     pub(super) fn of(&self, kind: &str, name: &str, warnings: &mut Vec<String>) -> Result<FileVars, InventoryError> {
         let mut found = no_files();
         for (folder, beside) in &self.folders {
-            let mut cx =
-                Reading { limits: &self.limits, rules: self.rules, vault: &self.vault, warnings: &mut *warnings };
+            let mut cx = Reading {
+                limits: &self.limits,
+                rules: self.rules.clone(),
+                vault: &self.vault,
+                warnings: &mut *warnings,
+            };
             if let Some(vars) = Listing::of(folder.join(kind))?.read(name, &mut cx)? {
                 self.rules.put(Arc::make_mut(found.of(*beside)), vars);
             }
