@@ -17,7 +17,8 @@ impl Run {
     /// What the play's late files hold for the host. `scope` is all that it has else.
     ///
     /// # Errors
-    /// A file that is not there, or is none of variables. An entry whose name is not known yet is left out until it is.
+    /// A file that is none of variables. An entry whose name is not known yet, or whose file is not there yet, is left out
+    /// until it is.
     pub(super) fn late_vars(&self, play: PlayId, host: &HostName, scope: &Scope) -> Result<Vec<Layer>, String> {
         let key = (play, host.clone());
         let known = self.late_vars.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -43,8 +44,8 @@ impl Run {
             Err(error) => return Err(error.to_string()),
         };
         let places = names.iter().flat_map(|name| file.folders.iter().map(move |folder| folder.join(name)));
-        let found = places.into_iter().find(|place| place.is_file());
-        let found = found.ok_or_else(|| format!("vars file {} was not found", names.join(", ")))?;
+        // As in Ansible: not every host has a file, and a task may still write it.
+        let Some(found) = places.into_iter().find(|place| place.is_file()) else { return Ok(None) };
         let reader = self.environment.fragments.as_ref().ok_or("no files of variables can be read here")?;
         let vars = reader.variables(&found)?.vars;
         let vars = vars.into_iter().map(|(name, value)| (name, Variable::Authored(value.into())));

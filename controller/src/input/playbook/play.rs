@@ -218,8 +218,10 @@ impl PlayMaker<'_> {
             };
             let places: Vec<PathBuf> = candidates.iter().flat_map(|name| self.vars_file_places(name, around)).collect();
             let Some(found) = places.iter().find(|place| place.is_file()) else {
+                // Ansible goes on without a word.
                 let what = format!("vars file {} was not found", shown(&candidates.join(", ")));
-                return Err(around.wrong_at(&written.place, what).hint(Some(super::unfold::looked(&places))));
+                self.library.warn(format!("{}: {what}; {}", written.place, super::unfold::looked(&places)));
+                continue;
             };
             let vars = self.library.vars(std::slice::from_ref(found))?;
             layers.push(Layer::new(Precedence::PlayVarsFiles, vars));

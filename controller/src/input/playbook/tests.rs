@@ -291,7 +291,6 @@ fn what_cannot_be_found_is_told_where_it_is_named() {
         ("- hosts: all\n  roles: [wep]\n", "site.yml:2:11: the role 'wep' was not found in "),
         ("- hosts: all\n  tasks:\n  - import_tasks: x.yml\n", "site.yml:3:5: Could not find or access 'x.yml'"),
         ("- import_playbook: x.yml\n", "site.yml:1:20: could not find the playbook 'x.yml'"),
-        ("- hosts: all\n  vars_files: [x.yml]\n", "site.yml:2:16: vars file x.yml was not found"),
         ("- hosts: all\n  strategy: fre\n", "site.yml:2:13: Invalid play strategy specified: fre"),
         ("- hosts: all\n  serial: many\n", "site.yml:2:11: `many` is not a batch size"),
         ("- hosts: all\n  order: up\n", "site.yml:2:10: Invalid 'order' specified for inventory hosts: up"),
