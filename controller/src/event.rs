@@ -49,6 +49,12 @@ pub struct Stamped {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
     RunStarted(RunStarted),
+    /// A playbook, or a plan, begins; the plays of the one before, if there was one, are over.
+    PlaybookStarted {
+        /// As it was named.
+        playbook: String,
+        plays: usize,
+    },
     /// Something the operator should know that stops nothing.
     Warning {
         message: String,
@@ -421,6 +427,9 @@ pub struct RunFinished {
     pub cancelled: Option<CancelReason>,
     /// Set if an error budget or a fatal error ended a play.
     pub stopped_early: bool,
+    /// Playbooks that the run did not come to: one before them had failures, or it was stopped.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub not_begun: Vec<String>,
     pub metrics: Metrics,
 }
 

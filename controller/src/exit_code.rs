@@ -65,7 +65,7 @@ mod tests {
 
     fn finished(states: &[HostState], cancelled: Option<CancelReason>, stopped_early: bool) -> RunFinished {
         let hosts = states.iter().enumerate().map(|(i, s)| (HostName::new(&format!("h{i}")).unwrap(), *s)).collect();
-        RunFinished { hosts, cancelled, stopped_early, metrics: Metrics::default() }
+        RunFinished { hosts, cancelled, stopped_early, not_begun: Vec::new(), metrics: Metrics::default() }
     }
 
     #[test]

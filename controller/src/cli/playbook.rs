@@ -119,7 +119,7 @@ fn tell_of_callbacks(registry: &Registry) {
 /// What the playbooks hold, in Ansible's layout.
 pub(super) fn list(args: &PlanArgs, settings: &Settings) -> Result<String, CliError> {
     let Read { playbook, mut registry, inventory, unread, .. } = read(args, settings)?;
-    let listed = listed(args, &playbook);
+    let listed = listed(&playbook);
     let mut plan = playbook.plan;
     go_without(unread, &mut plan)?;
     stand_in(&mut registry, &mut plan);
@@ -169,12 +169,11 @@ fn read_with(args: &PlanArgs, settings: &Settings, prompts: Prompts<'_>) -> Resu
     Ok(Read { playbook, inventory, unread, registry, templar, answers: Answers::new() })
 }
 
-/// Each playbook that was named, with its plays.
-fn listed(args: &PlanArgs, playbook: &Playbook) -> Vec<Listed> {
-    let starts = &playbook.starts;
-    let ends = starts.iter().skip(1).copied().chain([playbook.plan.plays.len()]);
-    let names = args.plan.iter().map(|path| path.display().to_string());
-    names.zip(starts.iter().zip(ends)).map(|(name, (start, end))| Listed { name, plays: *start..end }).collect()
+/// Each playbook, with its plays.
+fn listed(playbook: &Playbook) -> Vec<Listed> {
+    let firsts = playbook.plan.plays.iter().filter(|play| play.playbook.is_some());
+    let books = firsts.map(|first| playbook.plan.playbook_from(first.id));
+    books.map(|(name, plays)| Listed { name, plays }).collect()
 }
 
 /// What there is beside a playbook in the folder `base`.

@@ -333,6 +333,7 @@ fn report(folder: &RunFolder, to: Option<&Path>) -> Result<ExitCode, CliError> {
             hosts: hosts.into_iter().collect(),
             cancelled: Some(crate::event::CancelReason::Interrupted),
             stopped_early: false,
+            not_begun: Vec::new(),
             metrics: Default::default(),
         };
         report.report(&Stamped { at, elapsed, event: RunEvent::RunFinished(finished) }).map_err(own)?;

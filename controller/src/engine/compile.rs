@@ -115,6 +115,7 @@ fn compile_play(
     let handlers = play.handlers.iter().map(|id| handler(play, plan.task(*id))).collect();
     PlayProgram {
         play: play.id,
+        begins_playbook: play.playbook.is_some() || play.id.index() == 0,
         batches: play
             .waves
             .cut(&play.shuffled(play.hosts.clone(), limits.retry.seed))

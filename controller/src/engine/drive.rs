@@ -211,7 +211,8 @@ impl<'a> Drive<'a> {
                     hosts.sort();
                     let metrics = Metrics { concurrency_peak: self.concurrency_peak, ..Metrics::default() };
                     let (cancelled, stopped_early) = (end.cancelled, end.stopped_early);
-                    return Some(RunFinished { hosts, cancelled, stopped_early, metrics });
+                    let not_begun = end.not_begun.into_iter().map(|play| self.run.plan.playbook_from(play).0).collect();
+                    return Some(RunFinished { hosts, cancelled, stopped_early, not_begun, metrics });
                 }
                 Command::Report(notice) => self.report(notice),
             }
@@ -305,6 +306,10 @@ impl<'a> Drive<'a> {
     pub(super) fn note(&mut self, notice: Notice) -> Option<RunEvent> {
         let names = |hosts: &[HostIx]| hosts.iter().map(|host| self.hosts.name(*host).clone()).collect::<Vec<_>>();
         Some(match notice {
+            Notice::PlaybookStarted { play } => {
+                let (playbook, plays) = self.run.plan.playbook_from(play);
+                RunEvent::PlaybookStarted { playbook, plays: plays.len() }
+            }
             Notice::PlayStarted { play, hosts, batches } => {
                 let Play { name, playbook_dir, .. } = self.run.plan.play(play);
                 let name = name.clone();

@@ -81,6 +81,7 @@ fn program(chance: &mut Chance) -> Program {
         });
         PlayProgram {
             play: PlayId(play),
+            begins_playbook: chance.once_in(4),
             batches: all.chunks(size).map(<[HostIx]>::to_vec).collect(),
             late: chance.once_in(4),
             strategy,

@@ -1,5 +1,6 @@
 //! A plan and its plays.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -73,6 +74,17 @@ impl Plan {
         &self.plays[id.index()]
     }
 
+    /// The name of the playbook that begins with a play, and its plays.
+    ///
+    /// # Panics
+    /// With an id of another plan.
+    pub fn playbook_from(&self, first: PlayId) -> (String, Range<usize>) {
+        let name = self.play(first).playbook.clone().unwrap_or_else(|| self.source());
+        let start = first.index();
+        let next = self.plays.iter().skip(start + 1).position(|play| play.playbook.is_some());
+        (name, start..next.map_or(self.plays.len(), |behind| start + 1 + behind))
+    }
+
     /// Every host that a play names, in the order of first mention.
     pub fn hosts(&self) -> Vec<&HostName> {
         let mut seen = std::collections::HashSet::new();
@@ -84,6 +96,10 @@ impl Plan {
 #[serde(default = "blank", deny_unknown_fields)]
 pub struct Play {
     pub id: PlayId,
+    /// The playbook that begins with this play, as it was named. `None` for the plays behind its first, those it imports
+    /// among them, and for plays of a plan that was no playbook.
+    #[serde(skip_serializing_if = "is_default")]
+    pub playbook: Option<String>,
     /// May be a template.
     pub name: String,
     /// In order of dispatch. Empty for a play that names nobody; then [`empty_reason`](Self::empty_reason) says why.
@@ -258,6 +274,7 @@ impl Play {
     pub fn new(id: PlayId, name: impl Into<String>, hosts: Vec<HostName>) -> Play {
         Play {
             id,
+            playbook: None,
             name: name.into(),
             hosts,
             pattern: None,

@@ -55,6 +55,9 @@ pub struct Summary {
     pub not_started_hosts: usize,
     /// Whether the run was stopped before its end, and so some of it never happened.
     pub cancelled: bool,
+    /// Playbooks that the run did not come to: one before them had failures, or it was stopped.
+    #[schemars(default)]
+    pub playbooks_not_begun: Vec<String>,
 }
 
 /// One host's counts, as in Ansible's recap.
@@ -180,6 +183,7 @@ impl Summary {
             cancelled_hosts: hosts(HostState::Cancelled),
             not_started_hosts: hosts(HostState::NotStarted),
             cancelled: finished.cancelled.is_some(),
+            playbooks_not_begun: finished.not_begun.clone(),
         }
     }
 }

@@ -255,7 +255,8 @@ mod tests {
             "failed_hosts": 1,
             "cancelled_hosts": 0,
             "not_started_hosts": 1,
-            "cancelled": false
+            "cancelled": false,
+            "playbooks_not_begun": []
           },
           "host_results": [
             {

@@ -17,6 +17,7 @@ use rustle_protocol::{HostName, Map, Value};
 use super::custom_stats::CustomStats;
 use super::excerpt::Excerpts;
 use super::line::{Colour, Line, width};
+use super::recap::Rows;
 use super::tally::Tally;
 use super::{diff, excerpt, recap, status, values};
 use crate::event::{
@@ -43,6 +44,8 @@ const WARNINGS_MAX: usize = 1_000;
 pub struct Layout {
     verbosity: u8,
     columns: usize,
+    /// A playbook has begun.
+    is_in_playbook: bool,
     play: String,
     tasks: BTreeMap<TaskId, TaskBanner>,
     /// The task whose banner was printed last, and how many of its hosts are still to come.
@@ -90,6 +93,7 @@ impl Layout {
         Layout {
             verbosity,
             columns: columns.map_or(COLUMNS_DEFAULT, |columns| columns.max(COLUMNS_DEFAULT)),
+            is_in_playbook: false,
             play: String::new(),
             tasks: BTreeMap::new(),
             under: None,
@@ -107,7 +111,8 @@ impl Layout {
     pub fn lines(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
-            RunEvent::RunStarted(run) => self.run_started(&run.sources, run.plays),
+            RunEvent::RunStarted(_) => Vec::new(),
+            RunEvent::PlaybookStarted { playbook, plays } => self.playbook_started(playbook, *plays, Rows::All),
             RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
             RunEvent::BatchStarted { .. } => self.batch_started(),
             RunEvent::TaskStarted { task, name, module, kind, hosts, origin, .. } => {
@@ -199,16 +204,19 @@ impl Layout {
         banner(text, self.columns)
     }
 
-    /// Which playbook it is and how many plays are in it, for who wants to know that much.
-    fn run_started(&self, sources: &[String], plays: usize) -> Vec<Line> {
-        if self.verbosity < VERBOSITY_PLACES {
-            return Vec::new();
+    /// What all came to before it; and, for who wants to know that much, which playbook it is and how many plays it has.
+    pub(super) fn playbook_started(&mut self, playbook: &str, plays: usize, rows: Rows) -> Vec<Line> {
+        let is_first = !std::mem::replace(&mut self.is_in_playbook, true);
+        let mut lines = Vec::new();
+        if !is_first {
+            lines.extend(recap::so_far(&self.tally, rows, self.columns));
+            lines.extend(self.custom_stats());
         }
-        // Several playbooks are one run here, and named one behind the other.
-        let name = |path: &String| Path::new(path).file_name().unwrap_or(path.as_ref()).to_string_lossy().into_owned();
-        let files: Vec<_> = sources.iter().map(name).collect();
-        let mut lines = self.banner(&format!("PLAYBOOK: {}", files.join(", ")));
-        lines.push(Line::new(&format!("{plays} plays in {}", sources.join(", "))));
+        if self.verbosity >= VERBOSITY_PLACES {
+            let file = Path::new(playbook).file_name().unwrap_or(playbook.as_ref()).to_string_lossy();
+            lines.extend(self.banner(&format!("PLAYBOOK: {file}")));
+            lines.push(Line::new(&format!("{plays} plays in {playbook}")));
+        }
         lines
     }
 

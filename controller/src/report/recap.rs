@@ -11,11 +11,32 @@ use crate::event::{CancelReason, HostState, RunFinished};
 /// Hosts that get a line of their own in a folded recap; the others are named in a list.
 pub(super) const ROWS_MAX: usize = 50;
 
+/// The hosts that get a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Every host that had something to do.
+    All,
+    /// The hosts that are not ok; behind them, what all tasks came to.
+    Folded,
+}
+
+/// What came of the run up to the end of a playbook that others follow.
+pub(super) fn so_far(tally: &Tally, rows: Rows, columns: usize) -> Vec<Line> {
+    let mut lines = banner("PLAY RECAP", columns);
+    match rows {
+        Rows::All => lines.extend(tally.hosts.iter().map(|(host, counts)| row(host, counts))),
+        Rows::Folded => {
+            lines.extend(not_ok(tally));
+            lines.push(Line::new(&format!("tasks: {}", task_totals(tally))));
+        }
+    }
+    lines.push(Line::blank());
+    lines
+}
+
 /// Every host that had something to do.
 pub(super) fn lines(tally: &Tally, finished: &RunFinished, columns: usize) -> Vec<Line> {
-    let mut lines = banner("PLAY RECAP", columns);
-    lines.extend(tally.hosts.iter().map(|(host, counts)| row(host, counts)));
-    lines.push(Line::blank());
+    let mut lines = so_far(tally, Rows::All, columns);
     lines.extend(remarks(finished));
     lines
 }
@@ -23,16 +44,21 @@ pub(super) fn lines(tally: &Tally, finished: &RunFinished, columns: usize) -> Ve
 /// The hosts that are not ok, and what all came to.
 pub(super) fn folded(tally: &Tally, finished: &RunFinished, columns: usize) -> Vec<Line> {
     let mut lines = banner("PLAY RECAP", columns);
-    let not_ok: Vec<_> = tally.hosts.iter().filter(|(_, counts)| !counts.is_all_well()).collect();
-    lines.extend(not_ok.iter().take(ROWS_MAX).map(|(host, counts)| row(host, counts)));
-    if not_ok.len() > ROWS_MAX {
-        let rest = fold::short_list(not_ok[ROWS_MAX..].iter().map(|(host, _)| *host));
-        lines.push(Line::coloured(&format!("and {}: {rest}", fold::hosts(not_ok.len() - ROWS_MAX)), Colour::Red));
-    }
+    lines.extend(not_ok(tally));
     lines.push(Line::new(&host_totals(finished)));
     lines.push(Line::new(&format!("tasks: {}", task_totals(tally))));
     lines.push(Line::blank());
     lines.extend(remarks(finished));
+    lines
+}
+
+fn not_ok(tally: &Tally) -> Vec<Line> {
+    let not_ok: Vec<_> = tally.hosts.iter().filter(|(_, counts)| !counts.is_all_well()).collect();
+    let mut lines: Vec<Line> = not_ok.iter().take(ROWS_MAX).map(|(host, counts)| row(host, counts)).collect();
+    if not_ok.len() > ROWS_MAX {
+        let rest = fold::short_list(not_ok[ROWS_MAX..].iter().map(|(host, _)| *host));
+        lines.push(Line::coloured(&format!("and {}: {rest}", fold::hosts(not_ok.len() - ROWS_MAX)), Colour::Red));
+    }
     lines
 }
 
@@ -119,6 +145,10 @@ fn remarks(finished: &RunFinished) -> Vec<Line> {
     if stopped && !not_started.is_empty() {
         let names = fold::short_list(not_started.iter().copied());
         lines.push(Line::coloured(&format!("not started: {}: {names}", fold::hosts(not_started.len())), Colour::Cyan));
+    }
+    if !finished.not_begun.is_empty() {
+        let names = super::sanitize::line(&finished.not_begun.join(", ")).into_owned();
+        lines.push(Line::coloured(&format!("playbooks not begun: {names}"), Colour::Cyan));
     }
     lines
 }

@@ -169,7 +169,8 @@ impl Script {
         let hosts = self.hosts.iter().map(|name| (name.clone(), state(name))).collect();
         let metrics =
             Metrics { bytes_sent: 1000, bytes_received: 2000, concurrency_peak: 3, memory_peak: 4 * 1024 * 1024 };
-        self.push(RunEvent::RunFinished(RunFinished { hosts, cancelled, stopped_early: false, metrics }))
+        let not_begun = Vec::new();
+        self.push(RunEvent::RunFinished(RunFinished { hosts, cancelled, stopped_early: false, not_begun, metrics }))
     }
 
     pub(super) fn tally(&self) -> Tally {

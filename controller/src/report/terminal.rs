@@ -15,6 +15,7 @@ use super::layout::{self, Layout};
 use super::line::Line;
 use super::plain::Console;
 use super::progress::Progress;
+use super::recap::Rows;
 use super::{Reporter, recap};
 use crate::event::{RunEvent, Stamped, TaskResult};
 use crate::plan::TaskId;
@@ -71,6 +72,11 @@ impl TerminalText {
             RunEvent::BatchFinished { .. } | RunEvent::PlayFinished { .. } => {
                 let mut lines = self.close_all();
                 lines.extend(self.layout.lines(stamped));
+                lines
+            }
+            RunEvent::PlaybookStarted { playbook, plays } => {
+                let mut lines = self.close_all();
+                lines.extend(self.layout.playbook_started(playbook, *plays, Rows::Folded));
                 lines
             }
             RunEvent::RunFinished(finished) => {

@@ -156,11 +156,49 @@ fn loops_are_told_item_by_item() {
 
 #[test]
 fn a_run_that_tells_more_begins_with_the_playbook_and_its_plays() {
-    let script = Script::new(["web1"]);
+    let mut script = Script::new(["web1"]);
+    script.push(RunEvent::PlaybookStarted { playbook: "plan.json".to_owned(), plays: 1 });
     let head = |verbosity| shown(&lines(&script, verbosity));
     assert_eq!(head(1), "");
     let banner = format!("PLAYBOOK: plan.json {}\n1 plays in plan.json", "*".repeat(60));
     assert_eq!(head(2), banner);
+}
+
+#[test]
+fn each_playbook_ends_with_what_the_run_has_come_to() {
+    let mut script = Script::new(["web1", "web2"]);
+    script.push(RunEvent::PlaybookStarted { playbook: "one.yml".to_owned(), plays: 1 });
+    let task = script.play("p").task("t", "ping");
+    script.ok(task, "web1").changed(task, "web2");
+    script.push(RunEvent::PlaybookStarted { playbook: "two.yml".to_owned(), plays: 1 });
+    let task = script.play("q").task("t", "ping");
+    script.failed(task, "web1", "no");
+    script.finish(None, &[("web1", HostState::Failed)]);
+    let RunEvent::RunFinished(finished) = &mut script.events.last_mut().unwrap().event else { panic!("it has ended") };
+    finished.not_begun = vec!["three.yml".to_owned(), "four.yml".to_owned()];
+    insta::assert_snapshot!(plain(&script), @r#"
+    PLAY [p] ***********************************************************************
+
+    TASK [t] ***********************************************************************
+    ok: [web1]
+    changed: [web2]
+
+    PLAY RECAP *********************************************************************
+    web1                       : ok=1    changed=0    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0   $
+    web2                       : ok=1    changed=1    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0   $
+
+
+    PLAY [q] ***********************************************************************
+
+    TASK [t] ***********************************************************************
+    fatal: [web1]: FAILED! => {"changed": false, "msg": "no"}
+
+    PLAY RECAP *********************************************************************
+    web1                       : ok=1    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0   $
+    web2                       : ok=1    changed=1    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0   $
+
+    playbooks not begun: three.yml, four.yml
+    "#);
 }
 
 #[test]

@@ -23,8 +23,12 @@ pub(super) struct Course {
     begun: bool,
     hosts: LateHosts,
     batch: Option<Batch>,
-    /// No further play.
+    /// No further play: one has failed.
     stopped: bool,
+    /// No further playbook, and so no further play.
+    closed: bool,
+    /// Behind the first play of the playbook that began last.
+    playbooks_from: usize,
 }
 
 /// What is known of the hosts of the play that comes next, if they are looked up late.
@@ -43,7 +47,17 @@ impl Course {
                 roster.enlist(*host, place);
             }
         }
-        Course { plays, play: 0, next_batch: 0, begun: false, hosts: LateHosts::Unasked, batch: None, stopped: false }
+        Course {
+            plays,
+            play: 0,
+            next_batch: 0,
+            begun: false,
+            hosts: LateHosts::Unasked,
+            batch: None,
+            stopped: false,
+            closed: false,
+            playbooks_from: 0,
+        }
     }
 
     /// The batch that runs.
@@ -67,6 +81,17 @@ impl Course {
     pub(super) fn play_place(&self) -> usize {
         self.play
     }
+
+    /// Whether no further play begins.
+    fn is_through(&self) -> bool {
+        self.closed || self.play == self.plays.len()
+    }
+
+    /// The first plays of the playbooks that the run has not come to.
+    fn playbooks_left(&self) -> Vec<PlayId> {
+        let left = self.plays[self.playbooks_from..].iter().filter(|play| play.program.begins_playbook);
+        left.map(|play| play.program.play).collect()
+    }
 }
 
 impl Scheduler {
@@ -79,7 +104,7 @@ impl Scheduler {
                 return self.finish_if_idle();
             }
             let Some(batch) = self.course.batch() else {
-                if self.course.play == self.course.plays.len() {
+                if self.course.is_through() {
                     return self.finish_if_idle();
                 }
                 if !self.knows_hosts() {
@@ -169,6 +194,21 @@ impl Scheduler {
         self.course.hosts = LateHosts::Found;
     }
 
+    /// Where a playbook begins, begins it; or closes the course, if one before had failures.
+    pub(super) fn enter_playbook(&mut self) {
+        let Some(next) = self.course.plays.get(self.course.play) else { return };
+        if !next.program.begins_playbook {
+            return;
+        }
+        if self.roster.has_failures() && !self.limits.continue_on_error {
+            self.course.closed = true;
+        } else {
+            let play = next.program.play;
+            self.course.playbooks_from = self.course.play + 1;
+            self.report(Notice::PlaybookStarted { play });
+        }
+    }
+
     /// Opens the next batch with hosts that take part, or ends the play.
     fn next_batch(&mut self) {
         let play = Arc::clone(&self.course.plays[self.course.play]);
@@ -224,7 +264,8 @@ impl Scheduler {
 
     fn end_play(&mut self, end: PlayEnd) {
         let play = Arc::clone(&self.course.plays[self.course.play]);
-        if !self.course.stopped && end != PlayEnd::Cancelled {
+        let goes_on = !self.course.stopped && end != PlayEnd::Cancelled;
+        if goes_on {
             for host in play.program.batches.iter().flatten() {
                 self.roster.finish_play(*host, self.course.play);
             }
@@ -234,6 +275,9 @@ impl Scheduler {
         self.course.hosts = LateHosts::Unasked;
         self.course.play += 1;
         self.course.next_batch = 0;
+        if goes_on {
+            self.enter_playbook();
+        }
     }
 
     /// Acts on a cancel, once for each reason; aborts what is in flight, once.
@@ -270,7 +314,12 @@ impl Scheduler {
             self.roster.lose(host, HostState::Cancelled);
             self.report(Notice::HostGone { host, state: HostState::Cancelled });
         }
-        let end = RunEnd { hosts: self.roster.final_states(), cancelled, stopped_early: self.course.stopped };
+        let end = RunEnd {
+            hosts: self.roster.final_states(),
+            cancelled,
+            stopped_early: self.course.stopped,
+            not_begun: self.course.playbooks_left(),
+        };
         self.report(Notice::RunFinished(end));
     }
 }

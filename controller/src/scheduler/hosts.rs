@@ -88,6 +88,11 @@ impl Roster {
         }
     }
 
+    /// Whether a host is lost that failed or could not be reached.
+    pub(super) fn has_failures(&self) -> bool {
+        self.counts.failed + self.counts.unreachable > 0
+    }
+
     /// Work goes to the host. One that is lost stays lost: it only runs its handlers.
     pub(super) fn begin(&mut self, host: HostIx) {
         self.hosts[host.index()].begun = true;

@@ -187,6 +187,10 @@ pub struct Work {
 /// What the world is to be told; the caller puts names to the numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
+    /// A playbook begins, with this play; all plays of the one before are over.
+    PlaybookStarted {
+        play: PlayId,
+    },
     /// `hosts` and `batches` as the plan has them, less the hosts that are gone and the batches without any other.
     PlayStarted {
         play: PlayId,
@@ -268,6 +272,8 @@ pub struct RunEnd {
     pub cancelled: Option<CancelReason>,
     /// An error budget, a fatal error or a batch without survivors ended a play, and the run with it.
     pub stopped_early: bool,
+    /// The first plays of playbooks that were not begun.
+    pub not_begun: Vec<PlayId>,
 }
 
 /// Where the run stands.

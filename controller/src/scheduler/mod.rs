@@ -98,6 +98,7 @@ impl Scheduler {
             at: None,
             finished: false,
         };
+        scheduler.enter_playbook();
         scheduler.carry_on();
         scheduler
     }

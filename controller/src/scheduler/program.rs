@@ -32,6 +32,8 @@ pub struct Program {
 #[derive(Clone, Debug)]
 pub struct PlayProgram {
     pub play: PlayId,
+    /// A playbook begins with it: unless [`Limits::continue_on_error`], only if no host has failed before, whichever way.
+    pub begins_playbook: bool,
     /// Run one after another. The order of hosts is the order of dispatch. A host named again in the same play is left out there.
     pub batches: Vec<Vec<HostIx>>,
     /// The hosts are looked up when the play begins ([`Command::FindHosts`](super::Command::FindHosts)): `batches` is what
@@ -237,8 +239,8 @@ pub struct Limits {
     pub forks: NonZeroUsize,
     /// The first failure that counts cancels the run, work in flight included.
     pub fail_fast: bool,
-    /// A batch whose hosts all failed does not end the run, and a failed batch does not end a rolling play. What a play
-    /// says itself (`any_errors_fatal`, `max_fail_percentage`) stands.
+    /// A batch whose hosts all failed does not end the run, a failed batch does not end a rolling play, and the next playbook
+    /// is begun after one that had failures. What a play says itself (`any_errors_fatal`, `max_fail_percentage`) stands.
     pub continue_on_error: bool,
     /// The run ends when more than this share of all its hosts failed, whichever way.
     pub run_budget: Option<Percent>,

@@ -8,7 +8,7 @@ use super::case::Case;
 use super::playbooks::{Seen, cases, difference, seen};
 use super::told;
 
-/// The option of the cases that says what a plan holds: it is given when it is printed, and not again.
+/// The option of the cases that says what a plan holds: it is given when it is printed, and not again. So are playbooks.
 const OF_THE_PLAN: &str = "-e";
 
 /// A case in its folder, which is where it was before: results name paths.
@@ -41,9 +41,10 @@ impl<'a> Scene<'a> {
         let (mut of_plan, mut of_run) = (Vec::new(), Vec::new());
         let mut args = self.case.args.iter().cloned();
         while let Some(arg) = args.next() {
-            match arg == OF_THE_PLAN {
-                true => of_plan.extend([arg].into_iter().chain(args.next())),
-                false => of_run.push(arg),
+            match arg.as_str() {
+                OF_THE_PLAN => of_plan.extend([arg].into_iter().chain(args.next())),
+                playbook if playbook.ends_with(".yml") => of_plan.push(arg),
+                _ => of_run.push(arg),
             }
         }
         (of_plan, of_run)

@@ -42,16 +42,16 @@ pub(super) fn ours(events: &[Stamped], folder: &Path) -> Vec<String> {
     comparable(&text, folder)
 }
 
-/// Ansible says neither why a play was stopped nor which hosts it never came to.
+/// Ansible says neither why a play was stopped nor which hosts and playbooks it never came to.
 fn is_word_of_ours(stamped: &Stamped, line: &Line) -> bool {
-    let begins = match &stamped.event {
-        RunEvent::PlayFinished { .. } => "STOPPED: ",
-        RunEvent::RunFinished(_) => "not started: ",
+    let begin: &[&str] = match &stamped.event {
+        RunEvent::PlayFinished { .. } => &["STOPPED: "],
+        RunEvent::RunFinished(_) => &["not started: ", "playbooks not begun: "],
         _ => return false,
     };
     let mut text = String::new();
     line.render(false, &mut text);
-    text.starts_with(begins)
+    begin.iter().any(|begin| text.starts_with(begin))
 }
 
 /// What a run has said, section by section: a banner, then what each host has to tell, by the hosts' names.

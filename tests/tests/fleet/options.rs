@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use rustle_tests::schema::differences;
 use rustle_tests::{Fleet, Run, changed_when_false, named, play, plays, shell, task};
 use serde_json::{Value, json};
@@ -295,6 +296,43 @@ fn without_continue_on_error_a_failed_batch_ends_the_run() {
 }
 
 #[test]
+fn a_playbook_is_not_begun_after_one_that_had_failures_and_the_end_names_it() {
+    let mut fleet = Fleet::start(&["web1", "web2"]);
+    let book = |name: &str, command: &str| {
+        let path = fleet.path().join(name);
+        let text = format!("- hosts: all\n  gather_facts: false\n  tasks: [{{command: {command:?}}}]\n");
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (well, fails) = (book("well.yml", "true"), book("fails.yml", "test {{ inventory_hostname }} != web1"));
+    let report = fleet.path().join("report.json");
+    let not_begun = || {
+        let report: Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
+        report["summary"]["playbooks_not_begun"].clone()
+    };
+    let run = |fleet: &Fleet, books: [&PathBuf; 3]| fleet.exec().args(books).arg("--report-file").arg(&report);
+
+    let ended = run(&fleet, [&well, &well, &well]).ends(0);
+    assert_eq!(ended.stdout.matches("PLAY RECAP").count(), 3, "{}", ended.stdout);
+    assert_eq!(not_begun(), serde_json::json!([]));
+
+    let ended = run(&fleet, [&well, &fails, &well]).ends(2);
+    assert_eq!(ended.stdout.matches("PLAY RECAP").count(), 2, "{}", ended.stdout);
+    assert!(ended.recap("web2").contains("ok=2"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(&format!("playbooks not begun: {}\n", well.display())), "{}", ended.stdout);
+    assert_eq!(not_begun(), serde_json::json!([well]));
+
+    let ended = run(&fleet, [&fails, &well, &well]).args(["--continue-on-error"]).ends(2);
+    assert_eq!(ended.stdout.matches("PLAY RECAP").count(), 3, "{}", ended.stdout);
+
+    fleet.signal("web1", Signal::KILL);
+    fleet.wait_for_end("web1");
+    let ended = run(&fleet, [&well, &well, &well]).args(["--retries", "0"]).ends(4);
+    assert_eq!(ended.stdout.matches("PLAY RECAP").count(), 1, "{}", ended.stdout);
+    assert_eq!(not_begun(), serde_json::json!([well, well]));
+}
+
+#[test]
 fn more_failed_hosts_than_the_command_line_allows_end_the_run() {
     let fleet = Fleet::start(&["h1", "h2", "h3", "h4"]);
     let fails = shell("case {{ inventory_hostname }} in h1|h2) exit 1;; esac");
@@ -362,6 +400,7 @@ fn progress_as_json_is_one_event_a_line() {
         names,
         [
             "run_started",
+            "playbook_started",
             "play_started",
             "batch_started",
             "task_started",

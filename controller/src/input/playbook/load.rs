@@ -44,8 +44,6 @@ pub struct Playbook {
     pub(super) includes: Arc<Includes>,
     /// The folder of the first file.
     pub base: PathBuf,
-    /// The first play of each file that was named.
-    pub starts: Vec<usize>,
 }
 
 impl Playbook {
@@ -75,11 +73,13 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         plays: Vec::new(),
         made: Made::default(),
     };
-    let mut starts = Vec::with_capacity(request.paths.len());
     let outer = Outer { keywords: request.defaults.keywords(), ..Outer::default() };
     for path in request.paths {
-        starts.push(loader.plays.len());
+        let first = loader.plays.len();
         loader.file(path, &outer, 0)?;
+        if let Some(play) = loader.plays.get_mut(first) {
+            play.playbook = Some(path.display().to_string());
+        }
     }
     let Loader { plays, made, .. } = loader;
     let mut warnings = library.take_warnings();
@@ -99,7 +99,7 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
     };
     let role_instances = AtomicU32::new(made.role_instances);
     let includes = Arc::new(Includes { library, contexts, role_instances });
-    Ok(Playbook { plan, includes, starts, base })
+    Ok(Playbook { plan, includes, base })
 }
 
 /// What tasks that stand in no playbook can include, looked for in `folder`, and the number by which they ask for it.

@@ -27,6 +27,7 @@ pub(super) const ASKED_FLUSH: &str = "ask";
 #[derive(Clone)]
 pub(super) struct Play {
     pub(super) tasks: Vec<&'static str>,
+    pub(super) begins_playbook: bool,
     pub(super) handlers: Vec<&'static str>,
     pub(super) strategy: Strategy,
     pub(super) serial: usize,
@@ -53,6 +54,7 @@ impl Play {
     pub(super) fn of<const N: usize>(tasks: [&'static str; N]) -> Play {
         Play {
             tasks: tasks.to_vec(),
+            begins_playbook: false,
             handlers: Vec::new(),
             strategy: Strategy::Linear,
             serial: usize::MAX,
@@ -100,6 +102,11 @@ impl Play {
 
     pub(super) fn throttle(mut self, task: &'static str, hosts: u32) -> Play {
         self.turns.entry(task).or_default().throttle = NonZeroU32::new(hosts);
+        self
+    }
+
+    pub(super) fn begins_playbook(mut self) -> Play {
+        self.begins_playbook = true;
         self
     }
 
@@ -340,6 +347,7 @@ impl Fleet {
         });
         let batches = hosts.chunks(play.serial.min(hosts.len()).max(1)).map(<[HostIx]>::to_vec).collect();
         PlayProgram {
+            begins_playbook: play.begins_playbook,
             strategy: play.strategy,
             rolling: play.rolling,
             blocks: (0..).map(BlockId).zip(play.blocks).collect(),

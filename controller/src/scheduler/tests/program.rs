@@ -23,6 +23,7 @@ pub(super) fn step(task: TaskId) -> Step {
 pub(super) fn play(play: PlayId, batches: Vec<Vec<HostIx>>, steps: Vec<Step>) -> PlayProgram {
     PlayProgram {
         play,
+        begins_playbook: false,
         batches,
         late: false,
         strategy: Strategy::Linear,

@@ -414,6 +414,7 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
         (names, 1..=hosts as usize, pace, vec(some_step(hosts), 0..8), handlers, budget, any::<bool>(), any::<bool>())
             .prop_map(|(names, serial, strategy, steps, handlers, budget, rolling, force_handlers)| PlayProgram {
                 play: PlayId(0),
+                begins_playbook: false,
                 batches: names.chunks(serial).map(<[HostIx]>::to_vec).collect(),
                 late: false,
                 strategy,
@@ -431,8 +432,10 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                 max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
                 force_handlers,
             });
-    (plays, prop::bool::weighted(0.3), vec(any::<u8>(), 0..24)).prop_map(|(mut play, late, choices)| {
+    let marks = (prop::bool::weighted(0.3), prop::bool::weighted(0.5));
+    (plays, marks, vec(any::<u8>(), 0..24)).prop_map(|(mut play, (late, begins_playbook), choices)| {
         play.late = late;
+        play.begins_playbook = begins_playbook;
         let mut choices = choices.into_iter();
         play.roles = use_roles(&mut play.steps, &mut choices);
         carve(&mut play.steps, None, &mut play.blocks, &mut choices);

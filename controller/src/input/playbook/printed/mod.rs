@@ -284,9 +284,8 @@ impl Printed {
             warnings: form.warnings,
         };
         check(&plan, contexts.all().len())?;
-        let starts = vec![0];
         let includes = Arc::new(Includes { library, contexts, role_instances: AtomicU32::new(form.role_instances) });
-        Ok(Playbook { plan, includes, starts, base: form.base })
+        Ok(Playbook { plan, includes, base: form.base })
     }
 }
 

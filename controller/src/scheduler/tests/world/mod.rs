@@ -60,6 +60,7 @@ pub(super) struct World {
     plays: Vec<PlayProgram>,
     pub(super) sent: BTreeMap<HostIx, Sent>,
     play: Option<usize>,
+    playbooks: BTreeSet<PlayId>,
     /// The play whose hosts are asked for.
     pub(super) wanted: Option<PlayId>,
     batch: BTreeMap<HostIx, Seen>,
@@ -95,6 +96,7 @@ impl World {
             program,
             sent: BTreeMap::new(),
             play: None,
+            playbooks: BTreeSet::new(),
             wanted: None,
             batch: BTreeMap::new(),
             batch_size: 0,
@@ -187,7 +189,15 @@ impl World {
 
     fn see_notice(&mut self, notice: &Notice) {
         match notice {
+            Notice::PlaybookStarted { play } => {
+                assert!(self.play.is_none() && self.batch.is_empty(), "a playbook within a play");
+                assert!(self.program.plays[play.index()].begins_playbook);
+                assert!(!self.fails_playbooks(), "a playbook behind one that had failures");
+                assert!(self.playbooks.insert(*play), "a playbook twice");
+            }
             Notice::PlayStarted { play, .. } => {
+                let begins = self.program.plays[play.index()].begins_playbook;
+                assert!(!begins || self.playbooks.contains(play), "a play before its playbook");
                 assert_eq!(self.wanted, None, "a play began without its hosts");
                 assert!(!self.no_more_plays, "a play after one that ended the run");
                 assert!(self.batch.is_empty());
@@ -283,7 +293,18 @@ impl World {
         self.batch.clear();
     }
 
+    /// Whether a playbook that follows is not begun.
+    fn fails_playbooks(&self) -> bool {
+        let failed = |state: &HostState| matches!(state, HostState::Failed | HostState::Unreachable);
+        !self.program.limits.continue_on_error && self.lost.values().any(failed)
+    }
+
     fn see_run_finished(&mut self, end: &RunEnd) {
+        let begin = self.program.plays.iter().filter(|play| play.begins_playbook).map(|play| play.play);
+        let left: Vec<PlayId> = begin.filter(|play| !self.playbooks.contains(play)).collect();
+        assert_eq!(end.not_begun, left, "playbooks that were begun are not told apart");
+        let is_whole = end.cancelled.is_none() && !end.stopped_early && !self.fails_playbooks();
+        assert!(!is_whole || left.is_empty(), "a playbook left out: {left:?}");
         assert!(self.given_up.is_empty(), "nobody was told that these cannot be reached");
         assert!(self.sent.is_empty(), "the run is over with work in flight");
         assert_eq!(end.cancelled.is_some(), self.cancelled);
