@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::engine::FactsCacheSettings;
 use crate::input::inventory::{GroupNames, Ignored};
 use crate::input::playbook::PlayDefaults;
+use crate::report::{Answers, Colours, OutputSettings};
 use crate::template::Conditionals;
 
 /// A configuration file larger than this is none.
@@ -211,14 +212,42 @@ impl AnsibleSettings {
         self.paths("ANSIBLE_LOG_PATH", "defaults.log_path", '\n')?.into_iter().next()
     }
 
-    /// Whether the recap shows what `set_stats` has gathered.
-    pub(super) fn show_custom_stats(&self) -> bool {
-        self.flag("ANSIBLE_SHOW_CUSTOM_STATS", "defaults.show_custom_stats").unwrap_or(false)
+    /// How the words are that tell a run.
+    pub(super) fn output(&self) -> OutputSettings {
+        let flag = |name: &str| self.flag(&format!("ANSIBLE_{}", name.to_uppercase()), &format!("defaults.{name}"));
+        let colours = match (flag("force_color"), flag("nocolor")) {
+            (Some(true), _) => Colours::Always,
+            (_, Some(true)) => Colours::Never,
+            _ => Colours::Auto,
+        };
+        OutputSettings {
+            answers: self.stdout_callback().and_then(Result::ok).flatten(),
+            ok_hosts: flag("display_ok_hosts").unwrap_or(true),
+            skipped_hosts: flag("display_skipped_hosts").unwrap_or(true),
+            task_path_on_failure: flag("show_task_path_on_failure").unwrap_or(false),
+            failures_to_err: flag("display_failed_stderr").unwrap_or(false),
+            custom_stats: flag("show_custom_stats").unwrap_or(false),
+            colours,
+        }
     }
 
-    /// Whether what failed is told on standard error.
-    pub(super) fn failures_to_err(&self) -> bool {
-        self.flag("ANSIBLE_DISPLAY_FAILED_STDERR", "defaults.display_failed_stderr").unwrap_or(false)
+    /// What `stdout_callback` names: answers alone, the default layout, or what there is not here.
+    fn stdout_callback(&self) -> Option<Result<Option<Answers>, &str>> {
+        let name = self.get("ANSIBLE_STDOUT_CALLBACK", "defaults.stdout_callback")?.trim();
+        Some(match builtin(name) {
+            "default" => Ok(None),
+            "minimal" => Ok(Some(Answers::Long)),
+            "oneline" => Ok(Some(Answers::OneLine)),
+            _ => Err(name),
+        })
+    }
+
+    /// Callback plug-ins that are wanted, and are in Python.
+    pub(super) fn other_callbacks(&self) -> Vec<String> {
+        let of_stdout = self.stdout_callback().and_then(Result::err).map(str::to_owned);
+        let enabled = self.words("ANSIBLE_CALLBACKS_ENABLED", "defaults.callbacks_enabled");
+        let is_here = |name: &str| matches!(builtin(name), "default" | "minimal" | "oneline");
+        of_stdout.into_iter().chain(enabled.into_iter().filter(|name| !is_here(name))).collect()
     }
 
     /// What results of conditions are accepted.
@@ -308,6 +337,11 @@ impl AnsibleSettings {
         let list = self.words("ANSIBLE_VAULT_IDENTITY_LIST", "defaults.vault_identity_list");
         (list, file.and_then(|files| files.into_iter().next()))
     }
+}
+
+/// A plug-in's name without the collection that is ansible-core itself.
+fn builtin(name: &str) -> &str {
+    ["ansible.builtin.", "ansible.legacy."].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
 /// A file in the working directory that only we or root can have put there.
@@ -421,6 +455,27 @@ mod tests {
         assert!(is_failure("ANSIBLE_INVENTORY_UNPARSED_FAILED", false));
         assert!(!is_failure("ANSIBLE_INVENTORY_UNPARSED_FAILED", true));
         assert!(!settings(&[], "").unread_inventory_is_failure(false));
+    }
+
+    #[test]
+    fn what_is_told_of_a_run_is_set_as_in_ansible() {
+        assert_eq!(settings(&[], "").output(), OutputSettings::default());
+        let file = "[defaults]\ndisplay_ok_hosts = no\ndisplay_skipped_hosts = no\nshow_task_path_on_failure = yes\n\
+                    stdout_callback = ansible.builtin.minimal\nnocolor = yes\ncallbacks_enabled = timer, minimal\n";
+        let set = settings(&[("ANSIBLE_DISPLAY_SKIPPED_HOSTS", "1")], file);
+        let expected = OutputSettings {
+            answers: Some(Answers::Long),
+            ok_hosts: false,
+            task_path_on_failure: true,
+            colours: Colours::Never,
+            ..OutputSettings::default()
+        };
+        assert_eq!(set.output(), expected);
+        assert_eq!(set.other_callbacks(), ["timer"]);
+        let set =
+            settings(&[("ANSIBLE_STDOUT_CALLBACK", "community.general.yaml"), ("ANSIBLE_FORCE_COLOR", "1")], file);
+        assert_eq!((set.output().answers, set.output().colours), (None, Colours::Always));
+        assert_eq!(set.other_callbacks(), ["community.general.yaml", "timer"]);
     }
 
     #[test]

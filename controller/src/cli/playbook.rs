@@ -73,7 +73,7 @@ fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, C
     let lab = super::lab::wanted(&args.common);
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
-    tell_of_callbacks(&registry);
+    tell_of_callbacks(&registry, &settings.other_callbacks);
     let (piped, extra) = (None, VarMap::new());
     Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
 }
@@ -108,11 +108,12 @@ pub(super) fn print(args: &PlanFileArgs) -> Result<String, CliError> {
 }
 
 /// Callback plug-ins change nothing on hosts, so a run goes on without them.
-fn tell_of_callbacks(registry: &Registry) {
+fn tell_of_callbacks(registry: &Registry, wanted: &[String]) {
     let files = Registry::files(registry).callback_plugins();
-    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    if !files.is_empty() {
-        super::note(&format!("callback plug-ins in Python are out of scope and not run: {}", files.join(", ")));
+    let files = files.iter().map(|file| file.display().to_string());
+    let names: Vec<String> = wanted.iter().cloned().chain(files).collect();
+    if !names.is_empty() {
+        super::note(&format!("callback plug-ins in Python are out of scope and not run: {}", names.join(", ")));
     }
 }
 

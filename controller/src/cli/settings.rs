@@ -58,6 +58,8 @@ pub struct Settings {
     /// Folders of plug-ins in Python.
     pub plugins: Vec<(PluginKind, PathBuf)>,
     pub(crate) other_plugins: Vec<(OtherPlugin, PathBuf)>,
+    /// Names of callback plug-ins that are wanted and that nobody here is.
+    pub other_callbacks: Vec<String>,
     /// The `ansible.cfg` that counts.
     pub ansible_config: Option<PathBuf>,
     /// Ansible's `gathering`: implicit, explicit, smart.
@@ -108,14 +110,12 @@ impl Settings {
         let report_file = common.report_file.clone().or(file.reporting.report_file);
         let log_file = common.log_file.clone().or(file.reporting.log_file).or_else(|| ansible.log_path());
         let progress = common.progress.or(file.reporting.progress).unwrap_or_default();
-        let (custom_stats, failures_to_err) = (ansible.show_custom_stats(), ansible.failures_to_err());
         let report = ReportOptions {
             progress,
             verbosity,
             report_file,
             log_file,
-            custom_stats,
-            failures_to_err,
+            output: ansible.output(),
             ..ReportOptions::default()
         };
         let timeout = seconds(
@@ -181,6 +181,7 @@ impl Settings {
             plugins: folders_of(PluginKind::ALL, |kind| ansible.plugins(kind.name())),
             other_plugins: folders_of(OtherPlugin::ALL, |kind| ansible.plugins(kind.name())),
             search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
+            other_callbacks: ansible.other_callbacks(),
             ansible_config: ansible.config_file(),
             gathering: ansible.gathering().map(str::to_owned),
             merges_dicts: ansible.merges_dicts(),

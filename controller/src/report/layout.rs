@@ -18,6 +18,7 @@ use super::custom_stats::CustomStats;
 use super::excerpt::Excerpts;
 use super::line::{Colour, Line, width};
 use super::recap::Rows;
+use super::settings::OutputSettings;
 use super::tally::Tally;
 use super::{diff, excerpt, recap, status, values};
 use crate::event::{
@@ -59,8 +60,7 @@ pub struct Layout {
     tally: Tally,
     /// `None`: nobody wants to see them.
     custom_stats: Option<CustomStats>,
-    /// What failed is told on standard error.
-    failures_to_err: bool,
+    settings: OutputSettings,
 }
 
 /// A file or role, and what stands behind it for the item of a loop.
@@ -103,7 +103,7 @@ impl Layout {
             included: Vec::new(),
             tally: Tally::default(),
             custom_stats: None,
-            failures_to_err: false,
+            settings: OutputSettings::default(),
         }
     }
 
@@ -164,17 +164,11 @@ impl Layout {
         self.is_unseen = true;
     }
 
-    /// With what `set_stats` has gathered, at the end.
+    /// With results told as people have set it.
     #[must_use]
-    pub fn with_custom_stats(mut self, wanted: bool) -> Layout {
-        self.custom_stats = wanted.then(CustomStats::default);
-        self
-    }
-
-    /// With what failed on standard error, as `ANSIBLE_DISPLAY_FAILED_STDERR` has it.
-    #[must_use]
-    pub fn with_failures_to_err(mut self, wanted: bool) -> Layout {
-        self.failures_to_err = wanted;
+    pub fn with_settings(mut self, settings: OutputSettings) -> Layout {
+        self.custom_stats = settings.custom_stats.then(CustomStats::default);
+        self.settings = settings;
         self
     }
 
@@ -237,9 +231,15 @@ impl Layout {
         self.banner(&play_banner(&self.play))
     }
 
-    /// The banner at once, unless hosts are still to be told of under the present one: then with the first result.
+    /// The banner at once, unless hosts are still to be told of under the present one, or there may be nothing to tell: then
+    /// with the first result.
     fn task_started(&mut self, task: TaskId, banner: TaskBanner) -> Vec<Line> {
         self.tasks.insert(task, banner);
+        if self.settings.leaves_out() {
+            // It may be the same task in another batch, which has a banner of its own.
+            self.under = self.under.filter(|(other, _)| *other != task);
+            return Vec::new();
+        }
         match self.under {
             Some((other, still)) if other != task && still > 0 => Vec::new(),
             _ => self.go_under(task),
@@ -257,11 +257,32 @@ impl Layout {
         let mut lines = if self.is_unseen { self.batch_started() } else { Vec::new() };
         let Some(of_task) = self.tasks.get(&task) else { return lines };
         lines.extend(self.banner(&of_task.text));
-        if let Some(origin) = of_task.origin.as_ref().filter(|_| self.verbosity >= VERBOSITY_PLACES) {
-            let of_line = Origin { column: None, ..origin.clone() };
-            lines.push(Line::new(&format!("task path: {of_line}")));
-        }
+        lines.extend(of_task.path().filter(|_| self.verbosity >= VERBOSITY_PLACES));
         lines
+    }
+
+    /// Whether people want to be told of such a result.
+    fn is_told(&self, status: TaskStatus) -> bool {
+        match status {
+            TaskStatus::Ok => self.settings.ok_hosts,
+            TaskStatus::Skipped => self.settings.skipped_hosts,
+            TaskStatus::Changed
+            | TaskStatus::Failed
+            | TaskStatus::TimedOut
+            | TaskStatus::Cancelled
+            | TaskStatus::Unreachable => true,
+        }
+    }
+
+    /// Whether there is a line to come about the result, for which the task's banner has to stand above it.
+    fn needs_banner(&self, result: &TaskResult) -> bool {
+        if !self.settings.leaves_out() {
+            return true;
+        }
+        match result.is_word_to_the_run() {
+            true => self.is_told(result.status) && !self.meta(result).is_empty(),
+            false => result.values.contains_key(INCLUDED) || (self.is_told(result.status) && has_own_line(result)),
+        }
     }
 
     /// The task's banner, if another task's was printed since.
@@ -274,6 +295,9 @@ impl Layout {
     }
 
     fn item_finished(&mut self, task: TaskId, host: &HostName, item: &ItemResult) -> Vec<Line> {
+        if !self.is_told(item.status) {
+            return self.warnings(&item.warnings);
+        }
         let mut lines = self.under(task);
         lines.extend(self.warnings(&item.warnings));
         let changed = item.status == TaskStatus::Changed;
@@ -286,9 +310,19 @@ impl Layout {
 
     /// The lines of a result and what stands above them, where a result like it is told.
     fn told(&mut self, task: TaskId, outcome: &Outcome<'_>) -> Vec<Line> {
-        let to_err = self.failures_to_err && outcome.status.is_failure();
-        let lines = self.above_failure(task, outcome).into_iter().chain(outcome.lines(self.verbosity));
-        lines.map(|line| if to_err { line.to_err() } else { line }).collect()
+        let to_err = self.settings.failures_to_err && outcome.status.is_failure();
+        let mut lines = self.above_failure(task, outcome);
+        lines.extend(self.path_of_failure(task, outcome));
+        lines.extend(outcome.lines(self.verbosity));
+        lines.into_iter().map(|line| if to_err { line.to_err() } else { line }).collect()
+    }
+
+    /// The task's place, if it is wanted above failures and did not stand below the banner.
+    fn path_of_failure(&self, task: TaskId, outcome: &Outcome<'_>) -> Option<Line> {
+        let is_wanted = self.settings.task_path_on_failure && self.verbosity < VERBOSITY_PLACES;
+        let is_failure = matches!(outcome.status, TaskStatus::Failed | TaskStatus::TimedOut);
+        let is_own = !outcome.is_of_loop && outcome.item.is_none();
+        self.tasks.get(&task).filter(|_| is_wanted && is_failure && is_own)?.path()
     }
 
     /// What went wrong and the task's text, above the first of those failures that are alike.
@@ -300,7 +334,7 @@ impl Layout {
     }
 
     fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
-        let mut lines = self.under(result.task);
+        let mut lines = if self.needs_banner(result) { self.under(result.task) } else { Vec::new() };
         self.count(result);
         lines.extend(self.warnings(&result.warnings));
         if result.items.is_empty() {
@@ -310,6 +344,9 @@ impl Layout {
             if self.tasks.get(&result.task).is_none_or(|of_task| of_task.hosts == 0) {
                 lines.extend(self.take_included());
             }
+            return lines;
+        }
+        if !self.is_told(result.status) {
             return lines;
         }
         if result.is_word_to_the_run() {
@@ -493,6 +530,12 @@ impl TaskBanner {
         };
         let name = super::sanitize::line(name.trim()).into_owned();
         TaskBanner { text: format!("{word} [{name}]"), module: module.to_owned(), name, hosts, origin }
+    }
+
+    /// Where the task stands, if a person wrote it.
+    fn path(&self) -> Option<Line> {
+        let of_line = Origin { column: None, ..self.origin.clone()? };
+        Some(Line::new(&format!("task path: {of_line}")))
     }
 }
 

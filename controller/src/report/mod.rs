@@ -24,6 +24,7 @@ mod recap;
 pub mod sanitize;
 #[cfg(test)]
 mod script;
+mod settings;
 pub mod status;
 pub mod tally;
 pub mod terminal;
@@ -43,6 +44,7 @@ pub use document::schema;
 pub use fold::{count, hosts, ranges, short_list};
 pub use layout::Layout;
 pub use line::{Colour, Line, Stream, colours_wanted};
+pub use settings::{Colours, OutputSettings};
 
 use crate::event::Stamped;
 use adhoc::Adhoc;
@@ -229,10 +231,8 @@ pub struct ReportOptions {
     pub adhoc: Option<Answers>,
     /// A folder for each host's result.
     pub tree: Option<PathBuf>,
-    /// Show what `set_stats` has gathered, behind the recap.
-    pub custom_stats: bool,
-    /// What failed is told on standard error.
-    pub failures_to_err: bool,
+    /// How the words are.
+    pub output: OutputSettings,
 }
 
 impl Default for ReportOptions {
@@ -245,8 +245,7 @@ impl Default for ReportOptions {
             log_file: None,
             adhoc: None,
             tree: None,
-            custom_stats: false,
-            failures_to_err: false,
+            output: OutputSettings::default(),
         }
     }
 }
@@ -255,9 +254,10 @@ impl Default for ReportOptions {
 fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let is_terminal = io::stdout().is_terminal();
     let columns = is_terminal.then(terminal_columns);
-    let layout = Layout::new(options.verbosity, columns).with_custom_stats(options.custom_stats);
-    let layout = layout.with_failures_to_err(options.failures_to_err);
-    if let (Some(answers), false) = (options.adhoc, options.progress == ProgressMode::Json) {
+    let layout = Layout::new(options.verbosity, columns).with_settings(options.output.clone());
+    let standard_streams = || standard_streams(options.output.colours);
+    let answers = options.adhoc.or(options.output.answers);
+    if let (Some(answers), false) = (answers, options.progress == ProgressMode::Json) {
         let adhoc = Adhoc::new(standard_streams(), layout, answers, options.verbosity);
         return (Importance::Talk, Box::new(adhoc));
     }
@@ -276,8 +276,12 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     }
 }
 
-fn standard_streams() -> Console {
-    let colours = |is_terminal| colours_wanted(is_terminal, |name| std::env::var_os(name));
+fn standard_streams(wanted: Colours) -> Console {
+    let colours = |is_terminal| match wanted {
+        Colours::Auto => colours_wanted(is_terminal, |name| std::env::var_os(name)),
+        Colours::Always => true,
+        Colours::Never => false,
+    };
     let (out, err) = (io::stdout(), io::stderr());
     let (colour_out, colour_err) = (colours(out.is_terminal()), colours(err.is_terminal()));
     Console::new(Box::new(out), colour_out, Box::new(err), colour_err)

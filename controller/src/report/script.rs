@@ -10,6 +10,7 @@ use rustle_protocol::{HostName, Map, RunId, Value};
 use super::line::Line;
 use super::tally::Tally;
 use crate::event::*;
+use crate::origin::Origin;
 use crate::plan::{PlayId, TaskId};
 
 /// A run that began at a round second; each event comes a tenth of a second after the one before.
@@ -65,6 +66,15 @@ impl Script {
 
     pub(super) fn task(&mut self, name: &str, module: &str) -> TaskId {
         self.start_task(name, module, TaskKind::Task)
+    }
+
+    /// A task that a person wrote, there.
+    pub(super) fn start_at(&mut self, name: &str, module: &str, file: &std::path::Path, line: u32) -> TaskId {
+        let task = self.task(name, module);
+        if let Some(Stamped { event: RunEvent::TaskStarted { origin, .. }, .. }) = self.events.last_mut() {
+            *origin = Some(Origin { file: file.into(), line: Some(line), column: Some(1), text: None });
+        }
+        task
     }
 
     pub(super) fn handler(&mut self, name: &str, module: &str) -> TaskId {

@@ -97,7 +97,8 @@ fn failures_go_to_standard_error_if_that_is_wanted() {
     let items = vec![item("a", TaskStatus::Ok), item("b", TaskStatus::Failed)];
     script.looped(loops, "web1", TaskStatus::Failed, true, items);
     script.finish_with(loops, "web2", TaskStatus::Unreachable, |_| {});
-    let mut layout = Layout::new(0, None).with_failures_to_err(true);
+    let mut layout =
+        Layout::new(0, None).with_settings(OutputSettings { failures_to_err: true, ..OutputSettings::default() });
     let lines: Vec<Line> = script.events.iter().flat_map(|event| layout.lines(event)).collect();
     insta::assert_snapshot!(told_of("TASK [loops]", &shown(&lines)), @r#"
     ok: [web1] => (item=a)
@@ -105,6 +106,84 @@ fn failures_go_to_standard_error_if_that_is_wanted() {
     ...ignoring
     stderr: fatal: [web2]: UNREACHABLE! => {"changed": false}
     "#);
+}
+
+/// A run in which some did well, changed something, were skipped and failed, told as it is set.
+fn told_with(settings: OutputSettings) -> String {
+    let mut script = Script::new(["web1", "web2"]);
+    script.play("p");
+    let well = script.task("well", "command");
+    script.ok(well, "web1").ok(well, "web2");
+    let mixed = script.task("mixed", "command");
+    script.changed(mixed, "web1").skipped(mixed, "web2");
+    let skipped = script.task("skipped", "command");
+    script.skipped(skipped, "web1").skipped(skipped, "web2");
+    let looped = script.task("looped", "command");
+    let items = [TaskStatus::Ok, TaskStatus::Changed, TaskStatus::Skipped].map(|status| item("i", status));
+    script.looped(looped, "web1", TaskStatus::Changed, false, items.into());
+    script.looped(looped, "web2", TaskStatus::Skipped, false, vec![item("i", TaskStatus::Skipped)]);
+    let word = script.task("word", "meta");
+    script.ok(word, "web1");
+    let fails = script.start_at("fails", "command", Path::new("/plays/site.yml"), 3);
+    script.failed(fails, "web1", "no");
+    let mut layout = Layout::new(0, None).with_settings(settings);
+    let lines: Vec<Line> = script.events.iter().flat_map(|event| layout.lines(event)).collect();
+    shown(&lines)
+}
+
+#[test]
+fn results_that_nobody_wants_to_see_are_left_out_with_the_banners_above_them() {
+    insta::assert_snapshot!(told_with(OutputSettings { ok_hosts: false, ..OutputSettings::default() }), @r#"
+    PLAY [p] ***********************************************************************
+
+    TASK [mixed] *******************************************************************
+    changed: [web1]
+    skipping: [web2]
+
+    TASK [skipped] *****************************************************************
+    skipping: [web1]
+    skipping: [web2]
+
+    TASK [looped] ******************************************************************
+    changed: [web1] => (item=i)
+    skipping: [web1] => (item=i) $
+    skipping: [web2] => (item=i) $
+    skipping: [web2]
+
+    TASK [fails] *******************************************************************
+    [ERROR]: Task failed: Module failed: no
+    Origin: /plays/site.yml:3:1
+
+    fatal: [web1]: FAILED! => {"changed": false, "msg": "no"}
+    "#);
+    insta::assert_snapshot!(told_with(OutputSettings { skipped_hosts: false, ..OutputSettings::default() }), @r#"
+    PLAY [p] ***********************************************************************
+
+    TASK [well] ********************************************************************
+    ok: [web1]
+    ok: [web2]
+
+    TASK [mixed] *******************************************************************
+    changed: [web1]
+
+    TASK [looped] ******************************************************************
+    ok: [web1] => (item=i)
+    changed: [web1] => (item=i)
+
+    TASK [fails] *******************************************************************
+    [ERROR]: Task failed: Module failed: no
+    Origin: /plays/site.yml:3:1
+
+    fatal: [web1]: FAILED! => {"changed": false, "msg": "no"}
+    "#);
+}
+
+#[test]
+fn the_place_of_a_task_stands_above_its_failure_if_that_is_wanted() {
+    let told = told_with(OutputSettings { task_path_on_failure: true, ..OutputSettings::default() });
+    assert!(told.contains("\ntask path: /plays/site.yml:3\nfatal: [web1]: FAILED!"), "{told}");
+    assert_eq!(told.matches("task path").count(), 1, "{told}");
+    assert!(!told_with(OutputSettings::default()).contains("task path"));
 }
 
 #[test]

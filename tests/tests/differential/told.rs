@@ -30,7 +30,7 @@ const OF_A_HOST: [&str; 12] = [
 
 /// The lines that `rustle-exec` prints for these events where there is no terminal.
 pub(super) fn ours(events: &[Stamped], folder: &Path) -> Vec<String> {
-    let mut layout = Layout::new(0, None).with_custom_stats(false);
+    let mut layout = Layout::new(0, None);
     let mut text = String::new();
     for stamped in events {
         let lines = layout.lines(stamped);
