@@ -16,7 +16,7 @@ use super::embedded;
 
 mod operators;
 
-pub(super) use operators::FILTER as OPERATE;
+pub(super) use operators::{FILTER as OPERATE, ITERATED};
 
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
@@ -544,9 +544,10 @@ mod tests {
             ("{{ a is divisibleby 3 < b }}", "{{ (a is divisibleby 3 )|_operate('* < b', b) }}"),
             ("{{ f(*a, **b) | g(x=1+2) }}", "{{ f(*a, **b) | g(x=(1)|_operate('* + *',2)) }}"),
             ("{{ 1e+3 - 'a-b' 'c' }}", "{{ (1e+3 )|_operate('* - *', 'a-b' 'c') }}"),
+            ("{% for a in b, c %}", "{% for a in b, c %}"),
             (
                 "{% for a, b in c + d if a > b %}",
-                "{% for a, b in (c )|_operate('c + d', d) if (a )|_operate('a > b', b) %}",
+                "{% for a, b in ((c )|_operate('c + d', d))|_iterated if (a )|_operate('a > b', b) %}",
             ),
             ("{% set a = b|d(1) % 2 -%}", "{% set a = (b|d(1) )|_operate('b % *', 2) -%}"),
             ("{{ a < }}{{ [a + 1 }}", "{{ a < }}{{ [a + 1 }}"),

@@ -290,7 +290,7 @@ fn list(value: &Value, _: &Params) -> Result<Value, Error> {
 }
 
 fn length(value: &Value, _: &Params) -> Result<Value, Error> {
-    let counted = || value.try_iter().ok().map(Iterator::count);
+    let counted = || if value.is_none() { None } else { value.try_iter().ok().map(Iterator::count) };
     let len = value.as_str().map(|text| text.chars().count()).or_else(|| value.len()).or_else(counted);
     len.map(Value::from).ok_or_else(|| failed(format!("object of type '{}' has no len()", super::python_type(value))))
 }

@@ -74,25 +74,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
 
 /// The engine's own tests, which Ansible also knows by their full names.
 const JINJA_TESTS: &[&str] = &[
-    "boolean",
-    "divisibleby",
-    "eq",
-    "equalto",
-    "even",
-    "float",
-    "in",
-    "integer",
-    "iterable",
-    "lower",
-    "mapping",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "sameas",
-    "sequence",
-    "string",
-    "upper",
+    "boolean", "eq", "equalto", "even", "float", "in", "integer", "iterable", "lower", "mapping", "ne", "none",
+    "number", "odd", "sameas", "sequence", "string", "upper",
 ];
 
 /// The name Python has for a value's type.

@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::params::{Args, Params, defined, items, named, plain};
 use super::{percent, python_type, times};
 use crate::template::python;
-use crate::template::rewrite::OPERATE;
+use crate::template::rewrite::{ITERATED, OPERATE};
 use crate::vars::Scope;
 
 /// What `text * n` may give, in bytes: beyond it a template has gone wrong.
@@ -19,6 +19,15 @@ const REPEATED_ITEMS_MAX: u128 = 1_000_000;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter(OPERATE, operate);
+    env.add_filter(ITERATED, iterated);
+    for (name, divisor, rest) in [("divisibleby", None, 0.0), ("even", Some(2), 0.0), ("odd", Some(2), 1.0)] {
+        let test = move |state: &mut State<'_, '_>, value: &Value, args: Args| {
+            let left = remainder(state, value, divisor, &plain(args));
+            left.map(|left| left == rest).map_err(|error| named("test", name, error))
+        };
+        env.add_test(name, test);
+        env.add_test(format!("ansible.builtin.{name}"), test);
+    }
     for (names, operator) in ORDERS {
         let canonical = names[0];
         let test = move |value: &Value, args: Args| {
@@ -44,6 +53,30 @@ const ORDERS: &[(&[&str], &str)] = &[
     (&["gt", ">", "greaterthan"], ">"),
     (&["ge", ">="], ">="),
 ];
+
+/// What a loop goes through, if Python can.
+fn iterated(value: &Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => {
+            Err(refused(format!("'{}' object is not iterable", python_type(value))))
+        }
+        _ => Ok(value.clone()),
+    }
+}
+
+/// What a division leaves, by a test's argument where the test does not say by what.
+fn remainder(state: &State<'_, '_>, value: &Value, divisor: Option<i64>, args: &[Value]) -> Result<f64, Error> {
+    defined(value)?;
+    let names: &[&str] = if divisor.is_some() { &[] } else { &["num"] };
+    let params = Params::bind("the test", names, args)?;
+    let right = match divisor {
+        Some(divisor) => Value::from(divisor),
+        None => params.need("num")?.clone(),
+    };
+    let operation = Operation { operator: "%", left: value, right: &right, words: (None, "*"), state };
+    let left = operation.remainder()?;
+    Ok(Number::of(&left).map_or(f64::NAN, Number::float))
+}
 
 /// What a template says of an operand, for the name of its type.
 #[derive(Clone, Copy, Default)]
@@ -79,6 +112,11 @@ fn instance(value: &Value, written: Written) -> &'static str {
         ("timedelta", _) => "datetime.timedelta",
         (name, _) => name,
     }
+}
+
+/// As [`instance`], of what a filter is given.
+pub(super) fn class(value: &Value) -> &'static str {
+    instance(value, Written::Other)
 }
 
 fn tagged(value: &Value) -> &'static str {

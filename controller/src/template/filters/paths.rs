@@ -6,6 +6,7 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
 use rustle_agent::accounts::Accounts;
 
+use super::operators::class;
 use super::params::{Filter, Params, add_filters, items};
 use super::python_type;
 use crate::template::convert::failed;
@@ -120,10 +121,17 @@ fn path_join(value: &Value, _: &Params) -> Result<Value, Error> {
 }
 
 fn commonpath(value: &Value, _: &Params) -> Result<Value, Error> {
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        let class = match class(value) {
+            name @ "_AnsibleLazyTemplateDict" => format!("ansible._internal._templating._lazy_containers.{name}"),
+            name => name.to_owned(),
+        };
+        return Err(failed(format!("|commonpath expects sequence, got <class '{class}'> instead.")));
+    }
     let paths: Vec<String> = items(value)?.iter().map(python::text).collect();
-    let Some(first) = paths.first() else { return Ok(Value::from("")) };
+    let first = paths.first().ok_or_else(|| failed("commonpath() arg is an empty sequence"))?;
     if paths.iter().any(|path| path.starts_with('/') != first.starts_with('/')) {
-        return Err(failed("absolute and relative paths have nothing in common"));
+        return Err(failed("Can't mix absolute and relative paths"));
     }
     let steps =
         |path: &str| path.split('/').filter(|s| !s.is_empty() && *s != ".").map(str::to_owned).collect::<Vec<_>>();

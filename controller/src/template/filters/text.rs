@@ -3,6 +3,7 @@
 use minijinja::value::{Tuple, Value};
 use minijinja::{Environment, Error};
 
+use super::operators::class;
 use super::params::{Args, Filter, Params, add_filters, entries, named, plain, undefined_among};
 use super::percent;
 use crate::template::convert::failed;
@@ -129,6 +130,10 @@ fn replace(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn split(value: &Value, params: &Params) -> Result<Value, Error> {
+    if value.as_str().is_none() {
+        let kind = class(value);
+        return Err(failed(format!("descriptor 'split' for 'str' objects doesn't apply to a '{kind}' object")));
+    }
     let text = python::text(value);
     let separator = params.get("sep").filter(|sep| !sep.is_none()).map(python::text);
     Ok(Value::from(split_text(&text, separator.as_deref(), params.int("maxsplit", -1)?)?))

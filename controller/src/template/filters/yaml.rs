@@ -1,5 +1,8 @@
 //! YAML as PyYAML writes it, `to_yaml` and `to_nice_yaml`, and as Ansible reads it, `from_yaml`.
 
+mod canonical;
+mod styled;
+
 use std::sync::LazyLock;
 
 use minijinja::value::Value as Jinja;
@@ -7,6 +10,7 @@ use minijinja::{Environment, Error};
 use regex::Regex;
 use rustle_protocol::value::Value;
 
+use self::styled::Wanted;
 use super::json::data;
 use super::params::{Filter, Params, add_filters};
 use crate::input::yaml;
@@ -14,7 +18,19 @@ use crate::template::convert::{failed, from_data};
 use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
-    const NAMES: &[&str] = &["indent", "sort_keys", "width", "default_flow_style", "explicit_start", "allow_unicode"];
+    const NAMES: &[&str] = &[
+        "indent",
+        "sort_keys",
+        "width",
+        "default_flow_style",
+        "default_style",
+        "explicit_start",
+        "explicit_end",
+        "canonical",
+        "version",
+        "line_break",
+        "allow_unicode",
+    ];
     add_filters(
         env,
         &[
@@ -73,6 +89,10 @@ struct Writer {
     width: usize,
     sort_keys: bool,
     flow: Flow,
+    /// The style of all scalars; the plainest that fits where none is asked for.
+    style: Option<Wanted>,
+    /// How many brackets are open.
+    flow_level: usize,
     /// The key of dicts that stand for an encrypted text, if there are any.
     sealed: Option<&'static str>,
 }
@@ -84,7 +104,11 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
     let indent = params.int("indent", indent)?;
     let indent = if INDENT_RANGE.contains(&indent) { indent } else { 2 };
     let width = params.int("width", 80)?;
+    let style = Wanted::of(&params.text("default_style", ""));
     let flow = match params.get("default_flow_style") {
+        // What has a style is in no brackets.
+        None if style.is_some() => Flow::Never,
+        Some(given) if given.is_none() && style.is_some() => Flow::Never,
         Some(style) if style.is_none() => Flow::Leaves,
         Some(style) if style.is_true() => Flow::Always,
         Some(_) => Flow::Never,
@@ -97,24 +121,61 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
         width: usize::try_from(width).ok().filter(|width| *width > 2 * indent as usize).unwrap_or(80),
         sort_keys: params.flag("sort_keys", true),
         flow,
+        style,
+        flow_level: 0,
         sealed: None,
     };
-    if params.flag("explicit_start", false) {
-        writer.put("--- ");
-    }
     let value = data(value)?;
-    writer.node(&value, None, Place::Root);
-    if !writer.out.ends_with('\n') {
-        writer.put("\n");
+    let version = version(params)?;
+    if let Some((major, minor)) = version {
+        writer.put(&format!("%YAML {major}.{minor}\n"));
+    }
+    if params.flag("canonical", false) {
+        writer.put("---\n");
+        writer.canonical(&value, 0);
+    } else {
+        if version.is_some() || params.flag("explicit_start", false) {
+            writer.put("---");
+            // What begins with a bracket or a word stands beside it.
+            writer.put(if is_scalar(&value) || is_empty(&value) || !writer.is_block(&value) { " " } else { "\n" });
+        }
+        writer.node(&value, None, Place::Root);
+    }
+    writer.put("\n");
+    if params.flag("explicit_end", false) {
+        writer.put("...\n");
     }
     Ok(Jinja::from(writer.out))
+}
+
+/// The version that a document names: a major and a minor number.
+fn version(params: &Params) -> Result<Option<(i64, i64)>, Error> {
+    let Some(version) = params.get("version").filter(|version| !version.is_none()) else { return Ok(None) };
+    let part = |at| version.get_item_by_index(at).ok().and_then(|part| part.as_i64());
+    let (Some(major), Some(minor)) = (part(0), part(1)) else {
+        return Err(failed("'version' must be a list of two numbers"));
+    };
+    if major != 1 || !(1..=2).contains(&minor) {
+        Err(failed("incompatible %YAML directive"))
+    } else {
+        Ok(Some((major, minor)))
+    }
 }
 
 /// A value as PyYAML writes it by itself: blocks, two blanks a level, keys as they come. A dict of nothing but the key
 /// `sealed` stands for an encrypted text, and is written as `!vault`.
 pub(in crate::template) fn block_text(value: &Value, sealed: &'static str) -> String {
-    let (indent, width, sort_keys, flow) = (2, 80, false, Flow::Never);
-    let mut writer = Writer { out: String::new(), column: 0, indent, width, sort_keys, flow, sealed: Some(sealed) };
+    let mut writer = Writer {
+        out: String::new(),
+        column: 0,
+        indent: 2,
+        width: 80,
+        sort_keys: false,
+        flow: Flow::Never,
+        style: None,
+        flow_level: 0,
+        sealed: Some(sealed),
+    };
     writer.node(value, None, Place::Root);
     writer.put("\n");
     writer.out
@@ -131,6 +192,14 @@ enum Place {
 
 fn is_scalar(value: &Value) -> bool {
     !matches!(value, Value::List(_) | Value::Map(_))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.is_empty(),
+        _ => false,
+    }
 }
 
 impl Writer {
@@ -229,29 +298,35 @@ impl Writer {
 
     fn inline(&mut self, value: &Value, indent: usize) {
         match value {
-            Value::Null => self.put("null"),
-            Value::Bool(b) => self.put(if *b { "true" } else { "false" }),
-            Value::Int(n) => self.put(&n.to_string()),
-            Value::UInt(n) => self.put(&n.to_string()),
-            Value::Float(n) => self.put(&float(*n)),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+                let text = word(value);
+                match self.style {
+                    Some(style) => self.styled(style, &text, false, indent, false),
+                    None => self.put(&text),
+                }
+            }
             Value::String(text) => self.text(text, indent, false),
             Value::Bytes(bytes) => self.text(&String::from_utf8_lossy(bytes), indent, false),
             Value::List(items) => {
                 self.put("[");
+                self.flow_level += 1;
                 for (index, item) in items.iter().enumerate() {
                     self.flow_break(index, indent);
                     self.flow_item(item, indent);
                 }
+                self.flow_level -= 1;
                 self.put("]");
             }
             Value::Map(map) => {
                 self.put("{");
+                self.flow_level += 1;
                 for (index, (key, item)) in self.entries(map).into_iter().enumerate() {
                     self.flow_break(index, indent);
                     self.text_in_flow(key, indent, true);
                     self.put(": ");
                     self.flow_item(item, indent);
                 }
+                self.flow_level -= 1;
                 self.put("}");
             }
         }
@@ -284,6 +359,9 @@ impl Writer {
     }
 
     fn scalar(&mut self, text: &str, indent: usize, key: bool, flow: bool) {
+        if let Some(style) = self.style {
+            return self.styled(style, text, true, indent, key);
+        }
         match style_of(text, flow) {
             Style::Plain => self.folded(text, indent, !key),
             Style::Single => {
@@ -323,31 +401,46 @@ impl Writer {
     }
 
     fn double_quoted(&mut self, text: &str) {
-        let mut out = String::from("\"");
-        for c in text.chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '\0' => out.push_str("\\0"),
-                '\u{7}' => out.push_str("\\a"),
-                '\u{8}' => out.push_str("\\b"),
-                '\u{b}' => out.push_str("\\v"),
-                '\u{c}' => out.push_str("\\f"),
-                '\u{1b}' => out.push_str("\\e"),
-                '\u{85}' => out.push_str("\\N"),
-                '\u{a0}' => out.push_str("\\_"),
-                '\u{2028}' => out.push_str("\\L"),
-                '\u{2029}' => out.push_str("\\P"),
-                c if is_special(c) && (c as u32) < 0x100 => out.push_str(&format!("\\x{:02X}", c as u32)),
-                c if is_special(c) => out.push_str(&format!("\\u{:04X}", c as u32)),
-                c => out.push(c),
-            }
+        self.put(&format!("\"{}\"", escaped(text)));
+    }
+}
+
+/// The text as it stands between double quotes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0' => out.push_str("\\0"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{1b}' => out.push_str("\\e"),
+            '\u{85}' => out.push_str("\\N"),
+            '\u{a0}' => out.push_str("\\_"),
+            '\u{2028}' => out.push_str("\\L"),
+            '\u{2029}' => out.push_str("\\P"),
+            c if is_special(c) && (c as u32) < 0x100 => out.push_str(&format!("\\x{:02X}", c as u32)),
+            c if is_special(c) => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
         }
-        out.push('"');
-        self.put(&out);
+    }
+    out
+}
+
+/// A value that is no text, list or dict.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Bool(truth) => truth.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        Value::Float(number) => float(*number),
+        _ => "null".to_owned(),
     }
 }
 

@@ -15,6 +15,9 @@ use super::{Kind, Mark, Marks, Token, Tokens, insert};
 /// Python's operators, on the first operand.
 pub(in crate::template) const FILTER: &str = "_operate";
 
+/// What a loop goes through.
+pub(in crate::template) const ITERATED: &str = "_iterated";
+
 /// The binary operators from the loosest to the tightest.
 const LEVELS: [&[&str]; 5] = [COMPARISONS, &["+", "-"], &["~"], &["*", "/", "//", "%"], &["**"]];
 const COMPARISONS: &[&str] = &["==", "!=", "<", "<=", ">", ">=", "in", "not in"];
@@ -137,9 +140,11 @@ impl<'a> Reader<'a> {
     fn region(&mut self, kind: Kind) -> Option<()> {
         if kind == Kind::Block && self.take()?.1 == Token::Name("for") {
             self.skip_targets()?;
+            self.iterated()?;
         }
         while self.peek().is_some() {
-            if self.accept_symbol(&[",", "="]).is_none() {
+            // `for a in b if c`: the condition is no part of what comes before.
+            if self.accept_symbol(&[",", "="]).is_none() && !self.accept_word("if") {
                 self.expression()?;
             }
         }
@@ -149,6 +154,17 @@ impl<'a> Reader<'a> {
     /// The names that a loop sets.
     fn skip_targets(&mut self) -> Option<()> {
         while self.take()?.1 != Token::Name("in") {}
+        Some(())
+    }
+
+    /// What a loop goes through: with what Python says of a value that cannot be gone through.
+    fn iterated(&mut self) -> Option<()> {
+        let (start, _) = self.peek()?;
+        self.alternatives()?;
+        if self.peek_token() != Some(Token::Other(',')) {
+            insert(&mut self.marks, start, "(");
+            insert(&mut self.marks, self.last_end, format!(")|{ITERATED}"));
+        }
         Some(())
     }
 
