@@ -13,22 +13,29 @@ use super::rewrite::{Delimiters, FILTER, rewrite};
 use crate::vars::Scope;
 
 pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> TemplateError {
-    if let Some(ours) = inner(&error) {
+    explained(&error, key, scope)
+}
+
+fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
+    if let Some(ours) = inner(error) {
         return ours;
     }
+    if let Some(cause) = of_included(error) {
+        return explained(cause, key, scope);
+    }
     if error.kind() == ErrorKind::SyntaxError {
-        return syntax(&error, key);
+        return syntax(error, key);
     }
     let detail = error.detail().unwrap_or_default();
     if let Some(expression) = undefined_expression(detail) {
         if expression.contains("(...)") || expression.contains(FILTER) {
-            return walked(&error, key, scope);
+            return walked(error, key, scope);
         }
         return undefined(expression, scope, Origin::Exact);
     }
     let what = syntactic(key);
     match error.kind() {
-        ErrorKind::UndefinedError => walked(&error, key, scope),
+        ErrorKind::UndefinedError => walked(error, key, scope),
         ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
         ErrorKind::UnknownMethod => unknown_method(detail),
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
@@ -36,9 +43,15 @@ pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> Templat
         }
         _ => {
             let reason = if detail.is_empty() { error.kind().to_string() } else { detail.to_owned() };
-            TemplateError::failed(format!("Error rendering {what}: {reason}{}", place(&error, key)))
+            TemplateError::failed(format!("Error rendering {what}: {reason}{}", place(error, key)))
         }
     }
+}
+
+/// What went wrong in a file that a template includes.
+fn of_included(error: &Error) -> Option<&Error> {
+    let cause = error.source().filter(|_| error.kind() == ErrorKind::BadInclude)?;
+    cause.downcast_ref()
 }
 
 /// One of our own errors that travelled through the engine.
@@ -241,7 +254,7 @@ fn position(source: &str, offset: usize) -> (usize, usize) {
 fn place(error: &Error, key: &str) -> String {
     let lines = key_source(key).map_or(1, |source| source.lines().count());
     match error.line() {
-        Some(line) if lines > 1 => format!(" (line {line})"),
+        Some(line) if lines > 1 && error.name() == Some(key) => format!(" (line {line})"),
         _ => String::new(),
     }
 }

@@ -183,4 +183,23 @@ mod tests {
         }
         assert!(render("", "").is_err() && render("\n", "#jinja2: newline_sequence: ''\n").is_err());
     }
+
+    #[test]
+    fn what_is_wrong_in_an_included_file_is_told_as_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let templar = Templar::new();
+        let options = TemplateFileOptions {
+            search_directories: vec![folder.path().to_owned()],
+            ..TemplateFileOptions::default()
+        };
+        for (name, included, told) in [
+            ("lost.j2", "line\n{{ zip.zap }}\n", "'zip' is undefined"),
+            ("odd.j2", "line\n{{ 1 | nope }}\n", "Syntax error in template: No filter named 'nope'."),
+        ] {
+            std::fs::write(folder.path().join(name), included).unwrap();
+            let outer = format!("outer\n{{% include '{name}' %}}\n");
+            let error = templar.render_file(&outer, "outer.j2", &options, &Scope::of(&templar, [])).unwrap_err();
+            assert_eq!(error.to_string(), told);
+        }
+    }
 }
