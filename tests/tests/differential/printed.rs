@@ -43,6 +43,7 @@ impl<'a> Scene<'a> {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 OF_THE_PLAN => of_plan.extend([arg].into_iter().chain(args.next())),
+                "-i" => of_run.extend([arg].into_iter().chain(args.next())),
                 playbook if playbook.ends_with(".yml") => of_plan.push(arg),
                 _ => of_run.push(arg),
             }
