@@ -41,8 +41,9 @@ impl Fault {
         self.within("Task failed", None)
     }
 
+    /// The steps; none where there is one alone, which the text says whole.
     pub(crate) fn into_causes(self) -> Vec<Cause> {
-        self.causes
+        if self.causes.len() > 1 { self.causes } else { Vec::new() }
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
     fn a_fault_further_in_keeps_its_own_place() {
         let (inner, outer) = (Arc::new(origin(4)), Arc::new(origin(9)));
         let error = TemplateError::undefined("nope").at(Some(&inner)).at(Some(&outer));
-        assert_eq!(Fault::from(error).into_causes()[0].origin, Some(origin(4)));
+        assert_eq!(Fault::from(error).of_task().into_causes()[1].origin, Some(origin(4)));
+        assert!(Fault::from("alone").into_causes().is_empty());
     }
 }
