@@ -111,6 +111,7 @@ pub struct Task {
     pub search: Option<FileSearch>,
     #[serde(skip_serializing_if = "is_default")]
     pub position: Option<Origin>,
+    /// For messages; `None` for a task that no person wrote so, and for one of a plan.
     #[serde(skip)]
     pub call: Option<Arc<CallOrigins>>,
     /// For `include_tasks` and `include_role`: by which the [`Fragments`](super::Fragments) know what stands around it.

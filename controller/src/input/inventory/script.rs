@@ -205,11 +205,12 @@ fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> mpsc::Re
 }
 
 fn wait(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
-    /// A child's end cannot be waited for with a deadline in the standard library; a script takes longer than this to start.
+    /// A script takes longer than this to start.
     const POLL: Duration = Duration::from_millis(2);
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
+            // The standard library waits for a child's end without a deadline alone. Bounded by `deadline`.
             Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
             Ok(None) | Err(_) => return None,
         }
