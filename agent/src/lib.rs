@@ -10,6 +10,7 @@ pub mod blobs;
 mod boot;
 pub mod cli;
 pub mod config;
+pub mod encoding;
 pub mod facts;
 mod files;
 pub mod fnmatch;

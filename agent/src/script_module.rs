@@ -83,9 +83,9 @@ fn result_of(ended: &Ended) -> Result<ModuleResult, ModuleError> {
         if result.msg().is_empty() {
             result.set("msg", format!("the module ended with return code {}", ended.rc));
         }
-    }
-    if result.failed && result.get("rc").is_none() && ended.rc != 0 {
-        result.set("rc", ended.rc);
+        if result.get("rc").is_none() {
+            result.set("rc", ended.rc);
+        }
     }
     Ok(result)
 }

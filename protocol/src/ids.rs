@@ -1,6 +1,7 @@
 //! Names and ids that cross the wire. Each is checked once, where it enters, and trusted after.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use bincode::de::Decoder;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub const HOST_NAME_BYTES_MAX: usize = 253;
 
 /// A host's name as the inventory spells it: letters and digits of any script, `.`, `-` and `_`, beginning with a letter,
-/// a digit or `_`, at most [`HOST_NAME_BYTES_MAX`] bytes, with neither `..` nor a device name of Windows in it. So a
-/// name can be shown, logged and used as a file name without a second thought. Names are compared byte for byte: an
+/// a digit or `_`, at most [`HOST_NAME_BYTES_MAX`] bytes, with neither `..` nor a device name of Windows in it; or an IPv6
+/// address, `2001:db8::1`. So a name can be shown, logged and used as a file name without a second thought. Names are compared byte for byte: an
 /// accent is part of its letter, since a mark of its own is no letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -49,6 +50,7 @@ impl HostName {
 
 fn broken_rule(name: &str) -> Option<&'static str> {
     match name.as_bytes() {
+        _ if name.parse::<Ipv6Addr>().is_ok() => None,
         [] => Some("it is empty"),
         bytes if bytes.len() > HOST_NAME_BYTES_MAX => Some("it is longer than 253 bytes"),
         _ if !name.chars().all(is_legal) => Some("only letters, digits, `.`, `-` and `_` may stand in it"),
@@ -206,9 +208,19 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_host_names() {
-        for name in
-            ["web1", "WEB_1", "db-2.example.org", "10.0.0.1", "_x", "condor", "com10", "höst-1", "_στυ", "サーバ２"]
-        {
+        for name in [
+            "web1",
+            "WEB_1",
+            "db-2.example.org",
+            "10.0.0.1",
+            "2001:db8::1",
+            "_x",
+            "condor",
+            "com10",
+            "höst-1",
+            "_στυ",
+            "サーバ２",
+        ] {
             assert_eq!(HostName::new(name).unwrap().as_str(), name);
         }
     }

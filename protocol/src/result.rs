@@ -3,6 +3,9 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+/// The name of the value that tells what the failure in `msg` came from: the controller's alone, as its beginning says.
+pub const CAUSE: &str = "_ansible_cause";
+
 use crate::value::{Map, Value, WireMap};
 
 /// Result of one module on one host. A task that fails there is a result, not an error of ours.
@@ -88,6 +91,12 @@ impl ModuleResult {
 
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.0.get(name)
+    }
+
+    /// What the failure in `msg` came from, told behind it where failures are told; tasks do not see it.
+    #[must_use]
+    pub fn with_cause(self, cause: impl Into<String>) -> ModuleResult {
+        self.with(CAUSE, cause.into())
     }
 
     /// `msg`, the sentence for people, or nothing.

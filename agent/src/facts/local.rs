@@ -38,7 +38,8 @@ fn content(path: &Path, host: &Host<'_>) -> Result<String, String> {
     } else {
         let ended = Program::new(path).run(host.cx).map_err(|error| failed(&error))?;
         if !ended.is_success() {
-            return Err(failed(&format!("rc={}, {}", ended.rc, ended.stderr.text().trim())));
+            let (path, err) = (path.display(), ended.stderr.text());
+            return Err(format!("Failure executing fact script ({path}), rc: {}, err: {err}", ended.rc));
         }
         ended.stdout.bytes
     };
@@ -98,7 +99,8 @@ mod tests {
         assert_eq!(local["b"], Value::from(json!({"main": {"key": "v: w"}})));
         assert_eq!(local["c"], Value::from(json!([1, 2])));
         assert!(local["d"].as_str().unwrap().contains("d.fact"));
-        assert!(local["e"].as_str().unwrap().contains("rc=3"));
+        let why = format!("Failure executing fact script ({}), rc: 3, err: ", dir.path().join("e.fact").display());
+        assert_eq!(local["e"], Value::from(why));
         assert_eq!(local.len(), 5);
     }
 }

@@ -3,6 +3,7 @@
 use rustle_protocol::value::Map;
 
 use super::{Host, distribution};
+use crate::services::{first_process, has_systemd_asleep};
 
 /// Package managers and where they are, the likelier first.
 const PACKAGE_MANAGERS: &[(&str, &str)] = &[
@@ -42,15 +43,15 @@ pub(super) fn gather_service_mgr(host: &Host<'_>, facts: &mut Map) {
 }
 
 fn service_mgr(host: &Host<'_>) -> String {
-    let first_process = host.line("/proc/1/comm").unwrap_or_default();
-    match first_process.as_str() {
-        "runit-init" => return "runit".into(),
-        "openrc-init" => return "openrc".into(),
-        "svscan" => return "svc".into(),
-        // Says nothing: many programs call themselves so, and a shell is a container's.
-        "" | "init" | "COMMAND" => {}
-        shell if shell.ends_with("sh") => {}
-        other => return other.to_owned(),
+    match first_process(&host.path("/")).as_deref() {
+        Some("runit-init") => return "runit".into(),
+        Some("openrc-init") => return "openrc".into(),
+        Some("svscan") => return "svc".into(),
+        Some(other) => return other.to_owned(),
+        None => {}
+    }
+    if !host.exists("/run/systemd/system") && !host.exists("/sbin/openrc") && has_systemd_asleep(&host.path("/")) {
+        return "systemd".into();
     }
     let signs = [("/run/systemd/system", "systemd"), ("/sbin/openrc", "openrc"), ("/etc/init.d", "sysvinit")];
     signs.iter().find(|(path, _)| host.exists(path)).map_or("service", |(_, name)| name).to_owned()
@@ -78,6 +79,11 @@ mod tests {
         write("proc/1/comm", "init\n");
         write("etc/init.d/x", "");
         assert_eq!((pkg_mgr(&host), service_mgr(&host)), ("dnf", "sysvinit".to_owned()));
+        std::fs::create_dir_all(root.path().join("sbin")).unwrap();
+        std::os::unix::fs::symlink("../lib/systemd/systemd", root.path().join("sbin/init")).unwrap();
+        assert_eq!(service_mgr(&host), "systemd", "a shell was begun in its place");
+        write("proc/1/comm", "tini\n");
+        assert_eq!(service_mgr(&host), "tini");
         write("etc/os-release", "ID=debian\n");
         write("proc/1/comm", "systemd\n");
         assert_eq!((pkg_mgr(&host), service_mgr(&host)), ("apt", "systemd".to_owned()));

@@ -28,12 +28,19 @@ pub(crate) struct Host<'a> {
     root: PathBuf,
     /// Where `*.fact` files are.
     fact_path: PathBuf,
+    /// The Python that modules are run with, if the controller names one.
+    python: Option<String>,
     cx: &'a ModuleContext<'a>,
 }
 
 impl<'a> Host<'a> {
     pub(crate) fn new(root: &Path, fact_path: &Path, cx: &'a ModuleContext<'a>) -> Host<'a> {
-        Host { root: root.to_owned(), fact_path: fact_path.to_owned(), cx }
+        Host { root: root.to_owned(), fact_path: fact_path.to_owned(), python: None, cx }
+    }
+
+    /// With the Python that the controller names.
+    pub(crate) fn with_python(self, named: Option<&String>) -> Host<'a> {
+        Host { python: named.cloned(), ..self }
     }
 
     fn path(&self, absolute: &str) -> PathBuf {
@@ -206,7 +213,7 @@ pub(crate) fn select(subsets: &[String]) -> Result<Selection, String> {
 
 fn bad(name: &str) -> String {
     let mut allowed: Vec<&str> = FAMILIES.iter().flat_map(|family| family.names).copied().collect();
-    allowed.extend(EMPTY_SUBSETS.iter().chain(&["all", "min"]));
+    allowed.extend(EMPTY_SUBSETS.iter().chain(&["all"]));
     allowed.sort_unstable();
     format!("Bad subset '{name}' given to Ansible. gather_subset options allowed: {}", allowed.join(", "))
 }

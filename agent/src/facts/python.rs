@@ -7,9 +7,12 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::{Host, dict};
+use crate::process::find_program;
+use crate::python::{discover, path};
 
 pub(super) fn gather(host: &Host<'_>, facts: &mut Map) {
-    let Some(executable) = crate::python::discover(host.cx) else { return };
+    let named = host.python.as_ref().map(|program| find_program(program, path(host.cx)).unwrap_or(program.into()));
+    let Some(executable) = named.or_else(|| discover(host.cx)) else { return };
     let shown = executable.display().to_string();
     let mut python = dict([("executable", shown.into()), ("type", "cpython".into())]);
     if let (Some((major, minor)), Value::Map(python)) = (version(&executable), &mut python) {

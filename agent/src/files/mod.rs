@@ -12,6 +12,7 @@ pub(crate) mod diff;
 pub(crate) mod directory;
 pub(crate) mod flags;
 pub(crate) mod json;
+pub(crate) mod mime;
 pub(crate) mod mode;
 pub(crate) mod node;
 pub(crate) mod pattern;

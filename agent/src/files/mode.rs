@@ -44,8 +44,8 @@ pub(crate) fn umask() -> u32 {
 /// `None` if `text` is not a symbolic mode.
 fn symbolic(text: &str, current: u32, is_dir: bool, umask: u32) -> Option<u32> {
     let mut mode = current;
-    for clause in text.split(',') {
-        let operators = clause.find(['=', '+', '-'])?;
+    for clause in text.split(',').filter(|clause| !clause.is_empty()) {
+        let operators = clause.find(['=', '+', '-']).unwrap_or(clause.len());
         let (who, mut actions) = clause.split_at(operators);
         let (classes, mask) = classes(who, umask)?;
         while let Some(operator) = actions.chars().next() {
@@ -149,9 +149,13 @@ mod tests {
 
     #[test]
     fn what_is_no_mode_is_refused_by_name() {
-        for text in ["u=q", "z+r", "u", ""] {
+        for text in ["u=q", "z+r", "rw", "u=rw, g=r"] {
             assert_eq!(file(text, 0o644), None, "{text}");
         }
+        for text in ["u", "", ","] {
+            assert_eq!(file(text, 0o644), Some(0o644), "{text} asks for nothing");
+        }
+        assert_eq!(file("u=rw,,g=,", 0o644), Some(0o604));
         let error = applied(&Mode::Symbolic("u=q".into()), 0o644, false).unwrap_err().into_result();
         assert_eq!(error.get("details").unwrap().as_str(), Some("bad symbolic permission for mode: u=q"));
     }

@@ -11,12 +11,13 @@ use rustle_protocol::Value;
 use rustle_protocol::result::Diff;
 
 use super::attributes::{Changes, Current, Wanted};
+use super::backup;
 use super::checksum::Algorithm;
 use super::diff::{self, DIFF_BYTES_MAX};
 use super::mode::PERMISSIONS;
 use super::node::{Kind, Node};
 use super::replace::Replacement;
-use super::{backup, validate};
+use super::validate::{self, Told};
 use crate::module::{BlobRef, Doing, Mode, ModuleContext, ModuleError};
 
 /// Content up to this size gets an MD5 as well; the hash is for people who compare, not for us.
@@ -115,7 +116,8 @@ pub(crate) struct Placement<'a> {
     pub(crate) backup: bool,
     /// Replace a file that differs.
     pub(crate) force: bool,
-    pub(crate) validate: Option<&'a str>,
+    /// The command that must accept the file, and how it is told that it does not.
+    pub(crate) validate: Option<(&'a str, Told)>,
     pub(crate) unsafe_writes: bool,
 }
 
@@ -194,8 +196,8 @@ fn put(
 ) -> Result<(), ModuleError> {
     let mut new = Replacement::beside(dest)?;
     source.write_to(&mut new, cx)?;
-    if let Some(command) = how.validate {
-        accepted(command, new.path(), cx)?;
+    if let Some((command, told)) = how.validate {
+        validate::accepted(command, new.path(), told, cx)?;
     }
     if source.size() <= MD5_BYTES_MAX {
         placed.md5 = Some(Algorithm::Md5.of_file(new.path()).doing(|| format!("read {}", new.path().display()))?);
@@ -268,15 +270,4 @@ fn content_diff(dest: &Path, old: Option<&Node>, source: &Source, cx: &ModuleCon
     }
     shown.after = source.shown(cx)?;
     Ok(shown)
-}
-
-fn accepted(command: &str, file: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
-    let said = validate::run(command, file, cx)?;
-    if said.rc == 0 {
-        return Ok(());
-    }
-    Err(ModuleError::new("failed to validate")
-        .with("exit_status", said.rc)
-        .with("stdout", Value::from_output(said.stdout))
-        .with("stderr", Value::from_output(said.stderr)))
 }

@@ -1,6 +1,7 @@
 //! Changing a text file: what `lineinfile`, `blockinfile` and `replace` have in common around what each does to the
 //! text. A file is bytes to them: what is not UTF-8 comes out as it went in.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,10 @@ use rustle_protocol::result::Diff;
 use super::attributes::{Changes, Current, FileAttributes};
 use super::node::{Kind, Node};
 use super::replace::Replacement;
-use super::{backup, diff, validate};
+use super::validate::{self, Told};
+use super::{backup, diff};
 use crate::accounts::Users;
+use crate::encoding::Encoding;
 use crate::module::{Doing, ModuleContext, ModuleError};
 
 /// Largest file whose text is changed: it is held in memory, twice.
@@ -24,6 +27,8 @@ pub(crate) struct TextFile {
     /// As the task names it.
     named: PathBuf,
     node: Option<Node>,
+    encoding: Encoding,
+    /// In UTF-8, or in any ASCII-like encoding that nobody needs to know.
     pub(crate) content: Vec<u8>,
 }
 
@@ -31,6 +36,14 @@ impl TextFile {
     /// # Errors
     /// A directory is in its place, or it cannot be read. That it is not there is no error.
     pub(crate) fn open(path: &Path) -> Result<TextFile, ModuleError> {
+        TextFile::open_in(path, Encoding::Utf8)
+    }
+
+    /// A file whose text is written in `encoding`. What is UTF-8 is not looked at.
+    ///
+    /// # Errors
+    /// As [`TextFile::open`], and what is no text in this encoding.
+    pub(crate) fn open_in(path: &Path, encoding: Encoding) -> Result<TextFile, ModuleError> {
         let named = path.to_owned();
         let path = real_path(path);
         let node = Node::open(&path, true)?;
@@ -48,7 +61,20 @@ impl TextFile {
             let read = node.read()?.take(TEXT_BYTES_MAX).read_to_end(&mut content);
             read.doing(|| format!("read {}", path.display()))?;
         }
-        Ok(TextFile { path, named, node, content })
+        if encoding != Encoding::Utf8 {
+            content = encoding.decode(&content).doing(|| format!("read {}", path.display()))?.into_bytes();
+        }
+        Ok(TextFile { path, named, node, encoding, content })
+    }
+
+    /// `content` as it is written into this file.
+    fn encoded<'c>(&self, content: &'c [u8]) -> Result<Cow<'c, [u8]>, ModuleError> {
+        if self.encoding == Encoding::Utf8 {
+            return Ok(content.into());
+        }
+        let text = std::str::from_utf8(content).map_err(|error| error.to_string());
+        let bytes = text.and_then(|text| self.encoding.encode(text));
+        bytes.map(Cow::from).doing(|| format!("write {}", self.path.display()))
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -162,9 +188,9 @@ impl Rewrite<'_> {
             return Ok(if file.exists() { changes } else { Changes::default() });
         }
         let mut new = Replacement::beside(&file.path)?;
-        new.write(content)?;
+        new.write(&file.encoded(content)?)?;
         if let Some(command) = self.validate {
-            accepted(command, new.path(), cx)?;
+            validate::accepted(command, new.path(), Told::Shortly, cx)?;
         }
         if self.backup
             && let Some(node) = &file.node
@@ -179,15 +205,6 @@ impl Rewrite<'_> {
         }
         Ok(changes)
     }
-}
-
-fn accepted(command: &str, file: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
-    let said = validate::run(command, file, cx)?;
-    if said.rc == 0 {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&said.stderr).into_owned();
-    Err(ModuleError::new(format!("failed to validate: rc:{} error:{stderr}", said.rc)))
 }
 
 #[cfg(test)]

@@ -77,6 +77,21 @@ pub enum ArgError {
     Rule(String),
 }
 
+impl ArgError {
+    /// As Ansible says it when a task fails of it: the module by the name that it was run by, and no advice.
+    #[must_use]
+    pub fn told_of(self, name: &str) -> ArgError {
+        match self {
+            ArgError::Unknown { module, unknown, supported, .. } => {
+                // One with a dot is such a name already.
+                let module = if module.contains('.') { module } else { name.to_owned() };
+                ArgError::Unknown { module, unknown, nearest: None, supported }
+            }
+            other => other,
+        }
+    }
+}
+
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default()
 }
@@ -115,29 +130,54 @@ pub trait ModuleArgs: Sized {
     const TAKES_ANY: bool = false;
 
     /// # Errors
-    /// As [`parse`], but for unknown arguments, which are what is left in the reader.
+    /// What the reader has found wrong. Arguments that nobody knows are what is left in it.
     fn read(reader: &mut ArgReader) -> Result<Self, ArgError>;
 }
 
 /// Parses the arguments of `module`.
 ///
 /// # Errors
-/// The first argument that is unknown, missing or of the wrong type.
+/// As [`parse_checked`].
 pub fn parse<A: ModuleArgs>(module: &str, args: Map) -> Result<A, ArgError> {
-    let is_known =
-        |name: &str| A::GROUPS.iter().copied().flatten().any(|spec| spec.name == name || spec.aliases.contains(&name));
-    let mut unknown: Vec<String> = args.keys().filter(|name| !is_known(name)).cloned().collect();
+    parse_checked(module, args, &[], |_| Ok(()))
+}
+
+/// Parses the arguments of `module`, of which some exclude each other, and asks `check` about what they come to.
+///
+/// # Errors
+/// What Ansible would say, which looks at them in this order: those that exclude each other, those that are missing, the
+/// types of all, the choices of all, the rules between them, and last those that the module does not have.
+pub fn parse_checked<A: ModuleArgs>(
+    module: &str,
+    args: Map,
+    exclusive: &[&[&str]],
+    check: impl FnOnce(&A) -> Result<(), ArgError>,
+) -> Result<A, ArgError> {
+    exclude_each_other::<A>(&args, exclusive)?;
+    let mut reader = ArgReader { args, missing: Vec::new(), wrong: None, not_among: None };
+    let parsed = A::read(&mut reader)?;
+    check(&parsed)?;
+    if reader.args.is_empty() {
+        return Ok(parsed);
+    }
+    let mut unknown: Vec<String> = reader.args.keys().cloned().collect();
     unknown.sort_unstable();
-    if !unknown.is_empty() && !A::TAKES_ANY {
-        return Err(unknown_args(module, unknown, A::GROUPS));
+    Err(unknown_args(module, unknown, A::GROUPS))
+}
+
+fn exclude_each_other<A: ModuleArgs>(args: &Map, exclusive: &[&[&str]]) -> Result<(), ArgError> {
+    let is_set = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+    let is_given = |name: &&&str| {
+        let mut specs = A::GROUPS.iter().copied().flatten();
+        let spec = specs.find(|spec| spec.name == **name);
+        is_set(name) || spec.is_some_and(|spec| spec.aliases.iter().any(|alias| is_set(alias)))
+    };
+    let together = exclusive.iter().filter(|names| names.iter().filter(is_given).count() > 1);
+    let together: Vec<String> = together.map(|names| names.join("|")).collect();
+    match together.is_empty() {
+        true => Ok(()),
+        false => Err(ArgError::Rule(format!("parameters are mutually exclusive: {}", together.join(", ")))),
     }
-    let mut reader = ArgReader { args, missing: Vec::new() };
-    let parsed = A::read(&mut reader);
-    if !reader.missing.is_empty() {
-        reader.missing.sort_unstable();
-        return Err(ArgError::Missing(reader.missing));
-    }
-    parsed
 }
 
 /// Ansible's warnings of arguments that are given under their name and another one, which is the one that counts.
@@ -156,7 +196,7 @@ pub fn unknown_args(module: &str, unknown: Vec<String>, groups: &[&[ArgSpec]]) -
     let names = || specs().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases));
     let nearest = unknown.first().and_then(|wrong| nearest(wrong, names().copied()));
     ArgError::Unknown {
-        module: super::short_name(module).to_owned(),
+        module: module.to_owned(),
         nearest: nearest.map(str::to_owned),
         supported: supported(specs().filter(|spec| !spec.is_inner())),
         unknown,
@@ -187,29 +227,34 @@ pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
-/// Arguments not yet taken.
+/// Arguments not yet taken, and what was wrong with those that were.
 #[derive(Debug)]
 pub struct ArgReader {
     args: Map,
     missing: Vec<String>,
+    /// The first value of a wrong type.
+    wrong: Option<ArgError>,
+    /// The first value that is not among those it may be.
+    not_among: Option<ArgError>,
 }
 
 impl ArgReader {
-    /// Takes the argument `spec` describes. `Ok(None)` if it has to be there and is not: noted, told at the end.
-    ///
-    /// # Errors
-    /// A value of the wrong type, or the same argument under two names with different values.
-    pub fn take<T: FromArg>(&mut self, spec: &ArgSpec, default: Option<fn() -> T>) -> Result<Option<T>, ArgError> {
-        match self.take_value(spec) {
-            Some(value) => T::from_arg(value).map(Some).map_err(|why| value_error(spec, &why)),
-            None => {
-                let absent = default.map(|make| make()).or_else(T::absent);
-                if absent.is_none() {
-                    self.missing.push(spec.name.to_owned());
-                }
-                Ok(absent)
+    /// Takes the argument `spec` describes. None if something is wrong with it, which is told at the end.
+    pub fn take<T: FromArg>(&mut self, spec: &ArgSpec, default: Option<fn() -> T>) -> Option<T> {
+        let Some(value) = self.take_value(spec) else {
+            let absent = default.map(|make| make()).or_else(T::absent);
+            if absent.is_none() {
+                self.missing.push(spec.name.to_owned());
             }
-        }
+            return absent;
+        };
+        let (is_wrong, why) = match T::from_arg(value) {
+            Ok(value) => return Some(value),
+            Err(why) => (spec.choices.is_empty(), why),
+        };
+        let first = if is_wrong { &mut self.wrong } else { &mut self.not_among };
+        first.get_or_insert_with(|| value_error(spec, &why));
+        None
     }
 
     /// The value under an alias or, failing that, the argument's name, as in Ansible.
@@ -228,15 +273,24 @@ impl ArgReader {
         std::mem::take(&mut self.args)
     }
 
-    /// The error that [`parse`] replaces by the complete list.
-    pub fn incomplete(&self) -> ArgError {
-        ArgError::Missing(self.missing.clone())
+    /// What was wrong: of several errors the one that Ansible comes to first.
+    pub fn error(&self) -> ArgError {
+        let mut missing = self.missing.clone();
+        missing.sort_unstable();
+        match (missing.is_empty(), &self.wrong, &self.not_among) {
+            (true, Some(error), _) | (true, None, Some(error)) => error.clone(),
+            (false, ..) | (true, None, None) => ArgError::Missing(missing),
+        }
     }
 }
 
 /// The error for a value that will not do.
 pub fn value_error(spec: &ArgSpec, why: &str) -> ArgError {
+    // That the list itself is none would be said of a list.
+    let of_element =
+        spec.kind == ArgKind::List && why.contains(CONVERTED) && !why.contains("unable to convert to list");
     ArgError::Value(match spec.choices {
+        [] if of_element => format!("Elements value for option '{}' {why}", spec.name),
         [] => format!("argument '{}' {why}", spec.name),
         choices => format!("value of {} must be one of: {}, {why}", spec.name, choices.join(", ")),
     })
@@ -273,8 +327,9 @@ pub const fn field_name(field: &'static str) -> &'static str {
 /// let args = serde_json::from_str(r#"{"dest": "/tmp/x", "parents": "yes"}"#).unwrap();
 /// let args: TouchArgs = parse("touch", args).unwrap();
 /// assert!(args.parents && args.content.is_none());
-/// let error = parse::<TouchArgs>("touch", serde_json::from_str(r#"{"pth": "/tmp/x"}"#).unwrap()).unwrap_err();
-/// assert!(error.to_string().contains("Did you mean `path`?"));
+/// let wrong = serde_json::from_str(r#"{"path": "/tmp/x", "pth": 1}"#).unwrap();
+/// let error = parse::<TouchArgs>("touch", wrong).unwrap_err();
+/// assert!(error.to_string().starts_with("Unsupported parameters for (touch) module: pth."));
 /// ```
 #[macro_export]
 macro_rules! arguments {
@@ -322,12 +377,13 @@ macro_rules! arguments {
                     let $field = reader.take::<$ty>(
                         _specs.next().expect("one spec per field"),
                         $crate::module::args::first_fn(&[$((|| $default) as fn() -> $ty)?]),
-                    )?;
+                    );
                 )*
-                $($( let $flat = <$flat_ty as $crate::module::ModuleArgs>::read(reader)?; )+)?
+                // All are looked at before the first error is told, which is not always the first that is met.
+                $($( let $flat = <$flat_ty as $crate::module::ModuleArgs>::read(reader); )+)?
                 Ok($name {
-                    $($field: $field.ok_or_else(|| reader.incomplete())?,)*
-                    $($($flat,)+)?
+                    $($field: $field.ok_or_else(|| reader.error())?,)*
+                    $($($flat: $flat?,)+)?
                 })
             }
         }
@@ -419,9 +475,12 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
+/// What all say that could not be made what they should be.
+const CONVERTED: &str = "we were unable to convert to";
+
 /// Ansible's words, with the reason in ours.
 fn unable<T>(value: &Value, wanted: &str, why: impl std::fmt::Display) -> Result<T, String> {
-    Err(format!("is of type {} and we were unable to convert to {wanted}: {why}", python_type(value)))
+    Err(format!("is of type {} and {CONVERTED} {wanted}: {why}", python_type(value)))
 }
 
 /// A text or another value that is no number of this kind.
@@ -463,11 +522,15 @@ impl FromArg for bool {
             Value::Bool(b) => Ok(*b),
             Value::Int(0) => Ok(false),
             Value::Int(1) => Ok(true),
+            Value::Float(number) if *number == 0.0 || *number == 1.0 => Ok(*number == 1.0),
             Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Ok(true),
                 "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Ok(false),
                 _ => unable(&value, "bool", format_args!("The value '{text}' is not a valid boolean: use yes or no")),
             },
+            Value::Int(number) => {
+                unable(&value, "bool", format_args!("The value '{number}' is not a valid boolean: use yes or no"))
+            }
             other => not(other, "bool"),
         }
     }
@@ -484,13 +547,22 @@ impl FromArg for i64 {
         match &value {
             Value::Int(n) => Ok(*n),
             Value::Float(n) if n.fract() == 0.0 && n.abs() < 9e15 => Ok(*n as i64),
-            Value::String(text) => text.trim().parse().or_else(|_| no_number(&value, "int")),
+            Value::String(text) => whole(text.trim()).map_or_else(|| no_number(&value, "int"), Ok),
             other => no_number(other, "int"),
         }
     }
 
     fn to_value(&self) -> Value {
         Value::Int(*self)
+    }
+}
+
+/// A whole number, `1.0` being one, too.
+fn whole(text: &str) -> Option<i64> {
+    let is_nothing = |fraction: &str| fraction.bytes().all(|digit| digit == b'0');
+    match text.split_once('.') {
+        Some((number, fraction)) => is_nothing(fraction).then(|| number.parse().ok())?,
+        None => text.parse().ok(),
     }
 }
 
@@ -520,8 +592,8 @@ impl FromArg for f64 {
         match &value {
             Value::Float(n) => Ok(*n),
             Value::Int(n) => Ok(*n as f64),
-            Value::String(text) => text.trim().parse().or_else(|_| no_number(&value, "float")),
-            other => no_number(other, "float"),
+            Value::String(text) => text.trim().parse().or_else(|_| not(&value, "float")),
+            other => not(other, "float"),
         }
     }
 
@@ -637,7 +709,9 @@ impl FromArg for Map {
         match value {
             Value::Map(map) => Ok(map),
             Value::String(text) if text.trim_start().starts_with('{') => {
-                serde_json::from_str(&text).map_err(|error| format!("looks like JSON and is not: {error}"))
+                let value = || Value::from(text.as_str());
+                serde_json::from_str(&text)
+                    .or_else(|_| unable(&value(), "dict", "unable to evaluate string as dictionary"))
             }
             Value::String(text) => key_values(&text),
             other => not(&other, "dict"),
@@ -651,7 +725,7 @@ fn key_values(text: &str) -> Result<Map, String> {
     pairs
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_owned(), Value::from(value.trim()))),
-            None => Err("is a string that is neither JSON nor key=value".to_owned()),
+            None => unable(&text.into(), "dict", "dictionary requested, could not parse JSON or key=value"),
         })
         .collect()
 }
@@ -777,7 +851,7 @@ mod tests {
     }
 
     fn parse(json: &str) -> Result<TestArgs, ArgError> {
-        super::parse("ansible.builtin.test", serde_json::from_str(json).unwrap())
+        super::parse("test", serde_json::from_str(json).unwrap())
     }
 
     #[test]
@@ -786,6 +860,25 @@ mod tests {
         assert_eq!((args.count, args.names, args.r#type), (Some(5), Some(vec!["a".into(), "b".into()]), false));
         assert_eq!(args.common.owner.as_deref(), Some("7"));
         assert_eq!((args.path, args.color), (PathBuf::from("/x"), Color::Red));
+    }
+
+    #[test]
+    fn of_several_errors_the_one_is_told_that_ansible_comes_to_first() {
+        let told = |json: &str, exclusive: &[&[&str]]| {
+            let args = serde_json::from_str(json).unwrap();
+            parse_checked::<TestArgs>("test", args, exclusive, |_| Err(ArgError::Rule("a rule".into())))
+                .unwrap_err()
+                .to_string()
+        };
+        let exclusive: &[&[&str]] = &[&["path", "count"]];
+        let all = r#"{"dest": "/x", "count": "many", "type": "x", "color": "green", "bogus": 1}"#;
+        assert_eq!(told(all, exclusive), "parameters are mutually exclusive: path|count");
+        assert!(told(all, &[]).starts_with("argument 'count' is of type str"), "types before choices");
+        let rest = all.replace("many", "5").replace(r#""type": "x","#, "");
+        assert!(told(&rest, &[]).starts_with("value of color must be one of"), "choices before rules");
+        assert_eq!(told(&rest.replace("/x", "").replace("green", "red"), &[]), "a rule");
+        assert_eq!(told(&all.replace("dest", "bogus2"), &[]), "missing required arguments: path");
+        assert!(told(r#"{"path": "/x", "names": {"a": 1}}"#, &[]).starts_with("argument 'names' is of type dict"));
     }
 
     #[test]

@@ -21,6 +21,12 @@ impl ModuleError {
         self
     }
 
+    /// What it came from is told behind what it says, and is no part of what the task returns.
+    #[must_use]
+    pub(crate) fn caused_by(self, cause: impl Into<String>) -> ModuleError {
+        ModuleError(Box::new(self.0.with_cause(cause)))
+    }
+
     pub fn into_result(self) -> ModuleResult {
         *self.0
     }

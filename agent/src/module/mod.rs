@@ -44,7 +44,10 @@ pub trait Module: Sync {
     /// state. True of modules that describe a state, false of those that do something.
     const IDEMPOTENT: bool;
 
-    /// Rules between arguments, beyond each one's own type: exclusive ones, ones that need another.
+    /// Arguments of which a task may give only one.
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[];
+
+    /// Rules between arguments, beyond each one's own type and [`EXCLUSIVE`](Self::EXCLUSIVE): ones that need another.
     ///
     /// # Errors
     /// The rule that is broken, in Ansible's words where it has any.
@@ -117,12 +120,12 @@ impl<M: Module> AnyModule for M {
     }
 
     fn validate(&self, args: Map) -> Result<(), ArgError> {
-        M::check_args(&args::parse::<M::Args>(M::NAME, args)?)
+        parse::<M>(args).map(drop)
     }
 
     fn run(&self, args: Map, cx: &ModuleContext<'_>) -> ModuleResult {
         let both_set = args::both_set(&args, M::Args::GROUPS);
-        let args = match args::parse::<M::Args>(M::NAME, args).and_then(|args| M::check_args(&args).map(|()| args)) {
+        let args = match parse::<M>(args) {
             Ok(args) => args,
             Err(error) => return ModuleResult::failed(error.to_string()),
         };
@@ -134,6 +137,10 @@ impl<M: Module> AnyModule for M {
         result.warnings.extend(both_set);
         result
     }
+}
+
+fn parse<M: Module>(args: Map) -> Result<M::Args, ArgError> {
+    args::parse_checked(short_name(M::NAME), args, M::EXCLUSIVE, M::check_args)
 }
 
 /// A failed result that names a file tells what is there, as Ansible's do.

@@ -19,7 +19,7 @@ use crate::{arguments, choices};
 arguments! {
     pub(crate) struct AptArgs {
         /// Packages: `name`, `name=version`, `name>=version`, patterns.
-        name | "package" | "pkg": Vec<String> = Vec::new(),
+        package | "name" | "pkg": Vec<String> = Vec::new(),
         /// What they are to be.
         state: State = State::Present,
         /// Read the package lists anew first.
@@ -94,15 +94,13 @@ impl Module for Apt {
     const SUMMARY: &'static str = "Installs, upgrades and removes packages by apt.";
     const IDEMPOTENT: bool = true;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["deb", "package", "upgrade"]];
+
     fn check_args(args: &AptArgs) -> Result<(), ArgError> {
         let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
-        let ways = [!args.name.is_empty(), args.upgrade != Upgrade::No, args.deb.is_some()];
         match () {
-            () if ways.iter().filter(|way| **way).count() > 1 => {
-                rule("parameters are mutually exclusive: deb|package|upgrade")
-            }
             // A name that begins with a dash would be an option.
-            () if args.name.iter().any(|name| name.is_empty() || name.starts_with('-')) => {
+            () if args.package.iter().any(|name| name.is_empty() || name.starts_with('-')) => {
                 rule("a package's name must not be empty and must not begin with a dash")
             }
             () => Ok(()),
@@ -129,7 +127,7 @@ fn run_below(root: &Path, args: &AptArgs, cx: &ModuleContext<'_>) -> Result<Modu
         None => plan(&available::expanded(args, &database, cx)?, &database),
     };
     let mut result = run_all(&works, args, cx)?;
-    let only_lists = args.name.is_empty() && args.deb.is_none() && args.upgrade == Upgrade::No;
+    let only_lists = args.package.is_empty() && args.deb.is_none() && args.upgrade == Upgrade::No;
     result.changed |= only_lists && is_updated;
     if args.clean {
         if !cx.check {
@@ -157,12 +155,12 @@ enum Told {
 
 impl Told {
     fn of(args: &AptArgs) -> Told {
-        let is_bare = args.name.is_empty() && args.update_cache != Some(true);
+        let is_bare = args.package.is_empty() && args.update_cache != Some(true);
         match args.state {
-            _ if args.upgrade != Upgrade::No || (args.name == ["*"] && args.state == State::Latest) => Told::Message,
+            _ if args.upgrade != Upgrade::No || (args.package == ["*"] && args.state == State::Latest) => Told::Message,
             _ if is_bare && args.clean => Told::Message,
             _ if args.deb.is_some() || (is_bare && (args.autoremove || args.autoclean)) => Told::Output,
-            State::Absent if !args.name.is_empty() => Told::Output,
+            State::Absent if !args.package.is_empty() => Told::Output,
             _ => Told::Lists,
         }
     }
@@ -393,8 +391,9 @@ pub(super) mod tests {
     #[test]
     fn arguments_that_do_not_go_together_are_refused() {
         let refused = |args: serde_json::Value| {
-            let args: AptArgs = parse("apt", Value::from(args).as_map().unwrap().clone()).unwrap();
-            Apt::check_args(&args).unwrap_err().to_string()
+            crate::module::AnyModule::validate(&Apt, Value::from(args).as_map().unwrap().clone())
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             refused(json!({"name": "a", "upgrade": "dist"})),

@@ -10,6 +10,7 @@ use crate::files::attributes::FileAttributes;
 use crate::files::checksum::Algorithm;
 use crate::files::node;
 use crate::files::place::{Placement, Source, place};
+use crate::files::validate::Told;
 use crate::fragments::Fragments;
 use crate::module::{BlobRef, Doing, Module, ModuleContext, ModuleError};
 
@@ -55,12 +56,14 @@ impl Module for Assemble {
         let users = Users::new(cx.cancel);
         let (source, md5) = source(&args, cx)?;
         let checksum = source.sha1()?.into_owned();
+        // What comes from the controller is put in place as by `copy`, and told so.
+        let told = if args._blob.is_some() { Told::InFull } else { Told::Shortly };
         let how = Placement {
             wanted: args.attributes.resolve(&users)?,
             fresh_mode: None,
             backup: args.backup,
             force: true,
-            validate: args.validate.as_deref(),
+            validate: args.validate.as_deref().map(|command| (command, told)),
             unsafe_writes: args.attributes.unsafe_writes,
         };
         let placed = place(&source, &args.dest, &how, cx)?;
@@ -127,6 +130,15 @@ mod tests {
         fs::write(src.join("1b"), "").unwrap();
         run(&Assemble, json!({"src": &src, "dest": &dest, "ignore_hidden": true}));
         assert!(fs::read(&dest).unwrap().starts_with(b"a\n\nb"), "an empty fragment leaves a line behind");
+    }
+
+    #[test]
+    fn a_command_that_refuses_is_told_in_one_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("1"), "x").unwrap();
+        let dest = dir.path().join("whole");
+        let result = run(&Assemble, json!({"src": dir.path(), "dest": &dest, "validate": "grep -q y %s"}));
+        assert_eq!((result.msg(), dest.exists()), ("failed to validate: rc:1 error:", false));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::files::attributes::FileAttributes;
 use crate::files::directory;
 use crate::files::pattern::{Flags, Pattern};
 use crate::files::text::{Rewrite, TextFile, trimmed};
-use crate::module::{ArgError, Module, ModuleContext, ModuleError};
+use crate::module::{Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 
 choices! {
@@ -59,12 +59,7 @@ impl Module for BlockInFile {
     const LISTS_DIFFS: bool = true;
     const IDEMPOTENT: bool = true;
 
-    fn check_args(args: &BlockInFileArgs) -> Result<(), ArgError> {
-        if args.insertbefore.is_some() && args.insertafter.is_some() {
-            return Err(ArgError::Rule("parameters are mutually exclusive: insertbefore|insertafter".into()));
-        }
-        Ok(())
-    }
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["insertbefore", "insertafter"]];
 
     fn run(&self, args: BlockInFileArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let file = TextFile::open(&args.path)?;

@@ -8,7 +8,7 @@ use crate::arguments;
 use crate::fnmatch::first_match;
 use crate::module::args::expand_with;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
-use crate::process::{Ended, Output, Program, ProgramError, stopped_words, words};
+use crate::process::{Ended, Output, Program, ProgramError, errno_text, stopped_words, words};
 
 arguments! {
     pub(crate) struct CommandArgs {
@@ -54,13 +54,10 @@ impl Module for Command {
     const SUMMARY: &'static str = "Runs a program.";
     const IDEMPOTENT: bool = false;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = WAYS;
+
     fn check_args(args: &CommandArgs) -> Result<(), ArgError> {
-        let given = [args._raw_params.is_some(), args.cmd.is_some(), args.argv.is_some()];
-        match given.iter().filter(|given| **given).count() {
-            0 => Err(ArgError::Rule("one of the following is required: _raw_params, cmd, argv".into())),
-            1 => Ok(()),
-            _ => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd|argv".into())),
-        }
+        is_given(args._raw_params.as_ref(), args.cmd.as_ref(), args.argv.as_ref())
     }
 
     fn run(&self, args: CommandArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
@@ -71,7 +68,7 @@ impl Module for Command {
             })?,
         };
         let Some((name, rest)) = words.split_first() else {
-            return Err(ModuleError::new("no command given").with("rc", 256));
+            return Err(no_words());
         };
         let expanded = |word: &String| match args.expand_argument_vars {
             true => expand_with(word, |name| cx.variable(name)),
@@ -90,6 +87,26 @@ impl Module for Command {
     }
 }
 
+/// An empty command line, as Ansible tells it.
+pub(super) fn no_words() -> ModuleError {
+    ModuleError::new("Argument 'args' to run_command must be list or string").with("rc", 257).with("cmd", Value::Null)
+}
+
+/// The ways to say what to run, of which a task takes one.
+pub(super) const WAYS: &[&[&str]] = &[&["_raw_params", "cmd", "argv"]];
+
+/// What to run must be given.
+pub(super) fn is_given(
+    free_form: Option<&String>,
+    cmd: Option<&String>,
+    argv: Option<&Vec<String>>,
+) -> Result<(), ArgError> {
+    if free_form.is_some() || cmd.is_some() || argv.is_some() {
+        return Ok(());
+    }
+    Err(ArgError::Rule("one of the following is required: _raw_params, cmd, argv".into()))
+}
+
 /// Runs `program` unless `creates` or `removes` or check mode say no, and returns what Ansible's `command` returns,
 /// with `cmd` as the command.
 pub(super) fn execute(
@@ -102,15 +119,15 @@ pub(super) fn execute(
         && let Err(error) = std::fs::read_dir(dir)
         && error.kind() != std::io::ErrorKind::PermissionDenied
     {
-        let msg = format!("Unable to change directory before execution: {}: {error}", dir.display());
-        return Err(not_run(cmd, msg).with("rc", Value::Null).into());
+        let not_run = not_run(cmd, "Unable to change directory before execution.".to_owned());
+        return Err(not_run.with("rc", Value::Null).with_cause(errno_text(&error, &dir.display().to_string())).into());
     }
     if let Some((stdout, why)) = needless(args) {
         let verb = if cx.check { "Would" } else { "Did" };
         return Ok(not_run(cmd, format!("{verb} not run command since {why}")).with("stdout", stdout));
     }
     if cx.check {
-        let mut result = not_run(cmd, "Command would have run if not in check mode".to_owned());
+        let mut result = not_run(cmd, "Command would have run if not in check mode".to_owned()).with("failed", false);
         // With neither condition nobody can know whether it would change anything.
         result.skipped = args.creates.is_none() && args.removes.is_none();
         result.changed = !result.skipped;
@@ -151,7 +168,8 @@ fn not_run(cmd: Value, msg: String) -> ModuleResult {
 }
 
 pub(super) fn not_started(error: &ProgramError) -> ModuleError {
-    ModuleError::new(format!("Error executing command: {}", error.as_errno()))
+    ModuleError::new("Error executing command.")
+        .caused_by(error.as_errno())
         .with("rc", error.rc())
         .with("stdout", "")
         .with("stderr", "")
@@ -204,6 +222,7 @@ mod tests {
     use super::*;
     use crate::module::AnyModule;
     use crate::process::testing::Surroundings;
+    use rustle_protocol::result::CAUSE;
     use serde_json::json;
 
     fn run_in(surroundings: &Surroundings, args: serde_json::Value) -> ModuleResult {
@@ -241,7 +260,9 @@ mod tests {
         let result = run(json!({"cmd": "no-such-program 'x y'"}));
         assert!(result.failed && !result.changed);
         assert_eq!((result.get("rc"), text(&result, "cmd")), (Some(&Value::Int(2)), "no-such-program 'x y'"));
-        assert!(result.msg().starts_with("Error executing command"), "{}", result.msg());
+        assert_eq!(result.msg(), "Error executing command.");
+        let cause = result.get(CAUSE).and_then(Value::as_str).unwrap();
+        assert!(cause.starts_with("[Errno 2] No such file or directory: b'"), "{cause}");
     }
 
     #[test]
@@ -302,7 +323,8 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_told() {
         let result = run(json!({"cmd": "true", "chdir": "/nonexistent/dir"}));
-        assert!(result.failed && result.msg().contains("/nonexistent/dir"), "{}", result.msg());
+        assert_eq!((result.failed, result.msg()), (true, "Unable to change directory before execution."));
+        assert_eq!(text(&result, CAUSE), "[Errno 2] No such file or directory: b'/nonexistent/dir'");
     }
 
     #[test]

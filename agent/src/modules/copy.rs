@@ -16,6 +16,7 @@ use crate::files::checksum::Algorithm;
 use crate::files::node::{self, Kind, Node};
 use crate::files::place::{Placed, Placement, Source, place};
 use crate::files::tree::{self, Entry, What, has_slash};
+use crate::files::validate::Told;
 use crate::files::{directory, json};
 use crate::module::{ArgError, BlobRef, Doing, Mode, Module, ModuleContext, ModuleError};
 
@@ -270,7 +271,7 @@ impl Job<'_> {
             fresh_mode: fresh,
             backup: self.args.backup,
             force: self.args.force,
-            validate: self.args.validate.as_deref(),
+            validate: self.args.validate.as_deref().map(|command| (command, Told::InFull)),
             unsafe_writes: self.args.attributes.unsafe_writes,
         })
     }

@@ -52,18 +52,18 @@ arguments! {
 }
 
 choices! {
-    pub(crate) enum State { Absent = "absent", Present = "present" }
+    pub(crate) enum State { Present = "present", Absent = "absent" }
 }
 
 choices! {
     pub(crate) enum SpecialTime {
+        Reboot = "reboot",
+        Yearly = "yearly",
         Annually = "annually",
+        Monthly = "monthly",
+        Weekly = "weekly",
         Daily = "daily",
         Hourly = "hourly",
-        Monthly = "monthly",
-        Reboot = "reboot",
-        Weekly = "weekly",
-        Yearly = "yearly",
     }
 }
 
@@ -77,6 +77,8 @@ impl Module for Cron {
     const SUPPORTS_DIFF: bool = true;
     const IDEMPOTENT: bool = true;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["insertafter", "insertbefore"]];
+
     fn check_args(args: &CronArgs) -> Result<(), ArgError> {
         let is_present = args.state == State::Present;
         let fields = [&args.minute, &args.hour, &args.day, &args.month, &args.weekday];
@@ -89,9 +91,6 @@ impl Module for Cron {
                 "To use cron_file=... parameter you must specify user=... as well"
             }
             () if args.job.is_none() && is_present => "You must specify 'job' to install a new cron job or variable",
-            () if args.insertafter.is_some() && args.insertbefore.is_some() => {
-                "parameters are mutually exclusive: insertafter|insertbefore"
-            }
             () if (args.insertafter.is_some() || args.insertbefore.is_some()) && !(args.env && is_present) => {
                 "Insertafter and insertbefore parameters are valid only with env=yes"
             }
@@ -236,9 +235,22 @@ impl Store {
             }
             Store::File(path) => write_file(path, text).doing(|| format!("write {}", path.display())),
             Store::Crontab(_) if text.is_empty() => self.crontab().arg("-r").plain().run_checked(cx).map(drop),
-            Store::Crontab(_) => self.crontab().arg("-").plain().stdin(text).run_checked(cx).map(drop),
+            Store::Crontab(_) => install(&self.crontab().arg("-").plain().stdin(text), cx),
         }
     }
+}
+
+/// What `crontab` refuses stays as it was.
+fn install(crontab: &Program, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
+    let ended = crontab.run(cx)?;
+    ended.not_stopped(crontab)?;
+    if ended.rc == 0 {
+        return Ok(());
+    }
+    Err(ModuleError::new("Failed to install new cronfile: -")
+        .with("rc", ended.rc)
+        .with("stdout", ended.stdout.into_value())
+        .with("stderr", ended.stderr.into_value()))
 }
 
 /// Whole or not at all, with the mode of the old file or 0644: cron passes over a file that others may write.

@@ -66,9 +66,10 @@ impl Module for Debconf {
         // A list says which are chosen; one text says it word for word, as it always has.
         let is_set = kind == Kind::Multiselect && matches!(value, Value::List(_));
         let value = wanted(value, kind);
-        let existing = match kind {
-            Kind::Password => password(&args.name, question, cx)?,
-            _ => before.get(question.as_str()).map(shown),
+        let existing = match (before.get(question.as_str()), kind) {
+            // The program that tells it may not be there: it is asked for what there is alone.
+            (Some(_), Kind::Password) => password(&args.name, question, cx)?,
+            (answer, _) => answer.map(shown),
         };
         if existing.as_ref().is_some_and(|existing| is_same(existing, &value, is_set)) {
             return Ok(ModuleResult::ok().with("msg", "").with("current", before));
@@ -153,14 +154,18 @@ mod tests {
 
     /// A debconf with two answers, which writes down what it is told.
     fn run(args: serde_json::Value, check: bool) -> (ModuleResult, String) {
+        run_with(args, check, "printf 'tz\\ttz/secret\\tpassword\\told one\\n'")
+    }
+
+    fn run_with(args: serde_json::Value, check: bool, selections: &str) -> (ModuleResult, String) {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, body: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         };
-        put("debconf-show", "echo '* tz/Areas: Europe'; echo '  tz/use: a, b'");
-        put("debconf-get-selections", "printf 'tz\\ttz/secret\\tpassword\\told one\\n'");
+        put("debconf-show", "echo '* tz/Areas: Europe'; echo '  tz/use: a, b'; echo '* tz/secret: (password omitted)'");
+        put("debconf-get-selections", selections);
         put("debconf-set-selections", &format!("cat > {}/told; echo $1 >> {0}/told", dir.path().display()));
         let path = format!("{}:/usr/bin:/bin", dir.path().display());
         let mut surroundings = Surroundings::new().with_env("PATH", &path);
@@ -173,7 +178,10 @@ mod tests {
     #[test]
     fn without_a_question_the_answers_are_returned() {
         let (result, told) = run(json!({"name": "tz"}), false);
-        assert_eq!(result.get("current").unwrap().to_json(), r#"{"tz/Areas":"Europe","tz/use":"a, b"}"#);
+        assert_eq!(
+            result.get("current").unwrap().to_json(),
+            r#"{"tz/Areas":"Europe","tz/use":"a, b","tz/secret":"(password omitted)"}"#
+        );
         assert!(!result.changed && told.is_empty());
     }
 
@@ -207,6 +215,9 @@ mod tests {
         let (result, told) = run(args("new one"), false);
         assert!(result.changed && told.contains("new one"));
         assert!(!format!("{result:?}").contains("new one"));
+        let args = json!({"name": "tz", "question": "tz/second", "vtype": "password", "value": "x"});
+        let (result, told) = run_with(args, false, "exit 127");
+        assert!(result.changed && told.contains("second"), "nothing is looked up that is not there: {result:?}");
     }
 
     #[test]

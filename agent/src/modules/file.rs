@@ -3,8 +3,10 @@
 //! With `recurse` the links in the directory are changed themselves and not followed, as by `chown -R`: whoever may
 //! write into the directory must not decide which other files of the host change hands.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustle_protocol::result::Diff;
 use rustle_protocol::{Map, ModuleResult, Value};
 
@@ -15,6 +17,7 @@ use crate::files::times::{Time, Times};
 use crate::files::{directory, walk};
 use crate::module::args::Choice;
 use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};
+use crate::process::errno_text;
 use crate::{arguments, choices};
 
 /// Names shown in the diff of a directory that goes.
@@ -104,6 +107,14 @@ impl Module for File {
             return Err(named(ModuleError::new("src option requires state to be 'link' or 'hard'")));
         }
         let mut shown = args.path.clone();
+        if let Some(name) = args.src.as_deref().and_then(Path::file_name)
+            && state == State::Hard
+            && path.is_dir()
+        {
+            path.push(name);
+            there = Node::open(&path, false)?;
+            shown.clone_from(&path);
+        }
         let is_link = there.as_ref().is_some_and(|node| node.kind() == Kind::Link);
         if is_link && args.follow && matches!(state, State::Directory | State::File) {
             path = led_to(&path);
@@ -136,6 +147,17 @@ fn without_slash(path: &Path) -> PathBuf {
         trimmed if text.len() != trimmed.len() => path.components().collect(),
         _ => path.to_owned(),
     }
+}
+
+fn absent(path: &Path) -> ModuleError {
+    let path = path.display().to_string();
+    ModuleError::new(format!("file ({path}) is absent, cannot continue")).with("path", path).with("state", "absent")
+}
+
+/// A file that could not be made, or whose name is none, as Ansible tells it.
+fn untouched(error: &std::io::Error, path: &Path) -> ModuleError {
+    let path = path.display().to_string();
+    ModuleError::new("Error, could not touch target.").caused_by(errno_text(error, &path)).with("path", path)
 }
 
 /// Where the link at `path` leads at last, be it nowhere yet: what a link names is made there and not in its place.
@@ -280,15 +302,21 @@ impl Task<'_> {
         let removed =
             if node.is_dir() { std::fs::remove_dir_all(&self.path) } else { std::fs::remove_file(&self.path) };
         match removed {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             removed => removed.doing(|| format!("remove {}", self.path.display())),
         }
     }
 
+    /// A slash behind the name asks for a directory, and there is none.
+    fn is_no_directory(&self, node: &Node) -> bool {
+        !node.is_dir() && self.args.path.as_os_str().as_encoded_bytes().ends_with(b"/")
+    }
+
     fn file(&mut self) -> Result<(), ModuleError> {
-        let Some(mut node) = self.node()? else {
-            let why = format!("file ({}) is absent, cannot continue", self.path.display());
-            return Err(self.failed(why).with("state", "absent"));
+        let mut node = match self.node()? {
+            Some(node) if self.is_no_directory(&node) => return Err(absent(&self.args.path)),
+            Some(node) => node,
+            None => return Err(absent(&self.path)),
         };
         if !matches!(node.kind(), Kind::File | Kind::Other) {
             let why = format!("file ({}) is {}, cannot continue", self.path.display(), node.state());
@@ -312,7 +340,13 @@ impl Task<'_> {
             self.report.attributes(changes);
         }
         directory::make(&self.path, &self.wanted, self.cx.check).map_err(|error| {
-            self.failed(format!("There was an issue creating {} as requested: {error}", self.path.display()))
+            let why = match std::fs::symlink_metadata(&self.path) {
+                Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                    errno_text(&error, &self.path.display().to_string())
+                }
+                _ => error.to_string(),
+            };
+            self.failed(format!("There was an issue creating {} as requested: {why}", self.path.display()))
         })?;
         match self.node()? {
             Some(mut node) => self.times.apply(&mut node, self.cx.check).map(drop),
@@ -335,24 +369,41 @@ impl Task<'_> {
     fn touch(&mut self) -> Result<(), ModuleError> {
         self.report.called = "dest";
         if let Some(mut node) = self.node()? {
+            if self.is_no_directory(&node) {
+                return Err(untouched(&Errno::ISDIR.into(), &self.args.path));
+            }
             self.attributes_of(&mut node)?;
             if self.report.changed {
                 self.report.becomes("touch");
             }
             return Ok(());
         }
+        if self.path.is_symlink() {
+            return self.touch_nothing();
+        }
         self.report.changed = true;
         if self.cx.check {
             return Ok(());
         }
         self.report.becomes("touch");
-        std::fs::OpenOptions::new().create(true).append(true).open(&self.path).map_err(|error| {
-            self.failed(format!("Error, could not touch target: failed to create {}: {error}", self.path.display()))
-        })?;
+        // As it was given: with a slash behind it, it is no file's name.
+        let path = &self.args.path;
+        std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|error| untouched(&error, path))?;
         match self.node()? {
             Some(mut node) => self.attributes_of(&mut node),
             None => Err(self.failed(format!("{} was gone as soon as it was made", self.path.display()))),
         }
+    }
+
+    /// What a link leads to and is not there has no times, and is not made.
+    fn touch_nothing(&mut self) -> Result<(), ModuleError> {
+        if matches!(self.times, Times { access: Time::Preserve, modification: Time::Preserve }) {
+            return self.attributes_of_link();
+        }
+        let target = led_to(&self.path).display().to_string();
+        let why = format!("[Errno 2] No such file or directory: b'{target}'");
+        let msg = format!("Error while updating modification or access time: {why}");
+        Err(ModuleError::new(msg).with("path", target))
     }
 
     fn link(&mut self, there: Option<Node>) -> Result<(), ModuleError> {
@@ -365,7 +416,8 @@ impl Task<'_> {
             Some(src) => src,
             None => return Err(ModuleError::new("src is required for creating new symlinks")),
         };
-        self.report.src = self.args.src.clone().or_else(|| old.clone().filter(|_| self.args.follow));
+        self.report.src =
+            self.args.src.clone().or_else(|| old.clone().filter(|_| self.args.follow && self.path.exists()));
         self.report.tells_src = true;
         let base = match &there {
             Some(node) if node.is_dir() => self.path.as_path(),
@@ -443,7 +495,7 @@ impl Task<'_> {
         let failed = |msg: String| {
             ModuleError::new(msg).with("dest", self.path.display().to_string()).with("src", src.display().to_string())
         };
-        let Some(source) = Node::open(&src, false)? else { return Err(failed("src does not exist".into())) };
+        let Some(source) = Node::open(&src, true)? else { return Err(failed("src does not exist".into())) };
         let same =
             |node: &Node| (node.stat().st_ino, node.stat().st_dev) == (source.stat().st_ino, source.stat().st_dev);
         if !there.as_ref().is_some_and(same) {
@@ -464,7 +516,8 @@ impl Task<'_> {
                 self.report.differs("src", node.link_target()?.display().to_string(), src.display().to_string());
             }
             if !self.cx.check {
-                directory::hard_link(&self.path, &src)?;
+                directory::hard_link(&self.path, &led_to(&src))
+                    .map_err(|error| self.failed(format!("Error while linking: {error}")))?;
             }
         }
         match self.node()? {
@@ -547,7 +600,47 @@ mod tests {
         assert!(!run(&File, args).changed);
         assert_eq!(fs::metadata(&path).unwrap().mtime() % 60, 0);
         let result = run(&File, json!({"path": dir.path().join("none/t"), "state": "touch"}));
-        assert!(result.msg().contains("could not touch target") && result.msg().contains("none/t"), "{result:?}");
+        assert_eq!(result.msg(), "Error, could not touch target.");
+    }
+
+    #[test]
+    fn touch_makes_nothing_where_a_link_leads_or_a_slash_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, none) = (dir.path().join("l"), dir.path().join("none"));
+        symlink(&none, &link).unwrap();
+        let result = run(&File, json!({"path": &link, "state": "touch"}));
+        assert!(result.failed && text(&result, "path").ends_with("none"), "{result:?}");
+        let keep = json!({"path": &link, "state": "touch", "access_time": "preserve", "modification_time": "preserve"});
+        assert!(!run(&File, keep).changed);
+        assert!(run(&File, json!({"path": format!("{}/", none.display()), "state": "touch"})).failed);
+        assert!(!none.exists());
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_told_if_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("l");
+        symlink("f", &link).unwrap();
+        assert!(run(&File, json!({"path": &link})).get("src").unwrap().is_null());
+        fs::write(dir.path().join("f"), "").unwrap();
+        assert_eq!(text(&run(&File, json!({"path": &link})), "src"), "f");
+    }
+
+    #[test]
+    fn a_hard_link_goes_into_a_directory_and_to_what_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, into) = (dir.path().join("f"), dir.path().join("l"), dir.path().join("into"));
+        fs::write(&file, "").unwrap();
+        fs::create_dir(&into).unwrap();
+        symlink("f", &link).unwrap();
+        let args = json!({"path": &into, "src": &link, "state": "hard"});
+        let result = run(&File, args.clone());
+        assert_eq!((result.changed, text(&result, "dest")), (true, into.join("l").to_str().unwrap()), "{result:?}");
+        assert_eq!(fs::symlink_metadata(into.join("l")).unwrap().ino(), fs::metadata(&file).unwrap().ino());
+        assert!(!run(&File, args).changed);
+        fs::remove_file(&file).unwrap();
+        let result = run(&File, json!({"path": dir.path().join("new"), "src": &link, "state": "hard"}));
+        assert_eq!(result.msg(), "src does not exist");
     }
 
     #[test]
@@ -696,7 +789,7 @@ mod tests {
         let result = run(&File, json!({"path": &file, "state": "directory"}));
         assert_eq!(result.msg(), format!("{} already exists as a file", file.display()));
         let result = run(&File, json!({"path": file.join("below"), "state": "directory"}));
-        assert!(result.failed && result.msg().contains("is there and is no directory"), "{result:?}");
+        assert!(result.failed && result.msg().contains("[Errno 20] Not a directory"), "{result:?}");
         let result = run(&File, json!({"path": &file, "recurse": true}));
         assert_eq!(result.msg(), "recurse option requires state to be 'directory'");
         let result = run(&File, json!({"path": &file, "group": "no-such-group"}));

@@ -1,6 +1,7 @@
 //! `find`: the files below some directories that are as the task describes them.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use rustix::fs::{Stat, lstat};
 use rustle_protocol::{Map, ModuleResult, Value};
 
 use crate::accounts::Users;
+use crate::encoding::Encoding;
 use crate::files::checksum::Algorithm;
 use crate::files::mode::{PERMISSIONS, applied};
 use crate::files::node::{Kind, field, kind_of, stat_fields};
@@ -44,6 +46,8 @@ arguments! {
         excludes | "exclude": Vec<String> = Vec::new(),
         /// A line of the file must begin with what this regular expression matches.
         contains: Option<String>,
+        /// How the files' text is written: UTF-8, UTF-16, UTF-32, ASCII or Latin-1. Left out: bytes as they are.
+        encoding: Option<String>,
         /// Let `contains` match anywhere in the whole file.
         read_whole_file: bool = false,
         /// What to look for.
@@ -195,10 +199,10 @@ impl Search<'_> {
 
     fn into_result(self) -> ModuleResult {
         let found = self.found;
-        let msg = match (found.limited, found.skipped.is_empty()) {
-            (true, _) => "Limit of matches reached",
-            (false, true) => "All paths examined",
-            (false, false) => "Not all paths examined, check warnings for details",
+        let msg = match (found.skipped.is_empty(), found.limited) {
+            (false, _) => "Not all paths examined, check warnings for details",
+            (true, true) => "Limit of matches reached",
+            (true, false) => "All paths examined",
         };
         let mut result = ModuleResult::ok()
             .with("msg", msg)
@@ -240,6 +244,7 @@ struct Filter {
     patterns: Vec<NamePattern>,
     excludes: Vec<NamePattern>,
     contains: Option<Pattern>,
+    encoding: Option<Encoding>,
     /// Seconds; at most if negative.
     age: Option<i64>,
     /// Bytes; at most if negative.
@@ -252,9 +257,13 @@ impl Filter {
         let names = |texts: &[String]| -> Result<Vec<NamePattern>, ModuleError> {
             texts.iter().map(|text| NamePattern::new(text, args.use_regex)).collect()
         };
+        let encoding = args.encoding.as_deref().map(Encoding::named).transpose().map_err(ModuleError::new)?;
         let contains = |text: &String| {
             let text = if args.read_whole_file { text.clone() } else { format!(r"\A(?:{text})") };
-            Pattern::bytes(&text, Flags::default())
+            match encoding {
+                Some(_) => Pattern::text(&text, Flags::default()),
+                None => Pattern::bytes(&text, Flags::default()),
+            }
         };
         let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
         let age = args
@@ -270,6 +279,7 @@ impl Filter {
             patterns: names(&args.patterns)?,
             excludes: names(&args.excludes)?,
             contains: args.contains.as_ref().map(contains).transpose()?,
+            encoding,
             age: age.transpose()?,
             size: size.transpose()?,
             now: i64::try_from(now).unwrap_or(i64::MAX),
@@ -328,18 +338,17 @@ impl Filter {
         if age >= 0 { old >= age } else { old <= -age }
     }
 
-    /// A file that cannot be read contains nothing.
+    /// A file that cannot be read, or is no text in the encoding, contains nothing.
     fn accepts_content(&self, path: &Path, args: &FindArgs) -> Result<bool, ModuleError> {
         let Some(pattern) = &self.contains else { return Ok(true) };
-        let Ok(file) = std::fs::File::open(path) else { return Ok(false) };
+        let Ok(mut file) = self.content(path) else { return Ok(false) };
         if args.read_whole_file {
             let mut content = Vec::new();
-            return match file.take(WHOLE_BYTES_MAX).read_to_end(&mut content) {
+            return match file.read_to_end(&mut content) {
                 Ok(_) => pattern.is_match(&content),
                 Err(_) => Ok(false),
             };
         }
-        let mut file = BufReader::new(file.take(WHOLE_BYTES_MAX));
         let mut line = Vec::new();
         while matches!(file.read_until(b'\n', &mut line), Ok(count) if count > 0) {
             if pattern.is_match(&line)? {
@@ -348,6 +357,16 @@ impl Filter {
             line.clear();
         }
         Ok(false)
+    }
+
+    /// The text of a file: in UTF-8, or with no encoding given, as it is.
+    fn content(&self, path: &Path) -> io::Result<Box<dyn BufRead>> {
+        let mut file = BufReader::new(File::open(path)?.take(WHOLE_BYTES_MAX));
+        let Some(encoding) = self.encoding else { return Ok(Box::new(file)) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let text = encoding.decode(&bytes).map_err(io::Error::other)?;
+        Ok(Box::new(Cursor::new(text.into_bytes())))
     }
 }
 
@@ -379,6 +398,28 @@ mod tests {
     use crate::module::testing::run;
     use serde_json::json;
     use std::fs;
+
+    #[test]
+    fn content_may_be_text_in_another_encoding() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("latin"), b"x\n\xe9t\xe9\n").unwrap();
+        fs::write(dir.path().join("utf-8"), "\u{e9}t\u{e9}\n").unwrap();
+        let found = |more: serde_json::Value| {
+            let mut args = json!({"paths": dir.path(), "contains": "\u{e9}t\\w$"});
+            args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let result = run(&Find, args);
+            let files = result.get("files").unwrap().as_list().unwrap().iter();
+            files.map(|file| file.as_map().unwrap()["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let latin = vec![dir.path().join("latin").display().to_string()];
+        assert_eq!(found(json!({"encoding": "latin-1"})), latin);
+        assert_eq!(
+            found(json!({"encoding": "iso-8859-1", "contains": "\u{e9}t\u{e9}", "read_whole_file": true})),
+            latin
+        );
+        assert_eq!(found(json!({"encoding": "utf-8"})).len(), 1);
+        assert!(run(&Find, json!({"paths": dir.path(), "encoding": "martian"})).msg().contains("unknown encoding"));
+    }
 
     fn fixture() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::files::node::{self, Node};
 use crate::files::place::{Placement, Source, place};
 use crate::http::{self, Follow, HttpArgs, Reply, Request};
 use crate::module::args::FromArg;
-use crate::module::{Doing, Module, ModuleContext, ModuleError};
+use crate::module::{Doing, Module, ModuleContext, ModuleError, shown};
 
 /// Of a list of checksums.
 const CHECKSUMS_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -48,9 +48,16 @@ impl Module for GetUrl {
 
     fn run(&self, args: GetUrlArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let started = Instant::now();
-        let mut result = GetUrlRun { args: &args, cx }.run()?;
+        let outcome = GetUrlRun { args: &args, cx }.run();
+        let mut result = outcome.unwrap_or_else(ModuleError::into_result);
+        let dest = match result.get("dest") {
+            Some(dest) => PathBuf::from(shown(dest)),
+            None => args.dest.clone(),
+        };
         result.set("url", http::presentable(&args.url));
+        result.set("dest", dest.display().to_string());
         result.set("elapsed", started.elapsed().as_secs());
+        node::describe(&mut result, &dest, &Users::new(cx.cancel))?;
         args.http.hide_password(&mut result);
         Ok(result)
     }
@@ -82,37 +89,41 @@ impl GetUrlRun<'_> {
             since = http::since(&self.args.dest).filter(|_| is_right.is_none() && !self.args.http.force);
         }
         if let Some(path) = self.args.url.strip_prefix("file://") {
-            let node = Node::open(Path::new(path), true)?.filter(|node| node.kind() == node::Kind::File);
-            let node = node.ok_or_else(|| ModuleError::new("Request failed").with("status_code", -1))?;
-            return self.placed(node, Path::new(path), expected.as_ref(), "OK".to_owned());
+            return self.copied(Path::new(path), expected.as_ref());
         }
-        let shown_dest = || self.args.dest.display().to_string();
-        let reply = self.request(&self.args.url, since).map_err(|error| error.with("dest", shown_dest()))?;
-        match reply.status {
-            304 => {
-                let same = ModuleResult::ok().with("msg", reply.msg()).with("status_code", u32::from(reply.status));
-                return self.kept(same);
-            }
-            200 => {}
-            status => {
-                return Err(ModuleError::new("Request failed")
-                    .with("status_code", u32::from(status))
-                    .with("response", reply.msg())
-                    .with("dest", self.args.dest.display().to_string())
-                    .with("url", http::presentable(&self.args.url)));
-            }
-        }
+        let reply = self.request(&self.args.url, since)?;
         let msg = reply.msg();
-        if self.cx.check {
-            return Ok(ModuleResult::changed(true).with("msg", msg).with("dest", self.args.dest.display().to_string()));
+        match reply.status {
+            304 => self.kept(ModuleResult::ok().with("msg", msg).with("status_code", 304_u32)),
+            200 => self.received(reply, msg, expected.as_ref()),
+            status => {
+                Err(ModuleError::new("Request failed").with("status_code", u32::from(status)).with("response", msg))
+            }
         }
-        let name = reply.file_name(&self.args.url);
-        let status = reply.status;
+    }
+
+    /// A file of the host itself, which `url` names.
+    fn copied(&self, path: &Path, expected: Option<&Expected>) -> Result<ModuleResult, ModuleError> {
+        let node = Node::open(path, true)?.filter(|node| node.kind() == node::Kind::File);
+        let node = node.ok_or_else(|| {
+            let what = format!("[Errno 2] No such file or directory: '{}'", path.display());
+            ModuleError::new(format!("Request failed: <urlopen error {what}>"))
+        })?;
+        let msg = format!("OK ({} bytes)", node.size());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Ok(self.placed(node, &self.file(name), expected, msg)?.with("status_code", Value::Null))
+    }
+
+    fn received(&self, reply: Reply, msg: String, expected: Option<&Expected>) -> Result<ModuleResult, ModuleError> {
+        let dest = self.file(&reply.file_name(&reply.url));
         let beside = self.folder();
         if !beside.is_dir() {
-            return Err(ModuleError::new(format!("Destination {} does not exist", beside.display()))
-                .with("dest", shown_dest())
-                .with("url", http::presentable(&self.args.url)));
+            return Err(ModuleError::new(format!("Destination {} does not exist", beside.display())));
+        }
+        if self.cx.check {
+            let mut result = compared(&dest, None).with("msg", msg);
+            result.changed = true;
+            return Ok(result);
         }
         let folder = self.args.tmp_dest.as_deref().unwrap_or(beside);
         if !folder.is_dir() {
@@ -124,11 +135,18 @@ impl GetUrlRun<'_> {
             .prefix(".rustle-")
             .tempfile_in(folder)
             .doing(|| format!("make a file in {}", folder.display()))?;
+        let status = u32::from(reply.status);
         reply.copy_to(received.as_file_mut(), u64::MAX, self.cx)?;
         let node = Node::open(received.path(), false)?.ok_or_else(|| ModuleError::new("what was received is gone"))?;
-        let mut result = self.placed(node, Path::new(&name), expected.as_ref(), msg)?;
-        result.set("status_code", u32::from(status));
-        Ok(result)
+        Ok(self.placed(node, &dest, expected, msg)?.with("status_code", status))
+    }
+
+    /// Where a file goes that is called `name` where it comes from.
+    fn file(&self, name: &str) -> PathBuf {
+        match self.args.dest.is_dir() {
+            true => self.args.dest.join(if name.is_empty() { "index.html" } else { name }),
+            false => self.args.dest.clone(),
+        }
     }
 
     /// The directory of the file: of `dest`, what is behind its last slash is the file's name.
@@ -158,28 +176,25 @@ impl GetUrlRun<'_> {
         if let Some(mut node) = Node::open(&self.args.dest, true)? {
             result.changed = !wanted.apply(&mut node, self.cx.check)?.is_empty();
         }
-        result.set("dest", self.args.dest.display().to_string());
-        node::describe(&mut result, &self.args.dest, &users)?;
-        Ok(result)
+        Ok(result.with("checksum_src", Value::Null).with("checksum_dest", Value::Null))
     }
 
     fn placed(
         &self,
         received: Node,
-        name: &Path,
+        dest: &Path,
         expected: Option<&Expected>,
         msg: String,
     ) -> Result<ModuleResult, ModuleError> {
-        let dest = if self.args.dest.is_dir() {
-            self.args.dest.join(name.file_name().unwrap_or("index.html".as_ref()))
-        } else {
-            self.args.dest.clone()
+        let sum_by = |algorithm: Algorithm| -> Result<String, ModuleError> {
+            algorithm.of(received.read()?).doing(|| "read what was received".to_owned())
         };
+        let mut result = compared(dest, Some(sum_by(Algorithm::Sha1)?));
         if let Some(expected) = expected {
-            let sum = expected.algorithm.of(received.read()?).doing(|| "read what was received".to_owned())?;
+            let sum = sum_by(expected.algorithm)?;
             if sum != expected.sum {
                 let msg = format!("The checksum for {} did not match {}; it was {sum}.", dest.display(), expected.sum);
-                return Err(ModuleError::new(msg).with("dest", dest.display().to_string()));
+                return Err(result.with("msg", msg).into());
             }
         }
         let users = Users::new(self.cx.cancel);
@@ -191,22 +206,13 @@ impl GetUrlRun<'_> {
             validate: None,
             unsafe_writes: self.args.attributes.unsafe_writes,
         };
-        let before = Algorithm::Sha1.of_file(&dest).ok();
-        let source = Source::File(received);
-        let sha1 = source.sha1()?.into_owned();
-        let placed = place(&source, &dest, &how, self.cx)?;
-        let md5 = placed.md5.clone().or_else(|| Algorithm::Md5.of_file(&dest).ok());
-        let mut result = ModuleResult::changed(placed.changed())
-            .with("msg", msg)
-            .with("dest", dest.display().to_string())
-            .with("checksum_src", sha1)
-            .with("checksum_dest", before.map_or(Value::Null, Value::from))
-            .with("md5sum", md5.map_or(Value::Null, Value::from));
+        let placed = place(&Source::File(received), dest, &how, self.cx)?;
+        let md5 = placed.md5.clone().or_else(|| Algorithm::Md5.of_file(dest).ok());
+        result.changed = placed.changed();
+        result.set("msg", msg);
+        result.set("md5sum", md5.map_or(Value::Null, Value::from));
         if let Some(backup) = placed.backup {
             result.set("backup_file", backup.display().to_string());
-        }
-        if dest.exists() {
-            node::describe(&mut result, &dest, &users)?;
         }
         Ok(result.with_diff(placed.diff))
     }
@@ -249,6 +255,15 @@ impl GetUrlRun<'_> {
         reply.copy_to(&mut text, CHECKSUMS_BYTES_MAX, self.cx)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// A file that is to be at `dest`, and what is there; `src` is none if it was not fetched.
+fn compared(dest: &Path, src: Option<String>) -> ModuleResult {
+    let sum = |sum: Option<String>| sum.map_or(Value::Null, Value::from);
+    ModuleResult::ok()
+        .with("dest", dest.display().to_string())
+        .with("checksum_src", sum(src))
+        .with("checksum_dest", sum(Algorithm::Sha1.of_file(dest).ok()))
 }
 
 impl Expected {
@@ -325,6 +340,8 @@ mod tests {
         let with = |sum: String| run(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest, "checksum": sum}));
         let wrong = with(format!("sha1:{}", "0".repeat(40)));
         assert!(wrong.msg().contains("did not match") && !dest.exists(), "{wrong:?}");
+        assert_eq!(wrong.get("checksum_src").unwrap().as_str(), Some(SHA1));
+        assert!(wrong.get("url").is_some() && wrong.get("elapsed").is_some(), "{wrong:?}");
         assert!(with(format!("sha1:{server}/sums")).changed);
         assert_eq!(with(format!("sha1:{SHA1}")).msg(), "file already exists");
         assert!(with("sha1".into()).msg().contains("has to be in format"));
@@ -336,7 +353,7 @@ mod tests {
         let (dir, server) = (tempfile::tempdir().unwrap(), server());
         let folder = dir.path().join("folder");
         std::fs::create_dir(&folder).unwrap();
-        for (url, name) in [("named", "given"), ("hello?x=/y", "hello")] {
+        for (url, name) in [("named", "given"), ("hello?x=/y", "hello"), ("moved", "hello")] {
             let result = run(&GetUrl, json!({"url": format!("{server}/{url}"), "dest": folder, "force": true}));
             assert!(result.changed || result.failed && url != "named", "{result:?}");
             if !result.failed {
@@ -352,6 +369,11 @@ mod tests {
         let dest = dir.path().join("file");
         let result = check(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest}));
         assert!(result.changed && !dest.exists(), "{result:?}");
+        assert_eq!(result.get("checksum_dest"), Some(&Value::Null));
+        std::fs::write(&dest, "hello").unwrap();
+        let result = check(&GetUrl, json!({"url": format!("{server}/hello"), "dest": dest, "force": true}));
+        assert_eq!(result.get("checksum_dest").unwrap().as_str(), Some(SHA1));
+        assert_eq!(result.get("size").unwrap().as_i64(), Some(5));
         assert!(check(&GetUrl, json!({"url": format!("{server}/none"), "dest": dest})).failed);
     }
 

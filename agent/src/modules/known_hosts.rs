@@ -58,8 +58,11 @@ impl Module for KnownHosts {
         let content = with_change(&file, &args, wanted.as_ref());
         let is_there = file.exists();
         // Told whether or not somebody asked for differences, as in Ansible.
-        let before = file.exists().then_some(file.content.as_slice());
-        let difference = diff::of_content(&path, before, Some(&content)).to_value();
+        let before = is_there.then_some(file.content.as_slice());
+        let mut difference = diff::of_content(&path, before, Some(&content));
+        if !is_there {
+            difference.before_header = Some("/dev/null".to_owned());
+        }
         let mut result = if content == file.content && (is_there || content.is_empty()) {
             ModuleResult::ok()
         } else {
@@ -74,7 +77,7 @@ impl Module for KnownHosts {
         result.set("key", args.key.as_deref().map(str::trim_end));
         result.set("hash_host", args.hash_host);
         result.set("path", path.display().to_string());
-        result.set("diff", difference);
+        result.set("diff", difference.to_value());
         if path.exists() {
             node::describe(&mut result, &path, &Users::new(cx.cancel))?;
         } else {

@@ -57,17 +57,11 @@ impl Module for LineInFile {
     const LISTS_DIFFS: bool = true;
     const IDEMPOTENT: bool = true;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] =
+        &[&["insertbefore", "insertafter"], &["regexp", "search_string"], &["backrefs", "search_string"]];
+
     fn check_args(args: &LineInFileArgs) -> Result<(), ArgError> {
         let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
-        if args.insertbefore.is_some() && args.insertafter.is_some() {
-            return rule("parameters are mutually exclusive: insertbefore|insertafter");
-        }
-        if args.regexp.is_some() && args.search_string.is_some() {
-            return rule("parameters are mutually exclusive: regexp|search_string");
-        }
-        if args.search_string.is_some() && args.backrefs {
-            return rule("parameters are mutually exclusive: backrefs|search_string");
-        }
         match args.state {
             State::Present if args.backrefs && args.regexp.is_none() => rule("regexp is required with backrefs=true"),
             State::Present if args.line.is_none() => rule("line is required with state=present"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustle_protocol::ModuleResult;
 
 use crate::arguments;
+use crate::encoding::Encoding;
 use crate::files::attributes::FileAttributes;
 use crate::files::pattern::{Flags, Pattern, Template};
 use crate::files::text::{Rewrite, TextFile};
@@ -22,7 +23,7 @@ arguments! {
         after: Option<String>,
         /// Replace only in front of what this matches.
         before: Option<String>,
-        /// Only UTF-8 can be had, and what is not UTF-8 is left alone.
+        /// How the file's text is written: UTF-8, UTF-16, UTF-32, ASCII or Latin-1. What is not UTF-8 is left alone in it.
         encoding: String = "utf-8".into(),
         /// Keep a copy of the file as it was.
         backup: bool = false,
@@ -44,12 +45,10 @@ impl Module for Replace {
     const IDEMPOTENT: bool = false;
 
     fn run(&self, args: ReplaceArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-        if !matches!(args.encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8" | "ascii" | "us-ascii") {
-            return Err(ModuleError::new(format!("encoding `{}` is not supported: use utf-8", args.encoding)));
-        }
+        let encoding = Encoding::named(&args.encoding).map_err(ModuleError::new)?;
         let template = Template::parse(&args.replace)
             .map_err(|error| ModuleError::new(format!("Unable to process replace due to error: {error}")))?;
-        let file = TextFile::open(&args.path)?;
+        let file = TextFile::open_in(&args.path, encoding)?;
         if !file.exists() {
             let why = format!("Path {} does not exist !", args.path.display());
             return Err(ModuleError::new(why).with("rc", 257));
@@ -150,6 +149,19 @@ mod tests {
         let (_dir, path) = file(b"\xff one \xfe\n");
         run(&Replace, json!({"path": &path, "regexp": "one", "replace": "1"}));
         assert_eq!(fs::read(&path).unwrap(), b"\xff 1 \xfe\n");
+    }
+
+    #[test]
+    fn text_in_another_encoding_stays_in_it() {
+        let (_dir, path) = file(b"\xe9t\xe9\n");
+        let args =
+            |name: &str, new: &str| json!({"path": &path, "regexp": "t\u{e9}", "replace": new, "encoding": name});
+        let result = check(&Replace, args("latin-1", "\u{e0}"));
+        assert_eq!(result.diff[0].after.as_str(), Some("\u{e9}\u{e0}\n"));
+        assert!(run(&Replace, args("latin-1", "\u{6f22}")).msg().contains("codec can't encode"));
+        assert!(run(&Replace, args("ascii", "")).failed && run(&Replace, args("martian", "")).failed);
+        assert!(run(&Replace, args("latin-1", "\u{e0}")).changed);
+        assert_eq!(fs::read(&path).unwrap(), b"\xe9\xe0\n");
     }
 
     #[test]

@@ -43,10 +43,11 @@ impl Module for Script {
     const SUMMARY: &'static str = "Runs a script that lies on the controller.";
     const IDEMPOTENT: bool = false;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["_raw_params", "cmd"]];
+
     fn check_args(args: &ScriptArgs) -> Result<(), ArgError> {
         match (&args._raw_params, &args.cmd) {
             (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd".into())),
-            (Some(_), Some(_)) => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd".into())),
             _ => Ok(()),
         }
     }

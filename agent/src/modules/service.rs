@@ -1,21 +1,46 @@
-//! `service`: a service, whoever manages it.
+//! `service`: a service, whoever manages it. What is asked of it is its manager's: systemd has arguments that scripts have not.
 
 use std::path::Path;
 use std::time::Duration;
 
 use rustle_protocol::ModuleResult;
+use rustle_protocol::value::Map;
 
-use crate::arguments;
-use crate::module::{ArgError, Module, ModuleContext, ModuleError};
+use super::systemd::{Systemd, SystemdArgs};
+use crate::module::args::{ArgReader, parse_checked};
+use crate::module::{ArgError, ArgSpec, Module, ModuleArgs, ModuleContext, ModuleError};
 use crate::process::{Program, words};
-use crate::services::{Manager, Service as Known, State, state_after};
+use crate::services::{Manager, Scripts, Service as Known, State, action, state_after};
+use crate::{arguments, choices};
+
+choices! {
+    /// [`State`], in the order of Ansible's sentence about scripts.
+    pub(crate) enum ScriptState {
+        Started = "started",
+        Stopped = "stopped",
+        Reloaded = "reloaded",
+        Restarted = "restarted",
+    }
+}
+
+impl From<ScriptState> for State {
+    fn from(state: ScriptState) -> State {
+        match state {
+            ScriptState::Started => State::Started,
+            ScriptState::Stopped => State::Stopped,
+            ScriptState::Reloaded => State::Reloaded,
+            ScriptState::Restarted => State::Restarted,
+        }
+    }
+}
 
 arguments! {
-    pub(crate) struct ServiceArgs {
+    /// What scripts are asked.
+    pub(crate) struct ScriptArgs {
         /// The service.
         name: String,
         /// What it is to do.
-        state: Option<State>,
+        state: Option<ScriptState>,
         /// Whether it starts at boot.
         enabled: Option<bool>,
         /// More words for an init script.
@@ -26,8 +51,51 @@ arguments! {
         runlevel: String = "default".into(),
         /// Seconds between stop and start of an init script that is restarted.
         sleep: Option<u64>,
-        /// The manager; found out by default.
+    }
+}
+
+arguments! {
+    pub(crate) struct UseArgs {
+        /// The manager; found out by default. Where it is systemd, all arguments of `systemd_service` are taken, too.
         r#use: String = "auto".into(),
+    }
+}
+
+/// Who is asked, and what: that is for him to understand.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceArgs {
+    own: UseArgs,
+    of_manager: Map,
+}
+
+impl ModuleArgs for ServiceArgs {
+    const GROUPS: &'static [&'static [ArgSpec]] = &[ScriptArgs::GROUPS[0], UseArgs::GROUPS[0]];
+    const TAKES_ANY: bool = true;
+
+    fn read(reader: &mut ArgReader) -> Result<ServiceArgs, ArgError> {
+        Ok(ServiceArgs { own: UseArgs::read(reader)?, of_manager: reader.rest() })
+    }
+}
+
+/// What systemd has no use for.
+const NOT_FOR_SYSTEMD: [&str; 5] = ["pattern", "runlevel", "sleep", "arguments", "args"];
+
+impl ServiceArgs {
+    fn for_scripts(&self) -> Result<ScriptArgs, ArgError> {
+        const NAME: &str = "ansible.legacy.service";
+        parse_checked(NAME, self.of_manager.clone(), &[], is_anything_wanted).map_err(|error| error.told_of(NAME))
+    }
+
+    fn for_systemd(&self) -> Result<SystemdArgs, ArgError> {
+        const NAME: &str = "ansible.legacy.systemd";
+        let mut args = self.of_manager.clone();
+        args.retain(|name, _| !NOT_FOR_SYSTEMD.contains(&name.as_str()));
+        parse_checked(NAME, args, Systemd::EXCLUSIVE, Systemd::check_args).map_err(|error| error.told_of(NAME))
+    }
+
+    fn warnings_of_systemd(&self) -> impl Iterator<Item = String> {
+        let ignored = NOT_FOR_SYSTEMD.iter().filter(|name| self.of_manager.contains_key(**name));
+        ignored.map(|name| format!("Ignoring \"{name}\" as it is not used in \"systemd\""))
     }
 }
 
@@ -41,12 +109,12 @@ impl Module for Service {
     const IDEMPOTENT: bool = true;
 
     fn check_args(args: &ServiceArgs) -> Result<(), ArgError> {
-        let rule = |text: String| Err(ArgError::Rule(text));
-        match (args.state, args.enabled, args.r#use.as_str()) {
-            (None, None, _) => rule("one of the following is required: state, enabled".into()),
-            (_, _, "auto") => Ok(()),
-            (_, _, name) if Manager::named(name).is_some() => Ok(()),
-            (_, _, name) => rule(format!("use: no service manager `{name}` here; there are systemd, openrc, sysvinit")),
+        let (scripts, systemd) = (|| args.for_scripts().map(drop), || args.for_systemd().map(drop));
+        match args.own.r#use.as_str() {
+            "systemd" => systemd(),
+            // Whether it is systemd, the host knows.
+            "auto" => scripts().or_else(|why| systemd().map_err(|_| why)),
+            _ => scripts(),
         }
     }
 
@@ -56,23 +124,42 @@ impl Module for Service {
 }
 
 fn run_below(root: &Path, args: &ServiceArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-    let manager = match Manager::named(&args.r#use) {
-        Some(manager) => manager,
-        None => Manager::detect(root, &args.name)?,
-    };
-    let known = known(&manager, args, cx)?;
+    let refused = |error: ArgError| ModuleError::new(error.to_string());
+    let name = args.of_manager.get("name").map(crate::module::shown).unwrap_or_default();
+    match Manager::named(&args.own.r#use).map_or_else(|| Manager::detect(root, &name), Ok) {
+        Ok(Manager::Systemd) => {
+            let mut result = Systemd.run(args.for_systemd().map_err(refused)?, cx)?;
+            result.warnings.extend(args.warnings_of_systemd());
+            Ok(result)
+        }
+        Ok(Manager::Scripts(manager)) => run_scripts(manager, &args.for_scripts().map_err(refused)?, cx),
+        // What is wrong with the arguments comes before there being nobody to ask.
+        Err(nobody) => Err(args.for_scripts().map_or_else(refused, |_| nobody)),
+    }
+}
+
+fn is_anything_wanted(args: &ScriptArgs) -> Result<(), ArgError> {
+    match args.state.is_none() && args.enabled.is_none() {
+        true => Err(ArgError::Rule("one of the following is required: state, enabled".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn run_scripts(manager: Scripts, args: &ScriptArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
+    let known = known(manager, args, cx)?;
+    let wanted = args.state.map(State::from);
     let enable = args.enabled.filter(|enabled| *enabled != known.is_enabled);
-    let action = args.state.and_then(|state| manager.action(state, known.is_running));
+    let action = wanted.and_then(|state| action(state, known.is_running));
     if !cx.check {
         if let Some(is_wanted) = enable {
             let verb = if is_wanted { "enable" } else { "disable" };
             run_program(&manager.enable(is_wanted, &args.name, &args.runlevel), verb, &args.name, cx)?;
         }
         if let Some(action) = action {
-            act(&manager, action, args, cx)?;
+            act(manager, action, args, cx)?;
         }
     }
-    if cx.check && action.is_some() && manager != Manager::Systemd {
+    if cx.check && action.is_some() {
         // All that Ansible says then.
         return Ok(ModuleResult::changed(true).with("msg", "service state changed"));
     }
@@ -80,18 +167,15 @@ fn run_below(root: &Path, args: &ServiceArgs, cx: &ModuleContext<'_>) -> Result<
     if let Some(enabled) = args.enabled {
         result.set("enabled", enabled);
     }
-    if let Some(state) = args.state {
+    if let Some(state) = wanted {
         result.set("state", state_after(state));
-    }
-    if !known.status.is_empty() {
-        result.set("status", known.status);
     }
     Ok(result)
 }
 
-fn known(manager: &Manager, args: &ServiceArgs, cx: &ModuleContext<'_>) -> Result<Known, ModuleError> {
+fn known(manager: Scripts, args: &ScriptArgs, cx: &ModuleContext<'_>) -> Result<Known, ModuleError> {
     let mut known = manager.query(&args.name, &args.runlevel, cx)?;
-    if let Some(pattern) = args.pattern.as_deref().filter(|_| *manager == Manager::SysV && !known.is_running) {
+    if let Some(pattern) = args.pattern.as_deref().filter(|_| manager == Scripts::SysV && !known.is_running) {
         known.is_running = is_in_a_command_line(pattern);
     }
     Ok(known)
@@ -106,10 +190,10 @@ fn is_in_a_command_line(pattern: &str) -> bool {
         .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(pattern))
 }
 
-fn act(manager: &Manager, action: &str, args: &ServiceArgs, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
+fn act(manager: Scripts, action: &str, args: &ScriptArgs, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
     let arguments = words::split(&args.arguments).map_err(|error| ModuleError::new(format!("arguments: {error}")))?;
     let run = |action: &str| run_program(&manager.act(action, &args.name, &arguments), action, &args.name, cx);
-    match args.sleep.filter(|_| action == "restart" && *manager == Manager::SysV) {
+    match args.sleep.filter(|_| action == "restart" && manager == Scripts::SysV) {
         Some(seconds) => {
             run("stop")?;
             cx.cancel.sleep(Duration::from_secs(seconds));
@@ -150,7 +234,27 @@ mod tests {
         assert!(run(&root, true, args.clone()).changed);
         let result = run(&root, false, args);
         assert!(result.changed && !result.failed, "{result:?}");
-        assert_eq!(std::fs::read_to_string(root.path().join("log")).unwrap(), "enable web\nstart web\n");
+        assert_eq!(std::fs::read_to_string(root.path().join("log")).unwrap(), "enable -- web\nstart -- web\n");
+    }
+
+    #[test]
+    fn systemd_takes_its_own_arguments_and_scripts_refuse_them() {
+        let root = pretend("LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n");
+        let args =
+            json!({"name": "web", "state": "started", "masked": true, "no_block": true, "pattern": "w", "sleep": "x"});
+        let result = run(&root, false, args);
+        assert!(result.changed && !result.failed, "{result:?}");
+        assert_eq!(std::fs::read_to_string(root.path().join("log")).unwrap(), "mask -- web\nstart --no-block -- web\n");
+        let ignored = ["pattern", "sleep"].map(|name| format!("Ignoring \"{name}\" as it is not used in \"systemd\""));
+        assert_eq!(result.warnings, ignored);
+        let refused = |args| run(&tempfile::tempdir().unwrap(), false, args).msg().to_owned();
+        let said = refused(json!({"name": "web", "state": "started", "masked": true, "no_block": true}));
+        assert!(
+            said.starts_with("Unsupported parameters for (ansible.legacy.service) module: masked, no_block. "),
+            "{said}"
+        );
+        let said = refused(json!({"name": "web", "use": "systemd", "bogus": 1}));
+        assert!(said.starts_with("Unsupported parameters for (ansible.legacy.systemd) module: bogus. "), "{said}");
     }
 
     #[test]
@@ -162,9 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn something_has_to_be_wanted() {
-        let args: ServiceArgs = parse("service", Value::from(json!({"name": "x"})).as_map().unwrap().clone()).unwrap();
-        let error = Service::check_args(&args).unwrap_err().to_string();
-        assert_eq!(error, "one of the following is required: state, enabled");
+    fn something_has_to_be_wanted_where_nothing_can_be_told() {
+        let root = tempfile::tempdir().unwrap();
+        let result = run(&root, false, json!({"name": "x", "use": "sysvinit"}));
+        assert_eq!((result.failed, result.msg()), (true, "one of the following is required: state, enabled"));
+        let root = pretend("LoadState=loaded\nActiveState=active\n");
+        let result = run(&root, false, json!({"name": "x"}));
+        let status = result.get("status").and_then(|status| status.as_map()).unwrap();
+        assert_eq!(
+            (result.changed, status["ActiveState"].as_str()),
+            (false, Some("active")),
+            "systemd tells how it is"
+        );
     }
 }

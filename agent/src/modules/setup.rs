@@ -18,6 +18,8 @@ arguments! {
         gather_timeout: u64 = 10,
         /// Where `*.fact` files are.
         fact_path: PathBuf = "/etc/ansible/facts.d".into(),
+        /// The Python that modules run with; found out if empty.
+        _interpreter: Vec<String> = Vec::new(),
     }
 }
 
@@ -33,9 +35,11 @@ impl Module for Setup {
 
     fn run(&self, args: SetupArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let _ = args.gather_timeout;
-        let selection = select(&args.gather_subset).map_err(ModuleError::new)?;
-        let mut facts = gather(&Host::new(Path::new("/"), &args.fact_path, cx), &selection, &args.filter);
-        for (name, value) in [("gather_subset", args.gather_subset.into()), ("module_setup", Value::Bool(true))] {
+        let subset = if args.gather_subset.is_empty() { vec!["all".into()] } else { args.gather_subset };
+        let selection = select(&subset).map_err(ModuleError::new)?;
+        let host = Host::new(Path::new("/"), &args.fact_path, cx).with_python(args._interpreter.first());
+        let mut facts = gather(&host, &selection, &args.filter);
+        for (name, value) in [("gather_subset", subset.into()), ("module_setup", Value::Bool(true))] {
             if passes(name, &args.filter) {
                 facts.insert(name.to_owned(), value);
             }
@@ -108,6 +112,13 @@ mod tests {
         assert_eq!(facts["ansible_env"].as_map().unwrap()["GIVEN"], Value::from("x"));
         assert!(facts["ansible_memtotal_mb"].as_i64().unwrap() > 0);
         assert_eq!(facts["gather_subset"], Value::from(vec!["all".to_owned()]));
+    }
+
+    #[test]
+    fn the_python_that_a_host_s_variables_name_is_the_one_that_facts_tell_of() {
+        let facts = facts(json!({"filter": "python", "_interpreter": ["/opt/of/theirs/python3.9", "-E"]}));
+        let python = facts["ansible_python"].as_map().unwrap();
+        assert_eq!(python["executable"], Value::from("/opt/of/theirs/python3.9"));
     }
 
     #[test]

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use rustle_protocol::{ModuleResult, Value};
 
-use super::command::{ExecutionArgs, execute};
+use super::command::{ExecutionArgs, WAYS, execute, is_given, no_words};
 use crate::arguments;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
-use crate::process::Program;
+use crate::process::{Program, words};
 
 arguments! {
     pub(crate) struct ShellArgs {
         /// The command line, as the task gives it in free form.
         _raw_params | "free_form": Option<String>,
+        /// The words of the command line, each of which the shell takes as it is.
+        argv: Option<Vec<String>>,
         /// The command line.
         cmd: Option<String>,
         /// Of `command` only: a shell expands them anyway, and an error says so.
@@ -32,24 +34,28 @@ impl Module for Shell {
     const SUMMARY: &'static str = "Runs a command line by a shell.";
     const IDEMPOTENT: bool = false;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = WAYS;
+
     fn check_args(args: &ShellArgs) -> Result<(), ArgError> {
         if args.expand_argument_vars.is_some() {
             return Err(ArgError::Rule("Unsupported parameters for (shell) module: expand_argument_vars".into()));
         }
-        match (&args._raw_params, &args.cmd) {
-            (None, None) => Err(ArgError::Rule("one of the following is required: _raw_params, cmd, argv".into())),
-            (Some(_), Some(_)) => Err(ArgError::Rule("parameters are mutually exclusive: _raw_params|cmd".into())),
-            _ => Ok(()),
-        }
+        is_given(args._raw_params.as_ref(), args.cmd.as_ref(), args.argv.as_ref())
     }
 
     fn run(&self, args: ShellArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let line = args._raw_params.or(args.cmd).unwrap_or_default();
+        let (line, cmd) = match args.argv {
+            Some(argv) => (words::join(&argv), Value::from(argv)),
+            None => {
+                let line = args._raw_params.or(args.cmd).unwrap_or_default();
+                (line.clone(), Value::from(line))
+            }
+        };
         if line.trim().is_empty() {
-            return Err(ModuleError::new("no command given").with("rc", 256));
+            return Err(no_words());
         }
         let program = Program::new(args.executable).arg("-c").arg(&line);
-        execute(program, Value::from(line), &args.common, cx)
+        execute(program, cmd, &args.common, cx)
     }
 }
 
@@ -69,6 +75,15 @@ mod tests {
         let result = run_in(&Surroundings::new(), json!({"_raw_params": "for i in a b; do echo $i; done | tail -1"}));
         assert_eq!(result.get("stdout"), Some(&Value::from("b")));
         assert_eq!(result.get("cmd"), Some(&Value::from("for i in a b; do echo $i; done | tail -1")));
+    }
+
+    #[test]
+    fn words_of_a_list_mean_nothing_to_the_shell() {
+        let result = run_in(&Surroundings::new(), json!({"argv": ["echo", "$HOME;", "a  b"]}));
+        assert_eq!(result.get("stdout"), Some(&Value::from("$HOME; a  b")));
+        assert_eq!(result.get("cmd").unwrap().as_list().unwrap().len(), 3);
+        let both = run_in(&Surroundings::new(), json!({"argv": ["true"], "cmd": "true"}));
+        assert_eq!(both.msg(), "parameters are mutually exclusive: _raw_params|cmd|argv");
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! `stat`: what is known about a path.
 //!
-//! The MIME type of a file with something in it is the one thing that needs a program, `file`; all else is a look and a checksum.
+//! The MIME type of a file with something in it is the one thing that may need a program; all else is a look and a checksum.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -13,9 +12,9 @@ use crate::accounts::Users;
 use crate::arguments;
 use crate::files::checksum::Algorithm;
 use crate::files::flags;
+use crate::files::mime::Mime;
 use crate::files::node::{Kind, Node, field, stat_fields};
 use crate::module::{Module, ModuleContext, ModuleError};
-use crate::process::tool;
 
 arguments! {
     pub(crate) struct StatArgs {
@@ -86,9 +85,9 @@ impl Module for Stat {
             set("attributes", words.into());
         }
         if args.get_mime {
-            let (mime, charset) = mime(&args.path, cx);
-            set("mimetype", mime.into());
-            set("charset", charset.into());
+            let mime = Mime::of(&args.path, cx.environment, cx.cancel);
+            set("mimetype", mime.kind.into());
+            set("charset", mime.charset.into());
         }
         if args.get_selinux_context {
             let context = flags::context(&node);
@@ -104,37 +103,6 @@ fn source_of(path: &Path, target: &Path) -> PathBuf {
         let target = path.parent().unwrap_or(Path::new("/")).join(target);
         std::path::absolute(&target).unwrap_or(target)
     })
-}
-
-/// MIME type and character set. What is not a file, or has nothing in it, is known without a program.
-fn mime(path: &Path, cx: &ModuleContext<'_>) -> (String, String) {
-    let words = match std::fs::symlink_metadata(path) {
-        Ok(there) => match there.file_type() {
-            kind if kind.is_file() && there.len() > 0 => return mime_of_content(path, cx),
-            kind if kind.is_file() => ("inode/x-empty", "binary"),
-            kind if kind.is_symlink() && path.exists() => ("inode/symlink", "binary"),
-            kind if kind.is_dir() => ("inode/directory", "binary"),
-            kind if kind.is_fifo() => ("inode/fifo", "binary"),
-            kind if kind.is_socket() => ("inode/socket", "binary"),
-            kind if kind.is_char_device() => ("inode/chardevice", "binary"),
-            kind if kind.is_block_device() => ("inode/blockdevice", "binary"),
-            _ => UNKNOWN,
-        },
-        Err(_) => UNKNOWN,
-    };
-    (words.0.to_owned(), words.1.to_owned())
-}
-
-const UNKNOWN: (&str, &str) = ("unknown", "unknown");
-
-fn mime_of_content(path: &Path, cx: &ModuleContext<'_>) -> (String, String) {
-    let words = ["file", "--brief", "--mime", "--", &path.to_string_lossy()];
-    let text = match tool::run(&words, cx.environment, cx.cancel) {
-        Ok(output) if output.rc == 0 => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        _ => String::new(),
-    };
-    let (mime, charset) = text.split_once(';').unwrap_or(UNKNOWN);
-    (mime.to_owned(), charset.trim().trim_start_matches("charset=").to_owned())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rustle_protocol::{ModuleResult, Value};
 use crate::arguments;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
 use crate::process::Program;
-use crate::services::{Manager, Scope, Service, State, Systemctl, not_found, state_after};
+use crate::services::{Scope, Service, State, Systemctl, action, not_found, state_after, unknown_state};
 
 arguments! {
     pub(crate) struct SystemdArgs {
@@ -82,6 +82,9 @@ fn run_module(args: &SystemdArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult
             run_step(&systemctl, step, name, cx)?;
         }
     }
+    if service.is_asleep && args.state.is_some() {
+        return Err(unknown_state(&service));
+    }
     let mut result = ModuleResult::changed(!steps.is_empty()).with("name", name.as_str());
     if let Some(enabled) = args.enabled {
         result.set("enabled", enabled);
@@ -124,8 +127,10 @@ fn decide(args: &SystemdArgs, service: &Service) -> Vec<Vec<&'static str>> {
         step.extend(args.force.then_some("--force"));
         steps.push(step);
     }
-    if let Some(action) = args.state.and_then(|state| Manager::Systemd.action(state, service.is_running)) {
-        let mut step = vec![action];
+    let state = args.state.filter(|_| !service.is_asleep);
+    if let Some(action) = state.and_then(|state| action(state, service.is_running)) {
+        // What does not run is started: a unit that refuses to be started by hand says it then.
+        let mut step = vec![if action == "restart" && !service.is_running { "start" } else { action }];
         step.extend(args.no_block.then_some("--no-block"));
         steps.push(step);
     }
@@ -231,6 +236,21 @@ pub(super) mod tests {
         assert_eq!((result.failed, status["LoadState"].as_str()), (false, Some("not-found")));
         assert!(run(&root, false, json!({"name": "nosuch", "masked": true})).changed);
         assert_eq!(log(&root), "mask -- nosuch\n");
+    }
+
+    #[test]
+    fn a_unit_of_a_systemd_that_does_not_run_can_be_enabled_and_not_started() {
+        let root = pretend("");
+        let tool = "#!/bin/sh\ncd ${0%/*}\ncase $1 in show) echo 'Not booted.' >&2; exit 1 ;; \
+                    is-enabled) test $3 = web || exit 1; echo disabled; exit 1 ;; *) echo \"$@\" >> log ;; esac\n";
+        std::fs::write(root.path().join("systemctl"), tool).unwrap();
+        let result = run(&root, false, json!({"name": "web", "enabled": true}));
+        assert!(result.changed && !result.failed, "{result:?}");
+        let result = run(&root, false, json!({"name": "web", "masked": true, "state": "started"}));
+        assert_eq!((result.failed, result.msg()), (true, "Service is in unknown state"));
+        assert_eq!(log(&root), "enable -- web\nmask -- web\n");
+        let result = run(&root, false, json!({"name": "nosuch", "enabled": true}));
+        assert_eq!((result.failed, result.msg()), (true, "Not booted."));
     }
 
     #[test]

@@ -78,13 +78,11 @@ impl Module for Unarchive {
     const SUMMARY: &'static str = "Unpacks a tar or zip archive.";
     const IDEMPOTENT: bool = true;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["include", "exclude"]];
+
     fn check_args(args: &UnarchiveArgs) -> Result<(), ArgError> {
-        let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
         if args.src.is_none() && args._blob.is_none() {
             return Err(ArgError::Missing(vec!["src".into()]));
-        }
-        if !args.include.is_empty() && !args.exclude.is_empty() {
-            return rule("parameters are mutually exclusive: include|exclude");
         }
         strip_of(&args.extra_opts).map(drop).map_err(ArgError::Rule)
     }

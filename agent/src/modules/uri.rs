@@ -78,11 +78,10 @@ impl Module for Uri {
     const SUPPORTS_CHECK: bool = false;
     const IDEMPOTENT: bool = false;
 
+    const EXCLUSIVE: &'static [&'static [&'static str]] = &[&["body", "src"]];
+
     fn check_args(args: &UriArgs) -> Result<(), ArgError> {
         let rule = |why: &str| Err(ArgError::Rule(why.into()));
-        if args.body.is_some() && args.src.is_some() {
-            return rule("parameters are mutually exclusive: body|src");
-        }
         if !args.method.chars().all(|c| c.is_ascii_alphabetic()) {
             return rule("Parameter 'method' needs to be a single word in uppercase, like GET or POST.");
         }
@@ -175,6 +174,9 @@ fn answered(
         None => {
             let mut content = Vec::new();
             reply.copy_to(&mut content, CONTENT_BYTES_MAX, cx)?;
+            if status >= 300 && is_wanted && !args.return_content {
+                result.set("body", String::from_utf8_lossy(&content).into_owned());
+            }
             take(content, &content_type, args, &mut result);
         }
     }
@@ -192,10 +194,8 @@ fn answered(
 
 /// Returns the content, if it is asked for, and as data, if it is JSON.
 fn take(content: Vec<u8>, content_type: &str, args: &UriArgs, result: &mut ModuleResult) {
-    let kind = content_type.split(';').next().unwrap_or_default().to_lowercase();
-    let sub_kind = kind.split_once('/').map_or("", |(_, sub)| sub);
     let text = String::from_utf8_lossy(&content).into_owned();
-    if (sub_kind.contains("json") || sub_kind.contains("javascript"))
+    if is_data(content_type)
         && let Ok(value) = serde_json::from_str::<Value>(&text)
     {
         result.set("json", value);
@@ -203,6 +203,12 @@ fn take(content: Vec<u8>, content_type: &str, args: &UriArgs, result: &mut Modul
     if args.return_content {
         result.set("content", text);
     }
+}
+
+/// Whether content of this type is data that a playbook reads.
+fn is_data(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().to_lowercase();
+    kind.split_once('/').is_some_and(|(_, sub)| sub.contains("json") || sub.contains("javascript"))
 }
 
 /// Puts the answer into the file `dest`, or into a file in the directory `dest`.
@@ -221,7 +227,7 @@ fn keep(
         .tempfile_in(folder)
         .doing(|| format!("make a file in {}: Could not replace {}", folder.display(), dest.display()))?;
     reply.copy_to(received.as_file_mut(), u64::MAX, cx)?;
-    if args.return_content {
+    if args.return_content || is_data(content_type) {
         let mut content = Vec::new();
         let file = std::fs::File::open(received.path()).doing(|| format!("read {}", dest.display()))?;
         file.take(CONTENT_BYTES_MAX).read_to_end(&mut content).doing(|| format!("read {}", dest.display()))?;
@@ -536,7 +542,8 @@ mod tests {
         let result = run(&Uri, json!({"url": format!("{url}/none"), "return_content": true}));
         assert_eq!(result.msg(), "Status code was 404 and not [200]: HTTP Error 404: Not Found");
         assert_eq!(result.get("content").unwrap().as_str(), Some("nothing"));
-        assert!(!run(&Uri, json!({"url": format!("{url}/none"), "status_code": "404,410"})).failed);
+        let wanted = run(&Uri, json!({"url": format!("{url}/none"), "status_code": "404,410"}));
+        assert_eq!((wanted.failed, wanted.get("body").unwrap().as_str()), (false, Some("nothing")));
         let result = run(&Uri, json!({"url": "http://127.0.0.1:9/"}));
         assert!(
             result.msg().starts_with("Status code was -1 and not [200]: Request failed: <urlopen error"),

@@ -123,6 +123,9 @@ impl Module for User {
         if password.contains([':', '\n', '\r']) || args.comment.as_deref().unwrap_or_default().contains([':', '\n']) {
             return rule("'password' and 'comment' must not contain colons or line breaks: they go into /etc/passwd");
         }
+        if args.local && args.umask.is_some() {
+            return rule("'umask' can not be used with 'local'");
+        }
         // Accepted, so that a playbook may be for several systems: on Linux they mean nothing.
         let _ = (&args.authorization, args.hidden, &args.login_class, &args.profile, &args.role);
         Ok(())

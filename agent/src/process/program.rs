@@ -346,10 +346,17 @@ impl ProgramError {
     /// As Python tells the system's error.
     pub fn as_errno(&self) -> String {
         let (ProgramError::Missing { name, .. } | ProgramError::NotStarted { name, .. }) = self;
-        let error = std::io::Error::from_raw_os_error(self.rc()).to_string();
-        let words = error.split(" (os error").next().unwrap_or_default();
-        format!("[Errno {}] {words}: b'{name}'", self.rc())
+        errno_text(&std::io::Error::from_raw_os_error(self.rc()), name)
     }
+}
+
+/// An error of the system about `name` as Python tells it: `[Errno 2] No such file or directory: b'name'`.
+pub(crate) fn errno_text(error: &std::io::Error, name: &str) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let byte = |byte: u8| if byte.is_ascii() { char::from(byte).to_string() } else { format!("\\x{byte:02x}") };
+    let name: String = name.bytes().map(byte).collect();
+    format!("[Errno {}] {words}: b'{name}'", error.raw_os_error().unwrap_or_default())
 }
 
 impl From<ProgramError> for ModuleError {

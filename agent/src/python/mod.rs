@@ -25,13 +25,18 @@ pub const BOOTSTRAP: &str = include_str!("bootstrap.py");
 
 /// The Python that modules run with where nobody names one; `None` if there is none.
 pub fn discover(cx: &ModuleContext<'_>) -> Option<PathBuf> {
-    let path = cx.environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
+    let path = path(cx);
     let found: Vec<PathBuf> = CANDIDATES
         .into_iter()
         .filter_map(|name| find_program(name, path))
         .filter(|program| program.is_file())
         .collect();
     found.iter().find(|program| is_binary(program)).or(found.first()).cloned()
+}
+
+/// Where the task's programs are looked for.
+pub(crate) fn path<'a>(cx: &'a ModuleContext<'_>) -> Option<&'a OsStr> {
+    cx.environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path))
 }
 
 /// A script under Python's name chooses a Python when it runs, and may find that there is none of that name.

@@ -29,8 +29,8 @@ fn is_listed(line: &str, name: &str) -> bool {
 }
 
 pub(super) fn query_sysv(name: &str, cx: &ModuleContext<'_>) -> Result<Service, ModuleError> {
-    let script = format!("/etc/init.d/{name}");
-    if name.contains('/') || !Path::new(&script).exists() {
+    let script = script(name);
+    if !has_script(name) {
         return Err(not_found(name));
     }
     let status = Program::new(&script).arg("status").plain().run(cx)?;
@@ -48,8 +48,16 @@ pub(super) fn query_sysv(name: &str, cx: &ModuleContext<'_>) -> Result<Service, 
     })
 }
 
+fn script(name: &str) -> String {
+    format!("/etc/init.d/{name}")
+}
+
+pub(super) fn has_script(name: &str) -> bool {
+    !name.contains('/') && Path::new(&script(name)).exists()
+}
+
 /// Whether a runlevel for users starts the service.
-fn has_start_link(etc: &Path, name: &str) -> bool {
+pub(super) fn has_start_link(etc: &Path, name: &str) -> bool {
     [2, 3, 4, 5].iter().any(|level| {
         let entries = std::fs::read_dir(etc.join(format!("rc{level}.d"))).into_iter().flatten().flatten();
         let is_link = |link: &str| {

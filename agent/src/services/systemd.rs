@@ -1,8 +1,10 @@
 //! systemd, by `systemctl`.
 
+use std::path::Path;
+
 use rustle_protocol::value::Map;
 
-use super::Service;
+use super::{Service, legacy};
 use crate::choices;
 use crate::module::{ModuleContext, ModuleError};
 use crate::process::Program;
@@ -45,7 +47,7 @@ impl<'a> Systemctl<'a> {
         ended.not_stopped(&program)?;
         if ended.rc != 0 {
             let why = ended.stderr.text().trim().to_owned();
-            return Err(ended.error(&program, why));
+            return self.query_asleep(unit)?.ok_or_else(|| ended.error(&self.program(), why));
         }
         let status = properties(&ended.stdout.text());
         let is = |name: &str, values: &[&str]| {
@@ -64,8 +66,27 @@ impl<'a> Systemctl<'a> {
                 &["enabled", "enabled-runtime", "alias", "static", "generated", "transient"],
             ),
             is_masked: is("LoadState", &["masked"]) || is("UnitFileState", &["masked", "masked-runtime"]),
+            is_asleep: false,
             status,
         })
+    }
+
+    /// What the disk alone tells of a unit. None if it has no file and no script.
+    fn query_asleep(&self, unit: &str) -> Result<Option<Service>, ModuleError> {
+        let program = self.program().args(["is-enabled", "--", unit]);
+        let ended = program.run(self.cx)?;
+        ended.not_stopped(&program)?;
+        let word = ended.stdout.text().trim().to_owned();
+        let script = unit.strip_suffix(".service").unwrap_or(unit);
+        let has_script = self.scope == Scope::System && legacy::has_script(script);
+        let is_known = ended.rc == 0 || !word.is_empty() || has_script;
+        Ok(is_known.then(|| Service {
+            is_known,
+            is_enabled: ended.rc == 0 || has_script && legacy::has_start_link(Path::new("/etc"), script),
+            is_masked: word.starts_with("masked"),
+            is_asleep: true,
+            ..Service::default()
+        }))
     }
 }
 

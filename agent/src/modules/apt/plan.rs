@@ -15,17 +15,19 @@ pub(super) fn plan(args: &AptArgs, database: &Database) -> Vec<Work> {
     if args.upgrade != Upgrade::No {
         works.push(upgrade(args));
     }
-    let wanted: Vec<Wanted> = args.name.iter().map(|name| Wanted::parse(name)).collect();
+    let wanted: Vec<Wanted> = args.package.iter().map(|name| Wanted::parse(name)).collect();
     match args.state {
-        _ if args.name == ["*"] && args.state == State::Latest => works.push(upgrade(args)),
+        _ if args.package == ["*"] && args.state == State::Latest => works.push(upgrade(args)),
         State::Absent => works.extend(remove(args, &wanted, database)),
         State::Present => works.extend(install(args, &wanted, database)),
-        State::Latest if !args.name.is_empty() => works.push(with_packages(args, "install", args.name.clone())),
-        State::BuildDep if !args.name.is_empty() => works.push(with_packages(args, "build-dep", args.name.clone())),
-        State::Fixed => works.push(with_packages(args, "--fix-broken install", args.name.clone())),
+        State::Latest if !args.package.is_empty() => works.push(with_packages(args, "install", args.package.clone())),
+        State::BuildDep if !args.package.is_empty() => {
+            works.push(with_packages(args, "build-dep", args.package.clone()))
+        }
+        State::Fixed => works.push(with_packages(args, "--fix-broken install", args.package.clone())),
         State::Latest | State::BuildDep => {}
     }
-    if args.autoremove && args.name.is_empty() {
+    if args.autoremove && args.package.is_empty() {
         works.push(bare(args, "autoremove"));
     }
     if args.autoclean {
@@ -73,7 +75,7 @@ fn install(args: &AptArgs, wanted: &[Wanted], database: &Database) -> Option<Wor
         false if args.only_upgrade && database.version(&wanted.name).is_none() => false,
         false => wanted.has_version_pattern() || !database.has(wanted),
     };
-    let missing = args.name.iter().zip(wanted).filter(|(_, wanted)| lacks(wanted));
+    let missing = args.package.iter().zip(wanted).filter(|(_, wanted)| lacks(wanted));
     // apt-get knows no lowest version: it takes the newest, which was seen to be new enough.
     let missing: Vec<String> = missing
         .map(|(name, wanted)| if wanted.at_least().is_some() { wanted.name.clone() } else { name.clone() })
