@@ -126,7 +126,11 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
         if let Some(closer) = template_closer(&bytes[at..]) {
             start = start.or(Some(at));
             let inside = at + 2;
-            let end = text[inside..].find(closer).ok_or_else(|| unclosed(text, at))?;
+            let end = match closer {
+                "#}" => text[inside..].find(closer),
+                _ => template_end(&text[inside..], closer),
+            };
+            let end = end.ok_or_else(|| unclosed(text, at))?;
             at = inside + end + 2;
             continue;
         }
@@ -162,6 +166,22 @@ fn template_closer(rest: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Where `closer` is, after what stands in quotes; anywhere, if the quotes do not add up.
+fn template_end(text: &str, closer: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut rest = text.char_indices();
+    while let Some((at, sign)) = rest.next() {
+        match quote {
+            None if text[at..].starts_with(closer) => return Some(at),
+            None if matches!(sign, '\'' | '"') => quote = Some(sign),
+            Some(_) if sign == '\\' => drop(rest.next()),
+            Some(open) if sign == open => quote = None,
+            _ => {}
+        }
+    }
+    text.find(closer)
+}
+
 fn unclosed(text: &str, at: usize) -> String {
     format!("`{}` is not closed", super::source::shown(&text[at..]))
 }
@@ -186,6 +206,11 @@ mod tests {
     fn pairs_are_split_at_blanks_outside_of_quotes_and_templates() {
         assert_eq!(pairs("path=/x state=directory"), r#"{"path":"/x","state":"directory"} []"#);
         assert_eq!(pairs("a=\"x y\" b='z'  c={{ d | e }} f"), r#"{"a":"x y","b":"z","c":"{{ d | e }}"} ["f"]"#);
+        assert_eq!(pairs("a={{ '{{' }}.b{{ \"}}\" }} c"), r#"{"a":"{{ '{{' }}.b{{ \"}}\" }}"} ["c"]"#);
+        assert_eq!(
+            pairs("a={{ b.c | d('it\\'s }}') }} {# isn't #} e"),
+            r#"{"a":"{{ b.c | d('it's }}') }}"} ["{# isn't #}", "e"]"#
+        );
         assert_eq!(pairs("a=b=c\nd=\"{{ '=' }}\""), r#"{"a":"b=c","d":"{{ '=' }}"} []"#);
         assert_eq!(pairs("content=\"it's\""), r#"{"content":"it's"} []"#);
         assert_eq!(pairs("a="), r#"{"a":""} []"#);
@@ -232,8 +257,20 @@ mod tests {
 
         #[test]
         fn a_line_without_equals_signs_stays_as_it_is(line in "[ -<>-~\\n\u{e9}]{0,60}") {
+            let line = line.replace("\\\n", "");
+            prop_assume!(!line.contains("\\\n"));
             if let Ok((rest, options)) = split_command(&line) {
                 prop_assert_eq!(rest, line);
+                prop_assert!(options.is_empty());
+            }
+        }
+
+        #[test]
+        fn lines_without_equals_signs_lose_nothing_but_the_backslashes_they_are_joined_at(
+            line in "([ a\"'{}\\\\\n]|\\\\\n){0,40}",
+        ) {
+            if let Ok((rest, options)) = split_command(&line) {
+                prop_assert_eq!(rest.replace("\\\n", ""), line.replace("\\\n", ""));
                 prop_assert!(options.is_empty());
             }
         }

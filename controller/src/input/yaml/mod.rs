@@ -4,12 +4,14 @@
 //! messages; [`Node::to_value`] gives the plain data.
 
 mod compose;
+mod moment;
+mod problem;
 mod scalar;
 
 use rustle_protocol::Value;
 use rustle_protocol::value::{DEPTH_MAX as VALUE_DEPTH_MAX, Map};
 
-pub use compose::{Document, compose};
+pub use compose::{Document, compose, read};
 
 use super::source::Position;
 use crate::template::Sealed;

@@ -1,9 +1,11 @@
 //! What a plain scalar means. Ansible reads YAML 1.1 as PyYAML understands it, and so does this: `yes` is a bool,
 //! `010` is 8, `1:30` is 90, but `1e3` and `0o17` are text.
 //!
-//! Two types that PyYAML has and [`Value`] has not stay text: dates, and whole numbers beyond 64 bits.
+//! Two types that PyYAML has and [`Value`] has not are text: dates ([`moment`]), and whole numbers beyond 64 bits.
 
 use rustle_protocol::Value;
+
+use super::moment;
 
 /// The value of a plain (unquoted, untagged) scalar.
 pub(super) fn plain(text: &str) -> Value {
@@ -18,7 +20,7 @@ pub(super) fn plain(text: &str) -> Value {
         .map(Value::Bool)
         .or_else(|| as_int(text))
         .or_else(|| as_float(text).map(Value::Float))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+        .unwrap_or_else(|| Value::String(moment::text(text).unwrap_or_else(|| text.to_owned())))
 }
 
 /// Most scalars are words, and their first letter says so.
