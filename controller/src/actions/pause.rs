@@ -1,6 +1,8 @@
 //! `pause`: waits, or asks whoever sits at the terminal.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Local;
@@ -13,6 +15,8 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use crate::fault::Fault;
+use crate::prompt::{self, Interruptible};
 
 arguments! {
     pub(super) struct PauseArgs {
@@ -26,6 +30,12 @@ arguments! {
         echo: bool = true,
     }
 }
+
+/// What may be pressed while a time passes.
+const KEYS: &str = "(ctrl+C then 'C' = continue early, ctrl+C then 'A' = abort)\n";
+
+/// How long a question that is given up may take to leave the terminal.
+const GIVEN_UP: Duration = Duration::from_secs(1);
 
 const NAME: &str = "ansible.builtin.pause";
 
@@ -92,7 +102,7 @@ impl FromArg for Whole {
 }
 
 fn parse(args: Map) -> Result<PauseArgs, ArgError> {
-    let parsed: PauseArgs = args::parse(NAME, args)?;
+    let parsed: PauseArgs = args::parse("pause", args)?;
     if parsed.seconds.is_some() && parsed.minutes.is_some() {
         return Err(ArgError::Rule("parameters are mutually exclusive: minutes|seconds".to_owned()));
     }
@@ -103,17 +113,19 @@ async fn pause(args: PauseArgs, cx: &mut ExecutionContext<'_>) -> Result<ModuleR
     let (started, start) = (Instant::now(), Local::now());
     let seconds = args.seconds.map(|seconds| seconds.0).or(args.minutes.map(|minutes| minutes.0.saturating_mul(60)));
     let hidden = if args.echo { "" } else { " (output is hidden)" };
+    let is_asked = std::io::stdin().is_terminal();
     let mut result = ModuleResult::ok();
-    let mut answer = String::new();
+    let mut answer = Some(String::new());
     match seconds {
         Some(seconds) => {
             let time = Duration::from_secs(seconds.max(1).unsigned_abs());
-            let prompt = args.prompt.filter(|_| std::io::stdin().is_terminal());
+            let prompt = args.prompt.filter(|_| is_asked);
             let prompt = prompt.map(|prompt| format!("{prompt}{hidden}:\n")).unwrap_or_default();
-            cx.say(OutputStream::Stdout, &format!("Pausing for {} seconds{hidden}\n{prompt}", time.as_secs()));
-            cx.pause(time).await?;
+            let keys = if is_asked { KEYS } else { "" };
+            cx.say(OutputStream::Stdout, &format!("Pausing for {} seconds{hidden}\n{keys}{prompt}", time.as_secs()));
+            answer = wait(time, is_asked, cx).await?;
         }
-        None if std::io::stdin().is_terminal() => {
+        None if is_asked => {
             let prompt = args.prompt.unwrap_or_else(|| "Press enter to continue, Ctrl+C to interrupt".to_owned());
             answer = ask(format!("{prompt}{hidden}:\n"), args.echo, cx).await?;
         }
@@ -121,6 +133,9 @@ async fn pause(args: PauseArgs, cx: &mut ExecutionContext<'_>) -> Result<ModuleR
             result = result.with_warning("Not waiting for response to prompt as stdin is not interactive");
         }
     }
+    let Some(answer) = answer else {
+        return Ok(cx.failed_before_work(Fault::from("user requested abort!").of_task()));
+    };
     let took = started.elapsed();
     let stdout = match args.seconds {
         Some(_) => format!("Paused for {} seconds", shown(took.as_secs_f64())),
@@ -144,15 +159,71 @@ fn shown(number: f64) -> String {
     if rounded.fract() == 0.0 { format!("{rounded:.1}") } else { rounded.to_string() }
 }
 
-/// The answer to a question at the terminal. A question that is given up stays there until somebody presses enter.
-async fn ask(question: String, echo: bool, cx: &ExecutionContext<'_>) -> Result<String, Stop> {
-    let asked = tokio::task::spawn_blocking(move || match echo {
-        true => crate::prompt::text(&question),
-        false => crate::prompt::secret(&question),
-    });
-    let answer = cx.unless_cancelled(asked).await?;
-    // Nobody there to answer is an empty answer.
-    Ok(answer.ok().and_then(Result::ok).unwrap_or_default())
+/// Waits for the time, at a terminal until Ctrl-C at most. No answer if the play is to be aborted.
+async fn wait(time: Duration, is_asked: bool, cx: &ExecutionContext<'_>) -> Result<Option<String>, Stop> {
+    if !is_asked {
+        return cx.pause(time).await.map(|()| Some(String::new()));
+    }
+    let interruptible = Interruptible::begin();
+    tokio::select! {
+        waited = cx.pause(time) => return waited.map(|()| Some(String::new())),
+        () = interruptible.pressed() => {}
+    }
+    drop(interruptible);
+    goes_on(cx).await
+}
+
+/// The answer to a question at the terminal; none if the play is to be aborted.
+async fn ask(question: String, echo: bool, cx: &ExecutionContext<'_>) -> Result<Option<String>, Stop> {
+    let interruptible = Interruptible::begin();
+    let answer = at_terminal(cx, interruptible.pressed(), move |given_up| prompt::ask_until(&question, echo, given_up));
+    match answer.await? {
+        // Nobody there to answer is an empty answer.
+        Answered::By(answer) => Ok(Some(answer.unwrap_or_default())),
+        Answered::Interrupted => {
+            drop(interruptible);
+            goes_on(cx).await
+        }
+    }
+}
+
+/// Asks what Ctrl-C means: an empty answer to go on with, or none. Who cannot be asked goes on.
+async fn goes_on(cx: &ExecutionContext<'_>) -> Result<Option<String>, Stop> {
+    const QUESTION: &str = "Press 'C' to continue the play or 'A' to abort \n";
+    let ask = |given_up: &AtomicBool| prompt::key(QUESTION, b"ca", given_up);
+    let pressed = match at_terminal(cx, std::future::pending(), ask).await? {
+        Answered::By(key) => key,
+        Answered::Interrupted => None,
+    };
+    Ok((pressed != Some(b'a')).then(String::new))
+}
+
+enum Answered<T> {
+    /// With nothing where nobody is.
+    By(Option<T>),
+    Interrupted,
+}
+
+/// Asks at the terminal, on a thread of its own, until there is an answer or the question is given up, for the run is being
+/// stopped or somebody interrupts it. The terminal is as before then.
+async fn at_terminal<T: Send + 'static>(
+    cx: &ExecutionContext<'_>,
+    interrupted: impl Future<Output = ()>,
+    ask: impl FnOnce(&AtomicBool) -> std::io::Result<Option<T>> + Send + 'static,
+) -> Result<Answered<T>, Stop> {
+    let given_up = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&given_up);
+    let mut asked = tokio::task::spawn_blocking(move || ask(&flag));
+    let ended = tokio::select! {
+        answer = &mut asked => {
+            return Ok(Answered::By(answer.ok().and_then(Result::ok).flatten()));
+        }
+        stopped = cx.unless_cancelled(interrupted) => stopped,
+    };
+    given_up.store(true, Ordering::SeqCst);
+    // It looks for that often; a thread that reads something else than a terminal is not waited for.
+    let _ = tokio::time::timeout(GIVEN_UP, asked).await;
+    ended.map(|()| Answered::Interrupted)
 }
 
 #[cfg(test)]
