@@ -152,8 +152,11 @@ fn heeds_check_mode(content: &[u8]) -> bool {
     FileKind::of(content) == FileKind::Python || content.windows(TOLD_BY.len()).any(|window| window == TOLD_BY)
 }
 
-/// `ansible_NAME_interpreter`, if it names a program; `auto` and its kin leave that to the host.
-fn interpreter(name: &str, cx: &ExecutionContext<'_>) -> Result<Option<Vec<String>>, String> {
+/// `ansible_NAME_interpreter` and its options, if it names a program; `auto` and its kin leave that to the host.
+///
+/// # Errors
+/// Why the variable has no value.
+pub(crate) fn interpreter(name: &str, cx: &ExecutionContext<'_>) -> Result<Option<Vec<String>>, String> {
     let variable = format!("ansible_{name}_interpreter");
     if !cx.target_scope.contains(&variable) {
         return Ok(None);

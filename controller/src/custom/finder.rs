@@ -1,6 +1,6 @@
 //! Finds modules in files, by name, and the folders of plug-ins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -8,11 +8,15 @@ use super::executor::FileModule;
 use super::library::PythonLibrary;
 use super::payload::Sources;
 use super::plugin::{OtherPlugin, PluginFolders, PluginKind, PluginPlaces, python_files};
+use super::routes::Routes;
 use crate::engine::ModuleExecutor;
 
 /// Files with these endings are no modules, whatever they are called. Ansible's list, and a few more.
 const NOT_MODULES: &[&str] =
     &["pyc", "pyo", "swp", "bak", "rpm", "md", "txt", "rst", "yaml", "yml", "ini", "json", "toml", "orig"];
+
+/// Names that one name may lead to, one after another.
+const MOVES_MAX: usize = 8;
 
 /// The folders that modules, their code and plug-ins are looked for in. Cheap to clone; all clones are one, so that a role that is
 /// loaded in the middle of a run adds its own.
@@ -25,7 +29,9 @@ struct Inner {
     projects: RwLock<Folders>,
     folders: RwLock<Folders>,
     library: PythonLibrary,
+    routes: Routes,
     found: Mutex<HashMap<String, Option<Arc<FileModule>>>>,
+    others_found: Mutex<HashMap<(OtherPlugin, String), Option<PathBuf>>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -81,11 +87,23 @@ impl ModuleFiles {
         let known = (kind, folder.to_owned());
         if folder.is_dir() && !folders.others.contains(&known) {
             folders.others.push(known);
+            self.forget();
         }
     }
 
-    /// The file of a plug-in that would have to be run, and is not: `NAME` in a folder of its kind, or of a collection.
+    /// The file of a plug-in that would have to be run, and is not: `NAME` in a folder of its kind, or of a collection, also under
+    /// a name that it had before it moved.
     pub(crate) fn other_plugin(&self, kind: OtherPlugin, name: &str) -> Option<PathBuf> {
+        let key = (kind, name.to_owned());
+        let known = self.0.others_found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let file = self.resolved(kind.name(), name, |name| self.plugin_file(kind, name));
+            self.0.others_found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, file.clone());
+            file
+        })
+    }
+
+    fn plugin_file(&self, kind: OtherPlugin, name: &str) -> Option<PathBuf> {
         let mut parts = name.splitn(3, '.');
         if let (Some(namespace), Some(collection), Some(short)) = (parts.next(), parts.next(), parts.next()) {
             let folder = format!("ansible_collections/{namespace}/{collection}/plugins/{}", kind.name());
@@ -93,6 +111,11 @@ impl ModuleFiles {
             let roots = if is_own { Vec::new() } else { self.sources().collections };
             return roots.iter().find_map(|root| file_of(&root.join(&folder), &short.replace('.', "/")));
         }
+        self.other_in_folders(kind, name)
+    }
+
+    /// As [`other_plugin`](Self::other_plugin), of the folders alone.
+    pub(crate) fn other_in_folders(&self, kind: OtherPlugin, name: &str) -> Option<PathBuf> {
         let projects = self.0.projects.read().unwrap_or_else(PoisonError::into_inner);
         let mut folders = projects.others.iter().filter(|(of, _)| *of == kind);
         folders.find_map(|(_, folder)| file_of(folder, name).filter(|file| file.extension().is_some()))
@@ -116,8 +139,14 @@ impl ModuleFiles {
         let list = list(&mut folders);
         if folder.is_dir() && !list.iter().any(|known| known == folder) {
             list.push(folder.to_owned());
-            self.0.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget();
         }
+    }
+
+    /// Names may mean something else from now on.
+    fn forget(&self) {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.others_found.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The module of a folder: `name` without a collection, or `ansible.legacy.NAME`.
@@ -129,8 +158,36 @@ impl ModuleFiles {
         })
     }
 
-    /// The module of a collection: `NAMESPACE.COLLECTION.NAME`.
+    /// The module of a collection: `NAMESPACE.COLLECTION.NAME`, also one that has moved on from there.
     pub(crate) fn in_collections(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.resolved("modules", name, |name| self.in_collection(name))
+    }
+
+    /// The module that was ansible-core's under this name, without a collection, and is in one now.
+    pub(crate) fn moved(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.in_collections(&self.redirect("modules", name)?)
+    }
+
+    /// The module of ansible-core, without its collection, that `NAMESPACE.COLLECTION.NAME` leads to.
+    pub(crate) fn moved_to_core(&self, name: &str) -> Option<String> {
+        let core = |name: String| name.strip_prefix("ansible.builtin.").map(str::to_owned);
+        self.names("modules", name).find_map(core)
+    }
+
+    /// Why there is no module that is called so any more, in Ansible's words.
+    pub(crate) fn removal(&self, name: &str) -> Option<String> {
+        let kinds = [("modules", "module"), ("action", "action plugin")];
+        kinds.into_iter().find_map(|(kind, called)| {
+            self.names(kind, name).find_map(|name| {
+                let (files, short) = self.route_files(&name);
+                let removal = files.iter().find_map(|file| self.0.routes.removal(file, kind, short))?;
+                let full = if name.contains('.') { name.clone() } else { format!("ansible.builtin.{name}") };
+                Some(removal.sentence(&full, called))
+            })
+        })
+    }
+
+    fn in_collection(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
         self.cached(name, || {
             let mut parts = name.splitn(3, '.');
             let (namespace, collection, module) = (parts.next()?, parts.next()?, parts.next()?);
@@ -149,6 +206,57 @@ impl ModuleFiles {
             let file = self.0.library.root()?.join("ansible/modules").join(format!("{name}.py"));
             (is_word(name) && file.is_file()).then(|| (format!("ansible.modules.{name}"), file))
         })
+    }
+
+    /// What `find` says of `name`, else of the names that it leads to.
+    fn resolved<T>(&self, kind: &str, name: &str, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.names(kind, name).find_map(|name| find(&name))
+    }
+
+    /// `name` and those that it leads to, one after another.
+    fn names<'a>(&'a self, kind: &'a str, name: &str) -> impl Iterator<Item = String> + use<'a> {
+        std::iter::successors(Some(name.to_owned()), move |name| self.redirect(kind, name)).take(MOVES_MAX)
+    }
+
+    /// Where what is called so has moved, if it has.
+    fn redirect(&self, kind: &str, name: &str) -> Option<String> {
+        let (files, short) = self.route_files(name);
+        files.iter().find_map(|file| self.0.routes.redirect(file, kind, short))
+    }
+
+    /// The full names of the modules in the action group `NAMESPACE.COLLECTION.NAME`, and of those in groups that it extends. One
+    /// without a collection is ansible-core's.
+    pub(crate) fn group(&self, name: &str) -> Vec<String> {
+        let (mut seen, mut members) = (HashSet::new(), Vec::new());
+        let mut left = vec![name.to_owned()];
+        while let Some(name) = left.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let (files, short) = self.route_files(&name);
+            let home = name.strip_suffix(short).unwrap_or_default();
+            let full = |name: String| if name.contains('.') { name } else { format!("{home}{name}") };
+            if let Some(group) = files.iter().find_map(|file| self.0.routes.group(file, short)) {
+                members.extend(group.members.into_iter().map(full));
+                left.extend(group.extended.into_iter().map(full));
+            }
+        }
+        members
+    }
+
+    /// The files that may know of `name`, and what they call it.
+    fn route_files<'n>(&self, name: &'n str) -> (Vec<PathBuf>, &'n str) {
+        let mut parts = name.splitn(3, '.');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(namespace), Some(collection), Some(short)) if (namespace, collection) != ("ansible", "builtin") => {
+                let inside = format!("ansible_collections/{namespace}/{collection}/meta/runtime.yml");
+                (self.sources().collections.into_iter().map(|root| root.join(&inside)).collect(), short)
+            }
+            (_, _, short) => {
+                let own = self.0.library.root().map(|root| root.join("ansible/config/ansible_builtin_runtime.yml"));
+                (own.into_iter().collect(), short.unwrap_or(name))
+            }
+        }
     }
 
     fn cached(&self, name: &str, find: impl FnOnce() -> Option<(String, PathBuf)>) -> Option<Arc<dyn ModuleExecutor>> {
@@ -258,6 +366,35 @@ mod tests {
             files.folders().modules[0],
             dir.path().join("play/library"),
             "what is beside a playbook comes first"
+        );
+    }
+
+    #[test]
+    fn what_has_moved_is_found_under_its_old_names() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "cols/ansible_collections/acme/new/plugins/modules/fix.py");
+        put(dir.path(), "cols/ansible_collections/acme/new/plugins/action/act.py");
+        let routes = |path: &str, text: &str| {
+            put(dir.path(), path);
+            std::fs::write(dir.path().join(path), text).unwrap();
+        };
+        routes(
+            "cols/ansible_collections/acme/old/meta/runtime.yml",
+            "plugin_routing: {modules: {fix: {redirect: acme.new.fix}, loop: {redirect: acme.old.loop}}}",
+        );
+        routes(
+            "lib/ansible/config/ansible_builtin_runtime.yml",
+            "plugin_routing: {modules: {fix: {redirect: acme.old.fix}}, action: {act: {redirect: acme.new.act}}}",
+        );
+        let files = ModuleFiles::new(PythonLibrary::at(Some(&dir.path().join("lib"))));
+        files.add_collections(&dir.path().join("cols"));
+        assert_eq!(found(files.in_collections("acme.old.fix")).as_deref(), Some("acme.new.fix"));
+        assert_eq!(found(files.moved("fix")).as_deref(), Some("acme.new.fix"));
+        assert!(files.moved("none").is_none() && files.in_collections("acme.old.loop").is_none());
+        assert!(
+            files
+                .other_plugin(OtherPlugin::Action, "act")
+                .is_some_and(|file| file.ends_with("new/plugins/action/act.py"))
         );
     }
 

@@ -11,7 +11,9 @@ mod kind;
 mod library;
 mod payload;
 mod plugin;
+mod routes;
 
+pub(crate) use executor::interpreter;
 pub use finder::ModuleFiles;
 pub use kind::FileKind;
 pub use library::{PythonLibrary, controller_python};

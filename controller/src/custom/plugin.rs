@@ -36,7 +36,7 @@ impl PluginKind {
 }
 
 /// What a plug-in is that is not run. Whoever would need it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OtherPlugin {
     Action,
     Callback,
@@ -125,7 +125,8 @@ impl PluginPlaces {
             PluginKind::Lookup => {
                 let own = self.own_folder(kind);
                 let files = folders.iter().chain(&own).map(|folder| folder.join(format!("{name}.py")));
-                files.into_iter().find(|file| file.is_file())
+                // ansible-core knows in which collections its lookups of former times are.
+                files.into_iter().find(|file| file.is_file()).or(own)
             }
             PluginKind::Filter | PluginKind::Test => {
                 let files = || folders.iter().flat_map(|folder| python_files(folder));
@@ -150,4 +151,22 @@ pub(super) fn python_files(folder: &Path) -> Vec<PathBuf> {
 fn mentions(file: &Path, name: &str) -> bool {
     let quoted = [format!("'{name}'"), format!("\"{name}\"")];
     std::fs::read_to_string(file).is_ok_and(|text| quoted.iter().any(|name| text.contains(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_ansible_core_can_know_a_lookup_that_no_folder_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = |library: Option<&Path>| PluginPlaces {
+            folders: PluginFolders::default(),
+            collections: Vec::new(),
+            library: library.map(Path::to_owned),
+        };
+        assert_eq!(places(None).candidate(PluginKind::Lookup, "flattened"), None);
+        let own = dir.path().join("ansible/plugins/lookup");
+        assert_eq!(places(Some(dir.path())).candidate(PluginKind::Lookup, "flattened"), Some(own));
+    }
 }
