@@ -5,6 +5,10 @@ use rustle_agent::module::{FromArg, shown};
 use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
+use crate::template::python_text;
+
+const NO_DICT: &str = "dictionary requested, could not parse JSON or key=value";
+
 /// Dicts within dicts. A spec that goes deeper is not looked at there.
 const DEPTH_MAX: usize = 16;
 
@@ -12,7 +16,7 @@ const DEPTH_MAX: usize = 16;
 /// wrong, too.
 pub(super) fn errors(spec: &Map, args: &Map) -> Vec<String> {
     let mut check = Check { errors: Vec::new(), unknown: Vec::new(), known: Vec::new() };
-    check.options(spec, args, &mut Vec::new());
+    check.options(spec, None, args, &mut Vec::new());
     if !check.unknown.is_empty() {
         check.known.sort();
         let (unknown, known) = (check.unknown.join(", "), check.known.join(", "));
@@ -29,10 +33,13 @@ struct Check {
 }
 
 impl Check {
-    /// `within` are the names of the dicts around.
-    fn options(&mut self, spec: &Map, args: &Map, within: &mut Vec<String>) {
-        let suffix = if within.is_empty() { String::new() } else { format!(" found in {}", within.join(" -> ")) };
+    /// `within` are the names of the dicts around; `rules` is the option of the nearest, which says which of its own go together.
+    fn options(&mut self, spec: &Map, rules: Option<&Map>, args: &Map, within: &mut Vec<String>) {
+        let suffix = found_in(within);
         self.names(spec, args, within);
+        if let Some(rules) = rules {
+            self.exclusive(rules, args, &suffix);
+        }
         let missing: Vec<&str> = spec
             .iter()
             .filter(|(name, option)| is_required(option) && given(args, name, option).is_none())
@@ -44,22 +51,76 @@ impl Check {
         let given: Vec<(&String, &Map, &Value)> = spec
             .iter()
             .filter_map(|(name, option)| Some((name, option.as_map()?, given(args, name, option)?)))
-            .filter(|(.., value)| !value.is_null())
             .collect();
-        let typed: Vec<(&String, &Map, Option<Value>)> = given
+        let typed: Vec<(&String, &Map, Value)> = given
             .into_iter()
-            .map(|(name, option, value)| (name, option, self.typed(name, option, value, &suffix)))
+            .map(|(name, option, value)| (name, option, self.typed(name, option, value, within)))
             .collect();
         for (name, option, value) in &typed {
-            if let Some(value) = value {
-                self.choices(name, option, value, &suffix);
+            self.choices(name, option, value, &suffix);
+        }
+        if let Some(rules) = rules {
+            self.belonging(rules, &with_defaults(spec, args), &suffix);
+        }
+        for (name, option, value) in typed.into_iter().filter(|(.., value)| !value.is_null()) {
+            if let Some(inner) = option.get("options").and_then(Value::as_map) {
+                within.push(name.clone());
+                self.inner(inner, option, &value, within);
+                within.pop();
             }
         }
-        for (name, option, value) in typed {
-            if let (Some(inner), Some(value)) = (option.get("options").and_then(Value::as_map), value) {
-                within.push(name.clone());
-                self.inner(inner, &value, within);
-                within.pop();
+    }
+
+    /// Of some options one alone may be given.
+    fn exclusive(&mut self, rules: &Map, args: &Map, suffix: &str) {
+        let several = |names: &Vec<&str>| names.iter().filter(|name| args.contains_key(**name)).count() > 1;
+        let excluded: Vec<String> =
+            lists(rules, "mutually_exclusive").map(names).filter(several).map(|names| names.join("|")).collect();
+        if !excluded.is_empty() {
+            self.errors.push(format!("parameters are mutually exclusive: {}{suffix}", excluded.join(", ")));
+        }
+    }
+
+    /// Some options want others.
+    fn belonging(&mut self, rules: &Map, args: &Map, suffix: &str) {
+        let has = |name: &str| args.contains_key(name);
+        for names in lists(rules, "required_together").map(names) {
+            let count = names.iter().filter(|name| has(name)).count();
+            if count > 0 && count < names.len() {
+                let names = names.join(", ");
+                self.errors.push(format!("parameters are required together: {names}{suffix}"));
+            }
+        }
+        for names in lists(rules, "required_one_of").map(names) {
+            if !names.iter().any(|name| has(name)) {
+                self.errors.push(format!("one of the following is required: {}{suffix}", names.join(", ")));
+            }
+        }
+        for rule in lists(rules, "required_if") {
+            let [Value::String(name), wanted, required, others @ ..] = rule else { continue };
+            if args.get(name) != Some(wanted) {
+                continue;
+            }
+            let is_any = others.first().is_some_and(|any| bool::from_arg(any.clone()) == Ok(true));
+            let required = names(required.as_list().unwrap_or_default());
+            let missing: Vec<&str> = required.iter().filter(|name| !has(name)).copied().collect();
+            if missing.is_empty() || (is_any && missing.len() < required.len()) {
+                continue;
+            }
+            let (how, missing) = (if is_any { "any" } else { "all" }, missing.join(", "));
+            let wanted = python_text(wanted);
+            self.errors.push(format!("{name} is {wanted} but {how} of the following are missing: {missing}{suffix}"));
+        }
+        let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+        for (name, required) in rules.get("required_by").and_then(Value::as_map).into_iter().flatten() {
+            let required = match required {
+                Value::List(required) => names(required),
+                one => names(std::slice::from_ref(one)),
+            };
+            let missing: Vec<&str> = required.into_iter().filter(|name| !is_given(name)).collect();
+            if is_given(name) && !missing.is_empty() {
+                let missing = missing.join(", ");
+                self.errors.push(format!("missing parameter(s) required by '{name}': {missing}{suffix}"));
             }
         }
     }
@@ -84,45 +145,58 @@ impl Check {
         }
     }
 
-    /// The value in the type that is wanted, elements of a list too; `None` if it is not to be had.
-    fn typed(&mut self, name: &str, option: &Map, value: &Value, suffix: &str) -> Option<Value> {
+    /// The value in the type that is wanted, elements of a list too; as it is if it is not to be had, or nothing.
+    fn typed(&mut self, name: &str, option: &Map, value: &Value, within: &[String]) -> Value {
         let kind = |key: &str| option.get(key).and_then(Value::as_str);
         let wanted = kind("type").unwrap_or("str");
+        if value.is_null() {
+            return Value::Null;
+        }
         let value = match converted(wanted, value) {
             Ok(value) => value,
             Err(why) => {
+                // Quotes and full stop are Ansible's.
+                let inside =
+                    if within.is_empty() { String::new() } else { format!(" found in '{}'.", within.join(" -> ")) };
                 let is = python_type(value);
+                if why == NO_DICT {
+                    self.errors.push(why.clone());
+                }
                 self.errors.push(format!(
-                    "argument '{name}' is of type {is}{suffix} and we were unable to convert to {wanted}: {why}"
+                    "argument '{name}' is of type {is}{inside} and we were unable to convert to {wanted}: {why}"
                 ));
-                return None;
+                return value.clone();
             }
         };
-        let (Some(element), Value::List(items)) = (kind("elements"), &value) else { return Some(value) };
+        let (Some(element), Value::List(items)) = (kind("elements"), &value) else { return value };
         let mut whole = Vec::with_capacity(items.len());
         for item in items {
             match converted(element, item) {
                 Ok(item) => whole.push(item),
                 Err(why) => {
                     let is = python_type(item);
+                    if why == NO_DICT {
+                        self.errors.push(why.clone());
+                    }
                     self.errors.push(format!(
-                        "Elements value for option '{name}'{suffix} is of type {is} and we were unable to convert to \
-                         {element}: {why}"
+                        "Elements value for option '{name}'{} is of type {is} and we were unable to convert to \
+                         {element}: {why}",
+                        found_in(within)
                     ));
                 }
             }
         }
-        (whole.len() == items.len()).then_some(Value::List(whole))
+        if whole.len() == items.len() { Value::List(whole) } else { value }
     }
 
     fn choices(&mut self, name: &str, option: &Map, value: &Value, suffix: &str) {
         let Some(choices) = option.get("choices").and_then(Value::as_list) else { return };
-        let choices: Vec<String> = choices.iter().map(shown).collect();
-        let is_choice = |value: &Value| choices.contains(&shown(value));
+        let choices: Vec<String> = choices.iter().map(python_text).collect();
+        let is_choice = |value: &Value| choices.contains(&python_text(value));
         let all = choices.join(", ");
         match value {
             Value::List(items) => {
-                let others: Vec<String> = items.iter().filter(|item| !is_choice(item)).map(shown).collect();
+                let others: Vec<String> = items.iter().filter(|item| !is_choice(item)).map(python_text).collect();
                 if !others.is_empty() {
                     let others = others.join(", ");
                     self.errors.push(format!(
@@ -131,21 +205,21 @@ impl Check {
                 }
             }
             value if !is_choice(value) => {
-                self.errors.push(format!("value of {name} must be one of: {all}, got: {}{suffix}", shown(value)));
+                self.errors.push(format!("value of {name} must be one of: {all}, got: {}{suffix}", python_text(value)));
             }
             _ => {}
         }
     }
 
-    fn inner(&mut self, spec: &Map, value: &Value, within: &mut Vec<String>) {
+    fn inner(&mut self, spec: &Map, rules: &Map, value: &Value, within: &mut Vec<String>) {
         if within.len() > DEPTH_MAX {
             return;
         }
         match value {
-            Value::Map(args) => self.options(spec, args, within),
+            Value::Map(args) => self.options(spec, Some(rules), args, within),
             Value::List(items) => {
                 for item in items.iter().filter_map(Value::as_map) {
-                    self.options(spec, item, within);
+                    self.options(spec, Some(rules), item, within);
                 }
             }
             _ => {
@@ -154,6 +228,29 @@ impl Check {
             }
         }
     }
+}
+
+fn found_in(within: &[String]) -> String {
+    if within.is_empty() { String::new() } else { format!(" found in {}", within.join(" -> ")) }
+}
+
+/// The lists that a rule of an option is.
+fn lists<'a>(rules: &'a Map, rule: &str) -> impl Iterator<Item = &'a [Value]> {
+    let lists = rules.get(rule).and_then(Value::as_list);
+    lists.into_iter().flatten().filter_map(Value::as_list)
+}
+
+fn names(list: &[Value]) -> Vec<&str> {
+    list.iter().filter_map(Value::as_str).collect()
+}
+
+/// What is given, and what the spec says where nothing is.
+fn with_defaults(spec: &Map, args: &Map) -> Map {
+    let default = |option: &Value| option.as_map()?.get("default").filter(|default| !default.is_null()).cloned();
+    let defaults = spec.iter().filter_map(|(name, option)| Some((name.clone(), default(option)?)));
+    let mut all: Map = defaults.collect();
+    all.extend(args.iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
 }
 
 fn is_required(option: &Value) -> bool {
@@ -178,7 +275,15 @@ fn converted(wanted: &str, value: &Value) -> Result<Value, String> {
         Value::String(text) => format!("'{text}'"),
         other => shown(other),
     };
-    let class = |value: &Value| format!("<class '{}'>", python_type(value));
+    // The class of what was written in a file, by the name that Ansible has for it.
+    let class = |value: &Value| match value {
+        Value::Null | Value::Bool(_) | Value::Bytes(_) => format!("<class '{}'>", python_type(value)),
+        other => {
+            let kind = python_type(other);
+            let (first, rest) = kind.split_at(1);
+            format!("<class 'ansible.module_utils._internal._datatag._AnsibleTagged{}{rest}'>", first.to_uppercase())
+        }
+    };
     match (wanted, value) {
         ("int", Value::Int(_) | Value::UInt(_)) => Ok(value.clone()),
         ("int", Value::Bool(flag)) => Ok(Value::Int(i64::from(*flag))),
@@ -192,6 +297,7 @@ fn converted(wanted: &str, value: &Value) -> Result<Value, String> {
             Ok(Value::Float(text.trim().parse().unwrap_or_default()))
         }
         ("float", other) => Err(format!("{} cannot be converted to a float", class(other))),
+        ("bool", Value::Float(number)) if [0.0, 1.0].contains(number) => Ok(Value::Bool(*number == 1.0)),
         ("bool", other) => bool::from_arg(other.clone()).map(Value::Bool).map_err(|_| {
             format!(
                 "The value '{}' is not a valid boolean. Valid booleans include: 0, 1, 't', 'yes', 'off', 'n', 'false', \
@@ -204,13 +310,36 @@ fn converted(wanted: &str, value: &Value) -> Result<Value, String> {
         ("list", Value::Int(_) | Value::UInt(_) | Value::Float(_)) => Ok(Value::List(vec![shown(value).into()])),
         ("list", other) => Err(format!("{} cannot be converted to a list", class(other))),
         ("dict", Value::Map(_)) => Ok(value.clone()),
-        ("dict", Value::String(text)) => {
-            dict(text).ok_or_else(|| "dictionary requested, could not parse JSON or key=value".to_owned())
-        }
+        ("dict", Value::String(text)) => dict(text).ok_or_else(|| NO_DICT.to_owned()),
         ("dict", other) => Err(format!("{} cannot be converted to a dict", class(other))),
-        // Everything is text, and what other types there are takes anything.
+        ("json" | "jsonarg", Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)) => {
+            Err(format!("{} cannot be converted to a json string", class(value)))
+        }
+        ("bytes" | "bits", other) => match is_size(wanted, &python_text(other)) {
+            true => Ok(value.clone()),
+            false => {
+                let what = if wanted == "bytes" { "Byte" } else { "Bit" };
+                Err(format!("{} cannot be converted to a {what} value", class(other)))
+            }
+        },
+        ("str", Value::Null) => Ok(Value::from("")),
+        ("str", other) => Ok(Value::from(python_text(other))),
+        // What other types there are takes anything.
         _ => Ok(value.clone()),
     }
+}
+
+/// A number with a unit or none: `10`, `1.5M`, `2KB`; of bits `2Kb`.
+fn is_size(kind: &str, text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = &text[..text.len() - unit.len()];
+    let of_unit = if kind == "bytes" { "B" } else { "b" };
+    let unit = unit.trim();
+    let is_unit = match unit.get(..1) {
+        None => unit.is_empty(),
+        Some(first) => "BKMGTPEZY".contains(&first.to_ascii_uppercase()) && ["", of_unit].contains(&&unit[1..]),
+    };
+    is_unit && number.parse::<f64>().is_ok()
 }
 
 fn dict(text: &str) -> Option<Value> {
@@ -292,8 +421,57 @@ mod tests {
         assert_eq!(
             told(json!({"name": "x", "deep": "a"})),
             [
+                "dictionary requested, could not parse JSON or key=value",
                 "argument 'deep' is of type str and we were unable to convert to dict: dictionary requested, could not parse \
-              JSON or key=value"
+              JSON or key=value",
+                "value of 'deep' must be of type dict or list of dicts",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_goes_together_in_a_dict_is_told_in_ansibles_words() {
+        let told = |args: serde_json::Value| {
+            let map = |json: serde_json::Value| match Value::from(json) {
+                Value::Map(map) => map,
+                other => panic!("a map is needed, not {other:?}"),
+            };
+            let spec = json!({
+                "d": {"type": "dict",
+                    "options": {"x": {"type": "str"}, "y": {"type": "str"}, "z": {"type": "str"}, "w": {"type": "str"}},
+                    "required_if": [["x", "go", ["y", "z"], true], ["x", "all", ["y", "z"]]],
+                    "required_one_of": [["x", "w"]],
+                    "required_together": [["y", "z"]],
+                    "mutually_exclusive": [["w", "x"]],
+                    "required_by": {"w": ["y"]},
+                },
+                "size": {"type": "bytes"},
+                "json": {"type": "json"},
+                "choice": {"type": "int", "choices": [1, 2]},
+            });
+            errors(&map(spec), &map(args))
+        };
+        let in_d = |args: serde_json::Value| told(json!({ "d": args })).join("; ");
+        assert_eq!(in_d(json!({})), "one of the following is required: x, w found in d");
+        assert_eq!(in_d(json!({"x": "go"})), "x is go but any of the following are missing: y, z found in d");
+        assert_eq!(
+            in_d(json!({"x": "all", "y": "1"})),
+            "parameters are required together: y, z found in d; x is all but all of the following are missing: z found in d"
+        );
+        assert_eq!(
+            in_d(json!({"w": "1", "x": "q"})),
+            "parameters are mutually exclusive: w|x found in d; missing parameter(s) required by 'w': y found in d"
+        );
+        assert_eq!(in_d(json!({"x": "all", "y": "1", "z": "2"})), "");
+        assert_eq!(told(json!({"size": "1.5 M", "json": "x", "choice": "2"})), [""; 0]);
+        assert_eq!(
+            told(json!({"size": "1Kb", "json": true, "choice": null})),
+            [
+                "argument 'size' is of type str and we were unable to convert to bytes: <class \
+                 'ansible.module_utils._internal._datatag._AnsibleTaggedStr'> cannot be converted to a Byte value",
+                "argument 'json' is of type bool and we were unable to convert to json: <class 'bool'> cannot be converted to \
+                 a json string",
+                "value of choice must be one of: 1, 2, got: None",
             ]
         );
     }
