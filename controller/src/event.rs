@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use rustle_protocol::message::OutputStream;
 use rustle_protocol::result::Diff;
 use rustle_protocol::value::Map;
-use rustle_protocol::{HostName, RunId};
+use rustle_protocol::{HostName, RunId, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Cause;
@@ -67,6 +67,9 @@ pub enum RunEvent {
         /// Hosts of the play that take part, over all batches.
         hosts: usize,
         batches: usize,
+        /// The play says that nothing is to be changed, or the run does and the play nothing.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        check: bool,
     },
     BatchStarted {
         play: PlayId,
@@ -87,6 +90,16 @@ pub enum RunEvent {
         /// Where a person wrote it, with the file's whole path; `None` for a plan.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         origin: Option<Origin>,
+        /// The task says that nothing is to be changed, or the run does and the task nothing. Of a task that says it by a
+        /// template nothing else is known here.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        check: bool,
+    },
+    /// The host has come to the task, whatever comes of that. Told only where somebody wants to know it
+    /// (`RunOptions::tells_arrivals`).
+    HostArrived {
+        task: TaskId,
+        host: HostName,
     },
     /// A connection to the host's agent stands.
     HostConnected {
@@ -119,6 +132,8 @@ pub enum RunEvent {
     /// A try failed and another follows.
     Retrying {
         task: TaskId,
+        /// The task's name for this host, without its role.
+        name: String,
         host: HostName,
         /// The try that failed, from 1.
         attempt: u32,
@@ -299,8 +314,13 @@ impl TaskResult {
 
     /// The sentence that says why, for a failure.
     pub fn msg(&self) -> &str {
-        self.values.get("msg").and_then(|msg| msg.as_str()).unwrap_or_default()
+        why(&self.values)
     }
+}
+
+/// The sentence in a failed result that says why: of an include that found nothing it is the `reason`.
+pub(crate) fn why(values: &Map) -> &str {
+    values.get("msg").or_else(|| values.get("reason")).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// One item of a loop on one host.

@@ -41,9 +41,17 @@ impl Fault {
         self.within("Task failed", None)
     }
 
-    /// The steps; none where there is one alone, which the text says whole.
+    /// One step alone: what is wrong with the text at `origin`, and what its author can do.
+    pub(crate) fn at(message: String, origin: Option<&Origin>, help: &str) -> Fault {
+        Fault { causes: vec![Cause { message, origin: origin.cloned(), help: Some(help.to_owned()) }] }
+    }
+
+    /// The steps; none where there is one alone that the text says whole, about the task itself.
     pub(crate) fn into_causes(self) -> Vec<Cause> {
-        if self.causes.len() > 1 { self.causes } else { Vec::new() }
+        match &self.causes[..] {
+            [Cause { help: None, origin: None, .. }] => Vec::new(),
+            _ => self.causes,
+        }
     }
 }
 
@@ -83,6 +91,10 @@ impl From<TemplateError> for Fault {
             TemplateError::Untrusted { ref text } => {
                 let origin = Some(Origin::unknown(text));
                 Fault { causes: vec![Cause { message: error.to_string(), origin, help: help(&error) }] }
+            }
+            TemplateError::Undecryptable { .. } => {
+                let origin = error.undecryptable().and_then(|sealed| sealed.origin());
+                Fault { causes: vec![Cause { message: error.to_string(), origin, help: None }] }
             }
             other => Fault { causes: vec![Cause { message: other.to_string(), origin: None, help: help(&other) }] },
         }

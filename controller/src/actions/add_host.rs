@@ -7,6 +7,7 @@ use rustle_protocol::{HostName, ModuleResult, Value};
 
 use super::LocalAction;
 use crate::engine::ExecutionContext;
+use crate::input::inventory::split_port;
 use crate::vars::{InventoryChange, Learnt};
 
 arguments! {
@@ -57,16 +58,11 @@ fn wanted(mut raw: Map) -> Result<InventoryChange, ArgError> {
             .ok_or_else(|| rule("Groups must be specified as a list or a comma-separated string."))?,
     };
     raw.retain(|key, _| !NAME.contains(&key.as_str()) && !GROUPS.contains(&key.as_str()));
-    // `host:22`, where what follows is a port and not the rest of an IPv6 address.
-    let port = name.rsplit_once(':').filter(|(host, _)| !host.contains(':'));
-    let (name, port) = match port.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
-        Some((host, port)) => (host.to_owned(), Some(port)),
-        None => (name, None),
-    };
+    let (name, port) = split_port(name.trim());
     if let Some(port) = port {
         raw.insert("ansible_ssh_port".to_owned(), Value::Int(port.into()));
     }
-    let name = HostName::new(name.trim()).map_err(|error| rule(&error.to_string()))?;
+    let name = HostName::new(name).map_err(|error| rule(&error.to_string()))?;
     Ok(InventoryChange::AddHost { name, groups, vars: raw })
 }
 

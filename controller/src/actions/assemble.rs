@@ -20,6 +20,7 @@ pub(super) struct Assemble;
 
 impl Prepare for Assemble {
     const NAME: &'static str = "ansible.builtin.assemble";
+    const RUN_AS: Option<&'static str> = Some("ansible.legacy.assemble");
 
     fn check(args: &Map) -> Result<(), ArgError> {
         super::src_and_dest(args)

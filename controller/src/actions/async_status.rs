@@ -11,6 +11,7 @@ pub(super) struct AsyncStatus;
 
 impl Prepare for AsyncStatus {
     const NAME: &'static str = "ansible.builtin.async_status";
+    const RUN_AS: Option<&'static str> = Some("async_status");
 
     fn prepare<'a>(mut args: Map, cx: &'a ExecutionContext<'_>) -> BoxFuture<'a, Result<Map, String>> {
         let directory = background::directory(cx).map(|directory| {

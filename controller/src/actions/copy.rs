@@ -26,6 +26,7 @@ pub(super) struct Copy;
 
 impl Prepare for Copy {
     const NAME: &'static str = "ansible.builtin.copy";
+    const RUN_AS: Option<&'static str> = Some("ansible.legacy.copy");
 
     const REFUSES_IN: FailedIn = FailedIn::Action;
 

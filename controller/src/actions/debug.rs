@@ -40,7 +40,9 @@ impl LocalAction for Debug {
 
     fn run(&self, args: DebugArgs, raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         if args.verbosity > u32::from(cx.settings.verbosity) {
-            return Ok(ModuleResult::skipped("Verbosity threshold not met."));
+            let mut skipped = ModuleResult::ok().with("skipped_reason", "Verbosity threshold not met.");
+            skipped.skipped = true;
+            return Ok(skipped.with("failed", false));
         }
         match args.var {
             Some(Value::String(var)) if needs_rendering(&var) => shown(named(&var, cx)?, cx),
@@ -58,7 +60,10 @@ fn shown(var: Value, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleEr
     let Value::String(expression) = var else { return Err(no_text(var)) };
     let (value, faults) =
         cx.templar.showable(&Authored::literal(&*expression), cx.scope).map_err(|error| unresolved(error, cx))?;
+    let untrusted = cx.settings.untrusted.judge(&value).map_err(|error| unresolved(error, cx))?;
+    let untrusted: Vec<String> = untrusted.into_iter().map(crate::engine::untrusted).collect();
     let mut result = ModuleResult::ok().with(&expression, value);
+    result.warnings.extend(untrusted);
     result.warnings.extend(warning(&faults));
     Ok(result)
 }

@@ -29,6 +29,10 @@ impl LocalAction for GroupBy {
 
     const REFUSES_IN: FailedIn = FailedIn::Action;
 
+    fn worded(error: ArgError) -> ArgError {
+        super::invalid_options(error)
+    }
+
     fn check(args: &Map) -> Result<(), ArgError> {
         if args.get("key").is_none_or(Value::is_null) {
             return Err(ArgError::Rule("the 'key' param is required when using group_by".to_owned()));

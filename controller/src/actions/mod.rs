@@ -22,6 +22,7 @@ mod script;
 mod sender;
 mod set_fact;
 mod set_stats;
+mod setup;
 mod template;
 mod tree;
 mod unarchive;
@@ -32,7 +33,7 @@ mod wait_for_connection;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use rustle_agent::module::{AnyModule, ArgError, ArgSpec, FromArg, ModuleArgs, ModuleError, args};
+use rustle_agent::module::{AnyModule, ArgError, ArgSpec, FromArg, ModuleArgs, ModuleError, args, short_name};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Arc<dyn ModuleExecutor>> {
         Arc::new(Prepared::<package::Package>::new()),
         Arc::new(Prepared::<script::Script>::new()),
         Arc::new(template::Template),
+        Arc::new(Prepared::<setup::Setup>::new()),
         Arc::new(Prepared::<unarchive::Unarchive>::new()),
         Arc::new(Prepared::<uri::Uri>::new()),
         Arc::new(wait_for_connection::WaitForConnection),
@@ -112,7 +114,7 @@ struct Here<A>(A);
 impl<A: LocalAction> Here<A> {
     fn parse(args: Map) -> Result<A::Args, ArgError> {
         // An action that takes any name parses none of them.
-        args::parse(A::NAME, if A::ANY_ARGS { Map::new() } else { args }).map_err(A::worded)
+        args::parse(short_name(A::NAME), if A::ANY_ARGS { Map::new() } else { args }).map_err(A::worded)
     }
 }
 
@@ -194,7 +196,7 @@ fn src_and_dest(args: &Map) -> Result<(), ArgError> {
 fn invalid_options(error: ArgError) -> ArgError {
     match error {
         ArgError::Unknown { module, unknown, .. } => {
-            ArgError::Rule(format!("Invalid options for {module}: {}", unknown.join(", ")))
+            ArgError::Rule(format!("Invalid options for {module}: {}", unknown.join(",")))
         }
         other => other,
     }

@@ -14,6 +14,7 @@ pub(super) struct Package;
 
 impl Prepare for Package {
     const NAME: &'static str = "ansible.builtin.package";
+    const RUN_AS: Option<&'static str> = Some("ansible.legacy.apt");
     const SUPPORTS_ASYNC: bool = true;
 
     fn prepare<'a>(args: Map, cx: &'a ExecutionContext<'_>) -> BoxFuture<'a, Result<Map, String>> {

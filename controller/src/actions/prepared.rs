@@ -17,6 +17,12 @@ pub(super) trait Prepare: Send + Sync {
     /// See [`ModuleExecutor::supports_async`].
     const SUPPORTS_ASYNC: bool = false;
 
+    /// Whether Ansible has an action of this name, too.
+    const IS_ACTION: bool = true;
+
+    /// See [`ModuleExecutor::refuses_as`]: the name by which Ansible's action runs the module, none if that is the task's own.
+    const RUN_AS: Option<&'static str> = None;
+
     /// Where Ansible fails of what [`check`](Self::check) says.
     const REFUSES_IN: FailedIn = FailedIn::Task;
 
@@ -60,6 +66,14 @@ impl<A: Prepare + 'static> ModuleExecutor for Prepared<A> {
 
     fn supports_check_mode(&self) -> bool {
         self.module.supports_check()
+    }
+
+    fn is_action(&self) -> bool {
+        A::IS_ACTION
+    }
+
+    fn refuses_as<'n>(&'n self, written: &'n str) -> &'n str {
+        A::RUN_AS.unwrap_or(written)
     }
 
     fn supports_diff(&self) -> bool {

@@ -13,6 +13,7 @@ pub(super) struct Script;
 
 impl Prepare for Script {
     const NAME: &'static str = "ansible.builtin.script";
+    const RUN_AS: Option<&'static str> = Some("script");
 
     fn prepare<'a>(args: Map, cx: &'a ExecutionContext<'_>) -> BoxFuture<'a, Result<Map, String>> {
         with_script(args, cx).boxed()

@@ -2,10 +2,10 @@
 
 use rustle_agent::arguments;
 use rustle_agent::module::{ArgError, ModuleError};
+use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
-use rustle_protocol::{ModuleResult, Value};
 
-use super::LocalAction;
+use super::{LocalAction, says_yes};
 use crate::engine::ExecutionContext;
 use crate::vars::is_variable_name;
 
@@ -33,11 +33,11 @@ impl LocalAction for SetFact {
     }
 
     fn run(&self, _args: SetFactArgs, mut raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let cacheable = raw.shift_remove("cacheable");
+        let cacheable = says_yes(&raw, "cacheable");
+        raw.shift_remove("cacheable");
         if let Some(name) = raw.keys().find(|name| !is_variable_name(name)) {
             return Err(ModuleError::new(format!("Task failed: Invalid variable name '{name}'.")));
         }
-        let cacheable = cacheable.is_some_and(|value| value == Value::Bool(true) || value.as_str() == Some("yes"));
         Ok(ModuleResult::ok().with("ansible_facts", raw).with("_ansible_facts_cacheable", cacheable))
     }
 }

@@ -1,7 +1,7 @@
 //! `set_stats`: values for the end of the run, where the recap shows them if that is wanted.
 
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
@@ -26,6 +26,10 @@ impl LocalAction for SetStats {
 
     const NAME: &'static str = "ansible.builtin.set_stats";
     const SUMMARY: &'static str = "Sets values that are shown at the end of the run.";
+
+    fn worded(error: ArgError) -> ArgError {
+        super::invalid_options(error)
+    }
 
     fn run(&self, args: SetStatsArgs, _raw: Map, _cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let data = match args.data {

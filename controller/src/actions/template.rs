@@ -6,15 +6,17 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustle_agent::arguments;
+use rustle_agent::encoding::Encoding;
 use rustle_agent::module::{ArgError, ArgSpec, ModuleArgs, args};
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
 use super::agent_module;
+use super::sender::Sender;
 use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
 use crate::fault::Fault;
 use crate::origin::Origin;
-use crate::template::{Encoding, TemplateFileOptions, file_vars};
+use crate::template::{TemplateFileOptions, file_vars};
 
 arguments! {
     /// What only `template` has; the rest is `copy`'s.
@@ -94,6 +96,10 @@ impl ModuleExecutor for Template {
         &GROUPS
     }
 
+    fn refuses_as<'n>(&'n self, _written: &'n str) -> &'n str {
+        "ansible.legacy.copy"
+    }
+
     fn lists_diffs(&self) -> bool {
         true
     }
@@ -117,7 +123,7 @@ impl ModuleExecutor for Template {
     }
 }
 
-/// The template's own arguments, and those for `copy`.
+/// The template's own arguments, and those for `copy`, which is what refuses any other.
 fn split(mut all: Map) -> Result<(TemplateArgs, Map), ArgError> {
     let mut copy = Map::new();
     for name in FOR_COPY {
@@ -128,18 +134,26 @@ fn split(mut all: Map) -> Result<(TemplateArgs, Map), ArgError> {
     if !copy.contains_key("dest") {
         return Err(ArgError::Missing(vec!["dest".to_owned()]));
     }
-    Ok((args::parse("template", all)?, copy))
+    if all.contains_key("state") {
+        return Err(ArgError::Rule("'state' cannot be specified on a template".to_owned()));
+    }
+    let groups = agent_module("copy").arg_groups();
+    args::parse("template", all).map(|args| (args, copy)).map_err(|error| match error {
+        ArgError::Unknown { unknown, .. } => args::unknown_args("copy", unknown, groups),
+        other => other,
+    })
 }
 
 fn prepare(args: TemplateArgs, mut copy: Map, cx: &ExecutionContext<'_>) -> Result<Map, Fault> {
     let path = cx.files.find(&args.src, "templates").map_err(|error| error.to_string())?;
-    let source = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let source = Sender::new(&copy, cx).read(&path).map_err(|why| Fault::from(why).of_task())?;
+    let source = String::from_utf8(source).map_err(|_| format!("cannot read {}: it is not UTF-8", path.display()))?;
     let text = cx
         .templar
         .render_file(
             &source,
             &path.to_string_lossy(),
-            &options(&args, cx),
+            &options(&args, &path, cx),
             &cx.scope.with(file_vars(&path, copy.get("dest"), cx.scope)),
         )
         .map_err(|error| Fault::from(error.at(Some(&Arc::new(Origin::whole(&path))))).of_task())?;
@@ -164,7 +178,7 @@ fn unescaped(newline: &str) -> &str {
     }
 }
 
-fn options(args: &TemplateArgs, cx: &ExecutionContext<'_>) -> TemplateFileOptions {
+fn options(args: &TemplateArgs, path: &Path, cx: &ExecutionContext<'_>) -> TemplateFileOptions {
     TemplateFileOptions {
         newline_sequence: unescaped(&args.newline_sequence).to_owned(),
         block_start_string: args.block_start_string.clone(),
@@ -175,6 +189,7 @@ fn options(args: &TemplateArgs, cx: &ExecutionContext<'_>) -> TemplateFileOption
         comment_end_string: args.comment_end_string.clone(),
         trim_blocks: args.trim_blocks,
         lstrip_blocks: args.lstrip_blocks,
-        search_directories: cx.files.template_folders(),
+        search_directories: cx.files.template_folders(path),
+        ..TemplateFileOptions::default()
     }
 }

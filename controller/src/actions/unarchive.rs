@@ -15,8 +15,13 @@ pub(super) struct Unarchive;
 
 impl Prepare for Unarchive {
     const NAME: &'static str = "ansible.builtin.unarchive";
+    const RUN_AS: Option<&'static str> = Some("ansible.legacy.unarchive");
 
     fn check(args: &Map) -> Result<(), ArgError> {
+        let is_set = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+        if is_set("copy") && is_set("remote_src") {
+            return Err(ArgError::Rule("parameters are mutually exclusive: ('copy', 'remote_src')".to_owned()));
+        }
         if is_given(args, "src") && is_given(args, "dest") {
             return Ok(());
         }

@@ -15,6 +15,7 @@ pub(super) struct Uri;
 
 impl Prepare for Uri {
     const NAME: &'static str = "ansible.builtin.uri";
+    const RUN_AS: Option<&'static str> = Some("ansible.legacy.uri");
 
     fn prepare<'a>(args: Map, cx: &'a ExecutionContext<'_>) -> BoxFuture<'a, Result<Map, String>> {
         with_files(args, cx).boxed()

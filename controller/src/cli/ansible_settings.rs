@@ -1,22 +1,33 @@
 //! What users of Ansible have set for its behaviour: `ANSIBLE_…` variables and `ansible.cfg`. What is not known here is
 //! ignored. Our own flags, variables and file come before.
 
-use std::collections::HashMap;
+mod checks;
+
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use checks::whole_number;
+
+use super::CliError;
 use crate::engine::FactsCacheSettings;
-use crate::input::inventory::{GroupNames, Ignored};
+use crate::input::inventory::{GroupNames, Ignored, UnknownNames};
 use crate::input::playbook::PlayDefaults;
-use crate::report::{Answers, Colours, OutputSettings};
-use crate::template::Conditionals;
+use crate::report::{Answers, Colours, OutputSettings, Palette, ResultFormat};
+use crate::template::{Conditionals, Untrusted};
 
 /// A configuration file larger than this is none.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How long facts in a `jsonfile` cache are good for unless its timeout says otherwise; Ansible's default.
 const FACTS_CACHE_SECONDS: u64 = 86_400;
+
+/// Ansible's own name for it, which is in no `ansible.cfg`.
+const UNTRUSTED_TEMPLATES: &str = "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR";
+
+/// The callback plug-in that `callback_result_format` took the place of, by its names.
+const YAML_CALLBACK: [&str; 2] = ["yaml", "community.general.yaml"];
 
 /// Ansible's settings that mean something here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +38,33 @@ pub(super) struct AnsibleSettings {
     /// The folder of the file, for paths in it.
     folder: PathBuf,
     path: Option<PathBuf>,
+    /// Why a line of the file makes no sense.
+    fault: Option<String>,
+    /// The file in the working directory, which anybody may have put there.
+    foreign: Option<PathBuf>,
+}
+
+/// Where vault passwords come from besides the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct VaultSettings {
+    /// As `--vault-id`.
+    pub(super) identities: Vec<String>,
+    pub(super) password_file: Option<PathBuf>,
+    /// The operator is asked.
+    pub(super) asks: bool,
+    /// What a password is called that has no name: `default` where this says nothing.
+    pub(super) label: Option<String>,
+    /// Text is opened with passwords of its own label alone.
+    pub(super) by_label: bool,
+    /// As `--encrypt-vault-id`.
+    pub(super) encrypts_with: Option<String>,
+}
+
+impl VaultSettings {
+    /// What a password is called that has no name.
+    pub(super) fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(crate::vault::LABEL)
+    }
 }
 
 impl AnsibleSettings {
@@ -34,21 +72,47 @@ impl AnsibleSettings {
     /// `/etc/ansible/ansible.cfg`. The one here counts only if nobody else could have put it here.
     pub(super) fn read() -> AnsibleSettings {
         let variables: HashMap<String, String> =
-            std::env::vars().filter(|(name, value)| name.starts_with("ANSIBLE_") && !value.is_empty()).collect();
+            std::env::vars().filter(|(name, value)| is_ansibles(name) && !value.is_empty()).collect();
         let named = variables.get("ANSIBLE_CONFIG").map(|path| match Path::new(path) {
             folder if folder.is_dir() => folder.join("ansible.cfg"),
             file => file.to_owned(),
         });
         let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible.cfg"));
-        let here = Some(PathBuf::from("ansible.cfg")).filter(|path| is_ours(path));
+        let here = PathBuf::from("ansible.cfg");
+        let (here, foreign) = if is_ours(&here) { (Some(here), None) } else { (None, Some(here)) };
         let places = [named, here, home, Some(PathBuf::from("/etc/ansible/ansible.cfg"))];
         let path = places.into_iter().flatten().find(|path| path.is_file());
-        let Some(path) = path else { return AnsibleSettings { variables, ..AnsibleSettings::default() } };
+        let foreign = foreign.filter(|path| path.is_file());
+        let Some(path) = path else { return AnsibleSettings { variables, foreign, ..AnsibleSettings::default() } };
         let is_small = path.metadata().is_ok_and(|meta| meta.len() <= FILE_BYTES_MAX);
         let text = if is_small { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let path = std::path::absolute(&path).unwrap_or(path);
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        AnsibleSettings { variables, file: parse(&text), folder, path: Some(path) }
+        let (file, fault) = parse(&text);
+        AnsibleSettings { variables, file, folder, path: Some(path), fault, foreign }
+    }
+
+    /// As [`read`](Self::read), for a command that is about to begin.
+    ///
+    /// # Errors
+    /// Something that Ansible refuses to begin with.
+    pub(super) fn read_and_check() -> Result<AnsibleSettings, CliError> {
+        let settings = AnsibleSettings::read();
+        settings.check().map_err(CliError::input)?;
+        Ok(settings)
+    }
+
+    /// What to say of an `ansible.cfg` that was passed over: Ansible's sentence, where it is Ansible's reason.
+    pub(super) fn warning(&self) -> Option<String> {
+        let folder = std::path::absolute(self.foreign.as_ref()?).ok()?.parent()?.to_owned();
+        let shown = folder.display();
+        Some(if is_writable_by_others(&folder) {
+            format!(
+                "Ansible is being run in a world writable directory ({shown}), ignoring it as an ansible.cfg source."
+            )
+        } else {
+            format!("{shown}/ansible.cfg is ignored: somebody else can have written it")
+        })
     }
 
     /// The file that was read: `ansible_config_file`.
@@ -61,15 +125,13 @@ impl AnsibleSettings {
     }
 
     fn flag(&self, variable: &str, key: &str) -> Option<bool> {
-        match self.get(variable, key)?.trim().to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" | "y" | "t" => Some(true),
-            "0" | "false" | "no" | "off" | "n" | "f" => Some(false),
-            _ => None,
-        }
+        // Whatever is no yes is a no, as it is to Ansible.
+        let given = self.get(variable, key)?.trim().to_ascii_lowercase();
+        Some(matches!(given.as_str(), "1" | "true" | "yes" | "on" | "y" | "t"))
     }
 
     fn number(&self, variable: &str, key: &str) -> Option<u64> {
-        self.get(variable, key)?.trim().parse().ok()
+        whole_number(self.get(variable, key)?).and_then(|number| number.try_into().ok())
     }
 
     /// Paths; those of the file are relative to its folder.
@@ -78,7 +140,8 @@ impl AnsibleSettings {
             Some(text) => (text, None),
             None => (self.file.get(key)?, Some(self.folder.as_path())),
         };
-        let paths = text.split(separator).map(str::trim).filter(|path| !path.is_empty()).map(expanded);
+        let paths = text.split(separator).map(str::trim).filter(|path| !path.is_empty());
+        let paths = paths.map(|path| expanded(path, of_environment));
         Some(paths.map(|path| base.map_or_else(|| path.clone(), |base| base.join(&path))).collect())
     }
 
@@ -141,9 +204,22 @@ impl AnsibleSettings {
         self.flag("ANSIBLE_INVENTORY_EXPORT", "inventory.export").unwrap_or(false)
     }
 
+    /// The folder of what is the user's, `~/.ansible`.
+    pub(super) fn home(&self) -> PathBuf {
+        let named = self.paths("ANSIBLE_HOME", "defaults.home", '\n').and_then(|paths| paths.into_iter().next());
+        named.unwrap_or_else(|| expanded("~/.ansible", of_environment))
+    }
+
+    /// Paths that begin with `~/.ansible` where nobody says otherwise.
+    fn below_home<const N: usize>(&self, paths: [&str; N]) -> Vec<PathBuf> {
+        let home = self.home();
+        let of = |path: &str| path.strip_prefix("~/.ansible/").map_or_else(|| path.into(), |rest| home.join(rest));
+        paths.map(of).into()
+    }
+
     pub(super) fn roles_path(&self) -> Vec<PathBuf> {
         let defaults = ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"];
-        self.paths("ANSIBLE_ROLES_PATH", "defaults.roles_path", ':').unwrap_or_else(|| defaults.map(expanded).into())
+        self.paths("ANSIBLE_ROLES_PATH", "defaults.roles_path", ':').unwrap_or_else(|| self.below_home(defaults))
     }
 
     pub(super) fn collections_path(&self) -> Vec<PathBuf> {
@@ -151,7 +227,7 @@ impl AnsibleSettings {
         let names =
             [("ANSIBLE_COLLECTIONS_PATH", "collections_path"), ("ANSIBLE_COLLECTIONS_PATHS", "collections_paths")];
         let given = names.into_iter().find_map(|(name, key)| self.paths(name, &format!("defaults.{key}"), ':'));
-        let paths = given.unwrap_or_else(|| defaults.map(expanded).into());
+        let paths = given.unwrap_or_else(|| self.below_home(defaults));
         // The folder named may be the inner one, too.
         paths
             .into_iter()
@@ -186,9 +262,41 @@ impl AnsibleSettings {
         self.get("ANSIBLE_GATHERING", "defaults.gathering").map(str::trim)
     }
 
+    /// Whether facts are no variables of their own.
+    pub(super) fn keeps_facts_apart(&self) -> bool {
+        self.flag("ANSIBLE_INJECT_FACT_VARS", "defaults.inject_facts_as_vars") == Some(false)
+    }
+
     /// Whether dicts of one name are merged over all places that give one.
     pub(super) fn merges_dicts(&self) -> bool {
         self.get("ANSIBLE_HASH_BEHAVIOUR", "defaults.hash_behaviour").is_some_and(|how| how.trim() == "merge")
+    }
+
+    /// Whether variables of a role that does not say otherwise are its own.
+    pub(super) fn private_role_vars(&self) -> bool {
+        self.flag("ANSIBLE_PRIVATE_ROLE_VARS", "defaults.private_role_vars").unwrap_or(false)
+    }
+
+    /// What is done about names in patterns that nobody has.
+    pub(super) fn unknown_names(&self) -> UnknownNames {
+        match self.get("ANSIBLE_HOST_PATTERN_MISMATCH", "inventory.host_pattern_mismatch").map(str::trim) {
+            Some("error") => UnknownNames::Refuse,
+            Some("ignore") => UnknownNames::Ignore,
+            _ => UnknownNames::Warn,
+        }
+    }
+
+    /// The module of an ad-hoc run that names none, and its arguments.
+    pub(super) fn adhoc_module(&self) -> (String, String) {
+        let text = |text: Option<&str>, default: &str| text.unwrap_or(default).to_owned();
+        let module = self.file.get("defaults.module_name").map(String::as_str);
+        (text(module, "command"), text(self.get("ANSIBLE_MODULE_ARGS", "defaults.module_args"), ""))
+    }
+
+    /// What edits text that is encrypted, if it is set: `EDITOR` comes before.
+    pub(super) fn editor(&self) -> Option<String> {
+        let editor = std::env::var("EDITOR").ok().filter(|editor| !editor.is_empty());
+        editor.or_else(|| self.get("ANSIBLE_EDITOR", "defaults.editor").map(str::to_owned))
     }
 
     pub(super) fn force_handlers(&self) -> bool {
@@ -220,6 +328,7 @@ impl AnsibleSettings {
             (_, Some(true)) => Colours::Never,
             _ => Colours::Auto,
         };
+        let default = OutputSettings::default();
         OutputSettings {
             answers: self.stdout_callback().and_then(Result::ok).flatten(),
             ok_hosts: flag("display_ok_hosts").unwrap_or(true),
@@ -227,7 +336,37 @@ impl AnsibleSettings {
             task_path_on_failure: flag("show_task_path_on_failure").unwrap_or(false),
             failures_to_err: flag("display_failed_stderr").unwrap_or(false),
             custom_stats: flag("show_custom_stats").unwrap_or(false),
+            check_mode_markers: flag("check_mode_markers").unwrap_or(false),
+            arrivals: flag("show_per_host_start").unwrap_or(false),
             colours,
+            palette: self.palette(),
+            diff_context: self.diff_context().unwrap_or(default.diff_context),
+            result_format: self.result_format(),
+            ..default
+        }
+    }
+
+    fn palette(&self) -> Palette {
+        Palette::with(|name| {
+            self.get(&format!("ANSIBLE_COLOR_{}", name.to_uppercase()), &format!("colors.{name}")).map(str::to_owned)
+        })
+    }
+
+    fn diff_context(&self) -> Option<usize> {
+        self.number("ANSIBLE_DIFF_CONTEXT", "diff.context").and_then(|lines| usize::try_from(lines).ok())
+    }
+
+    fn result_format(&self) -> ResultFormat {
+        let format = self.get("ANSIBLE_CALLBACK_RESULT_FORMAT", "defaults.callback_result_format");
+        let callback = self.get("ANSIBLE_STDOUT_CALLBACK", "defaults.stdout_callback");
+        let is_yaml =
+            format.map(str::trim) == Some("yaml") || callback.is_some_and(|name| YAML_CALLBACK.contains(&name.trim()));
+        let pretty = self.flag("ANSIBLE_CALLBACK_FORMAT_PRETTY", "defaults.callback_format_pretty");
+        match (is_yaml, pretty) {
+            (true, _) => ResultFormat::Yaml,
+            (_, None) => ResultFormat::Json,
+            (_, Some(true)) => ResultFormat::JsonOnManyLines,
+            (_, Some(false)) => ResultFormat::JsonOnOneLine,
         }
     }
 
@@ -236,6 +375,7 @@ impl AnsibleSettings {
         let name = self.get("ANSIBLE_STDOUT_CALLBACK", "defaults.stdout_callback")?.trim();
         Some(match builtin(name) {
             "default" => Ok(None),
+            name if YAML_CALLBACK.contains(&name) => Ok(None),
             "minimal" => Ok(Some(Answers::Long)),
             "oneline" => Ok(Some(Answers::OneLine)),
             _ => Err(name),
@@ -248,6 +388,26 @@ impl AnsibleSettings {
         let enabled = self.words("ANSIBLE_CALLBACKS_ENABLED", "defaults.callbacks_enabled");
         let is_here = |name: &str| matches!(builtin(name), "default" | "minimal" | "oneline");
         of_stdout.into_iter().chain(enabled.into_iter().filter(|name| !is_here(name))).collect()
+    }
+
+    /// What is done about text that looks like a template and that nobody vouches for.
+    pub(super) fn untrusted_templates(&self) -> Untrusted {
+        self.variables.get(UNTRUSTED_TEMPLATES).and_then(|name| Untrusted::named(name.trim())).unwrap_or_default()
+    }
+
+    /// Whether hosts are this machine where nobody says otherwise.
+    pub(super) fn is_local(&self) -> bool {
+        self.get("ANSIBLE_TRANSPORT", "defaults.transport").is_some_and(|name| builtin(name.trim()) == "local")
+    }
+
+    /// Seconds between looks at what runs in the background.
+    pub(super) fn poll_interval(&self) -> Option<u32> {
+        self.number("ANSIBLE_POLL_INTERVAL", "defaults.poll_interval").and_then(|seconds| u32::try_from(seconds).ok())
+    }
+
+    /// The folder that stands for a playbook's where there is none.
+    pub(super) fn playbook_dir(&self) -> Option<PathBuf> {
+        self.paths("ANSIBLE_PLAYBOOK_DIR", "defaults.playbook_dir", '\n')?.into_iter().next()
     }
 
     /// What results of conditions are accepted.
@@ -311,8 +471,7 @@ impl AnsibleSettings {
 
     /// The cache of facts: in `folder`, which rustle-exec's own settings name, else that of a `jsonfile` cache.
     pub(super) fn facts_cache(&self, folder: Option<PathBuf>) -> Option<FactsCacheSettings> {
-        let timeout = self.get("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "defaults.fact_caching_timeout");
-        let timeout = timeout.and_then(|seconds| seconds.trim().parse().ok());
+        let timeout = self.number("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "defaults.fact_caching_timeout");
         // What rustle-exec keeps stays until it is flushed.
         let timeout = timeout.unwrap_or(if folder.is_some() { 0 } else { FACTS_CACHE_SECONDS });
         let prefix = self.get("ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix");
@@ -328,14 +487,21 @@ impl AnsibleSettings {
         let plugin = self.get("ANSIBLE_CACHE_PLUGIN", "defaults.fact_caching")?;
         let is_file = plugin == "jsonfile" || plugin == "ansible.builtin.jsonfile";
         let folder = self.get("ANSIBLE_CACHE_PLUGIN_CONNECTION", "defaults.fact_caching_connection")?;
-        is_file.then(|| expanded(folder))
+        is_file.then(|| expanded(folder, of_environment))
     }
 
-    /// `(identity list, password file)`
-    pub(super) fn vault(&self) -> (Vec<String>, Option<PathBuf>) {
+    pub(super) fn vault(&self) -> VaultSettings {
         let file = self.paths("ANSIBLE_VAULT_PASSWORD_FILE", "defaults.vault_password_file", '\n');
-        let list = self.words("ANSIBLE_VAULT_IDENTITY_LIST", "defaults.vault_identity_list");
-        (list, file.and_then(|files| files.into_iter().next()))
+        VaultSettings {
+            identities: self.words("ANSIBLE_VAULT_IDENTITY_LIST", "defaults.vault_identity_list"),
+            password_file: file.and_then(|files| files.into_iter().next()),
+            asks: self.flag("ANSIBLE_ASK_VAULT_PASS", "defaults.ask_vault_pass").unwrap_or(false),
+            label: self.get("ANSIBLE_VAULT_IDENTITY", "defaults.vault_identity").map(|label| label.trim().to_owned()),
+            by_label: self.flag("ANSIBLE_VAULT_ID_MATCH", "defaults.vault_id_match").unwrap_or(false),
+            encrypts_with: self
+                .get("ANSIBLE_VAULT_ENCRYPT_IDENTITY", "defaults.vault_encrypt_identity")
+                .map(|label| label.trim().to_owned()),
+        }
     }
 }
 
@@ -346,49 +512,140 @@ fn builtin(name: &str) -> &str {
 
 /// A file in the working directory that only we or root can have put there.
 fn is_ours(path: &Path) -> bool {
-    const WRITABLE_BY_OTHERS: u32 = 0o002;
     let me = rustix::process::geteuid().as_raw();
     let is_safe = |path: &Path| {
-        path.metadata().is_ok_and(|meta| (meta.uid() == me || meta.uid() == 0) && meta.mode() & WRITABLE_BY_OTHERS == 0)
+        path.metadata().is_ok_and(|meta| meta.uid() == me || meta.uid() == 0) && !is_writable_by_others(path)
     };
     is_safe(Path::new(".")) && is_safe(path)
 }
 
-fn expanded(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+fn is_writable_by_others(path: &Path) -> bool {
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    path.metadata().is_ok_and(|meta| meta.mode() & WRITABLE_BY_OTHERS != 0)
+}
+
+/// A path without `~`, with what stands in it for variables of the environment (`$HOME`, `${HOME}`), and with the working
+/// directory for `{{CWD}}`.
+fn expanded(path: &str, variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let path = match std::env::current_dir() {
+        Ok(here) => path.replace("{{CWD}}", &here.to_string_lossy()),
+        Err(_) => path.to_owned(),
+    };
+    let path = with_variables(&path, &variable);
+    match (path.strip_prefix("~/"), variable("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => PathBuf::from(path),
     }
 }
 
-/// Sections, `key = value` or `key: value`, comments after `#` or `;`.
-fn parse(text: &str) -> HashMap<String, String> {
-    let mut values = HashMap::new();
-    let mut section = String::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.trim().to_owned();
-        } else if let Some((key, value)) = line.split_once(['=', ':']) {
-            let value = value.split(" ;").next().unwrap_or_default().trim();
-            if !value.is_empty() {
-                values.insert(format!("{section}.{}", key.trim()), value.to_owned());
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Variables that there are not stay as they were written.
+fn with_variables(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let plain = &after[..after.find(|c| !is_of_name(c)).unwrap_or(after.len())];
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let (name, length) = braced.map_or((plain, plain.len()), |(name, _)| (name, name.len() + 2));
+        match variable(name) {
+            Some(value) => {
+                out.push_str(&value);
+                rest = &after[length..];
+            }
+            None => {
+                out.push('$');
+                rest = after;
             }
         }
     }
-    values
+    out + rest
+}
+
+/// Whether it is one of the variables that Ansible reads.
+fn is_ansibles(name: &str) -> bool {
+    name.starts_with("ANSIBLE_") || name == UNTRUSTED_TEMPLATES
+}
+
+/// What a file says, and why the first line of it that makes no sense does not.
+type Parsed = (HashMap<String, String>, Option<String>);
+
+/// Sections, `key = value` or `key: value`, comments after `#` or `;`. A line that is moved in goes on with the value above.
+fn parse(text: &str) -> Parsed {
+    let mut reader = FileReader::default();
+    let fault = text.lines().enumerate().find_map(|(index, line)| reader.line(index + 1, line).err());
+    // What is set to nothing is not set.
+    reader.values.retain(|_, value| !value.is_empty());
+    (reader.values, fault)
+}
+
+#[derive(Default)]
+struct FileReader {
+    /// As `section.key`.
+    values: HashMap<String, String>,
+    sections: HashSet<String>,
+    section: Option<String>,
+    /// The key that a line which is moved in goes on with.
+    last: Option<String>,
+}
+
+impl FileReader {
+    /// # Errors
+    /// The line makes no sense: as Python says it, whose files these are.
+    fn line(&mut self, number: usize, written: &str) -> Result<(), String> {
+        let line = written.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            return Ok(());
+        }
+        if let (true, Some(key)) = (written.starts_with([' ', '\t']), &self.last) {
+            let value = self.values.entry(key.clone()).or_default();
+            if !value.is_empty() {
+                value.push('\n');
+            }
+            value.push_str(without_comment(line));
+            return Ok(());
+        }
+        let twice = |what: &str| Err(format!("While reading from '<string>' [line {number:2}]: {what} already exists"));
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')) {
+            if !self.sections.insert(name.to_owned()) {
+                return twice(&format!("section '{name}'"));
+            }
+            self.section = Some(name.to_owned());
+            self.last = None;
+            return Ok(());
+        }
+        let Some(section) = &self.section else {
+            return Err(format!("File contains no section headers.\nfile: '<string>', line: {number}\n'{written}\\n'"));
+        };
+        let Some((key, value)) = line.split_once(['=', ':']) else {
+            return Err(format!("Source contains parsing errors: '<string>'\n\t[line {number:2}]: '{written}\\n'"));
+        };
+        let name = key.trim().to_lowercase();
+        let key = format!("{section}.{name}");
+        if self.values.insert(key.clone(), without_comment(value).to_owned()).is_some() {
+            return twice(&format!("option '{name}' in section '{section}'"));
+        }
+        self.last = Some(key);
+        Ok(())
+    }
+}
+
+fn without_comment(value: &str) -> &str {
+    value.split(" ;").next().unwrap_or_default().trim()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)], file: &str) -> AnsibleSettings {
+    pub(super) fn settings(variables: &[(&str, &str)], file: &str) -> AnsibleSettings {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        AnsibleSettings { variables, file: parse(file), folder: "/cfg".into(), path: None }
+        let (file, fault) = parse(file);
+        let path = Some("/cfg/ansible.cfg".into());
+        AnsibleSettings { variables, file, folder: "/cfg".into(), path, fault, foreign: None }
     }
 
     #[test]
@@ -405,6 +662,45 @@ mod tests {
         let both = settings(&[("ANSIBLE_ROLES_PATH", "here"), ("ANSIBLE_FORCE_HANDLERS", "True")], file);
         assert_eq!(both.roles_path(), [PathBuf::from("here")]);
         assert!(both.force_handlers() && !from_file.force_handlers());
+    }
+
+    #[test]
+    fn a_value_goes_on_where_lines_are_moved_in() {
+        let file = "[defaults]\ncallbacks_enabled = timer,\n    dense, ; no\n\n    junit\nlog_path =\nforks = 3\n";
+        let set = settings(&[], file);
+        assert_eq!(set.other_callbacks(), ["timer", "dense", "junit"]);
+        assert_eq!((set.log_path(), set.forks()), (None, Some(3)));
+    }
+
+    #[test]
+    fn paths_have_homes_and_variables_in_them() {
+        let variable = |name: &str| match name {
+            "HOME" => Some("/home/me".to_owned()),
+            "A" => Some("a".to_owned()),
+            _ => None,
+        };
+        let path = |text: &str| expanded(text, variable).display().to_string();
+        assert_eq!(path("~/x"), "/home/me/x");
+        assert_eq!(path("$HOME/${A}b/$A.c/$"), "/home/me/ab/a.c/$");
+        assert_eq!(path("$NONE/${NONE}/${A"), "$NONE/${NONE}/${A");
+        assert!(path("{{CWD}}/y").starts_with('/'));
+        let set = settings(&[("ANSIBLE_HOME", "/h")], "");
+        assert_eq!(set.roles_path()[0], PathBuf::from("/h/roles"));
+        assert_eq!(set.collections_path()[0], PathBuf::from("/h/collections"));
+    }
+
+    #[test]
+    fn colours_and_context_are_set_by_ansibles_names() {
+        let set = settings(
+            &[("ANSIBLE_COLOR_OK", "blue"), ("ANSIBLE_DIFF_CONTEXT", "1")],
+            "[colors]\nok = red\nskip = white\n",
+        );
+        let named = |name: &str| match name {
+            "ok" => Some("blue".to_owned()),
+            "skip" => Some("white".to_owned()),
+            _ => None,
+        };
+        assert_eq!((set.output().palette, set.output().diff_context), (Palette::with(named), 1));
     }
 
     #[test]
@@ -475,7 +771,13 @@ mod tests {
         let set =
             settings(&[("ANSIBLE_STDOUT_CALLBACK", "community.general.yaml"), ("ANSIBLE_FORCE_COLOR", "1")], file);
         assert_eq!((set.output().answers, set.output().colours), (None, Colours::Always));
-        assert_eq!(set.other_callbacks(), ["community.general.yaml", "timer"]);
+        assert_eq!(set.output().result_format, ResultFormat::Yaml, "what that callback was for");
+        assert_eq!(set.other_callbacks(), ["timer"]);
+        assert_eq!(settings(&[("ANSIBLE_STDOUT_CALLBACK", "dense")], "").other_callbacks(), ["dense"]);
+        let format = |file: &str| settings(&[], &format!("[defaults]\n{file}")).output().result_format;
+        assert_eq!(format("callback_result_format = yaml\n"), ResultFormat::Yaml);
+        assert_eq!(format("callback_format_pretty = yes\n"), ResultFormat::JsonOnManyLines);
+        assert_eq!(format("callback_format_pretty = no\n"), ResultFormat::JsonOnOneLine);
     }
 
     #[test]

@@ -372,13 +372,13 @@ pub struct AdhocArgs {
     /// Hosts: names, groups, globs
     pub pattern: String,
 
-    /// The module
-    #[arg(short, long, alias = "module-name", default_value = "command")]
-    pub module: String,
+    /// The module [default: command]
+    #[arg(short, long, alias = "module-name")]
+    pub module: Option<String>,
 
     /// Its arguments: `key=value ...`, a command line, or JSON
-    #[arg(short, long, default_value = "", allow_hyphen_values = true)]
-    pub args: String,
+    #[arg(short, long, allow_hyphen_values = true)]
+    pub args: Option<String>,
 
     /// Show the hosts of the pattern, run nothing
     #[arg(long)]
@@ -397,8 +397,13 @@ pub struct AdhocArgs {
     pub background: Option<u32>,
 
     /// Seconds between looks at what runs in the background; 0 to leave it running
-    #[arg(short = 'P', long, value_name = "SECONDS", default_value_t = 15)]
-    pub poll: u32,
+    /// [default: 15]
+    #[arg(short = 'P', long, value_name = "SECONDS")]
+    pub poll: Option<u32>,
+
+    /// Forget the facts that were kept
+    #[arg(long)]
+    pub flush_cache: bool,
 
     /// The folder whose group_vars and host_vars count as a playbook's, and beside which files are looked for
     #[arg(long, value_name = "DIR")]

@@ -42,6 +42,10 @@ pub struct BecomeArgs {
 /// A password that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BecomePasswordError {
+    #[error("The password file {} was not found", .0.display())]
+    Missing(PathBuf),
+    #[error("Empty password was provided from file ({})", .0.display())]
+    Empty(PathBuf),
     #[error("{0}")]
     Source(#[from] SecretError),
     #[error("cannot ask for the password to become another user: {0}")]
@@ -99,7 +103,11 @@ impl BecomeArgs {
         let (asks, file) = ansible.become_password();
         let file = self.become_password_file.clone().or(file.filter(|_| !self.ask_become_pass));
         if let Some(file) = file {
-            let secret = SecretSource::of_file(&file).fetch(false)?;
+            let secret = SecretSource::of_file(&file, "become").fetch(false).map_err(|error| match error {
+                SecretError::Missing(path) => BecomePasswordError::Missing(path),
+                SecretError::EmptyFile(path) => BecomePasswordError::Empty(path),
+                other => other.into(),
+            })?;
             let text = std::str::from_utf8(secret.password()).map_err(|_| BecomePasswordError::Utf8)?;
             return Ok(Some(Password::new(text.to_owned())?));
         }

@@ -1,6 +1,7 @@
 //! `rustle-exec inventory --list | --graph | --host H`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ansible_settings::AnsibleSettings;
 use super::args::InventoryArgs;
@@ -8,25 +9,27 @@ use super::config_file::ConfigFile;
 use super::{CliError, chain, extra_vars, notice, print};
 use crate::exit_code::ExitCode;
 use crate::input::inventory::show::{self, Format, View};
-use crate::input::inventory::{self as patterns, GroupId, Inventory, InventoryError, Limits, Rules};
+use crate::input::inventory::{self as patterns, GroupId, Inventory, InventoryError, LOCALHOSTS, Limits, Rules};
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
 
 pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
+    let ansible = AnsibleSettings::read_and_check()?;
     refuse_nonsense(args)?;
     let file = ConfigFile::load(args.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
     let sources = match (&args.inventory[..], &file.executor.inventory[..]) {
-        ([], []) => AnsibleSettings::read().inventory().unwrap_or_default(),
+        ([], []) => ansible.inventory().unwrap_or_default(),
         ([], in_file) => in_file.to_owned(),
         (given, _) => given.to_owned(),
     };
     let vault = args.vault.vault()?;
     // As Ansible answers: nobody is contacted, and scripts look at what there is.
-    let inventory = load_or_none(&sources, &vault, args.playbook_dir.as_deref())?;
+    let extra = extra_vars::read(&args.extra_vars, &vault)?.into();
+    let playbook_dir = args.playbook_dir.clone().or_else(|| ansible.playbook_dir());
+    let inventory = load_or_none(&sources, &vault, playbook_dir.as_deref(), &extra)?;
     for warning in inventory.warnings() {
         notice(&format!("[WARNING]: {warning}"));
     }
-    let ansible = AnsibleSettings::read();
     if inventory.host_count() == 0 && ansible.warns_of_no_inventory() {
         notice("[WARNING]: No inventory was parsed, only implicit localhost is available");
     }
@@ -35,21 +38,17 @@ pub(super) fn run(args: &InventoryArgs) -> Result<ExitCode, CliError> {
         (_, true) => Format::Toml,
         _ => Format::Json,
     };
+    let export = args.export || ansible.exports_inventory();
     if let Some(name) = &args.host {
-        let extra = extra_vars::read(&args.extra_vars, &vault)?;
-        return print(&show::host(&host_vars(&inventory, name, &extra)?, format));
+        return print(&show::host(&host_vars(&inventory, name, export)?, format));
     }
     if args.graph {
         let top = args.group.as_deref().map_or(Some(GroupId::ALL), |name| inventory.group_id(name));
         let top = top.ok_or_else(|| CliError::input("Pattern must be valid group name when using --graph"))?;
         return print(&show::graph(&inventory, top, args.vars).map_err(CliError::input)?);
     }
-    let text = View {
-        only: only(&inventory, args.limit.as_deref())?,
-        export: args.export || ansible.exports_inventory(),
-        ..View::of(&inventory)
-    };
-    let text = text.list(format);
+    let only = only(&inventory, args.limit.as_deref())?;
+    let text = View { inventory: &inventory, only, export }.list(format);
     match &args.output {
         None => print(&text),
         Some(path) => std::fs::write(path, text)
@@ -85,24 +84,22 @@ fn only(
     Ok(Some(hosts.iter().filter_map(|host| inventory.host_id(host.as_str())).collect()))
 }
 
-/// `localhost` need not be in the inventory.
-fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<VarMap, CliError> {
-    let mut vars = match inventory.host_id(name) {
-        Some(host) => inventory.merged_vars(host),
-        None if matches!(name, "localhost" | "127.0.0.1") => {
+/// A host's variables, those of its groups among them but for an export. `localhost` need not be in the inventory.
+fn host_vars(inventory: &Inventory, name: &str, export: bool) -> Result<VarMap, CliError> {
+    match inventory.host_id(name) {
+        Some(host) if export => Ok(inventory.own_vars(host)),
+        Some(host) => Ok(inventory.shown_vars(host)),
+        None if LOCALHOSTS.contains(&name) => {
             let local = [("ansible_connection".to_owned(), Variable::data("local"))];
             let of_all = inventory.group_layers(&[GroupId::ALL]).flat_map(|layer| layer.iter());
-            local.into_iter().chain(of_all.map(|(name, value)| (name.clone(), value.clone()))).collect()
+            let vars = of_all.chain(inventory.extra_vars());
+            Ok(local.into_iter().chain(vars.map(|(name, value)| (name.clone(), value.clone()))).collect())
         }
         None => {
-            return Err(CliError::input(format!(
-                "Could not match supplied host pattern, ignoring: {name}\n  You must pass a single valid host to --host \
-                 parameter"
-            )));
+            notice(&format!("[WARNING]: Could not match supplied host pattern, ignoring: {name}"));
+            Err(CliError::input("You must pass a single valid host to --host parameter"))
         }
-    };
-    vars.extend(extra.clone());
-    Ok(vars)
+    }
 }
 
 /// As [`load`], where nobody is contacted, or this machine alone: a source that cannot be read is a warning of the inventory,
@@ -110,20 +107,31 @@ fn host_vars(inventory: &Inventory, name: &str, extra: &VarMap) -> Result<VarMap
 ///
 /// # Errors
 /// Something is encrypted and no password fits, or variables beside a source or the playbook cannot be read.
-pub(super) fn load_or_none(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
+pub(super) fn load_or_none(
+    sources: &[PathBuf],
+    vault: &Vault,
+    playbook: Option<&Path>,
+    extra: &Arc<VarMap>,
+) -> Result<Inventory, CliError> {
     let skips_unread = !AnsibleSettings::read().unread_inventory_is_failure(sources.len() > 1);
-    load_by(sources, vault, playbook, skips_unread)
+    load_by(sources, vault, playbook, extra, skips_unread)
 }
 
 /// Reads the sources, every one of them.
-pub(super) fn load(sources: &[PathBuf], vault: &Vault, playbook: Option<&Path>) -> Result<Inventory, CliError> {
-    load_by(sources, vault, playbook, false)
+pub(super) fn load(
+    sources: &[PathBuf],
+    vault: &Vault,
+    playbook: Option<&Path>,
+    extra: &Arc<VarMap>,
+) -> Result<Inventory, CliError> {
+    load_by(sources, vault, playbook, extra, false)
 }
 
 fn load_by(
     sources: &[PathBuf],
     vault: &Vault,
     playbook: Option<&Path>,
+    extra: &Arc<VarMap>,
     skips_unread: bool,
 ) -> Result<Inventory, CliError> {
     let ansible = AnsibleSettings::read();
@@ -132,6 +140,8 @@ fn load_by(
         merges_dicts: ansible.merges_dicts(),
         ignored: ansible.ignored_sources().map_err(CliError::input)?.into(),
         skips_unread,
+        unknown_names: ansible.unknown_names(),
+        extra_vars: Arc::clone(extra),
     };
     Inventory::load_with(sources, Limits::default(), rules, vault, playbook).map_err(|error| {
         // One that only lacks a password is there, and full of hosts.

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::Range;
 
+use rustle_agent::module::short_name;
+use rustle_protocol::Value;
+
 use super::args::PlanArgs;
 use crate::plan::{Plan, Play, Section, TagFilter, Task};
+use crate::template::python_repr;
 
 /// A playbook and the plays that came from it.
 pub(super) struct Listed {
@@ -37,10 +41,11 @@ fn describe_play(
     filter: &TagFilter,
     out: &mut String,
 ) -> std::fmt::Result {
-    let pattern = play.pattern.as_deref().unwrap_or_default();
-    writeln!(out, "\n  play #{number} ({pattern}): {}\tTAGS: [{}]", play.name, play.tags.join(","))?;
+    let patterns = &play.patterns;
+    writeln!(out, "\n  play #{number} ({}): {}\tTAGS: [{}]", patterns.join(","), play.name, play.tags.join(","))?;
     if args.list_hosts {
-        writeln!(out, "    pattern: ['{pattern}']\n    hosts ({}):", play.hosts.len())?;
+        let patterns = python_repr(&Value::List(patterns.iter().map(|pattern| pattern.as_str().into()).collect()));
+        writeln!(out, "    pattern: {patterns}\n    hosts ({}):", play.hosts.len())?;
         for host in &play.hosts {
             writeln!(out, "      {host}")?;
         }
@@ -52,7 +57,8 @@ fn describe_play(
     if args.list_tasks {
         writeln!(out, "    tasks:")?;
         for task in &tasks {
-            let role = task.role.as_ref().map(|role| format!("{} : ", role.fqcn())).filter(|_| task.name.is_some());
+            let names_role = task.name.is_some() && !task.includes_role();
+            let role = task.role.as_ref().filter(|_| names_role).map(|role| format!("{} : ", role.fqcn()));
             let tags: BTreeSet<&str> = task.tags.iter().map(String::as_str).collect();
             writeln!(out, "      {}{}\tTAGS: [{}]", role.unwrap_or_default(), task.title(), joined(&tags))?;
         }
@@ -69,8 +75,9 @@ fn joined(tags: &BTreeSet<&str>) -> String {
     tags.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
-/// Ansible lists neither what it adds itself nor what stands in `rescue` and `always`.
+/// Ansible lists neither what it adds itself, but for the check of a role's arguments, nor what stands in `rescue` and `always`.
 fn is_listed(plan: &Plan, task: &Task) -> bool {
     let places = std::iter::successors(task.within, |within| plan.blocks[within.block.index()].parent);
-    task.position.is_some() && places.into_iter().all(|within| within.section == Section::Tasks)
+    let checks_a_role = short_name(&task.module) == "validate_argument_spec";
+    (task.position.is_some() || checks_a_role) && places.into_iter().all(|within| within.section == Section::Tasks)
 }

@@ -1,6 +1,5 @@
 //! The command line: reads what is wanted, puts the parts together, answers with an exit code.
 
-mod absent;
 mod adhoc;
 mod ansible_settings;
 pub mod args;

@@ -1,5 +1,6 @@
 //! The operator's signals. Ctrl-C: the first shows where the run stands, a second within a second cancels it, a later one
-//! starts over; with `--batch` the first one cancels. SIGTERM always cancels.
+//! starts over; with `--batch` the first one cancels. A `pause` at the terminal takes the first for itself. SIGTERM always
+//! cancels.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::CliError;
 use crate::engine::ExecutionEngine;
 use crate::event::CancelReason;
+use crate::prompt;
 
 /// How soon a second Ctrl-C must follow the first to cancel the run.
 const AGAIN_WITHIN: Duration = Duration::from_secs(1);
@@ -59,7 +61,11 @@ impl Operator {
         loop {
             let meaning = tokio::select! {
                 ended = &mut running => return ended,
-                Some(()) = self.interrupt.recv() => self.presses.press(Instant::now()),
+                // A task that waits for somebody at the terminal asks what is meant.
+                Some(()) = self.interrupt.recv() => match self.presses.press(Instant::now()) {
+                    Meaning::ShowStatus if prompt::interrupt() => continue,
+                    meaning => meaning,
+                },
                 Some(()) = self.terminate.recv() => Meaning::Cancel,
             };
             // A run that has just ended needs neither; one that has too much to heed gets to it.

@@ -8,28 +8,25 @@ use rustle_protocol::HostName;
 
 use super::adhoc::lab_inventory;
 use super::args::{ConnectionPlugin, GatherFacts, PlanArgs};
-use super::config_file::ConfigFile;
 use super::session::{Session, registry};
 use super::settings::Settings;
 use super::{CliError, chain, dry_run, init_logging, inventory, playbook};
 use crate::engine::Registry;
 use crate::exit_code::ExitCode;
 use crate::input::inventory::{self as patterns, Inventory};
-use crate::input::playbook::Printed;
+use crate::input::playbook::{Printed, SearchPaths};
 use crate::input::{self, InputError, LoadRequest, Loaded, Opened, PLAN_BYTES_MAX, PlanSource};
 use crate::plan::check::check_modules as problems_of;
 use crate::plan::{Plan, TagFilter, start_at};
 use crate::template::{Conditionals, Templar};
-use crate::vars::VarMap;
 
 /// Problems shown before "and more": nobody mends more at once.
 const PROBLEMS_SHOWN: usize = 20;
 
-pub(super) fn run(args: PlanArgs) -> Result<ExitCode, CliError> {
-    let file = ConfigFile::load(args.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
-    let settings =
-        Settings::resolve(&args.common, Some(&args), file).map_err(|error| CliError::input(error.to_string()))?;
+pub(super) fn run(mut args: PlanArgs) -> Result<ExitCode, CliError> {
+    let settings = Settings::read(&args.common, Some(&args))?;
     init_logging(settings.log_level.as_deref())?;
+    args.plan = args.plan.into_iter().map(|path| in_collection(path, &settings.search_paths)).collect();
     let is_playbook = args.plan.iter().any(|path| playbook::is_playbook(path));
     if is_playbook && args.is_listing() && !args.dry_run {
         return super::print(&playbook::list(&args, &settings)?);
@@ -42,6 +39,12 @@ pub(super) fn run(args: PlanArgs) -> Result<ExitCode, CliError> {
         return super::print(&dry_run::describe(&session.plan));
     }
     session.run()
+}
+
+/// The file of a playbook that is named as one of a collection, `ns.col.name`; anything else is a path.
+fn in_collection(path: PathBuf, search_paths: &SearchPaths) -> PathBuf {
+    let places = path.to_str().filter(|_| !path.exists()).map(|name| search_paths.playbooks(name, None));
+    places.into_iter().flatten().find(|place| place.is_file()).unwrap_or(path)
 }
 
 /// Everything that can be known to be wrong is known when this returns; nobody has been contacted.
@@ -85,8 +88,8 @@ fn prepare(args: &PlanArgs, mut settings: Settings) -> Result<Session, CliError>
         _ => PathBuf::from("."),
     };
     let base = base.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", base.display())))?;
-    let (fragments, answers, extra) = (None, Vec::new(), VarMap::new());
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
+    let (fragments, answers) = (None, Vec::new());
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers })
 }
 
 /// What `-i` or `--lab` gives. `playbook` is the folder of the playbook, which may hold variables of hosts and groups.
@@ -98,7 +101,7 @@ pub(super) fn given_inventory(
     match args.common.lab {
         Some(count @ 1..) => lab_inventory(count).map(Some),
         _ if settings.inventory.is_empty() => Ok(None),
-        _ => inventory::load(&settings.inventory, &settings.vault, playbook).map(Some),
+        _ => inventory::load(&settings.inventory, &settings.vault, playbook, &settings.extra_vars).map(Some),
     }
 }
 

@@ -7,18 +7,15 @@ use std::sync::Arc;
 use super::ansible_settings::AnsibleSettings;
 use super::args::{PlanArgs, PlanFileArgs};
 use super::asker::{Answers, Asker};
-use super::config_file::ConfigFile;
 use super::listing::{self, Listed};
 use super::session::{Session, registry};
 use super::settings::Settings;
-use super::{CliError, chain, extra_vars, inventory, plan};
-use crate::engine::Registry;
+use super::{CliError, chain, inventory, plan};
+use crate::engine::{Absent, Registry};
 use crate::input::inventory::Inventory;
 use crate::input::playbook::{self, Playbook, PlaybookError, PlaybookRequest, Printed, Prompts, Surroundings};
-use crate::plan::check::ModuleCatalog;
 use crate::plan::{Plan, TagFilter};
 use crate::template::Templar;
-use crate::vars::VarMap;
 
 /// Whether a file is a playbook: by its name, or because its first line of content begins a list.
 pub(super) fn is_playbook(path: &Path) -> bool {
@@ -47,18 +44,21 @@ pub(super) fn prepare_printed(
     mut printed: Printed,
     piped: Option<Vec<u8>>,
     args: &PlanArgs,
-    settings: Settings,
+    mut settings: Settings,
 ) -> Result<Session, CliError> {
     if args.parsed.is_some() {
         return Err(CliError::input("--parsed is for plans of rustle-plan: nothing is lost in this one"));
     }
-    let extra = printed.extra_vars(&settings.vault).map_err(error)?;
+    // As weak as the first `-e`.
+    let mut extra = printed.extra_vars(&settings.vault).map_err(error)?;
+    extra.extend(Arc::unwrap_or_clone(settings.extra_vars));
+    settings.extra_vars = extra.into();
     let Around { registry, templar, inventory, unread } = around(args, &settings, printed.base())?;
-    let surroundings = surroundings(&settings, &registry, &templar, extra.clone())?;
+    let surroundings = surroundings(&settings, &registry, &templar);
     let asker = Asker::of(&settings.journal)?;
     let playbook = printed.into_playbook(surroundings, &inventory, Prompts::Ask(&asker)).map_err(error)?;
     let read = Read { playbook, inventory, unread, registry, templar, answers: asker.answers() };
-    Ok(Session { extra, piped, ..session(read, args, settings)? })
+    Ok(Session { piped, ..session(read, args, settings)? })
 }
 
 fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, CliError> {
@@ -67,6 +67,7 @@ fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, C
     let unusable = |error| CliError::input(format!("{}: {error}", playbook.base.display()));
     let base = playbook.base.canonicalize().map_err(unusable)?;
     let mut plan = playbook.plan;
+    playbook.hindrance.map_or(Ok(()), |why| Err(error(why)))?;
     go_without(unread, &mut plan)?;
     check_beside(&plan, &inventory, &settings)?;
     stand_in(&mut registry, &mut plan);
@@ -74,8 +75,8 @@ fn session(read: Read, args: &PlanArgs, settings: Settings) -> Result<Session, C
     let only = plan::adjust(&mut plan, args, &settings, &inventory, &templar)?;
     plan::check_modules(&plan, &registry)?;
     tell_of_callbacks(&registry, &settings.other_callbacks);
-    let (piped, extra) = (None, VarMap::new());
-    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers, extra })
+    let piped = None;
+    Ok(Session { settings, inventory, plan, templar, registry, base, lab, fragments, piped, only, answers })
 }
 
 /// Reads the variables of hosts and groups that stand beside imported playbooks, which count from their plays on: what is wrong
@@ -92,11 +93,10 @@ fn check_beside(plan: &Plan, inventory: &Inventory, settings: &Settings) -> Resu
 /// The plan of playbooks as JSON. It is checked as for a run.
 pub(super) fn print(args: &PlanFileArgs) -> Result<String, CliError> {
     let run = args.as_run().map_err(|error| CliError::own(format!("no working directory: {error}")))?;
-    let file = ConfigFile::load(run.common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
-    let settings =
-        Settings::resolve(&run.common, Some(&run), file).map_err(|error| CliError::input(error.to_string()))?;
+    let settings = Settings::read(&run.common, Some(&run))?;
     super::init_logging(settings.log_level.as_deref())?;
-    let Read { playbook, mut registry, unread, .. } = read_with(&run, &settings, Prompts::Keep)?;
+    let Read { mut playbook, mut registry, unread, .. } = read_with(&run, &settings, Prompts::Keep)?;
+    playbook.hindrance.take().map_or(Ok(()), |why| Err(error(why)))?;
     let mut checked = playbook.plan.clone();
     go_without(unread, &mut checked)?;
     stand_in(&mut registry, &mut checked);
@@ -156,10 +156,13 @@ fn read(args: &PlanArgs, settings: &Settings) -> Result<Read, CliError> {
 }
 
 fn read_with(args: &PlanArgs, settings: &Settings, prompts: Prompts<'_>) -> Result<Read, CliError> {
+    if let Some(path) = args.plan.iter().find(|path| !path.exists()) {
+        return Err(CliError::input(format!("the playbook: {} could not be found", path.display())));
+    }
     let Around { registry, templar, inventory, unread } = around(args, settings, &folder_of(&args.plan[0])?)?;
     let request = PlaybookRequest {
         paths: &args.plan,
-        surroundings: surroundings(settings, &registry, &templar, VarMap::new())?,
+        surroundings: surroundings(settings, &registry, &templar),
         inventory: &inventory,
         gather_facts: Some(settings.gathering.as_deref() != Some("explicit")),
         force_handlers: settings.force_handlers,
@@ -197,7 +200,7 @@ fn around(args: &PlanArgs, settings: &Settings, base: &Path) -> Result<Around, C
     let inventory = match given {
         Some(inventory) => inventory,
         // Nobody but this machine itself.
-        None => inventory::load(&[], &settings.vault, Some(base))?,
+        None => inventory::load(&[], &settings.vault, Some(base), &settings.extra_vars)?,
     };
     Ok(Around { registry, templar, inventory, unread })
 }
@@ -218,25 +221,17 @@ fn go_without(unread: Option<CliError>, plan: &mut Plan) -> Result<(), CliError>
     Ok(())
 }
 
-/// What is needed to understand a playbook beside the playbook itself. `extra` are variables as weak as the first `-e`.
-///
-/// # Errors
-/// `-e` that makes no sense.
-pub(super) fn surroundings(
-    settings: &Settings,
-    registry: &Registry,
-    templar: &Templar,
-    mut extra: VarMap,
-) -> Result<Surroundings, CliError> {
-    extra.extend(extra_vars::read(&settings.extra_vars, &settings.vault)?);
-    Ok(Surroundings {
+/// What is needed to understand a playbook beside the playbook itself.
+pub(super) fn surroundings(settings: &Settings, registry: &Registry, templar: &Templar) -> Surroundings {
+    Surroundings {
         modules: Arc::new(registry.clone()),
         paths: settings.search_paths.clone(),
-        extra: Arc::new(extra),
+        extra: Arc::clone(&settings.extra_vars),
         templar: templar.clone(),
         vault: settings.vault.clone(),
         smart_gathering: settings.gathering.as_deref() == Some("smart"),
-    })
+        private_role_vars: settings.private_role_vars,
+    }
 }
 
 fn folder_of(path: &Path) -> Result<PathBuf, CliError> {
@@ -244,23 +239,30 @@ fn folder_of(path: &Path) -> Result<PathBuf, CliError> {
     folder.canonicalize().map_err(|error| CliError::input(format!("{}: {error}", folder.display())))
 }
 
-/// Modules of ansible-core that are not here fail when a host comes to them, as they may stand behind a condition that
-/// no host of this run meets. That is told before the run.
-fn stand_in(registry: &mut Registry, plan: &mut Plan) {
-    let mut missing: Vec<(String, String)> = Vec::new();
+/// Modules of ansible-core that are not here, and action plug-ins in Python, fail when a host comes to them, as they may stand
+/// behind a condition that no host of this run meets. That is told before the run.
+fn stand_in(modules: &mut Registry, plan: &mut Plan) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut warnings = Vec::new();
     for task in plan.tasks.iter().filter(|task| task.include.is_none()) {
-        let known = missing.iter().any(|(module, _)| *module == task.module);
+        let module = &task.module;
         // A template says which module it is when a host comes to it.
-        let is_known_later = crate::template::needs_rendering(&task.module);
-        if !known && !is_known_later && ModuleCatalog::find(registry, &task.module).is_none() {
-            let place = task.position.as_ref().map(ToString::to_string).unwrap_or_default();
-            missing.push((task.module.clone(), place));
+        if crate::template::needs_rendering(module) || !seen.insert(module) {
+            continue;
         }
+        let what = if let Some(file) = modules.action_plugin(module) {
+            format!("'{module}' is an action plug-in in Python ({})", file.display())
+        } else if modules.find(module).is_none() {
+            let why = format!("rustle-exec has no module `{module}`; docs/modules.md lists those it has");
+            modules.register(Arc::new(Absent::new(module, why)));
+            format!("the module `{module}` is not here")
+        } else {
+            continue;
+        };
+        let place = task.position.as_ref().map(ToString::to_string).unwrap_or_default();
+        warnings.push(format!("{place}: {what}; the task fails if a host comes to it"));
     }
-    for (module, place) in missing {
-        registry.register(Arc::new(super::absent::Absent::new(&module)));
-        plan.warnings.push(format!("{place}: the module `{module}` is not here; the task fails if a host comes to it"));
-    }
+    plan.warnings.extend(warnings);
 }
 
 pub(super) fn error(error: PlaybookError) -> CliError {

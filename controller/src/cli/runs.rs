@@ -199,7 +199,7 @@ fn status(folder: &RunFolder) -> Result<ExitCode, CliError> {
 fn push_status(text: &mut String, status: &Status, elapsed_s: f64) {
     let elapsed = Duration::try_from_secs_f64(elapsed_s).unwrap_or_default();
     for line in crate::report::status::lines(status, elapsed) {
-        line.render(false, text);
+        line.render(None, text);
         text.push('\n');
     }
 }

@@ -19,7 +19,7 @@ use super::asker::Answers;
 use super::operator::Operator;
 use super::recording::Recording;
 use super::settings::Settings;
-use super::{CliError, chain, extra_vars, modules};
+use super::{CliError, chain, modules};
 use crate::control::Server;
 use crate::dispatch::session::SessionOptions;
 use crate::dispatch::{Blobs, HostLink, LinkError};
@@ -59,8 +59,6 @@ pub(super) struct Session {
     pub(super) only: Option<HashSet<HostName>>,
     /// What the operator was asked, and said.
     pub(super) answers: Answers,
-    /// Variables that the plan brings, as weak among those of `-e` as if they had been given first.
-    pub(super) extra: VarMap,
 }
 
 impl Session {
@@ -187,6 +185,9 @@ impl Session {
         };
         // What a variable says is known when it is rendered.
         const CONNECTION: &str = "ansible_connection";
+        if self.settings.extra_vars.contains_key(CONNECTION) {
+            return false;
+        }
         let says = |layers: &[Layer]| layers.iter().any(|layer| layer.vars.contains_key(CONNECTION));
         let may_be_elsewhere = |task: &Task| {
             let by_variable = task.vars.contains_key(CONNECTION) || says(&task.layers);
@@ -241,17 +242,17 @@ impl Session {
             config_file: self.settings.ansible_config.as_ref().map(|path| path.display().to_string()),
             playbook_python: crate::custom::controller_python().map(|path| path.display().to_string()),
             merges_dicts: self.settings.merges_dicts,
+            keeps_facts_apart: self.settings.keeps_facts_apart,
             vault: self.settings.vault.clone(),
         };
-        let mut extra = self.extra.clone();
-        extra.extend(extra_vars::read(&self.settings.extra_vars, &self.settings.vault)?);
+        let extra = VarMap::clone(&self.settings.extra_vars);
         let live = Live::new(self.inventory.clone(), self.sources());
         Ok(VarStore::of(Box::new(live), extra, info, self.templar.clone()))
     }
 
     /// Where the inventory is from, for what tasks make of it, and who takes part.
     fn sources(&self) -> InventorySources {
-        let is_playbook = self.plan.plays.iter().any(|play| play.pattern.is_some());
+        let is_playbook = self.plan.plays.iter().any(|play| !play.patterns.is_empty());
         InventorySources {
             paths: self.settings.inventory.clone(),
             vault: self.settings.vault.clone(),

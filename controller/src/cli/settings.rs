@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustle_protocol::message::OnDisconnect;
@@ -12,6 +13,7 @@ use super::args::{CommonArgs, ConnectionPlugin, GatherFacts, PlanArgs, StrategyA
 use super::become_args::BecomeArgs;
 use super::config_file::{ConfigFile, JournalSection, state_folder, user_folder};
 use super::recording::JournalSettings;
+use super::{CliError, chain, extra_vars};
 use crate::custom::{OtherPlugin, PluginKind};
 use crate::dispatch::session::OnBusyHost;
 use crate::engine::RunOptions;
@@ -19,8 +21,9 @@ use crate::engine::links::{CONNECTS_MAX, RECONNECT_WINDOW};
 use crate::input::playbook::{PlayDefaults, SearchPaths};
 use crate::journal::Durability;
 use crate::plan::{SerialSize, Strategy, TagFilter, serial_sizes};
-use crate::report::ReportOptions;
+use crate::report::{OutputSettings, ReportOptions};
 use crate::scheduler::{Limits, Percent, RetryPolicy};
+use crate::vars::VarMap;
 use crate::vault::Vault;
 
 /// The longest time that may be given on the command line: a year.
@@ -48,7 +51,8 @@ pub struct Settings {
     pub forks_given: bool,
     pub report: ReportOptions,
     pub module_path: Vec<PathBuf>,
-    pub extra_vars: Vec<String>,
+    /// What `-e` says. It is read once: a file of variables may be a pipe.
+    pub extra_vars: Arc<VarMap>,
     /// Passwords for text of ansible-vault.
     pub vault: Vault,
     /// Where roles and collections are.
@@ -57,6 +61,12 @@ pub struct Settings {
     pub module_utils: Vec<PathBuf>,
     /// Folders of plug-ins in Python.
     pub plugins: Vec<(PluginKind, PathBuf)>,
+    /// Seconds between looks at what runs in the background.
+    pub poll_interval: Option<u32>,
+    /// The folder that stands for a playbook's where there is none.
+    pub playbook_dir: Option<PathBuf>,
+    /// What is to be said of the settings themselves.
+    pub warning: Option<String>,
     pub(crate) other_plugins: Vec<(OtherPlugin, PathBuf)>,
     /// Names of callback plug-ins that are wanted and that nobody here is.
     pub other_callbacks: Vec<String>,
@@ -66,6 +76,10 @@ pub struct Settings {
     pub gathering: Option<String>,
     /// Ansible's `hash_behaviour = merge`.
     pub merges_dicts: bool,
+    /// Ansible's `inject_facts_as_vars = false`.
+    pub keeps_facts_apart: bool,
+    /// Ansible's `private_role_vars`.
+    pub private_role_vars: bool,
     pub force_handlers: bool,
     pub play_defaults: PlayDefaults,
     pub run_tags: Vec<String>,
@@ -96,6 +110,23 @@ pub enum SettingsError {
 }
 
 impl Settings {
+    /// What the command line, the environment and files say.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense, or a file that cannot be read.
+    pub(super) fn read(common: &CommonArgs, plan: Option<&PlanArgs>) -> Result<Settings, CliError> {
+        AnsibleSettings::read_and_check()?;
+        let file = ConfigFile::load(common.config.as_deref()).map_err(|error| CliError::input(chain(&error)))?;
+        let settings = Settings::resolve(common, plan, file).map_err(|error| CliError::input(error.to_string()))?;
+        let extra_vars = extra_vars::read(&common.extra_vars, &settings.vault)?.into();
+        if let Some(warning) = &settings.warning {
+            super::warn(warning);
+        }
+        Ok(Settings { extra_vars, ..settings })
+    }
+
+    /// All but the extra variables.
+    ///
     /// # Errors
     /// The first setting that makes no sense.
     pub fn resolve(common: &CommonArgs, plan: Option<&PlanArgs>, file: ConfigFile) -> Result<Settings, SettingsError> {
@@ -115,7 +146,7 @@ impl Settings {
             verbosity,
             report_file,
             log_file,
-            output: ansible.output(),
+            output: OutputSettings { asks: plan.is_some_and(|plan| plan.step), ..ansible.output() },
             ..ReportOptions::default()
         };
         let timeout = seconds(
@@ -142,7 +173,9 @@ impl Settings {
             flush_facts: plan.is_some_and(|plan| plan.flush_cache),
             tags: TagFilter::default(),
             step: plan.is_some_and(|plan| plan.step),
+            tells_arrivals: report.output.arrivals,
             conditionals: ansible.conditionals(),
+            untrusted: ansible.untrusted_templates(),
             unknown_handler_ends_run: ansible.unknown_handler_ends_run(),
         };
         Ok(Settings {
@@ -153,7 +186,11 @@ impl Settings {
             },
             limit: common.limit.clone(),
             identity: common.identity.clone().or(executor.identity),
-            connection: common.connection_plugin.or(executor.connection_plugin).unwrap_or_default(),
+            connection: common
+                .connection_plugin
+                .or(executor.connection_plugin)
+                .or_else(|| ansible.is_local().then_some(ConnectionPlugin::Local))
+                .unwrap_or_default(),
             transport: transport(&file.performance)?,
             connects_max: at_least_one("[performance] connects", file.performance.connects.unwrap_or(CONNECTS_MAX))?
                 .get(),
@@ -175,16 +212,21 @@ impl Settings {
                 ([], in_file) => in_file.to_owned(),
                 (given, _) => given.to_owned(),
             },
-            extra_vars: common.extra_vars.clone(),
-            vault: common.vault.vault_with(ansible.vault()).map_err(SettingsError::Vault)?,
+            extra_vars: Arc::default(),
+            vault: common.vault.vault_with(&ansible.vault()).map_err(SettingsError::Vault)?,
             module_utils: ansible.module_utils(),
             plugins: folders_of(PluginKind::ALL, |kind| ansible.plugins(kind.name())),
             other_plugins: folders_of(OtherPlugin::ALL, |kind| ansible.plugins(kind.name())),
             search_paths: SearchPaths { roles: ansible.roles_path(), collections: ansible.collections_path() },
             other_callbacks: ansible.other_callbacks(),
+            poll_interval: ansible.poll_interval(),
+            playbook_dir: ansible.playbook_dir(),
+            warning: ansible.warning(),
             ansible_config: ansible.config_file(),
             gathering: ansible.gathering().map(str::to_owned),
             merges_dicts: ansible.merges_dicts(),
+            keeps_facts_apart: ansible.keeps_facts_apart(),
+            private_role_vars: ansible.private_role_vars(),
             force_handlers: plan.is_some_and(|plan| plan.force_handlers) || ansible.force_handlers(),
             play_defaults: ansible.play_defaults(),
             run_tags: plan

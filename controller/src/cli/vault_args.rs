@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::CliError;
-use super::ansible_settings::AnsibleSettings;
+use super::ansible_settings::{AnsibleSettings, VaultSettings};
 use crate::vault::{Secret, SecretError, SecretSource, Vault};
 
 /// Where vault passwords come from.
@@ -27,20 +27,20 @@ pub struct VaultOptions {
 impl VaultOptions {
     /// What the options name, and what Ansible's settings name.
     pub(super) fn sources(&self) -> Vec<SecretSource> {
-        self.sources_with(AnsibleSettings::read().vault())
+        self.sources_with(&AnsibleSettings::read().vault())
     }
 
-    fn sources_with(&self, (listed, file): (Vec<String>, Option<PathBuf>)) -> Vec<SecretSource> {
-        let mut sources: Vec<SecretSource> = listed.iter().map(|id| SecretSource::of_id(id)).collect();
-        sources.extend(self.vault_id.iter().map(|id| SecretSource::of_id(id)));
-        sources.extend(self.vault_password_file.iter().map(|path| SecretSource::of_file(path)));
-        if self.ask_vault_password {
-            sources.push(SecretSource::Prompt { label: "default".to_owned() });
-        }
+    fn sources_with(&self, ansible: &VaultSettings) -> Vec<SecretSource> {
+        let label = ansible.label();
+        let ids = ansible.identities.iter().chain(&self.vault_id);
+        let mut sources: Vec<SecretSource> = ids.map(|id| SecretSource::of_id(id, label)).collect();
+        sources.extend(self.vault_password_file.iter().map(|path| SecretSource::of_file(path, label)));
         let nothing_given = self.vault_password_file.is_empty() && !self.ask_vault_password;
-        if let Some(file) = file.filter(|_| nothing_given) {
-            sources.push(SecretSource::of_file(&file));
+        if self.ask_vault_password || (ansible.asks && nothing_given) {
+            sources.push(SecretSource::asked(label));
         }
+        // Beside what is given, as in Ansible: what is encrypted under either is opened.
+        sources.extend(ansible.password_file.iter().map(|file| SecretSource::of_file(file, label)));
         sources
     }
 
@@ -49,18 +49,23 @@ impl VaultOptions {
     /// # Errors
     /// The first that cannot be had.
     pub(super) fn vault(&self) -> Result<Vault, CliError> {
-        fetch(&self.sources(), false).map(Vault::new)
+        fetch(&self.sources(), false).map(opening)
     }
 
     /// As [`vault`](Self::vault), with the settings of Ansible at hand.
-    pub(super) fn vault_with(&self, ansible: (Vec<String>, Option<PathBuf>)) -> Result<Vault, SecretError> {
+    pub(super) fn vault_with(&self, ansible: &VaultSettings) -> Result<Vault, SecretError> {
         let secrets = self.sources_with(ansible).iter().map(|source| source.fetch(false)).collect::<Result<_, _>>()?;
-        Ok(Vault::new(secrets))
+        Ok(Vault::matching(secrets, ansible.by_label))
     }
 }
 
+/// These passwords, to open what they may open.
+pub(super) fn opening(secrets: Vec<Secret>) -> Vault {
+    Vault::matching(secrets, AnsibleSettings::read().vault().by_label)
+}
+
 pub(super) fn fetch(sources: &[SecretSource], confirm: bool) -> Result<Vec<Secret>, CliError> {
-    sources.iter().map(|source| source.fetch(confirm).map_err(|error| CliError::input(error.to_string()))).collect()
+    sources.iter().map(|source| source.fetch(confirm).map_err(|error| CliError::own(error.to_string()))).collect()
 }
 
 /// `rustle-exec vault`
@@ -137,14 +142,15 @@ pub enum VaultCommand {
         file: PathBuf,
         #[command(flatten)]
         with: EncryptOptions,
-        /// Taken, and of no effect: the editor is started without a terminal, too
+        /// Start the editor without a terminal, too
         #[arg(long)]
         skip_tty_check: bool,
     },
-    /// Change an encrypted file in $EDITOR
+    /// Change encrypted files in $EDITOR, one after the other
     Edit {
-        /// The file
-        file: PathBuf,
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
         #[command(flatten)]
         with: EncryptOptions,
     },
@@ -157,6 +163,6 @@ pub struct EncryptOptions {
     pub vault: VaultOptions,
 
     /// The label of the password to encrypt with, if there are several
-    #[arg(long, value_name = "LABEL", env = "ANSIBLE_VAULT_ENCRYPT_IDENTITY")]
+    #[arg(long, value_name = "LABEL")]
     pub encrypt_vault_id: Option<String>,
 }

@@ -27,9 +27,19 @@ impl TaskRun<'_> {
             self.run.templar().render_args(args, origins, scope).map_err(|error| failed(error.into()))
         };
         let raw = module.unrendered_args();
+        if module.has_templated_names() {
+            let origins = self.task.call.as_deref();
+            let kept = self.run.templar().kept_args(&self.task.args, origins, scope);
+            let kept = self.with_rendered_names(kept.map_err(|error| failed(error.into()))?, scope)?;
+            let vault = self.run.templar().vault();
+            for (name, value) in &kept {
+                args.insert(name.clone(), value.plain(vault)?);
+            }
+            self.keep(kept);
+            return Ok(args);
+        }
         if raw.is_empty() {
-            let own = render(&self.task.args)?;
-            args.extend(if module.has_templated_names() { self.with_rendered_names(own, scope)? } else { own });
+            args.extend(render(&self.task.args)?);
             return Ok(args);
         }
         let (as_written, rest): (Vec<_>, Vec<_>) =
@@ -51,8 +61,12 @@ impl TaskRun<'_> {
     }
 
     /// `own` has the names that the author wrote, and these may be templates.
-    fn with_rendered_names(&self, own: Map, scope: &Scope) -> Result<Map, Fault> {
-        let mut renamed = Map::with_capacity(own.len());
+    fn with_rendered_names(
+        &self,
+        own: IndexMap<String, Authored>,
+        scope: &Scope,
+    ) -> Result<IndexMap<String, Authored>, Fault> {
+        let mut renamed = IndexMap::with_capacity(own.len());
         for (name, value) in own {
             if !needs_rendering(&name) {
                 renamed.insert(name, value);

@@ -122,7 +122,7 @@ fn compile_play(
             .iter()
             .map(|batch| hosts.numbers(batch))
             .collect(),
-        late: play.pattern.is_some(),
+        late: !play.patterns.is_empty(),
         strategy: strategy(play.strategy),
         rolling: play.strategy == PlanStrategy::Rolling,
         steps: steps.collect(),

@@ -12,7 +12,7 @@ use super::task::TaskRun;
 use crate::actions::Meta;
 use crate::event::{CancelReason, ItemResult, RunEvent, TaskResult, TaskStatus};
 use crate::scheduler::{Effect, Outcome, Verdict};
-use crate::vars::{InventoryChange, Learnt, Lesson, TaskVars};
+use crate::vars::{FACTS_GATHERED, InventoryChange, Learnt, Lesson, TaskVars};
 
 /// A task's calls whose results have come.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl TaskRun<'_> {
 
     /// Facts and `set_fact` values of a result.
     pub(super) fn lessons(&self, tried: &Tried) -> Vec<Lesson> {
-        let taught = self.take_taught();
+        let (taught, kept) = (self.take_taught(), self.take_kept());
         if tried.status.is_failure() {
             return Vec::new();
         }
@@ -127,12 +127,22 @@ impl TaskRun<'_> {
             // An action that teaches has said itself what its facts are.
             if taught.is_empty() {
                 lessons.extend(is_set_fact.then(|| lesson(Learnt::Set(facts.clone()))));
+                lessons.extend((!kept.is_empty()).then(|| lesson(Learnt::Kept(kept))));
                 // As in Ansible what may be cached is a fact as well, and stays set if facts are cleared.
-                lessons.extend((cacheable || !is_set_fact).then(|| lesson(Learnt::Facts(facts.clone()))));
+                lessons.extend((cacheable || !is_set_fact).then(|| lesson(Learnt::Facts(self.noted(facts)))));
             }
         }
         lessons.extend(taught.into_iter().map(lesson));
         lessons
+    }
+
+    /// The facts, and that they were gathered if they were.
+    fn noted(&self, facts: &Map) -> Map {
+        let mut facts = facts.clone();
+        if rustle_agent::module::short_name(&self.task.module) == "gather_facts" {
+            facts.insert(FACTS_GATHERED.to_owned(), true.into());
+        }
+        facts
     }
 
     /// Something that the host has taught, of all of the batch if the task ran for all. The inventory is everybody's anyhow.
@@ -163,21 +173,6 @@ impl TaskRun<'_> {
                 hosts.filter_map(|host| HostName::new(host).ok()).for_each(|host| self.run.cache_facts(&host));
             }
         }
-    }
-
-    /// Tells the `rescue` what it rescues, in Ansible's variables.
-    fn explain_rescue(&self, tried: &Tried, vars: &TaskVars) {
-        let args = self.task.args.iter().map(|(name, value)| (name.clone(), value.source()));
-        let task = Map::from_iter([
-            // Empty for a task without a name, as in Ansible.
-            ("name".to_owned(), self.task.name.as_ref().map(|_| self.name(vars)).unwrap_or_default().into()),
-            ("action".to_owned(), self.task.module.as_str().into()),
-            ("args".to_owned(), Value::Map(args.collect())),
-        ]);
-        let store = &self.run.environment.vars;
-        // The host is one of the run's.
-        let _ = store.set_fact(self.host.as_str(), "ansible_failed_task", Value::Map(task));
-        let _ = store.set_fact(self.host.as_str(), "ansible_failed_result", Value::Map(registered(&tried.values)));
     }
 
     fn effect(&self, status: TaskStatus) -> Effect {

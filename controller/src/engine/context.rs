@@ -18,7 +18,7 @@ use crate::event::{FailedIn, JobState};
 use crate::fault::Fault;
 use crate::plan::CallOrigins;
 use crate::plan::{FileSearch, Fragments, RoleInfo};
-use crate::template::{Conditionals, Templar};
+use crate::template::{Conditionals, Templar, Untrusted};
 use crate::vars::{Learnt, Scope, VarStore};
 
 /// One task, one host, one item of its loop.
@@ -69,6 +69,7 @@ pub struct CallSettings {
     pub diff: bool,
     pub verbosity: u8,
     pub conditionals: Conditionals,
+    pub untrusted: Untrusted,
     pub timeout: Option<Duration>,
     pub no_log: bool,
     pub live_output: bool,

@@ -8,6 +8,7 @@ use chrono::Utc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use rustle_agent::module::short_name;
 use rustle_protocol::HostName;
 use tokio::sync::mpsc;
 
@@ -26,7 +27,7 @@ use super::task_clock::TaskClock;
 use crate::dispatch::{Cancel, LinkError};
 use crate::event::{CancelReason, FailedIn, Metrics, RunEvent, RunFinished, Status, TaskResult, TaskStatus, WaitedFor};
 use crate::journal::Seq;
-use crate::plan::{Play, PlayId, Task, TaskId};
+use crate::plan::{Keyword, Play, PlayId, Task, TaskId};
 use crate::scheduler::{
     Command, Dispatch, Event, HostIx, Notice, OnFailure, Outcome, RunTime, Scheduler, TransportFault, Verdict, Work,
 };
@@ -261,7 +262,20 @@ impl<'a> Drive<'a> {
         if self.stepper.as_ref().is_some_and(|stepper| stepper.skips(first.task)) {
             return dispatch.work.iter().for_each(|work| self.answer(dispatch.host, *work, Verdict::Skipped));
         }
+        if dispatch.attempt == 1 && self.run.options.tells_arrivals {
+            self.tell_arrivals(&dispatch);
+        }
         self.send_out(dispatch, Sending::First);
+    }
+
+    /// Of `meta` Ansible tells nothing here.
+    fn tell_arrivals(&self, dispatch: &Dispatch) {
+        let host = self.hosts.name(dispatch.host);
+        for task in dispatch.work.iter().map(|work| work.task) {
+            if short_name(&self.run.task(task).module) != "meta" {
+                self.run.sink.emit(RunEvent::HostArrived { task, host: host.clone() });
+            }
+        }
     }
 
     pub(super) fn send_out(&mut self, dispatch: Dispatch, sending: Sending) {
@@ -293,12 +307,14 @@ impl<'a> Drive<'a> {
             self.late.wait_for(self.hosts.name(host).clone());
         }
         let Some(event) = self.note(notice) else { return };
-        let begun =
-            if let RunEvent::TaskStarted { task, name, .. } = &event { Some((*task, name.clone())) } else { None };
+        let begun = match &event {
+            RunEvent::TaskStarted { task, kind, name, .. } => Some((*task, *kind, name.clone())),
+            _ => None,
+        };
         self.recorder.notice(event);
         // The question stands below the task's banner.
-        if let (Some(stepper), Some((task, name))) = (&mut self.stepper, begun) {
-            stepper.ask(task, &name);
+        if let (Some(stepper), Some((task, kind, name))) = (&mut self.stepper, begun) {
+            stepper.ask(task, kind, &name);
         }
     }
 
@@ -311,14 +327,14 @@ impl<'a> Drive<'a> {
                 RunEvent::PlaybookStarted { playbook, plays: plays.len() }
             }
             Notice::PlayStarted { play, hosts, batches } => {
-                let Play { name, playbook_dir, .. } = self.run.plan.play(play);
-                let name = name.clone();
+                let Play { name, playbook_dir, check_mode, .. } = self.run.plan.play(play);
+                let (name, check) = (name.clone(), self.is_in_check_mode(check_mode.as_ref()));
                 for message in self.run.environment.vars.enter_play(playbook_dir.as_deref()) {
                     self.run.sink.emit(RunEvent::Warning { message, host: None });
                 }
                 let found = self.found.take().map(|hosts| names(&hosts));
                 self.play = PlayState::begin(self.run, play, found.as_ref(), self.gone.clone());
-                RunEvent::PlayStarted { play, name, hosts, batches }
+                RunEvent::PlayStarted { play, name, hosts, batches, check }
             }
             Notice::BatchStarted { play, batch, hosts } => {
                 let hosts = names(&hosts);
@@ -328,14 +344,16 @@ impl<'a> Drive<'a> {
             }
             Notice::TaskStarted { play, task, kind, host, hosts } => {
                 let (name, module) = self.banner(task, host);
-                let origin = self.run.task(task).position.clone();
-                RunEvent::TaskStarted { play, task, name, module, kind, hosts, origin }
+                let of_task = self.run.task(task);
+                let (origin, check) = (of_task.position.clone(), self.is_in_check_mode(of_task.check_mode.as_ref()));
+                RunEvent::TaskStarted { play, task, name, module, kind, hosts, origin, check }
             }
             Notice::Retrying { host, task, attempt, attempts_max, delay } => {
+                let name = self.title(task, host);
                 let reason = self.lost.remove(&host).map(|result| result.msg().to_owned()).unwrap_or_default();
                 let host = self.hosts.name(host).clone();
                 let values = rustle_protocol::Map::new();
-                RunEvent::Retrying { task, host, attempt, attempts_max, reason, values, delay }
+                RunEvent::Retrying { task, name, host, attempt, attempts_max, reason, values, delay }
             }
             Notice::Unreachable { host, aborted, .. } => {
                 // None for a report that nobody at work has sent, and so for none at all.
@@ -380,22 +398,32 @@ impl<'a> Drive<'a> {
         })
     }
 
+    /// Whether that is to be told of what has this `check_mode`. A template counts as a yes, as in Ansible.
+    fn is_in_check_mode(&self, said: Option<&Keyword<bool>>) -> bool {
+        said.map_or(self.run.options.check, |said| said.known().copied().unwrap_or(true))
+    }
+
     /// A task's name as it is for the first host that comes to it, with its role before it, and its module. What that host
     /// does not know says so.
     fn banner(&mut self, task: TaskId, host: HostIx) -> (String, String) {
+        let name = self.title(task, host);
         let task = self.run.task(task);
-        let title = task.heading();
-        let name = match &task.name {
-            Some(name) => {
-                let play = self.play.vars();
-                self.run.title(name, self.hosts.name(host), &play, &self.run.task_vars(&task))
-            }
-            None => title.into_owned(),
-        };
         match &task.role {
             // As in Ansible, which names there the role that comes.
             Some(role) if !task.includes_role() => (format!("{} : {name}", role.fqcn()), task.module.clone()),
             Some(_) | None => (name, task.module.clone()),
+        }
+    }
+
+    /// A task's name for a host, without its role.
+    fn title(&mut self, task: TaskId, host: HostIx) -> String {
+        let task = self.run.task(task);
+        match &task.name {
+            Some(name) => {
+                let play = self.play.vars();
+                self.run.title(name, self.hosts.name(host), &play, &self.run.task_vars(&task))
+            }
+            None => task.heading().into_owned(),
         }
     }
 
@@ -475,9 +503,7 @@ impl PlayState {
         let own = Layer::new(Precedence::PlayVars, vars.collect::<VarMap>());
         let layers = std::iter::once(own).chain(play.layers.iter().cloned()).collect();
         PlayState {
-            vars: Arc::new(
-                PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None).with_roles(play.roles.clone()),
-            ),
+            vars: Arc::new(PlayVars::new(play.name.clone(), PlayHosts::default(), layers, None)),
             all: found.unwrap_or(&play.hosts).iter().map(ToString::to_string).collect(),
             batch: Vec::new(),
             is_stale: true,
@@ -563,6 +589,9 @@ impl<'a> AtWork<'a> {
             calls: Default::default(),
             manner: Default::default(),
             taught: Default::default(),
+            sealed_items: Default::default(),
+            kept: Default::default(),
+            given: Default::default(),
             started_at: Utc::now(),
             started: Instant::now(),
             clock: TaskClock::start(),

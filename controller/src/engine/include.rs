@@ -16,8 +16,12 @@ use super::result::{Tried, of_loop};
 use super::run::{Answering, Run, task_vars};
 use super::task::TaskRun;
 use crate::event::{CancelReason, INCLUDED, RunEvent, TaskKind, TaskStatus};
+use crate::fault::Cause;
 use crate::journal::{Growth, IncludeRecord, PlanPrint};
-use crate::plan::{BlockId, Fragment, Inclusion, LoopControl, NotIncluded, Play, PlayId, Task, TaskId, Within};
+use crate::origin::Origin;
+use crate::plan::{
+    BlockId, Fragment, Inclusion, LoopControl, NotIncluded, Play, PlayId, PlayRoles, Task, TaskId, Within,
+};
 use crate::scheduler::{Effect, Splice};
 use crate::vars::{Layer, TaskVars, data_map};
 
@@ -59,6 +63,8 @@ struct Inner {
     known: HashMap<TaskId, Vec<(Inclusion, usize, Arc<Included>)>>,
     handlers: HashMap<PlayId, Vec<TaskId>>,
     exposed: HashMap<PlayId, Vec<Layer>>,
+    /// Of plays that have included some.
+    roles: HashMap<PlayId, Arc<PlayRoles>>,
 }
 
 /// What one wish brought.
@@ -83,6 +89,11 @@ impl Additions {
     /// Variables of roles that were included for all of the play to see.
     pub(super) fn exposed(&self, play: PlayId) -> Vec<Layer> {
         self.inner().exposed.get(&play).cloned().unwrap_or_default()
+    }
+
+    /// The play's roles with those that were included, if any were.
+    pub(super) fn roles(&self, play: PlayId) -> Option<Arc<PlayRoles>> {
+        self.inner().roles.get(&play).cloned()
     }
 
     /// Handlers that roles brought.
@@ -169,7 +180,7 @@ impl Run {
         fragment: Fragment,
     ) -> Arc<Included> {
         let play = self.plan.play(including.play);
-        let Fragment { label, tasks, blocks, steps, handlers, exposed, .. } = fragment;
+        let Fragment { label, tasks, blocks, steps, handlers, exposed, roles, .. } = fragment;
         let first = (self.plan.tasks.len() + inner.tasks.len()) as u32;
         let first_block = self.plan.blocks.len() as u32 + inner.blocks;
         inner.blocks += blocks.len() as u32;
@@ -199,6 +210,8 @@ impl Run {
         };
         inner.handlers.entry(play.id).or_default().extend(handlers.iter().map(|handler| id(*handler)));
         inner.exposed.entry(play.id).or_default().extend(exposed);
+        let all_roles = inner.roles.entry(play.id).or_insert_with(|| Arc::clone(&play.roles));
+        Arc::make_mut(all_roles).extend(roles);
         inner.tasks.extend(tasks.iter().cloned());
         let included = Arc::new(Included { label, splice });
         inner.known.entry(including.id).or_default().push((wish.clone(), before, Arc::clone(&included)));
@@ -327,10 +340,23 @@ impl TaskRun<'_> {
                 asked.found_broken |= is_broken;
                 let mut tried = Tried::failed(what.as_str());
                 tried.values.extend(self.included_file(&wish));
+                if let Some(said) = &said {
+                    tried.values.shift_remove("msg");
+                    tried.causes = self.absent_role(said);
+                }
                 tried.values.insert("reason".to_owned(), said.unwrap_or(what).into());
                 (tried, None)
             }
         }
+    }
+
+    /// As Ansible tells of a role that is not there: where its name stands. Of a file it says no place.
+    fn absent_role(&self, said: &str) -> Vec<Cause> {
+        let call = self.task.call.as_deref().filter(|_| self.task.includes_role());
+        let named = call.and_then(|call| call.arg("name").or_else(|| call.arg("role")));
+        let cause =
+            |origin: &Arc<Origin>| Cause { message: said.to_owned(), origin: Some((**origin).clone()), help: None };
+        named.map(cause).into_iter().collect()
     }
 
     /// The file that was to be included, as a result tells it.

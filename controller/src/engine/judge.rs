@@ -10,6 +10,9 @@ use crate::fault::Fault;
 use crate::template::{Expression, TemplateError};
 use crate::vars::{Scope, TaskVars, Variable};
 
+/// What Ansible says of a result that `failed_when` makes a failure of, and that has no words of its own.
+const NO_REASON: &str = "Task failed: Action failed: Unknown error.";
+
 impl TaskRun<'_> {
     pub(super) fn is_reached(&self, conditions: &[Expression], tried: &Tried, vars: &TaskVars) -> Result<bool, Fault> {
         if conditions.is_empty() {
@@ -47,7 +50,16 @@ impl TaskRun<'_> {
             match self.holds_of(conditions, tried, vars) {
                 Ok(holds) if is_failure => {
                     tried.values.insert("failed_when_result".into(), holds.into());
-                    if holds { tried.fail(Some(FailedIn::Action)) } else { tried.excuse() }
+                    // Where it had failed already it still did.
+                    let place = tried.failed_in().unwrap_or(FailedIn::Action);
+                    if holds {
+                        tried.fail(Some(place))
+                    } else {
+                        tried.excuse()
+                    }
+                    if holds && !tried.values.contains_key("msg") {
+                        tried.values.insert("msg".into(), NO_REASON.into());
+                    }
                 }
                 Ok(holds) => tried.set_changed(holds),
                 Err(error) => {

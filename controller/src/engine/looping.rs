@@ -1,6 +1,6 @@
 //! A task's loop on one host: where its items come from, what each of them is called, and when it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rustle_agent::module::short_name;
@@ -18,13 +18,25 @@ use crate::dispatch::LinkError;
 use crate::event::{ItemResult, RunEvent, TaskStatus};
 use crate::fault::Fault;
 use crate::journal::{ItemRecord, Record};
+use crate::origin::Origin;
 use crate::plan::{LoopControl, Looping};
-use crate::template::{Authored, TemplateError, needs_rendering, python_type};
-use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable};
+use crate::template::{Authored, FILES_FOLDER, TemplateError, needs_rendering, python_repr, python_type};
+use crate::vars::{Lesson, Scope, TaskVars, VarMap, Variable, is_variable_name};
 
 /// The names under which a lookup of `with_…` finds its name and its terms. No author can write them.
 const LOOKUP: &str = "__with_lookup";
 const TERMS: &str = "__with_terms";
+
+/// Ansible's words below a loop over something else than a list, and below a loop variable that can be none.
+const LOOP_HELP: &str = "Provide a list of items/templates, or a template resolving to a list.";
+const NAME_HELP: &str = "Variable names must be strings starting with a letter or underscore character, and contain only letters, \
+                         numbers and underscores.";
+
+/// Why a loop has no items, as Ansible says it: what is undefined keeps the task from its work, and anything else is told alone.
+fn without_items(error: TemplateError) -> Fault {
+    let is_alone = !error.is_undefined() && !matches!(error, TemplateError::Omitted | TemplateError::Deferred);
+    if is_alone { Fault::from(error) } else { unresolved(error) }
+}
 
 impl TaskRun<'_> {
     /// The loop's items, rendered; `None` without a loop. A loop whose items cannot be had is no failure if a condition
@@ -43,20 +55,43 @@ impl TaskRun<'_> {
         let rendered = match is_search {
             // It looks for the first that there is, so names that cannot be made yet are no error.
             true => self.run.templar().render_defined(&looping.items, scope).map(Option::unwrap_or_default),
-            false => self.run.templar().render(&looping.items, scope),
+            false => self.kept_items(looping, scope),
         };
-        let rendered = rendered.map_err(unresolved)?;
+        let rendered = rendered.map_err(without_items)?;
         let items = match &looping.lookup {
             None => rendered,
-            Some(lookup) => self.looked_up(lookup, rendered, vars).map_err(unresolved)?,
+            Some(lookup) => {
+                let asked = Arc::new(Origin::unknown("invoke_lookup()"));
+                self.looked_up(lookup, rendered, vars).map_err(|error| without_items(error.at(Some(&asked))))?
+            }
         };
         match items {
             Value::List(items) if items.len() > LOOP_ITEMS_MAX => {
                 Err(format!("the loop has {} items; {LOOP_ITEMS_MAX} is the most", items.len()).into())
             }
             Value::List(items) => Ok(items),
-            other => Err(format!("The `loop` value must resolve to a 'list', not '{}'.", python_type(&other)).into()),
+            other => {
+                let what = format!("The `loop` value must resolve to a 'list', not '{}'.", python_type(&other));
+                Err(Fault::at(what, looping.items.origin().map(|origin| &**origin), LOOP_HELP))
+            }
         }
+    }
+
+    /// The items, rendered. Those that hold what is encrypted are remembered as they are.
+    fn kept_items(&self, looping: &Looping, scope: &Scope) -> Result<Value, TemplateError> {
+        let templar = self.run.templar();
+        let kept = templar.render_kept(&looping.items, scope)?.ok_or(TemplateError::Omitted)?;
+        let kept = match kept {
+            Authored::Data(items) | Authored::Unsafe(items) => return Ok(items),
+            kept => kept,
+        };
+        let items = kept.plain(templar.vault())?;
+        if let (Authored::List(kept), None) = (kept, &looping.lookup) {
+            let sealed = kept.into_iter().enumerate().filter(|(_, item)| item.holds_sealed());
+            *self.sealed_items.lock().unwrap_or_else(PoisonError::into_inner) =
+                sealed.map(|(number, item)| (number, Arc::new(item))).collect();
+        }
+        Ok(items)
     }
 
     /// What the lookup of a `with_…` answers to these terms, which are data by now.
@@ -69,7 +104,20 @@ impl TaskRun<'_> {
         locals.insert(LOOKUP.to_owned(), Variable::data(lookup));
         locals.insert(TERMS.to_owned(), Variable::data(Value::List(terms)));
         let scope = self.scope(&vars.with_locals(locals)).map_err(|message| TemplateError::Failed { message })?;
-        self.run.templar().expression(&format!("query({LOOKUP}, *{TERMS})"), &scope)
+        let folder = match short_name(lookup) {
+            "first_found" => format!(", {FILES_FOLDER}='{}'", self.files_folder()),
+            _ => String::new(),
+        };
+        self.run.templar().expression(&format!("query({LOOKUP}, *{TERMS}{folder})"), &scope)
+    }
+
+    /// The folder of a role or a playbook where the task's own files are.
+    fn files_folder(&self) -> &'static str {
+        match short_name(&self.task.module) {
+            "template" => "templates",
+            "include_vars" => "vars",
+            _ => "files",
+        }
     }
 
     pub(super) async fn perform_loop(&self, items: Vec<Value>, vars: &TaskVars) -> Result<TaskDone, LinkError> {
@@ -158,6 +206,10 @@ impl TaskRun<'_> {
             self.run.templar().render_text(name, &scope).map_err(|error| in_keyword("loop_control", None, error))
         };
         let loop_var = named(&control.loop_var)?;
+        if !is_variable_name(&loop_var) {
+            let what = format!("Invalid variable name {}.", python_repr(&loop_var.as_str().into()));
+            return Err(Fault::at(what, None, NAME_HELP));
+        }
         let index_var = control.index_var.as_ref().map(named).transpose()?;
         let pause = self.rendered(&control.pause, "pause", &scope)?;
         Ok((LoopControl { loop_var, index_var, ..control.clone() }, pause))
@@ -178,7 +230,10 @@ impl TaskRun<'_> {
 
     /// The task's variables with those that the loop gives the item at place `number`.
     pub(super) fn item_vars(&self, control: &LoopControl, items: &[Value], number: usize, vars: &TaskVars) -> TaskVars {
-        let names = names_of(control, items, number, vars);
+        let mut names = names_of(control, items, number, vars);
+        if let Some(item) = self.sealed_items.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            names.insert(control.loop_var.clone(), Variable::Authored(Arc::clone(item)));
+        }
         TaskVars { locals: Some(Arc::new(names)), ..vars.clone() }
     }
 
@@ -297,6 +352,16 @@ pub(super) fn note_names(values: &mut Map, control: &LoopControl, item: &Value, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_undefined_in_a_loop_is_the_tasks_fault_and_anything_else_is_told_alone() {
+        let origin = Arc::new(Origin::unknown("invoke_lookup()"));
+        let failed = without_items(TemplateError::failed("no file was found").at(Some(&origin)));
+        assert_eq!(failed.to_string(), "no file was found");
+        assert_eq!(failed.into_causes()[0].origin.as_ref(), Some(&*origin));
+        let undefined = without_items(TemplateError::undefined("nope").at(Some(&origin)));
+        assert_eq!(undefined.to_string(), "Task failed: 'nope' is undefined");
+    }
 
     #[test]
     fn an_extended_loop_tells_where_the_item_stands() {

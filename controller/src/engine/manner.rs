@@ -25,11 +25,12 @@ pub(super) struct Manner {
 }
 
 impl TaskRun<'_> {
-    /// The keywords. Those that cannot be rendered say nothing: [`render_manner`](Self::render_manner) tells before the task
-    /// runs.
+    /// The keywords. If one cannot be rendered, which [`render_manner`](Self::render_manner) tells before the task runs,
+    /// templates say nothing.
     pub(super) fn manner(&self) -> Manner {
         *self.manner.get_or_init(|| Manner {
-            ignore_errors: is_known(&self.task.failure.ignore_errors),
+            // Until it is rendered Ansible takes it for the text that it is, and that is true.
+            ignore_errors: self.task.failure.ignore_errors.known().copied().unwrap_or(true),
             on_failure: OnFailure {
                 any_errors_fatal: is_known(&self.task.failure.any_errors_fatal),
                 ignore_unreachable: is_known(&self.task.failure.ignore_unreachable),

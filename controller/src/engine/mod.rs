@@ -3,6 +3,7 @@
 //! The scheduler decides, the drive obeys, tasks are prepared here and sent over links. Everything that happens is an
 //! event into one sink.
 
+mod absent;
 mod arguments;
 pub(crate) mod background;
 mod call_key;
@@ -27,6 +28,7 @@ mod notify;
 mod prepare;
 mod recorder;
 mod replay;
+mod rescue;
 mod result;
 mod run;
 mod run_as;
@@ -39,11 +41,13 @@ mod task_clock;
 pub(crate) mod under_way;
 
 pub use crate::plan::{FileNotFound, FileSearch};
+pub(crate) use absent::Absent;
 pub use context::{CallSettings, CallWatcher, ExecutionContext};
 pub use engine_api::{Environment, ExecutionEngine, RunOutcome, memory_peak};
 pub use error::{ExecutionError, Stop};
 pub use facts_cache::FactsCacheSettings;
 pub use module::{ModuleExecutor, Registry};
+pub(crate) use prepare::untrusted;
 pub use recorder::Recorded;
 pub use run::RunOptions;
 pub use run_as::BecomeSettings;

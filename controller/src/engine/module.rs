@@ -1,6 +1,7 @@
 //! A module as the engine sees it, whether it is work for the host's agent or for the controller itself.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -9,6 +10,7 @@ use rustle_agent::module::{AnyModule, ArgError, ArgSpec, short_name};
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
+use super::absent::Absent;
 use super::context::ExecutionContext;
 use super::error::Stop;
 use crate::custom::{ModuleFiles, OtherPlugin};
@@ -36,6 +38,12 @@ pub trait ModuleExecutor: Send + Sync {
     /// Where `args` that do not fit are found out: in the module itself, for those that an agent has.
     fn refuses_in(&self, _args: &Map) -> FailedIn {
         FailedIn::Task
+    }
+
+    /// What it is called where it refuses arguments that it does not have: an action by its short name, and in
+    /// Ansible's sentence a module by the name that it was run by, which is the task's own (`written`) unless an action runs it.
+    fn refuses_as<'n>(&'n self, _written: &'n str) -> &'n str {
+        short_name(self.name())
     }
 
     /// Whether it can show what it changes.
@@ -124,6 +132,15 @@ impl ModuleExecutor for AgentModule {
         FailedIn::Module
     }
 
+    fn refuses_as<'n>(&'n self, written: &'n str) -> &'n str {
+        match short_name(self.name()) {
+            // These are run by actions in Ansible, which give them to its own modules.
+            "command" | "shell" => "ansible.legacy.command",
+            "dnf" => "ansible.legacy.dnf",
+            _ => written,
+        }
+    }
+
     fn supports_diff(&self) -> bool {
         self.0.supports_diff()
     }
@@ -191,18 +208,52 @@ impl Registry {
     }
 
     /// `copy` and `ansible.legacy.copy` are the custom module of that name, if there is one, else `ansible.builtin.copy`,
-    /// which is ours or, if we have none, that of an installed ansible-core. Names in other collections are exact.
+    /// which is ours or, if we have none, that of an installed ansible-core, or the one of a collection that it has become. Names in
+    /// other collections are exact. An action plug-in in Python is found in the place of its module, and fails wherever it is run.
     pub fn find(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        if let Some(file) = self.action_plugin(name) {
+            let why =
+                format!("'{name}' is an action plug-in in Python ({}), and rustle-exec runs none", file.display());
+            return Some(Arc::new(Absent::new(name, why)));
+        }
+        self.module(name)
+    }
+
+    /// As [`find`](Self::find), whatever action plug-in there is.
+    fn module(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
         let builtin = |short: &str| self.modules.get(short).cloned().or_else(|| self.files.in_library(short));
         if let Some(short) = name.strip_prefix("ansible.builtin.") {
             return builtin(short);
         }
         let short = name.strip_prefix("ansible.legacy.").unwrap_or(name);
         if short.contains('.') {
-            let own = self.modules.values().find(|module| module.name() == short).cloned();
-            return own.or_else(|| self.files.in_collections(short));
+            let core = || builtin(&self.files.moved_to_core(short)?);
+            return self.own_of_collection(short).or_else(|| self.files.in_collections(short)).or_else(core);
         }
-        self.files.in_folders(short).or_else(|| builtin(short))
+        self.files.in_folders(short).or_else(|| builtin(short)).or_else(|| self.files.moved(short))
+    }
+
+    fn own_of_collection(&self, name: &str) -> Option<Arc<dyn ModuleExecutor>> {
+        self.modules.values().find(|module| module.name() == name).cloned()
+    }
+
+    /// The file of the action plug-in in Python that Ansible would run for `name`.
+    pub(crate) fn action_plugin(&self, name: &str) -> Option<PathBuf> {
+        let (kind, files) = (OtherPlugin::Action, &self.files);
+        if name.starts_with("ansible.builtin.") {
+            return None;
+        }
+        let short = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        if short.contains('.') {
+            let is_own = self.own_of_collection(short).is_some();
+            return if is_own { None } else { files.other_plugin(kind, short) };
+        }
+        // Where ours have moved from is not asked: that takes an ansible-core.
+        if self.modules.contains_key(short) {
+            files.other_in_folders(kind, short)
+        } else {
+            files.other_plugin(kind, short)
+        }
     }
 
     /// Every module once, sorted by the last part of its name, with the other names it answers to.
@@ -235,9 +286,25 @@ impl ModuleCatalog for Registry {
         self.files.add_project(folder);
     }
 
-    fn action_plugin(&self, name: &str) -> Option<std::path::PathBuf> {
-        let is_native = name.contains('.') && self.modules.values().any(|module| module.name() == name);
-        if is_native { None } else { self.files.other_plugin(OtherPlugin::Action, name) }
+    fn full_name(&self, name: &str) -> String {
+        let core = ["ansible.builtin.", "ansible.legacy."].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+        let short = core.unwrap_or(name);
+        match self.module(name) {
+            Some(module) if !self.modules.contains_key(short) => module.name().to_owned(),
+            None if short.contains('.') => name.to_owned(),
+            // What is not here is none the less a module of ansible-core.
+            Some(_) | None => format!("ansible.builtin.{short}"),
+        }
+    }
+
+    fn removal(&self, name: &str) -> Option<String> {
+        self.files.removal(name)
+    }
+
+    fn is_in_group(&self, module: &str, group: &str) -> bool {
+        let module = self.full_name(module);
+        let is_same = |member: &String| *member == module || self.full_name(member) == module;
+        self.files.group(group).iter().any(is_same)
     }
 
     fn validate(&self, name: &str, args: &Map) -> Result<(), ArgError> {

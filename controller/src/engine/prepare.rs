@@ -48,11 +48,13 @@ impl TaskRun<'_> {
         })?;
         if settings.check && !module.supports_check_mode() {
             let name = &self.task.module;
-            let msg = match module.is_action() {
-                true => format!("This action ({name}) does not support check mode."),
-                false => format!("remote module ({name}) does not support check mode"),
+            let skipped = match module.is_action() {
+                true => ModuleResult::skipped(format!("This action ({name}) does not support check mode.")),
+                // As in Ansible, whose modules say so themselves.
+                false => ModuleResult::skipped(format!("remote module ({name}) does not support check mode"))
+                    .with("failed", false),
             };
-            return Err(Box::new(Tried::finished(ModuleResult::skipped(msg))));
+            return Err(Box::new(Tried::finished(skipped)));
         }
         let background = self.background(&scope).map_err(fail)?;
         if background.is_some() && !module.supports_async() {
@@ -86,11 +88,28 @@ impl TaskRun<'_> {
     ) -> Result<(Map, CallSettings), Box<Tried>> {
         let fail = |fault: Fault| Box::new(Tried::failed(fault));
         let args = self.args(module, scope).map_err(fail)?;
+        self.judge_untrusted(&args).map_err(fail)?;
+        if self.work.rescued && self.task.looping.is_none() {
+            // Rendered once, whatever it takes to do it.
+            let _ = self.given.set(args.clone());
+        }
+        let name = self.module_name(scope).map_err(fail)?;
         no_inner_arguments(module.name(), args.keys())
             .and_then(|()| module.validate_args(&args))
-            .map_err(|error| Box::new(Tried::failed(error.to_string()).found_in(module.refuses_in(&args))))?;
+            .map_err(|error| error.told_of(module.refuses_as(&name)).to_string())
+            .map_err(|why| Box::new(Tried::failed(why).found_in(module.refuses_in(&args))))?;
         let environment = self.environment(scope).map_err(fail)?;
         Ok((args, self.settings(environment, scope, target).map_err(fail)?))
+    }
+
+    /// Says what is to be said of arguments that look like templates.
+    fn judge_untrusted(&self, args: &Map) -> Result<(), Fault> {
+        for value in args.values() {
+            for text in self.run.options.untrusted.judge(value).map_err(unresolved)? {
+                self.run.sink.emit(RunEvent::Warning { message: untrusted(text), host: None });
+            }
+        }
+        Ok(())
     }
 
     fn environment(&self, scope: &Scope) -> Result<Map, Fault> {
@@ -153,6 +172,7 @@ impl TaskRun<'_> {
             diff: flag(&task.diff, "diff", options.diff)?,
             verbosity: options.verbosity,
             conditionals: options.conditionals,
+            untrusted: options.untrusted,
             timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
             no_log: self.is_secret(),
             live_output: options.live_output && !self.is_secret(),
@@ -160,6 +180,17 @@ impl TaskRun<'_> {
             become_user: become_of(&self.task.run_as, options, self.run.templar(), scope, &target.scope)?,
         })
     }
+}
+
+/// Ansible's warning of text that looks like a template, and whose place nobody knows.
+pub(crate) fn untrusted(text: &str) -> String {
+    let fault = Fault::from(TemplateError::untrusted(&Value::from(text)));
+    let parts = fault.into_causes().into_iter().map(|cause| {
+        let place = cause.origin.as_ref().map(|origin| format!("\nOrigin: {origin}\n\n{text}\n")).unwrap_or_default();
+        let help = cause.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
+        format!("{}{place}{help}", cause.message)
+    });
+    parts.collect()
 }
 
 /// A template of the task that gave no value, as Ansible says it.

@@ -36,7 +36,7 @@ impl Drive<'_> {
         self.take_commands(&mut replay);
         for step in past {
             match step? {
-                PastStep::Record(record) => self.replay_record(record, &mut replay)?,
+                PastStep::Record(record) => self.replay_record(*record, &mut replay)?,
                 PastStep::Redo { host } => replay.under_way.redo(host),
             }
         }

@@ -32,7 +32,7 @@ impl Tried {
         let mut values = Map::with_capacity(result.values().len() + 4);
         values.insert("changed".into(), (*changed).into());
         values.extend(with_lines(result.values()));
-        // Ansible says of what was skipped neither that it failed nor that it did not.
+        // Ansible says of what was skipped neither that it failed nor that it did not; a module that skips its work may.
         if *skipped {
             values.insert("skipped".into(), true.into());
         } else {

@@ -18,8 +18,8 @@ use crate::event::{ItemResult, RunEvent};
 use crate::journal::{Growth, Journal, Record};
 use crate::plan::{Plan, PlayId, RunAs, TagFilter, Task, TaskId};
 use crate::scheduler::{Limits, Work};
-use crate::template::{Conditionals, Templar, needs_rendering};
-use crate::vars::{Layer, PlayVars, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
+use crate::template::{Conditionals, Templar, Untrusted, needs_rendering};
+use crate::vars::{FACTS_GATHERED, Layer, PlayVars, Precedence, Selection, TaskMagic, TaskVars, VarMap, Variable};
 
 /// How tasks are run, whatever the plan says.
 #[derive(Clone, Debug)]
@@ -47,8 +47,12 @@ pub struct RunOptions {
     pub tags: TagFilter,
     /// Ask before each task.
     pub step: bool,
+    /// Tell of each host that comes to a task.
+    pub tells_arrivals: bool,
     /// What results of conditions are accepted.
     pub conditionals: Conditionals,
+    /// What is done about text that looks like a template and that nobody vouches for.
+    pub untrusted: Untrusted,
     /// A notified name that nobody answers to ends the run; otherwise it is a warning.
     pub unknown_handler_ends_run: bool,
 }
@@ -70,7 +74,9 @@ impl Default for RunOptions {
             flush_facts: false,
             tags: TagFilter::default(),
             step: false,
+            tells_arrivals: false,
             conditionals: Conditionals::Lenient,
+            untrusted: Untrusted::Ignore,
             unknown_handler_ends_run: false,
         }
     }
@@ -156,6 +162,10 @@ impl Run {
         };
         // What a role says of itself is nearer than what another one says to the whole play.
         vars.layers = self.additions.exposed(task.play).into_iter().chain(vars.layers).collect();
+        if let Some(magic) = &mut vars.magic {
+            let planned = || Arc::clone(&self.plan.play(task.play).roles);
+            magic.play_roles = self.additions.roles(task.play).unwrap_or_else(planned);
+        }
         vars
     }
 
@@ -310,15 +320,16 @@ impl Run {
     /// Whether facts of the host were gathered: in this run, or in one that kept them.
     pub(super) fn knows_facts(&self, host: &HostName) -> bool {
         let facts = self.environment.vars.facts(host.as_str());
-        // Every subset has this one, and nothing but `setup` finds it.
-        facts.is_ok_and(|facts| facts.as_map().is_some_and(|facts| facts.contains_key("system")))
+        facts.is_ok_and(|facts| facts.as_map().is_some_and(|facts| facts.contains_key(FACTS_GATHERED)))
     }
 
     /// The batches of a play that begins now, and what the operator should know of its pattern.
     pub(super) fn batches_now(&self, play: PlayId) -> (Vec<Vec<HostName>>, Vec<String>) {
         let play = self.plan.play(play);
-        let Some(pattern) = &play.pattern else { return (play.waves.cut(&play.hosts), Vec::new()) };
-        let Selection { hosts, warnings } = self.environment.vars.select(pattern);
+        if play.patterns.is_empty() {
+            return (play.waves.cut(&play.hosts), Vec::new());
+        }
+        let Selection { hosts, warnings } = self.environment.vars.select(&play.patterns.join(","));
         // What was known of a pattern before the run was told then.
         let warnings = warnings.into_iter().filter(|warning| !self.plan.warnings.contains(warning)).collect();
         (play.waves.cut(&play.shuffled(play.order.of(hosts), self.options.limits.retry.seed)), warnings)
@@ -328,7 +339,7 @@ impl Run {
 pub(super) fn task_vars(task: &Task) -> TaskVars {
     let vars = task.vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))));
     let own = (!task.vars.is_empty()).then(|| Layer::new(Precedence::TaskVars, vars.collect::<VarMap>()));
-    let magic = TaskMagic { role: task.role.clone(), search: task.search.clone() };
+    let magic = TaskMagic { role: task.role.clone(), search: task.search.clone(), play_roles: Arc::default() };
     TaskVars { layers: task.layers.iter().cloned().chain(own).collect(), locals: None, magic: Some(magic) }
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, Write};
 
 use tokio::task::JoinHandle;
 
+use crate::event::TaskKind;
 use crate::plan::TaskId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,12 @@ pub(super) struct Stepper {
 
 impl Stepper {
     /// Asks on the terminal, without holding up anything but the dispatch of tasks.
-    pub(super) fn ask(&mut self, task: TaskId, name: &str) {
-        let question = format!("Perform task: {name} (N)o/(y)es/(c)ontinue: ");
+    pub(super) fn ask(&mut self, task: TaskId, kind: TaskKind, name: &str) {
+        let word = match kind {
+            TaskKind::Task => "TASK",
+            TaskKind::Handler => "HANDLER",
+        };
+        let question = format!("Perform task: {word}: {name} (N)o/(y)es/(c)ontinue: ");
         self.asking = Some((task, tokio::task::spawn_blocking(move || ask(&question))));
     }
 

@@ -14,7 +14,7 @@ use super::task::TaskRun;
 use crate::custom::OtherPlugin;
 use crate::fault::Fault;
 use crate::plan::Delegation;
-use crate::template::{Authored, Template};
+use crate::template::{Authored, Template, TemplateError};
 use crate::vars::{Scope, Variable};
 
 /// Under this name a result says who has done the work, as in Ansible. It is not shown and not registered.
@@ -38,12 +38,16 @@ pub(super) struct Target {
 impl TaskRun<'_> {
     /// Who does the work, as the host's variables say; or the sentence that says why nobody can.
     pub(super) fn target(&self, scope: &Scope) -> Result<Target, Fault> {
-        let Some(Delegation { to, facts }) = &self.task.delegation else {
-            let way = self.way(self.host, scope, scope)?;
-            let (host, scope) = (self.host.clone(), scope.clone());
-            return Ok(Target { host, way, scope, is_other: false, is_known: true, keeps_facts: false, address: None });
+        let Some(Delegation { to, facts }) = &self.task.delegation else { return self.own_target(scope) };
+        let name = match self.run.templar().render(to, scope) {
+            // Not what is said further out: as in Ansible the task is not delegated then.
+            Err(TemplateError::Omitted) => return self.own_target(scope),
+            rendered => rendered.map_err(unresolved)?,
         };
-        let name = self.run.templar().render(to, scope).map_err(unresolved)?;
+        if name.is_null() || name.as_str() == Some("") {
+            let written = rustle_agent::module::shown(&to.source());
+            return Err(Fault::from(format!("Empty hostname produced from delegate_to: \"{written}\"")).of_task());
+        }
         let name = name.as_str().ok_or_else(|| format!("delegate_to must name a host, not {name}"))?;
         let host = HostName::new(name).map_err(|error| format!("delegate_to: {error}"))?;
         let keeps_facts = self.rendered(facts, "delegate_facts", scope)?;
@@ -52,6 +56,12 @@ impl TaskRun<'_> {
         let address = text(&of_target, "ansible_host")?;
         let is_known = self.run.environment.vars.facts(host.as_str()).is_ok();
         Ok(Target { host, way, scope: of_target, is_other: true, is_known, keeps_facts, address })
+    }
+
+    fn own_target(&self, scope: &Scope) -> Result<Target, Fault> {
+        let way = self.way(self.host, scope, scope)?;
+        let (host, scope) = (self.host.clone(), scope.clone());
+        Ok(Target { host, way, scope, is_other: false, is_known: true, keeps_facts: false, address: None })
     }
 
     /// Where this machine does the work itself: in the play's folder.

@@ -1,9 +1,11 @@
 //! One task on one host: loop, condition, arguments, module, result.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
 use rustle_protocol::message::{Call, OutputStream};
 use rustle_protocol::value::Map;
 use rustle_protocol::{CallKey, HostName, ModuleResult, Value};
@@ -27,7 +29,7 @@ use crate::fault::Fault;
 use crate::journal::Record;
 use crate::plan::{FileSearch, Task};
 use crate::scheduler::{HostIx, Work};
-use crate::template::settle;
+use crate::template::{Authored, settle};
 use crate::vars::{Learnt, PlayVars, Scope, TaskVars};
 
 /// Beyond a task's own time: what the agent needs to end it and to say so.
@@ -53,6 +55,12 @@ pub(super) struct TaskRun<'a> {
     pub(super) calls: Mutex<CallsMade>,
     /// What an action of the controller has to teach, until it is known how the task came out.
     pub(super) taught: Mutex<Vec<Learnt>>,
+    /// The items of its loop that hold what is encrypted, by their places.
+    pub(super) sealed_items: Mutex<HashMap<usize, Arc<Authored>>>,
+    /// Variables that the task sets and that are encrypted, or hold what is.
+    pub(super) kept: Mutex<Vec<(String, Authored)>>,
+    /// The arguments of a task that a `rescue` may ask for, once they are rendered; never those of a loop's items.
+    pub(super) given: OnceLock<Map>,
 }
 
 impl TaskRun<'_> {
@@ -63,7 +71,8 @@ impl TaskRun<'_> {
     pub(super) async fn perform(&self) -> Result<TaskDone, LinkError> {
         let vars = self.run.task_vars(self.task);
         if let Err(why) = self.render_manner(&vars) {
-            return Ok(self.conclude(Tried::failed(why), Vec::new(), &vars));
+            let tried = self.skipped_instead(&vars).await.unwrap_or_else(|| Tried::failed(why));
+            return Ok(self.conclude(tried, Vec::new(), &vars));
         }
         if self.task.include.is_some() {
             return Ok(self.perform_include());
@@ -78,6 +87,15 @@ impl TaskRun<'_> {
         };
         let ended = self.conclude(tried, Vec::new(), &vars);
         Ok(ended)
+    }
+
+    /// What a task's conditions say, if they keep it from being run: they come before keywords that cannot be rendered.
+    async fn skipped_instead(&self, vars: &TaskVars) -> Option<Tried> {
+        let scope = self.scope(vars).ok().filter(|_| self.task.looping.is_none())?;
+        match settle(|| self.unmet_condition(&scope)).await {
+            Ok(unmet) => unmet.map(Tried::skipped),
+            Err(failed) => Some(*failed),
+        }
     }
 
     /// The calls made since this was asked last.
@@ -169,6 +187,7 @@ impl TaskRun<'_> {
         }
         self.run.sink.emit(RunEvent::Retrying {
             task: self.task.id,
+            name: self.name(&self.run.task_vars(self.task)),
             host: self.host.clone(),
             attempt,
             attempts_max,
@@ -221,6 +240,16 @@ impl TaskRun<'_> {
 
     pub(super) fn take_taught(&self) -> Vec<Learnt> {
         std::mem::take(&mut *self.taught.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers those of the values that a task sets which hold what is encrypted.
+    pub(super) fn keep(&self, values: IndexMap<String, Authored>) {
+        let kept = values.into_iter().filter(|(_, value)| value.holds_sealed()).collect();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    pub(super) fn take_kept(&self) -> Vec<(String, Authored)> {
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn key(&self, item: u32, until_try: u32, target: &HostName) -> TryKey {
@@ -361,10 +390,14 @@ impl CallWatcher for TaskRun<'_> {
     }
 }
 
+/// A result as Ansible's, which has changed nothing that is known and whose `timedout` has the `period` of seconds that the task
+/// had; what it had said until then is in it, too.
 pub(super) fn timed_out(mut result: ModuleResult, seconds: u64) -> Tried {
     result.failed = true;
+    result.changed = false;
     result.set("msg", format!("Timed out after {seconds} second(s); the task was stopped and its processes are gone"));
-    Tried::of(result.with("timedout", true), TaskStatus::TimedOut).found_in(FailedIn::Task)
+    let period = Map::from_iter([("period".to_owned(), Value::from(seconds))]);
+    Tried::of(result.with("timedout", period), TaskStatus::TimedOut).found_in(FailedIn::Task)
 }
 
 pub(super) fn cancelled(mut result: ModuleResult) -> ModuleResult {

@@ -10,7 +10,7 @@ use rustle_protocol::HostName;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::inventory::Inventory;
+use super::inventory::{Inventory, LOCALHOSTS};
 use super::rustle_parse::ParsedFile;
 use super::source::{Place, Position};
 use super::{InputError, json, rustle_parse, rustle_plan};
@@ -136,8 +136,7 @@ pub fn load(request: LoadRequest<'_>) -> Result<Loaded, InputError> {
 /// # Errors
 /// The hosts it does not have. `inventory_name` is what the operator called it, for the message.
 pub fn check_hosts(plan: &Plan, inventory: &Inventory, inventory_name: &str) -> Result<(), InputError> {
-    let known =
-        |host: &HostName| inventory.contains(host.as_str()) || matches!(host.as_str(), "localhost" | "127.0.0.1");
+    let known = |host: &HostName| inventory.contains(host.as_str()) || LOCALHOSTS.contains(&host.as_str());
     let hosts: Vec<String> =
         plan.hosts().into_iter().filter(|host| !known(host)).map(|host| host.as_str().to_owned()).collect();
     let Some(first) = hosts.first() else { return Ok(()) };

@@ -18,7 +18,7 @@ use crate::scheduler::{Event, HostIx, Verdict};
 pub enum PastStep {
     /// A record that counts as it stands. None of [`Record::Begun`], [`Record::TakenOver`] or [`Record::GivenUp`], of which
     /// [`Past`] itself knows what follows.
-    Record(Record),
+    Record(Box<Record>),
     /// What this host has in flight was stopped, and is to be done again under keys of its own.
     Redo { host: HostIx },
 }
@@ -126,7 +126,7 @@ impl<R: Read> Past<R> {
             },
             Record::Told(_) | Record::Item(_) | Record::Tried { .. } | Record::Grown(_) => true,
         };
-        counts.then_some(PastStep::Record(record))
+        counts.then(|| PastStep::Record(Box::new(record)))
     }
 
     fn event(&mut self, record: &EventRecord) -> EventMeans {

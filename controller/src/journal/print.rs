@@ -31,7 +31,7 @@ impl PlanPrint {
     /// Of what a task includes. Numbers that count whatever was read before do not count here: reading that failed is not
     /// read again.
     pub fn of_fragment(fragment: &Fragment) -> PlanPrint {
-        let Fragment { label, tasks, blocks, steps, handlers, exposed, warnings: _ } = fragment;
+        let Fragment { label, tasks, blocks, steps, handlers, exposed, roles, warnings: _ } = fragment;
         let print = |task: &Task| {
             let role = task.role.as_deref().map(uncounted);
             let include = task.include.map(|_| IncludeId(0));
@@ -42,7 +42,7 @@ impl PlanPrint {
             play: PlayId(0),
             name: label.clone(),
             shape: digest(&(steps, handlers, blocks)),
-            content: digest(exposed),
+            content: digest(&(exposed, roles)),
         };
         PlanPrint { source: label.clone(), plays: vec![whole], tasks: tasks.iter().map(print).collect() }
     }

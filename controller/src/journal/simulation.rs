@@ -370,9 +370,8 @@ fn go_on<'a>(
     };
     take(&mut life, &mut under_way);
     for step in past.by_ref() {
-        let PastStep::Record(Record::Event(record)) = step.unwrap() else {
-            panic!("the simulation writes events only")
-        };
+        let PastStep::Record(record) = step.unwrap() else { panic!("the simulation stops nothing") };
+        let Record::Event(record) = *record else { panic!("the simulation writes events only") };
         let EventRecord { at, event, .. } = *record;
         life.now = at;
         if life.operator.get(&at) == Some(&event) {

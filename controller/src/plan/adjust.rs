@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use rustle_protocol::HostName;
 
-use super::{Plan, PlayId, SerialSize, Strategy, TagFilter, Task, TaskId, Waves};
+use super::{GATHER_FACTS, Plan, PlayId, SerialSize, Strategy, TagFilter, Task, TaskId, Waves};
 use crate::template::{Authored, Templar};
 
 impl Plan {
@@ -37,10 +37,10 @@ impl Plan {
             let id = PlayId(u32::try_from(at).expect("a plan has fewer plays than u32 counts"));
             let wanted = always.or(self.plays[at].gather_facts).unwrap_or_else(|| self.mentions_facts(id, templar));
             // A play whose hosts are looked up when it begins may have some then.
-            if wanted && !(self.plays[at].hosts.is_empty() && self.plays[at].pattern.is_none()) {
+            if wanted && !(self.plays[at].hosts.is_empty() && self.plays[at].patterns.is_empty()) {
                 let task = TaskId(u32::try_from(self.tasks.len()).expect("a plan has fewer tasks than u32 counts"));
                 let play = &mut self.plays[at];
-                let blank = || Task::new(task, id, "ansible.builtin.setup");
+                let blank = || Task::new(task, id, GATHER_FACTS);
                 let mut gather = play.gather.take().map_or_else(blank, |gather| Task { id: task, ..*gather });
                 gather.name = Some("Gathering Facts".to_owned());
                 gather.tags.push("always".to_owned());
@@ -57,7 +57,8 @@ impl Plan {
 
     fn mentions_facts(&self, play: PlayId, templar: &Templar) -> bool {
         let play = self.play(play);
-        let gathers_itself = |task: &Task| rustle_agent::module::short_name(&task.module) == "setup";
+        let gathers_itself =
+            |task: &Task| matches!(rustle_agent::module::short_name(&task.module), "setup" | "gather_facts");
         let tasks = || play.tasks.iter().chain(&play.handlers).map(|id| self.task(*id));
         !tasks().any(gathers_itself) && tasks().any(|task| mentions_facts(task, templar))
     }

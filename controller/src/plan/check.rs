@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustle_agent::module::args::{nearest, unknown_args, value_error};
 use rustle_agent::module::{ArgError, ArgKind, ArgSpec, short_name};
@@ -24,9 +24,19 @@ pub trait ModuleCatalog {
     /// The folder of a playbook or a role has been read: modules in it are found from now on.
     fn add_project(&self, _folder: &Path) {}
 
-    /// The file of the action plug-in in Python that Ansible would run for this name.
-    fn action_plugin(&self, _name: &str) -> Option<PathBuf> {
+    /// The full name of the module that `name` leads to, wherever that has moved.
+    fn full_name(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    /// Why there is no module of this name any more, if somebody wrote that down.
+    fn removal(&self, _name: &str) -> Option<String> {
         None
+    }
+
+    /// Whether `module` is in the action group `group`, `NAMESPACE.COLLECTION.NAME`.
+    fn is_in_group(&self, _module: &str, _group: &str) -> bool {
+        false
     }
 
     /// # Errors
@@ -175,10 +185,11 @@ fn check_args(task: &Task, module: ModuleInfo, catalog: &dyn ModuleCatalog) -> V
     if module.any_arguments {
         return combination(task, catalog).into_iter().collect();
     }
-    let unknown: Vec<String> = task.args.keys().filter(|name| module.spec(name).is_none()).cloned().collect();
+    let is_unknown = |(name, value): &(&String, &Authored)| module.spec(name).is_none() && !value.may_be_omitted();
+    let unknown: Vec<String> = task.args.iter().filter(is_unknown).map(|(name, _)| name.clone()).collect();
     let mut findings = Vec::new();
     if !unknown.is_empty() {
-        findings.push(finding(&unknown_args(&task.module, unknown, module.groups)));
+        findings.push(finding(&unknown_args(short_name(&task.module), unknown, module.groups)));
     }
     let mut missing: Vec<String> = module
         .specs()
@@ -285,6 +296,12 @@ mod tests {
         assert_eq!(check_task(&task, &Catalog, false).len(), 1);
         task.more_args = Some(Authored::from_value("{{ all }}".into()));
         assert_eq!(check_task(&task, &Catalog, false), []);
+    }
+
+    #[test]
+    fn an_argument_that_may_be_omitted_may_be_one_that_there_is_not() {
+        assert_eq!(findings("copy", r#"{"dest": "/x", "sum": "{{ sum | default(omit) }}"}"#), []);
+        assert!(first("copy", r#"{"dest": "/x", "sum": "{{ sum }}"}"#).starts_with("Unsupported parameters"));
     }
 
     #[test]

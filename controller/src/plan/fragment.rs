@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rustle_protocol::value::Map;
 
-use super::{Block, Play, Task, TaskId};
+use super::{Block, Play, PlayRoles, Task, TaskId};
 use crate::template::Authored;
 use crate::vars::{Layer, VarMap};
 
@@ -91,6 +91,8 @@ pub struct Fragment {
     pub handlers: Vec<TaskId>,
     /// Variables that every later task of the play sees: those of a role that was included with `public`.
     pub exposed: Vec<Layer>,
+    /// Roles that the play has from now on.
+    pub roles: PlayRoles,
     /// What the operator should know of it.
     pub warnings: Vec<String>,
 }

@@ -20,7 +20,7 @@ pub use digest::digest;
 pub use fragment::{Fragment, Fragments, Inclusion, NotIncluded, VarsFile, VarsFiles};
 pub use ids::{BlockId, IncludeId, PlayId, TaskId};
 pub use keyword::{Keyword, KeywordValue};
-pub use play::{Gathering, HostOrder, LateVarsFile, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};
+pub use play::{GATHER_FACTS, Gathering, HostOrder, LateVarsFile, Plan, Play, PlayRoles, SerialSize, Strategy, Waves};
 pub use role::{RoleIdentity, RoleInfo};
 pub use run_as::RunAs;
 pub use search::{FileNotFound, FileSearch};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustle_protocol::HostName;
@@ -106,9 +107,9 @@ pub struct Play {
     #[schemars(with = "Vec<String>")]
     pub hosts: Vec<HostName>,
     /// What the play's author calls its hosts, if they are to be looked up again when the play begins, for tasks may have
-    /// added hosts and groups until then. `None`: [`hosts`](Self::hosts) stands.
+    /// added hosts and groups until then: one pattern, or a list of them. Empty: [`hosts`](Self::hosts) stands.
     #[serde(skip_serializing_if = "is_default")]
-    pub pattern: Option<String>,
+    pub patterns: Vec<String>,
     #[serde(skip_serializing_if = "is_default")]
     pub order: HostOrder,
     #[serde(skip_serializing_if = "is_default")]
@@ -146,8 +147,11 @@ pub struct Play {
     #[serde(skip_serializing_if = "is_default")]
     pub handlers: Vec<TaskId>,
     #[serde(skip_serializing_if = "is_default")]
-    pub roles: PlayRoles,
+    pub roles: Arc<PlayRoles>,
     pub any_errors_fatal: bool,
+    /// `check_mode` of the play. It is in each task's own already.
+    #[serde(skip_serializing_if = "is_default")]
+    pub check_mode: Option<Keyword<bool>>,
     /// Percent of a batch's hosts.
     #[serde(skip_serializing_if = "is_default")]
     pub max_fail_percentage: Option<f64>,
@@ -190,6 +194,9 @@ pub struct Gathering {
     pub task: Option<TaskId>,
 }
 
+/// The module that gathers a play's facts before its tasks.
+pub const GATHER_FACTS: &str = "ansible.builtin.gather_facts";
+
 impl Gathering {
     /// As arguments of `setup`.
     pub fn args(&self) -> IndexMap<String, Authored> {
@@ -210,11 +217,11 @@ impl Gathering {
     }
 }
 
-/// The names of a play's roles, in the order in which they come to run.
+/// The names of a play's roles, in the order in which they come to run, those that were included at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlayRoles {
-    /// `ansible_play_role_names`, `role_names`: those that the play lists or imports, as often as it does.
+    /// `ansible_play_role_names`, `role_names`: those that the play lists, imports or has included, as often as it does.
     pub listed: Vec<String>,
     /// `ansible_dependent_role_names`: those that others depend on, once each.
     pub dependencies: Vec<String>,
@@ -227,6 +234,12 @@ impl PlayRoles {
         } else if !self.dependencies.contains(&name) {
             self.dependencies.push(name);
         }
+    }
+
+    /// Adds those that came while the play runs.
+    pub(crate) fn extend(&mut self, other: PlayRoles) {
+        other.listed.into_iter().for_each(|name| self.add(name, false));
+        other.dependencies.into_iter().for_each(|name| self.add(name, true));
     }
 
     /// `ansible_role_names`: all of them, once each.
@@ -277,7 +290,7 @@ impl Play {
             playbook: None,
             name: name.into(),
             hosts,
-            pattern: None,
+            patterns: Vec::new(),
             order: HostOrder::Inventory,
             empty_reason: None,
             strategy: Strategy::Linear,
@@ -292,8 +305,9 @@ impl Play {
             environment: None,
             tasks: Vec::new(),
             handlers: Vec::new(),
-            roles: PlayRoles::default(),
+            roles: Arc::default(),
             any_errors_fatal: false,
+            check_mode: None,
             max_fail_percentage: None,
             force_handlers: false,
             tags: Vec::new(),

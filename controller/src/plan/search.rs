@@ -60,9 +60,10 @@ impl FileSearch {
         &self.folders
     }
 
-    /// The folders templates may include from.
-    pub fn template_folders(&self) -> Vec<PathBuf> {
-        self.folders.iter().flat_map(|folder| [folder.join("templates"), folder.clone()]).collect()
+    /// The folders that the template at `path` may include from: where templates are looked for, then its own.
+    pub fn template_folders(&self, path: &Path) -> Vec<PathBuf> {
+        let folders = self.folders.iter().map(PathBuf::as_path).chain(path.parent());
+        folders.flat_map(|folder| [folder.join("templates"), folder.to_owned()]).collect()
     }
 
     /// `subfolder` is `files` or `templates`, say. A trailing `/` of `name` is kept.

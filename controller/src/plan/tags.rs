@@ -70,7 +70,7 @@ fn meet(tags: &[String], options: &[String]) -> bool {
 
 /// No task has the name that the run was to start at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no task is called `{name}`, so the run cannot start there")]
+#[error("No matching task \"{name}\" found. Note: --start-at-task can only follow static includes.")]
 pub struct NoSuchTask {
     pub name: String,
     pub nearest: Option<String>,
@@ -187,7 +187,10 @@ mod tests {
         let mut plan = plan(&[&["install nginx"]]);
         let error = start_at(&mut plan, "instal nginx").unwrap_err();
         assert_eq!(error.nearest.as_deref(), Some("install nginx"));
-        assert_eq!(error.to_string(), "no task is called `instal nginx`, so the run cannot start there");
+        assert_eq!(
+            error.to_string(),
+            "No matching task \"instal nginx\" found. Note: --start-at-task can only follow static includes."
+        );
         assert_eq!(left(&plan), [["install nginx"]]);
     }
 }

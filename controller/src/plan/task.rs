@@ -30,8 +30,11 @@ pub struct Task {
     /// As written; `None` if the author gave none. May be a template.
     #[serde(skip_serializing_if = "is_default")]
     pub name: Option<String>,
-    /// As written: `copy` or `ansible.builtin.copy`.
+    /// As written: `copy` or `ansible.builtin.copy`; the full name of what was found in one of the task's `collections`.
     pub module: String,
+    /// What the author calls the module, if that is something else.
+    #[serde(skip_serializing_if = "is_default")]
+    pub action: Option<String>,
     #[serde(skip_serializing_if = "is_default")]
     pub args: IndexMap<String, Authored>,
     /// A dict once rendered, for what [`args`](Self::args) does not say: `args: "{{ options }}"`.
@@ -292,6 +295,7 @@ impl Task {
             plan_id: id.to_string(),
             name: None,
             module: module.into(),
+            action: None,
             args: IndexMap::new(),
             more_args: None,
             when: Vec::new(),
@@ -330,7 +334,7 @@ impl Task {
 
     /// The name to show before templates are rendered: the module's if there is no other.
     pub fn title(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.module)
+        self.name.as_deref().or(self.action.as_deref()).unwrap_or(&self.module)
     }
 
     pub fn includes_role(&self) -> bool {

@@ -98,7 +98,7 @@ class WithAnsible:
 
     def full_name(self, kind, name):
         if kind == "lookup":
-            return name if self.loaders[kind].find_plugin(name) else None
+            return name if self.loaders[kind].get(name, class_only=True) else None
         plugin = self.loaders[kind].get(name)
         if plugin is not None:
             return plugin.ansible_name
@@ -348,12 +348,19 @@ class Server:
     def answer(self, question):
         op, kind = question["op"], question["kind"]
         if op == "find":
-            with self.loading:
-                return {"ok": self.plugins.full_name(kind, question["name"])}
+            return {"ok": self.find(kind, question["name"])}
         if kind == "lookup":
             return {"ok": self.look_up(question)}
         result = self.function(kind, question["name"])(*question["args"], **question["kwargs"])
         return {"ok": bool(result) if kind == "test" else plain(result)}
+
+    def find(self, kind, name):
+        with self.loading:
+            try:
+                return self.plugins.full_name(kind, name)
+            except Exception as error:
+                # Ansible's sentence.
+                raise RuntimeError("The %s plugin '%s' failed to load: %s" % (kind, name, error)) from error
 
     def function(self, kind, name):
         with self.loading:

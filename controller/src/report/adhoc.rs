@@ -9,6 +9,7 @@ use rustle_protocol::Value;
 use super::layout::{self, Layout};
 use super::line::{Colour, Line};
 use super::plain::Console;
+use super::values::Showing;
 use super::{Reporter, sanitize, values};
 use crate::event::{RunEvent, Stamped, TaskResult, TaskStatus};
 
@@ -26,22 +27,26 @@ pub(super) struct Adhoc {
     console: Console,
     layout: Layout,
     answers: Answers,
-    verbosity: u8,
 }
 
 impl Adhoc {
     /// `layout` has the words for what is no answer: warnings, a status.
-    pub(super) fn new(console: Console, layout: Layout, answers: Answers, verbosity: u8) -> Adhoc {
-        Adhoc { console, layout, answers, verbosity }
+    pub(super) fn new(console: Console, layout: Layout, answers: Answers) -> Adhoc {
+        Adhoc { console, layout, answers }
     }
 
     fn lines(&mut self, event: &Stamped) -> Vec<Line> {
         match &event.event {
             RunEvent::HostFinished(result) if result.is_word_to_the_run() => Vec::new(),
-            RunEvent::HostFinished(result) => match self.answers {
-                Answers::Long => answer(result, self.verbosity),
-                Answers::OneLine => vec![short_answer(result)],
-            },
+            RunEvent::HostFinished(result) => {
+                let mut lines = self.layout.warnings(&result.warnings);
+                match self.answers {
+                    Answers::Long => lines.extend(self.answer(result)),
+                    Answers::OneLine => lines.push(short_answer(result)),
+                }
+                lines
+            }
+            RunEvent::Output { task, bytes, .. } if self.layout.is_pause(*task) => layout::lines_of_pause(bytes),
             RunEvent::Warning { .. }
             | RunEvent::Status(_)
             | RunEvent::Cancelling { .. }
@@ -52,6 +57,16 @@ impl Adhoc {
                 Vec::new()
             }
         }
+    }
+}
+
+impl Adhoc {
+    fn answer(&self, result: &TaskResult) -> Vec<Line> {
+        let diffs = match result.status {
+            TaskStatus::Changed => self.layout.diffs(true, &result.diff),
+            _ => Vec::new(),
+        };
+        diffs.into_iter().chain(answer(result, self.layout.showing())).collect()
     }
 }
 
@@ -71,14 +86,14 @@ impl Reporter for Adhoc {
     }
 }
 
-fn answer(result: &TaskResult, verbosity: u8) -> Vec<Line> {
+fn answer(result: &TaskResult, showing: Showing) -> Vec<Line> {
     let (word, colour) = word(result.status);
     let host = &result.host;
     if result.status == TaskStatus::Skipped {
         return vec![Line::coloured(&format!("{host} | {word}"), colour)];
     }
-    let mut lines = layout::diffs(result.status == TaskStatus::Changed, &result.diff);
     if is_output(result) {
+        let mut lines = Vec::new();
         let word = word.trim_end_matches('!');
         lines.push(Line::coloured(&format!("{host} | {word} | rc={} >>", return_code(result)), colour));
         let output: Vec<String> = [text(result, "stdout"), text(result, "stderr"), text(result, "msg")]
@@ -86,14 +101,14 @@ fn answer(result: &TaskResult, verbosity: u8) -> Vec<Line> {
             .filter(|text| !text.is_empty())
             .flat_map(|text| sanitize::lines(text).map(|line| line.to_string()).collect::<Vec<_>>())
             .collect();
-        // Where nothing was written there is an empty line.
-        let output = if output.is_empty() { vec![String::new()] } else { output };
+        // Where nothing was written there is an empty line, and behind output that ends its last line, as that of `raw` does.
+        let ends_its_line = text(result, "stdout").ends_with('\n') && result.status == TaskStatus::Changed;
+        let output = if output.is_empty() || ends_its_line { [output, vec![String::new()]].concat() } else { output };
         lines.extend(output.iter().map(|line| Line::coloured(line, colour)));
         return lines;
     }
-    let text = format!("{host} | {word} => {}", values::of_answer(&result.module, &result.values, verbosity));
-    lines.extend(text.lines().map(|line| Line::coloured(line, colour)));
-    lines
+    let text = format!("{host} | {word} => {}", values::of_answer(&result.module, &result.values, showing));
+    text.lines().map(|line| Line::coloured(line, colour)).collect()
 }
 
 fn short_answer(result: &TaskResult) -> Line {
@@ -132,12 +147,12 @@ fn return_code(result: &TaskResult) -> i64 {
 
 fn word(status: TaskStatus) -> (&'static str, Colour) {
     match status {
-        TaskStatus::Ok => ("SUCCESS", Colour::Green),
-        TaskStatus::Changed => ("CHANGED", Colour::Yellow),
-        TaskStatus::Skipped => ("SKIPPED", Colour::Cyan),
-        TaskStatus::Failed | TaskStatus::TimedOut => ("FAILED!", Colour::Red),
-        TaskStatus::Cancelled => ("CANCELLED!", Colour::Red),
-        TaskStatus::Unreachable => ("UNREACHABLE!", Colour::BrightRed),
+        TaskStatus::Ok => ("SUCCESS", Colour::Ok),
+        TaskStatus::Changed => ("CHANGED", Colour::Changed),
+        TaskStatus::Skipped => ("SKIPPED", Colour::Skipped),
+        TaskStatus::Failed | TaskStatus::TimedOut => ("FAILED!", Colour::Error),
+        TaskStatus::Cancelled => ("CANCELLED!", Colour::Error),
+        TaskStatus::Unreachable => ("UNREACHABLE!", Colour::Unreachable),
     }
 }
 
@@ -157,7 +172,7 @@ mod tests {
     use super::*;
 
     fn answers(module: &str, status: TaskStatus, values: &[(&str, Value)]) -> String {
-        shown(&answer(&finished(module, status, values), 0))
+        shown(&answer(&finished(module, status, values), Showing::default()))
     }
 
     fn short(module: &str, status: TaskStatus, values: &[(&str, Value)]) -> String {
@@ -206,7 +221,7 @@ mod tests {
     #[test]
     fn a_command_that_wrote_nothing_has_an_empty_line_and_one_that_was_skipped_none() {
         let values = [("rc", 0.into()), ("stdout", "".into()), ("stderr", "".into()), ("msg", "".into())];
-        assert_eq!(answer(&finished("shell", TaskStatus::Changed, &values), 0).len(), 2);
+        assert_eq!(answer(&finished("shell", TaskStatus::Changed, &values), Showing::default()).len(), 2);
         assert_eq!(answers("shell", TaskStatus::Skipped, &values), "web1 | SKIPPED");
     }
 

@@ -8,9 +8,14 @@ use rustle_protocol::{HostName, Value};
 use super::json;
 use super::layout::banner;
 use super::line::Line;
+use super::settings::ResultFormat;
 use crate::event::TaskResult;
+use crate::template::yaml_result;
 
 /// Values by name: of the run, and of single hosts.
+/// Blanks a level where it is shown as YAML.
+const YAML_INDENT: usize = 2;
+
 #[derive(Debug, Default)]
 pub(super) struct CustomStats {
     run: Map,
@@ -46,15 +51,19 @@ impl CustomStats {
     }
 
     /// The lines behind the recap; none if nothing was set.
-    pub(super) fn lines(&self, columns: usize) -> Vec<Line> {
+    pub(super) fn lines(&self, format: ResultFormat, columns: usize) -> Vec<Line> {
         if self.run.is_empty() && self.hosts.is_empty() {
             return Vec::new();
         }
         let line = |name: &str, stats: &Map| {
-            let shown = json::shown_indented_by_one(&Value::Map(stats.clone())).replace('\n', "");
+            let stats = Value::Map(stats.clone());
+            let shown = match format {
+                ResultFormat::Yaml => yaml_result(&stats, YAML_INDENT).lines().map(|line| format!(" {line}")).collect(),
+                _ => json::shown_indented_by_one(&stats).replace('\n', ""),
+            };
             Line::new(&format!("\t{name}: {shown}"))
         };
-        let mut lines = banner("CUSTOM STATS: ", columns);
+        let mut lines = banner("CUSTOM STATS:", columns);
         lines.extend(self.hosts.iter().map(|(host, stats)| line(host.as_str(), stats)));
         if !self.run.is_empty() {
             lines.extend([Line::blank(), line("RUN", &self.run)]);
@@ -111,7 +120,7 @@ mod tests {
         set(serde_json::json!({"z": 5}), false, false);
         set(serde_json::json!({"n": "no number"}), true, false);
         set(serde_json::json!({"h": 2}), true, true);
-        let lines: Vec<String> = stats.lines(79).iter().map(Line::text).collect();
+        let lines: Vec<String> = stats.lines(ResultFormat::Json, 79).iter().map(Line::text).collect();
         assert_eq!(
             lines[2..],
             [
@@ -121,5 +130,7 @@ mod tests {
                 "",
             ]
         );
+        let lines: Vec<String> = stats.lines(ResultFormat::Yaml, 79).iter().map(Line::text).collect();
+        assert_eq!(lines[2..4], ["\tweb1:  h: 2", ""]);
     }
 }

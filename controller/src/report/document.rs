@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::diff;
+use super::settings::DIFF_CONTEXT;
 use super::tally::{HostTally, Tally};
-use crate::event::{HostState, ItemResult, Metrics, RunFinished, TaskResult, TaskStatus};
+use crate::event::{HostState, ItemResult, Metrics, RunFinished, TaskResult, TaskStatus, why};
 
 /// The schema of a report.
 pub fn schema() -> serde_json::Value {
@@ -227,11 +228,10 @@ impl<'a> TaskEntry<'a> {
 
 impl<'a> ItemEntry<'a> {
     fn new(item: &'a ItemResult) -> ItemEntry<'a> {
-        let msg = item.values.get("msg").and_then(|msg| msg.as_str()).unwrap_or_default();
         ItemEntry {
             item: &item.label,
             status: item.status,
-            error: item.status.is_failure().then_some(msg),
+            error: item.status.is_failure().then_some(why(&item.values)),
             diff: DiffEntry::new(&item.diff),
         }
     }
@@ -239,7 +239,7 @@ impl<'a> ItemEntry<'a> {
 
 impl DiffEntry {
     fn new(diffs: &[rustle_protocol::result::Diff]) -> Option<DiffEntry> {
-        let diff_lines = diffs.iter().flat_map(diff::unified).collect();
+        let diff_lines = diffs.iter().flat_map(|one| diff::unified(one, DIFF_CONTEXT)).collect();
         let (before, after) = match diffs {
             [] => return None,
             [only] => (only.before.clone(), only.after.clone()),

@@ -19,6 +19,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use rustle_agent::module::short_name;
+use rustle_protocol::result::CAUSE;
 use rustle_protocol::{Map, Value};
 
 use super::line::{Colour, Line};
@@ -65,7 +66,11 @@ impl Excerpts {
                 // What it found and cannot understand is told by its own line alone.
                 None => return Vec::new(),
             },
-            _ => headline(failed_in, values),
+            _ => match causes {
+                [only] => only.message.clone(),
+                causes if is_told_alone(causes) => said(values).into_owned(),
+                _ => headline(failed_in, values),
+            },
         };
         let key = format!("{origin}\n{headline}");
         if self.told.contains(&key) {
@@ -111,11 +116,13 @@ pub(super) fn is_of_its_work(failed_in: Option<FailedIn>, values: &Map) -> bool 
 }
 
 fn said(values: &Map) -> Cow<'_, str> {
-    match values.get("msg") {
-        Some(Value::String(msg)) => Cow::Borrowed(msg),
-        Some(msg) => Cow::Owned(python_text(msg)),
+    let cause = values.get(CAUSE).and_then(Value::as_str);
+    match (values.get("msg"), cause) {
+        (Some(Value::String(msg)), Some(cause)) => Cow::Owned(format!("{}: {cause}", msg.trim_end_matches('.'))),
+        (Some(Value::String(msg)), None) => Cow::Borrowed(msg),
+        (Some(msg), _) => Cow::Owned(python_text(msg)),
         // As Ansible says it of a result that is withheld.
-        None => Cow::Borrowed("Unknown error."),
+        (None, _) => Cow::Borrowed("Unknown error."),
     }
 }
 
@@ -142,17 +149,28 @@ struct Step<'a> {
 }
 
 /// A failure of the task at `origin`, place by place: what was met at the same place is one step.
+/// Whether a failure is told without the task that it kept from its work: its first step has a place of its own.
+fn is_told_alone(causes: &[Cause]) -> bool {
+    causes.first().is_some_and(|first| first.origin.is_some())
+}
+
 fn steps<'a>(origin: &'a Origin, causes: &'a [Cause]) -> Vec<Step<'a>> {
-    let mut steps = vec![Step { said: String::new(), origin, help: None }];
+    let mut steps = Vec::new();
+    if !is_told_alone(causes) {
+        steps.push(Step { said: String::new(), origin, help: None });
+    }
     for cause in causes {
-        match (cause.origin.as_ref(), steps.last_mut()) {
-            (Some(origin), Some(last)) if origin != last.origin => {
-                steps.push(Step { said: cause.message.clone(), origin, help: None });
-            }
-            (_, Some(last)) if last.said.is_empty() => last.said.clone_from(&cause.message),
-            (_, last) => last.into_iter().for_each(|last| last.said = format!("{}: {}", last.said, cause.message)),
+        let is_elsewhere = |origin: &Origin| steps.last().is_none_or(|last| origin != last.origin);
+        if let Some(origin) = cause.origin.as_ref().filter(|origin| is_elsewhere(origin)) {
+            steps.push(Step { said: cause.message.clone(), origin, help: cause.help.as_deref() });
+            continue;
         }
-        steps.last_mut().into_iter().for_each(|last| last.help = cause.help.as_deref().or(last.help));
+        let Some(last) = steps.last_mut() else { continue };
+        last.said = match last.said.is_empty() {
+            true => cause.message.clone(),
+            false => format!("{}: {}", last.said, cause.message),
+        };
+        last.help = cause.help.as_deref().or(last.help);
     }
     steps
 }
@@ -182,7 +200,7 @@ fn shown(headline: &str, steps: &[Step<'_>]) -> Vec<Line> {
 }
 
 fn red(line: String) -> Line {
-    Line::coloured(&line, Colour::Red)
+    Line::coloured(&line, Colour::Error)
 }
 
 /// The line of a place and the ones above it, each with its number, and a mark below. What is in no file is told itself. `None` if the place is in no line, or the
@@ -275,6 +293,28 @@ mod tests {
         assert_eq!(first(FailedIn::Task, "no answer"), "[ERROR]: Task failed: no answer");
         let undefined = "Task failed: 'nope' is undefined";
         assert_eq!(first(FailedIn::Task, undefined), format!("[ERROR]: {undefined}"));
+    }
+
+    #[test]
+    fn what_a_failure_came_from_is_told_behind_it() {
+        let values = map(&[("msg", "Error executing command.".into()), (CAUSE, "[Errno 2] No such file".into())]);
+        let told = headline(FailedIn::Module, &values);
+        assert_eq!(told, "Task failed: Module failed: Error executing command: [Errno 2] No such file");
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_text_is_told_with_its_place_and_what_helps() {
+        let (file, task) = (playbook(), Path::new("never/read.yml"));
+        for origin in [Some(origin(file.path())), None] {
+            let is_known = origin.is_some();
+            let cause = Cause { message: "no list".to_owned(), origin, help: Some("Write one.".to_owned()) };
+            let values = map(&[("msg", "no list".into())]);
+            let lines = Excerpts::default().of_failure(&self::origin(task), "ping", FailedIn::Task, &values, &[cause]);
+            let lines = text(&lines).replace(&file.path().display().to_string(), "site.yml");
+            let place = if is_known { "site.yml:10:7" } else { "never/read.yml:10:7" };
+            assert!(lines.starts_with(&format!("[ERROR]: no list\nOrigin: {place}\n")), "{lines}");
+            assert!(lines.trim_end().ends_with("\n\nWrite one.") && !lines.contains("Task failed"), "{lines}");
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use rustle_protocol::HostName;
 
 use super::line::{Colour, Line};
+use super::values::Showing;
 use super::{fold, layout, values};
-use crate::event::{TaskResult, TaskStatus};
+use crate::event::{TaskResult, TaskStatus, why};
 
 /// Kinds of results of one task that are kept apart. Past that, results of one status are told together, without what
 /// they say: that many different ones tell nobody anything, and text must not pile up in memory.
@@ -38,15 +39,16 @@ struct Kind {
 
 impl Folded {
     /// Takes in a result, and tells of it in full if it is the first failure of its kind.
-    pub(super) fn add(&mut self, result: &TaskResult) -> Vec<Line> {
-        let mut kind = Kind::of(result);
+    /// Differences are shown with so many lines of context.
+    pub(super) fn add(&mut self, result: &TaskResult, context: usize) -> Vec<Line> {
+        let mut kind = Kind::of(result, context);
         let is_new = !self.kinds.contains_key(&kind);
         if is_new && self.kinds.len() >= KINDS_MAX {
             kind = kind.without_words();
         }
         self.kinds.entry(kind).or_default().push(result.host.clone());
         if is_new && self.kinds.len() <= KINDS_MAX && result.status.is_failure() {
-            layout::failure(result).lines(0)
+            layout::failure(result).lines(Showing::default())
         } else {
             Vec::new()
         }
@@ -59,14 +61,14 @@ impl Folded {
 }
 
 impl Kind {
-    fn of(result: &TaskResult) -> Kind {
+    fn of(result: &TaskResult, context: usize) -> Kind {
         let forgiven = match result.status.is_failure() {
             true if result.ignored => Some("ignored"),
             true if result.rescued => Some("rescued"),
             _ => None,
         };
         let message = if result.status.is_failure() { message(result) } else { String::new() };
-        let detail = if result.status.is_failure() { Vec::new() } else { detail(result) };
+        let detail = if result.status.is_failure() { Vec::new() } else { detail(result, context) };
         Kind { status: result.status, forgiven, message, detail }
     }
 
@@ -103,13 +105,13 @@ impl Kind {
 
 fn words(status: TaskStatus) -> (&'static str, Colour) {
     match status {
-        TaskStatus::Ok => ("ok", Colour::Green),
-        TaskStatus::Changed => ("changed", Colour::Yellow),
-        TaskStatus::Skipped => ("skipping", Colour::Cyan),
-        TaskStatus::Failed => ("failed", Colour::Red),
-        TaskStatus::TimedOut => ("timed out", Colour::Red),
-        TaskStatus::Cancelled => ("cancelled", Colour::BrightRed),
-        TaskStatus::Unreachable => ("unreachable", Colour::BrightRed),
+        TaskStatus::Ok => ("ok", Colour::Ok),
+        TaskStatus::Changed => ("changed", Colour::Changed),
+        TaskStatus::Skipped => ("skipping", Colour::Skipped),
+        TaskStatus::Failed => ("failed", Colour::Error),
+        TaskStatus::TimedOut => ("timed out", Colour::Error),
+        TaskStatus::Cancelled => ("cancelled", Colour::Unreachable),
+        TaskStatus::Unreachable => ("unreachable", Colour::Unreachable),
     }
 }
 
@@ -117,8 +119,7 @@ fn words(status: TaskStatus) -> (&'static str, Colour) {
 fn message(result: &TaskResult) -> String {
     let of_item = result.items.iter().find(|item| item.status == result.status);
     let values = of_item.map_or(&result.values, |item| &item.values);
-    let msg = values.get("msg").and_then(|msg| msg.as_str()).unwrap_or_default();
-    let first = msg.lines().next().unwrap_or_default();
+    let first = why(values).lines().next().unwrap_or_default();
     super::line::cut(&without_name(first, result.host.as_str()), MESSAGE_COLUMNS_MAX)
 }
 
@@ -139,21 +140,22 @@ fn without_name(text: &str, host: &str) -> String {
 }
 
 /// What must be equal for two successes to be alike, as it is shown above their line.
-fn detail(result: &TaskResult) -> Vec<Line> {
+fn detail(result: &TaskResult, context: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     if result.items.is_empty() {
-        lines.extend(layout::diffs(result.status == TaskStatus::Changed, &result.diff));
+        lines.extend(layout::diffs(result.status == TaskStatus::Changed, &result.diff, context));
         lines.extend(shown_values(&result.module, &result.values, result.status));
     }
     for item in &result.items {
-        lines.extend(layout::diffs(item.status == TaskStatus::Changed, &item.diff));
+        lines.extend(layout::diffs(item.status == TaskStatus::Changed, &item.diff, context));
         lines.extend(shown_values(&result.module, &item.values, item.status));
     }
     lines
 }
 
 fn shown_values(module: &str, values: &rustle_protocol::Map, status: TaskStatus) -> Vec<Line> {
-    let text = values::of_success(module, values, status == TaskStatus::Skipped, 0).unwrap_or_default();
+    let text =
+        values::of_success(module, values, status == TaskStatus::Skipped, Showing::default()).unwrap_or_default();
     text.lines().map(Line::new).collect()
 }
 

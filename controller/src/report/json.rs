@@ -25,6 +25,20 @@ pub(super) fn shown_pretty(value: &Value) -> String {
     write(Sorted(value), PrettyFormatter::with_indent(b"    "))
 }
 
+/// As [`shown_pretty`], with everything beyond ASCII escaped.
+pub(super) fn shown_ascii(value: &Value) -> String {
+    let mut units = [0; 2];
+    let mut out = String::new();
+    for c in shown_pretty(value).chars() {
+        match c.is_ascii() {
+            true => out.push(c),
+            // Outside of strings JSON is ASCII anyhow.
+            false => out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
+    out
+}
+
 /// As [`shown_pretty`], one space for each level.
 pub(super) fn shown_indented_by_one(value: &Value) -> String {
     write(Sorted(value), PrettyFormatter::with_indent(b" "))

@@ -1,7 +1,7 @@
 //! Events as lines in the layout of Ansible's default output, which people's eyes and scripts know.
 //!
 //! Where Ansible has no words there are our own, chosen so that scripts that look for failures find them:
-//! - a host that ran out of time is `fatal: [web1]: FAILED! => {…}` with `"timedout": true` in its result;
+//! - a host that ran out of time is `fatal: [web1]: FAILED! => {…}` with `timedout` in its result;
 //! - one whose task was cancelled, or never begun because the run was, is `fatal: [web1]: CANCELLED! => {…}`, its loop
 //!   items `cancelled: [web1] (item=x) => {…}`; its line in the recap ends with `cancelled=N`.
 
@@ -20,6 +20,7 @@ use super::line::{Colour, Line, width};
 use super::recap::Rows;
 use super::settings::OutputSettings;
 use super::tally::Tally;
+use super::values::Showing;
 use super::{diff, excerpt, recap, status, values};
 use crate::event::{
     CancelReason, FailedIn, INCLUDED, ItemResult, JobState, PlayEnd, RunEvent, Stamped, TaskKind, TaskResult,
@@ -47,6 +48,9 @@ pub struct Layout {
     columns: usize,
     /// A playbook has begun.
     is_in_playbook: bool,
+    /// The run changes nothing.
+    is_dry: bool,
+    /// The banner of the play.
     play: String,
     tasks: BTreeMap<TaskId, TaskBanner>,
     /// The task whose banner was printed last, and how many of its hosts are still to come.
@@ -67,9 +71,11 @@ pub struct Layout {
 type Included = (String, String);
 
 struct TaskBanner {
-    text: String,
-    module: String,
     name: String,
+    kind: TaskKind,
+    /// Stands behind the name.
+    mark: &'static str,
+    module: String,
     hosts: usize,
     origin: Option<Origin>,
 }
@@ -94,6 +100,7 @@ impl Layout {
             verbosity,
             columns: columns.map_or(COLUMNS_DEFAULT, |columns| columns.max(COLUMNS_DEFAULT)),
             is_in_playbook: false,
+            is_dry: false,
             play: String::new(),
             tasks: BTreeMap::new(),
             under: None,
@@ -111,38 +118,50 @@ impl Layout {
     pub fn lines(&mut self, stamped: &Stamped) -> Vec<Line> {
         match &stamped.event {
             RunEvent::Warning { message, host } => self.warning(message, host.as_ref()),
-            RunEvent::RunStarted(_) => Vec::new(),
+            RunEvent::RunStarted(run) => {
+                self.is_dry = run.check;
+                Vec::new()
+            }
             RunEvent::PlaybookStarted { playbook, plays } => self.playbook_started(playbook, *plays, Rows::All),
-            RunEvent::PlayStarted { name, hosts, .. } => self.play_started(name, *hosts),
+            RunEvent::PlayStarted { name, hosts, check, .. } => self.play_started(name, *hosts, *check),
             RunEvent::BatchStarted { .. } => self.batch_started(),
-            RunEvent::TaskStarted { task, name, module, kind, hosts, origin, .. } => {
+            RunEvent::TaskStarted { task, name, module, kind, hosts, origin, check, .. } => {
                 let mut lines = self.take_included();
-                let banner = TaskBanner::new(name, module, *kind, *hosts, origin.clone());
+                let banner = TaskBanner {
+                    name: super::sanitize::line(name.trim()).into_owned(),
+                    kind: *kind,
+                    mark: self.mark(*check),
+                    module: module.clone(),
+                    hosts: *hosts,
+                    origin: origin.clone(),
+                };
                 lines.extend(self.task_started(*task, banner));
                 lines
             }
+            RunEvent::HostArrived { task, host } => self.host_arrived(*task, host),
             RunEvent::ItemFinished { task, host, item } => self.item_finished(*task, host, item),
-            RunEvent::Retrying { task, host, attempt, attempts_max, values, .. } => {
-                self.retrying(*task, host, (*attempt, *attempts_max), values)
+            RunEvent::Retrying { task, name, host, attempt, attempts_max, values, .. } => {
+                let host = with_delegate(host, delegate_in(values).as_ref(), values);
+                self.retrying((*task, name), &host, (*attempt, *attempts_max), values)
             }
             RunEvent::JobPolled { task, host, job, state } => self.job_polled(*task, host, job, *state),
             RunEvent::HostFinished(result) => self.host_finished(result),
             RunEvent::UnknownHandler { name, ends_run: false, .. } => self.warning(&unknown_handler(name), None),
             RunEvent::UnknownHandler { name, ends_run: true, .. } => {
-                self.once(format!("[ERROR]: {}", unknown_handler(name)), Colour::Red)
+                self.once(format!("[ERROR]: {}", unknown_handler(name)), Colour::Error)
             }
             RunEvent::PlayFinished { end, .. } => {
                 let mut lines = self.take_included();
                 lines.extend(play_end(end, self.columns));
                 lines
             }
-            RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::BrightRed).to_err()],
+            RunEvent::Cancelling { reason } => vec![Line::coloured(&cancelling(*reason), Colour::Unreachable).to_err()],
             RunEvent::Paused => vec![Line::new("PAUSED: nothing new is started until the run is resumed").to_err()],
             RunEvent::Resumed => vec![Line::new("RESUMED").to_err()],
             RunEvent::Status(status) => status::lines(status, stamped.elapsed),
             RunEvent::RunFinished(finished) => {
                 let mut lines = recap::lines(&self.tally, finished, self.columns);
-                lines.extend(self.custom_stats());
+                lines.extend(self.behind_recap());
                 lines
             }
             RunEvent::Output { task, bytes, .. } if self.is_pause(*task) => self.said_by_pause(*task, bytes),
@@ -173,8 +192,23 @@ impl Layout {
     }
 
     /// What comes behind the recap.
-    pub(super) fn custom_stats(&self) -> Vec<Line> {
-        self.custom_stats.as_ref().map_or_else(Vec::new, |stats| stats.lines(self.columns))
+    pub(super) fn behind_recap(&self) -> Vec<Line> {
+        let mut lines = self
+            .custom_stats
+            .as_ref()
+            .map_or_else(Vec::new, |stats| stats.lines(self.settings.result_format, self.columns));
+        lines.extend(self.dry_run());
+        lines
+    }
+
+    /// Stands around each playbook of a run that changes nothing, where that is to be marked.
+    fn dry_run(&self) -> Vec<Line> {
+        if self.is_dry && self.settings.check_mode_markers { self.banner("DRY RUN") } else { Vec::new() }
+    }
+
+    /// What stands behind the name of a play or a task.
+    fn mark(&self, check: bool) -> &'static str {
+        if check && self.settings.check_mode_markers { " [CHECK MODE]" } else { "" }
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -204,31 +238,34 @@ impl Layout {
         let mut lines = Vec::new();
         if !is_first {
             lines.extend(recap::so_far(&self.tally, rows, self.columns));
-            lines.extend(self.custom_stats());
+            lines.extend(self.behind_recap());
         }
         if self.verbosity >= VERBOSITY_PLACES {
             let file = Path::new(playbook).file_name().unwrap_or(playbook.as_ref()).to_string_lossy();
             lines.extend(self.banner(&format!("PLAYBOOK: {file}")));
+        }
+        lines.extend(self.dry_run());
+        if self.verbosity >= VERBOSITY_PLACES {
             lines.push(Line::new(&format!("{plays} plays in {playbook}")));
         }
         lines
     }
 
-    fn play_started(&mut self, name: &str, hosts: usize) -> Vec<Line> {
-        name.trim().clone_into(&mut self.play);
+    fn play_started(&mut self, name: &str, hosts: usize, check: bool) -> Vec<Line> {
+        self.play = play_banner(name.trim()) + self.mark(check);
         self.under = None;
         self.is_unseen = false;
         if hosts > 0 {
             return Vec::new();
         }
-        let mut lines = self.banner(&play_banner(&self.play));
-        lines.push(Line::coloured("skipping: no hosts matched", Colour::Cyan));
+        let mut lines = self.banner(&self.play);
+        lines.push(Line::coloured("skipping: no hosts matched", Colour::Skipped));
         lines
     }
 
     fn batch_started(&mut self) -> Vec<Line> {
         self.is_unseen = false;
-        self.banner(&play_banner(&self.play))
+        self.banner(&self.play)
     }
 
     /// The banner at once, unless hosts are still to be told of under the present one, or there may be nothing to tell: then
@@ -256,7 +293,7 @@ impl Layout {
     fn task_banner(&mut self, task: TaskId) -> Vec<Line> {
         let mut lines = if self.is_unseen { self.batch_started() } else { Vec::new() };
         let Some(of_task) = self.tasks.get(&task) else { return lines };
-        lines.extend(self.banner(&of_task.text));
+        lines.extend(self.banner(&of_task.text()));
         lines.extend(of_task.path().filter(|_| self.verbosity >= VERBOSITY_PLACES));
         lines
     }
@@ -294,6 +331,22 @@ impl Layout {
         }
     }
 
+    /// The task's banner for what is no result: one that waits for a result that is told waits on.
+    fn under_if_shown(&mut self, task: TaskId) -> Vec<Line> {
+        if self.settings.leaves_out() { Vec::new() } else { self.under(task) }
+    }
+
+    fn host_arrived(&mut self, task: TaskId, host: &HostName) -> Vec<Line> {
+        let mut lines = self.under_if_shown(task);
+        let Some(TaskBanner { name, kind, .. }) = self.tasks.get(&task) else { return lines };
+        let word = match kind {
+            TaskKind::Task => "TASK",
+            TaskKind::Handler => "HANDLER",
+        };
+        lines.push(Line::coloured(&format!(" [started {word}: {name} on {host}]"), Colour::Ok));
+        lines
+    }
+
     fn item_finished(&mut self, task: TaskId, host: &HostName, item: &ItemResult) -> Vec<Line> {
         if !self.is_told(item.status) {
             return self.warnings(&item.warnings);
@@ -301,7 +354,7 @@ impl Layout {
         let mut lines = self.under(task);
         lines.extend(self.warnings(&item.warnings));
         let changed = item.status == TaskStatus::Changed;
-        lines.extend(diffs(changed, &item.diff));
+        lines.extend(self.diffs(changed, &item.diff));
         let module = self.tasks.get(&task).map(|of_task| of_task.module.clone()).unwrap_or_default();
         let outcome = Outcome::of_item(host, &module, item);
         lines.extend(self.told(task, &outcome));
@@ -311,10 +364,10 @@ impl Layout {
     /// The lines of a result and what stands above them, where a result like it is told.
     fn told(&mut self, task: TaskId, outcome: &Outcome<'_>) -> Vec<Line> {
         let to_err = self.settings.failures_to_err && outcome.status.is_failure();
-        let mut lines = self.above_failure(task, outcome);
-        lines.extend(self.path_of_failure(task, outcome));
-        lines.extend(outcome.lines(self.verbosity));
-        lines.into_iter().map(|line| if to_err { line.to_err() } else { line }).collect()
+        let placed = |line: Line| if to_err { line.to_err() } else { line };
+        let above = self.above_failure(task, outcome).into_iter().map(placed);
+        let path = self.path_of_failure(task, outcome);
+        above.chain(path).chain(outcome.lines(self.showing()).into_iter().map(placed)).collect()
     }
 
     /// The task's place, if it is wanted above failures and did not stand below the banner.
@@ -338,7 +391,7 @@ impl Layout {
         self.count(result);
         lines.extend(self.warnings(&result.warnings));
         if result.items.is_empty() {
-            lines.extend(diffs(result.status == TaskStatus::Changed, &result.diff));
+            lines.extend(self.diffs(result.status == TaskStatus::Changed, &result.diff));
         }
         if self.note_included(result) {
             if self.tasks.get(&result.task).is_none_or(|of_task| of_task.hosts == 0) {
@@ -355,7 +408,7 @@ impl Layout {
             lines.extend(self.told(result.task, &Outcome::of(result)));
         }
         if result.ignored && result.status.is_failure() {
-            lines.push(Line::coloured("...ignoring", Colour::Cyan));
+            lines.push(Line::coloured("...ignoring", Colour::Skipped));
         }
         lines
     }
@@ -367,7 +420,7 @@ impl Layout {
         let said = said.and_then(Value::as_str).filter(|_| self.verbosity >= 2);
         let mut lines: Vec<Line> = said.map(|said| Line::new(&format!("META: {said}"))).into_iter().collect();
         if skipped {
-            lines.extend(Outcome::of(result).lines(self.verbosity));
+            lines.extend(Outcome::of(result).lines(self.showing()));
         }
         lines
     }
@@ -381,7 +434,9 @@ impl Layout {
             let Value::List(label) = label else { continue };
             let [Value::String(what), Value::String(item)] = label.as_slice() else { continue };
             let key = (what.clone(), item.clone());
-            match self.included.iter_mut().find(|(known, _)| *known == key) {
+            // What a host includes twice for items that look the same is told twice.
+            let is_new = |hosts: &[HostName]| !hosts.contains(&result.host);
+            match self.included.iter_mut().find(|(known, hosts)| *known == key && is_new(hosts)) {
                 Some((_, hosts)) => hosts.push(result.host.clone()),
                 None => self.included.push((key, vec![result.host.clone()])),
             }
@@ -392,9 +447,19 @@ impl Layout {
     fn take_included(&mut self) -> Vec<Line> {
         let told = std::mem::take(&mut self.included).into_iter().map(|((what, item), hosts)| {
             let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
-            Line::coloured(&format!("included: {what} for {}{item}", hosts.join(", ")), Colour::Cyan)
+            Line::coloured(&format!("included: {what} for {}{item}", hosts.join(", ")), Colour::Included)
         });
         told.collect()
+    }
+
+    /// What a task that changed something says of it.
+    pub(super) fn diffs(&self, changed: bool, diffs: &[Diff]) -> Vec<Line> {
+        self::diffs(changed, diffs, self.diff_context())
+    }
+
+    /// Lines of context around each change in a diff.
+    pub(super) fn diff_context(&self) -> usize {
+        self.settings.diff_context
     }
 
     /// Takes note of a result without a line for it.
@@ -413,15 +478,26 @@ impl Layout {
         }
     }
 
-    fn retrying(&mut self, task: TaskId, host: &HostName, (attempt, max): (u32, u32), values: &Map) -> Vec<Line> {
-        let mut lines = self.under(task);
-        let (name, module) = self.tasks.get(&task).map_or(("", ""), |task| (&task.name, &task.module));
+    pub(super) fn showing(&self) -> Showing {
+        Showing { verbosity: self.verbosity, format: self.settings.result_format }
+    }
+
+    fn retrying(
+        &mut self,
+        (task, name): (TaskId, &str),
+        host: &str,
+        (attempt, max): (u32, u32),
+        values: &Map,
+    ) -> Vec<Line> {
+        let mut lines = self.under_if_shown(task);
+        let module = self.tasks.get(&task).map_or("", |task| &task.module);
         let left = max.saturating_sub(attempt);
+        let name = super::sanitize::line(name.trim());
         let mut text = format!("FAILED - RETRYING: [{host}]: {name} ({left} retries left).");
-        if let Some(result) = values::of_retry(module, values, self.verbosity) {
+        if let Some(result) = values::of_retry(module, values, self.showing()) {
             text.push_str(&format!("Result was: {result}"));
         }
-        lines.extend(split(&text, Colour::DarkGray));
+        lines.extend(split(&text, Colour::Retry));
         lines
     }
 
@@ -431,19 +507,19 @@ impl Layout {
             JobState::Succeeded => format!("ASYNC OK on {host}: jid={job}"),
             JobState::Failed => format!("ASYNC FAILED on {host}: jid={job}"),
         };
-        let mut lines = self.under(task);
-        lines.push(Line::coloured(&text, Colour::DarkGray));
+        let mut lines = self.under_if_shown(task);
+        lines.push(Line::coloured(&text, Colour::Retry));
         lines
     }
 
-    fn is_pause(&self, task: TaskId) -> bool {
+    pub(super) fn is_pause(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|banner| short_name(&banner.module) == "pause")
     }
 
     /// What `pause` says is not a program's output: it is what people wait for.
     fn said_by_pause(&mut self, task: TaskId, said: &[u8]) -> Vec<Line> {
         let mut lines = self.under(task);
-        lines.extend(String::from_utf8_lossy(said).lines().map(Line::new));
+        lines.extend(lines_of_pause(said));
         lines
     }
 
@@ -457,7 +533,7 @@ impl Layout {
             Some(host) => format!("[WARNING]: {host}: {message}"),
             None => format!("[WARNING]: {message}"),
         };
-        self.once(text, Colour::BrightPurple)
+        self.once(text, Colour::Warning)
     }
 
     fn once(&mut self, text: String, colour: Colour) -> Vec<Line> {
@@ -472,6 +548,10 @@ impl Layout {
         }
         lines
     }
+}
+
+pub(super) fn lines_of_pause(said: &[u8]) -> Vec<Line> {
+    String::from_utf8_lossy(said).lines().map(Line::new).collect()
 }
 
 /// What there is to tell of a failed host: of the first item that failed, or of the host itself.
@@ -514,7 +594,7 @@ fn play_end(end: &PlayEnd, columns: usize) -> Vec<Line> {
         PlayEnd::FatalError => (Vec::new(), "STOPPED: a task failed with any_errors_fatal".to_owned()),
         PlayEnd::Completed | PlayEnd::Ended | PlayEnd::NoHostsLeft | PlayEnd::Cancelled => return Vec::new(),
     };
-    lines.push(Line::coloured(&why, Colour::Red));
+    lines.push(Line::coloured(&why, Colour::Error));
     lines
 }
 
@@ -523,13 +603,12 @@ fn play_banner(name: &str) -> String {
 }
 
 impl TaskBanner {
-    fn new(name: &str, module: &str, kind: TaskKind, hosts: usize, origin: Option<Origin>) -> TaskBanner {
-        let word = match kind {
+    fn text(&self) -> String {
+        let word = match self.kind {
             TaskKind::Task => "TASK",
             TaskKind::Handler => "RUNNING HANDLER",
         };
-        let name = super::sanitize::line(name.trim()).into_owned();
-        TaskBanner { text: format!("{word} [{name}]"), module: module.to_owned(), name, hosts, origin }
+        format!("{word} [{}]{}", self.name, self.mark)
     }
 
     /// Where the task stands, if a person wrote it.
@@ -552,6 +631,11 @@ fn has_own_line(result: &TaskResult) -> bool {
     }
 }
 
+/// Who has done the work of a delegated task, as its values tell it.
+fn delegate_in(values: &Map) -> Option<HostName> {
+    HostName::new(values.get("_ansible_delegated_vars")?.as_map()?.get("ansible_delegated_host")?.as_str()?).ok()
+}
+
 /// `web1`, or `web1 -> db1` if the work was done there, or `web1 -> db1(10.0.0.9)` if that is another name of db1.
 fn with_delegate(host: &HostName, delegated_to: Option<&HostName>, values: &Map) -> String {
     let Some(other) = delegated_to.filter(|other| *other != host) else { return host.to_string() };
@@ -562,8 +646,8 @@ fn with_delegate(host: &HostName, delegated_to: Option<&HostName>, values: &Map)
     }
 }
 
-pub(super) fn diffs(changed: bool, diffs: &[Diff]) -> Vec<Line> {
-    if changed { diffs.iter().flat_map(diff::shown).collect() } else { Vec::new() }
+pub(super) fn diffs(changed: bool, diffs: &[Diff], context: usize) -> Vec<Line> {
+    if changed { diffs.iter().flat_map(|diff| diff::shown(diff, context)).collect() } else { Vec::new() }
 }
 
 impl<'a> Outcome<'a> {
@@ -594,41 +678,38 @@ impl<'a> Outcome<'a> {
     }
 
     /// The lines themselves, as [`Layout`] gives them.
-    pub(super) fn lines(&self, verbosity: u8) -> Vec<Line> {
+    pub(super) fn lines(&self, showing: Showing) -> Vec<Line> {
         match self.status {
-            TaskStatus::Ok => self.success("ok", Colour::Green, verbosity),
-            TaskStatus::Changed => self.success("changed", Colour::Yellow, verbosity),
-            TaskStatus::Skipped => self.success("skipping", Colour::Cyan, verbosity),
-            TaskStatus::Failed => self.failure("FAILED!", "failed", Colour::Red, self.values, verbosity),
-            TaskStatus::TimedOut => {
-                let mut values = self.values.clone();
-                values.entry("timedout".to_owned()).or_insert(Value::Bool(true));
-                self.failure("FAILED!", "failed", Colour::Red, &values, verbosity)
+            TaskStatus::Ok => self.success("ok", Colour::Ok, showing),
+            TaskStatus::Changed => self.success("changed", Colour::Changed, showing),
+            TaskStatus::Skipped => self.success("skipping", Colour::Skipped, showing),
+            TaskStatus::Failed | TaskStatus::TimedOut => {
+                self.failure("FAILED!", "failed", Colour::Error, self.values, showing)
             }
-            TaskStatus::Cancelled => self.failure("CANCELLED!", "cancelled", Colour::BrightRed, self.values, verbosity),
+            TaskStatus::Cancelled => self.failure("CANCELLED!", "cancelled", Colour::Unreachable, self.values, showing),
             TaskStatus::Unreachable => {
-                self.failure("UNREACHABLE!", "failed", Colour::BrightRed, self.values, verbosity)
+                self.failure("UNREACHABLE!", "failed", Colour::Unreachable, self.values, showing)
             }
         }
     }
 
     /// `ok: [web1] => (item=x) => {…}`. The space after a skipped item is Ansible's.
-    fn success(&self, word: &str, colour: Colour, verbosity: u8) -> Vec<Line> {
+    fn success(&self, word: &str, colour: Colour, showing: Showing) -> Vec<Line> {
         let skipped = self.status == TaskStatus::Skipped;
         let mut text = format!("{word}: [{}]", self.host);
         if let Some(item) = self.item {
             text.push_str(&format!(" => (item={}){}", one_line(item), if skipped { " " } else { "" }));
         }
-        if let Some(values) = values::of_success(self.module, self.values, skipped, verbosity) {
+        if let Some(values) = values::of_success(self.module, self.values, skipped, showing) {
             text.push_str(&format!(" => {values}"));
         }
         split(&text, colour)
     }
 
     /// `fatal: [web1]: FAILED! => {…}`, for an item `failed: [web1] (item=x) => {…}`.
-    fn failure(&self, what: &str, of_item: &str, colour: Colour, values: &Map, verbosity: u8) -> Vec<Line> {
+    fn failure(&self, what: &str, of_item: &str, colour: Colour, values: &Map, showing: Showing) -> Vec<Line> {
         let is_of_its_work = !self.is_of_loop && excerpt::is_of_its_work(self.failed_in, values);
-        let values = values::of_failure(self.module, values, is_of_its_work, verbosity);
+        let values = values::of_failure(self.module, values, is_of_its_work, showing);
         let text = match self.item {
             Some(item) => format!("{of_item}: [{}] (item={}) => {values}", self.host, one_line(item)),
             None => format!("fatal: [{}]: {what} => {values}", self.host),

@@ -6,39 +6,26 @@ use std::ffi::OsString;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::palette::Palette;
 use super::sanitize;
 
-/// Ansible's colours, by ANSI name.
+/// What a text is about, and so its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Colour {
-    /// ok, rescued, lines that a diff adds
-    Green,
-    /// changed
-    Yellow,
-    /// failed, lines that a diff removes
-    Red,
-    /// unreachable
-    BrightRed,
-    /// skipped, the places of a diff
-    Cyan,
-    /// retries
-    DarkGray,
-    /// warnings, ignored
-    BrightPurple,
-}
-
-impl Colour {
-    fn code(self) -> &'static str {
-        match self {
-            Colour::Green => "0;32",
-            Colour::Yellow => "0;33",
-            Colour::Red => "0;31",
-            Colour::BrightRed => "1;31",
-            Colour::Cyan => "0;36",
-            Colour::DarkGray => "1;30",
-            Colour::BrightPurple => "1;35",
-        }
-    }
+    /// Rescued ones, too.
+    Ok,
+    Changed,
+    Error,
+    Unreachable,
+    Skipped,
+    Included,
+    Retry,
+    /// Ignored failures, too.
+    Warning,
+    DiffAdded,
+    DiffRemoved,
+    /// The places of a diff.
+    DiffPlace,
 }
 
 /// Where a line goes: results to standard output, talk about the run to standard error, as in Ansible.
@@ -94,12 +81,12 @@ impl Line {
         self.spans.iter().all(|span| span.text.is_empty())
     }
 
-    /// Appends the line, without its end, to `to`.
-    pub fn render(&self, colours: bool, to: &mut String) {
+    /// Appends the line, without its end, to `to`: in colours, if there is a palette.
+    pub fn render(&self, palette: Option<&Palette>, to: &mut String) {
         for Span { text, colour } in &self.spans {
-            match colour {
-                Some(colour) if colours && !text.is_empty() => {
-                    to.extend(["\x1b[", colour.code(), "m", text, "\x1b[0m"]);
+            match (palette, colour) {
+                (Some(palette), Some(colour)) if !text.is_empty() => {
+                    to.extend(["\x1b[", palette.code(*colour), "m", text, "\x1b[0m"]);
                 }
                 _ => to.push_str(text),
             }
@@ -108,7 +95,7 @@ impl Line {
 
     pub fn text(&self) -> String {
         let mut text = String::new();
-        self.render(false, &mut text);
+        self.render(None, &mut text);
         text
     }
 }
@@ -161,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_line_is_safe_whatever_it_is_made_of() {
-        let line = Line::coloured("a\x1b[0mb", Colour::Red).with("\nc", None);
+        let line = Line::coloured("a\x1b[0mb", Colour::Error).with("\nc", None);
         let mut text = String::new();
-        line.render(true, &mut text);
+        line.render(Some(&Palette::default()), &mut text);
         assert_eq!(text, "\x1b[0;31ma\\u001b[0mb\x1b[0m\\nc");
     }
 

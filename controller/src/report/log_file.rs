@@ -52,7 +52,7 @@ impl<W: Write + Send> Reporter for LogFile<W> {
         for line in own.into_iter().chain(self.layout.lines(event)).filter(|line| !line.is_blank()) {
             text.push_str(&at);
             text.push(' ');
-            line.render(false, &mut text);
+            line.render(None, &mut text);
             text.truncate(text.trim_end_matches(' ').len());
             text.push('\n');
         }

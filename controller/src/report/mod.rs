@@ -4,6 +4,7 @@
 //! terminal only through [`sanitize`].
 
 mod adhoc;
+mod alignment;
 mod canvas;
 mod custom_stats;
 mod diff;
@@ -18,6 +19,7 @@ mod latency;
 mod layout;
 mod line;
 pub mod log_file;
+mod palette;
 pub mod plain;
 mod progress;
 mod recap;
@@ -44,7 +46,8 @@ pub use document::schema;
 pub use fold::{count, hosts, ranges, short_list};
 pub use layout::Layout;
 pub use line::{Colour, Line, Stream, colours_wanted};
-pub use settings::{Colours, OutputSettings};
+pub use palette::Palette;
+pub use settings::{Colours, OutputSettings, ResultFormat};
 
 use crate::event::Stamped;
 use adhoc::Adhoc;
@@ -255,10 +258,10 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     let is_terminal = io::stdout().is_terminal();
     let columns = is_terminal.then(terminal_columns);
     let layout = Layout::new(options.verbosity, columns).with_settings(options.output.clone());
-    let standard_streams = || standard_streams(options.output.colours);
+    let standard_streams = || standard_streams(&options.output);
     let answers = options.adhoc.or(options.output.answers);
     if let (Some(answers), false) = (answers, options.progress == ProgressMode::Json) {
-        let adhoc = Adhoc::new(standard_streams(), layout, answers, options.verbosity);
+        let adhoc = Adhoc::new(standard_streams(), layout, answers);
         return (Importance::Talk, Box::new(adhoc));
     }
     match options.progress {
@@ -276,15 +279,15 @@ fn console(options: &ReportOptions) -> (Importance, Box<dyn Reporter>) {
     }
 }
 
-fn standard_streams(wanted: Colours) -> Console {
-    let colours = |is_terminal| match wanted {
+fn standard_streams(settings: &OutputSettings) -> Console {
+    let colours = |is_terminal| match settings.colours {
         Colours::Auto => colours_wanted(is_terminal, |name| std::env::var_os(name)),
         Colours::Always => true,
         Colours::Never => false,
     };
     let (out, err) = (io::stdout(), io::stderr());
     let (colour_out, colour_err) = (colours(out.is_terminal()), colours(err.is_terminal()));
-    Console::new(Box::new(out), colour_out, Box::new(err), colour_err)
+    Console::new(Box::new(out), Box::new(err)).coloured(&settings.palette, colour_out, colour_err)
 }
 
 /// Columns of the terminal on standard output; those of no terminal if it does not tell.

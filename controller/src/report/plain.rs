@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Reporter;
 use super::layout::Layout;
 use super::line::{Line, Stream};
+use super::palette::Palette;
 use super::progress::Progress;
 use crate::event::Stamped;
 
@@ -20,15 +21,24 @@ pub struct Console {
 
 struct Target {
     to: Box<dyn Write + Send>,
-    colours: bool,
+    colours: Option<Palette>,
     /// The reader went away (`| head`). That is its right, and nothing of the run's.
     closed: bool,
 }
 
 impl Console {
-    pub fn new(out: Box<dyn Write + Send>, colour_out: bool, err: Box<dyn Write + Send>, colour_err: bool) -> Console {
-        let target = |to, colours| Target { to, colours, closed: false };
-        Console { out: target(out, colour_out), err: target(err, colour_err) }
+    /// Without colours.
+    pub fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Console {
+        let target = |to| Target { to, colours: None, closed: false };
+        Console { out: target(out), err: target(err) }
+    }
+
+    /// With these colours on standard output, on standard error, or on both.
+    #[must_use]
+    pub fn coloured(mut self, palette: &Palette, on_out: bool, on_err: bool) -> Console {
+        self.out.colours = on_out.then(|| palette.clone());
+        self.err.colours = on_err.then(|| palette.clone());
+        self
     }
 
     /// Writes each run of lines of one stream in one piece.
@@ -54,7 +64,7 @@ impl Target {
         }
         let mut text = String::new();
         for line in lines {
-            line.render(self.colours, &mut text);
+            line.render(self.colours.as_ref(), &mut text);
             text.push('\n');
         }
         match self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()) {

@@ -57,31 +57,31 @@ fn not_ok(tally: &Tally) -> Vec<Line> {
     let mut lines: Vec<Line> = not_ok.iter().take(ROWS_MAX).map(|(host, counts)| row(host, counts)).collect();
     if not_ok.len() > ROWS_MAX {
         let rest = fold::short_list(not_ok[ROWS_MAX..].iter().map(|(host, _)| *host));
-        lines.push(Line::coloured(&format!("and {}: {rest}", fold::hosts(not_ok.len() - ROWS_MAX)), Colour::Red));
+        lines.push(Line::coloured(&format!("and {}: {rest}", fold::hosts(not_ok.len() - ROWS_MAX)), Colour::Error));
     }
     lines
 }
 
 fn row(host: &HostName, counts: &HostTally) -> Line {
     let colour = if !counts.is_all_well() {
-        Colour::Red
+        Colour::Error
     } else if counts.changed > 0 {
-        Colour::Yellow
+        Colour::Changed
     } else {
-        Colour::Green
+        Colour::Ok
     };
     let padding = format!("{:pad$} :", "", pad = HOST_COLUMNS.saturating_sub(width(host.as_str())));
     let mut line = Line::new("").with(host.as_str(), Some(colour)).with(&padding, None);
     let fields = [
-        ("ok", counts.ok, Colour::Green),
-        ("changed", counts.changed, Colour::Yellow),
-        ("unreachable", counts.unreachable, Colour::BrightRed),
-        ("failed", counts.failed, Colour::Red),
-        ("skipped", counts.skipped, Colour::Cyan),
-        ("rescued", counts.rescued, Colour::Green),
-        ("ignored", counts.ignored, Colour::BrightPurple),
+        ("ok", counts.ok, Colour::Ok),
+        ("changed", counts.changed, Colour::Changed),
+        ("unreachable", counts.unreachable, Colour::Unreachable),
+        ("failed", counts.failed, Colour::Error),
+        ("skipped", counts.skipped, Colour::Skipped),
+        ("rescued", counts.rescued, Colour::Ok),
+        ("ignored", counts.ignored, Colour::Warning),
     ];
-    let cancelled = (counts.cancelled > 0).then_some(("cancelled", counts.cancelled, Colour::BrightRed));
+    let cancelled = (counts.cancelled > 0).then_some(("cancelled", counts.cancelled, Colour::Unreachable));
     for (name, n, colour) in fields.into_iter().chain(cancelled) {
         line = line.with(" ", None).with(&format!("{name}={n:<4}"), (n > 0).then_some(colour));
     }
@@ -137,18 +137,21 @@ fn remarks(finished: &RunFinished) -> Vec<Line> {
             CancelReason::Requested => "on request",
             CancelReason::Interrupted => "by the operator",
         };
-        lines.push(Line::coloured(&format!("cancelled {why}"), Colour::BrightRed));
+        lines.push(Line::coloured(&format!("cancelled {why}"), Colour::Unreachable));
     }
     let stopped = finished.cancelled.is_some() || finished.stopped_early;
     let not_started: Vec<&HostName> =
         finished.hosts.iter().filter(|(_, state)| *state == HostState::NotStarted).map(|(host, _)| host).collect();
     if stopped && !not_started.is_empty() {
         let names = fold::short_list(not_started.iter().copied());
-        lines.push(Line::coloured(&format!("not started: {}: {names}", fold::hosts(not_started.len())), Colour::Cyan));
+        lines.push(Line::coloured(
+            &format!("not started: {}: {names}", fold::hosts(not_started.len())),
+            Colour::Skipped,
+        ));
     }
     if !finished.not_begun.is_empty() {
         let names = super::sanitize::line(&finished.not_begun.join(", ")).into_owned();
-        lines.push(Line::coloured(&format!("playbooks not begun: {names}"), Colour::Cyan));
+        lines.push(Line::coloured(&format!("playbooks not begun: {names}"), Colour::Skipped));
     }
     lines
 }

@@ -18,6 +18,8 @@ pub(super) struct Script {
     pub(super) events: Vec<Stamped>,
     hosts: Vec<HostName>,
     names: Vec<(String, String, TaskKind)>,
+    /// Nothing is changed.
+    is_dry: bool,
 }
 
 /// Most that a script's task takes, and what each event is apart from the next.
@@ -34,7 +36,7 @@ pub(super) fn map(entries: &[(&str, Value)]) -> Map {
 impl Script {
     pub(super) fn new<'a>(hosts: impl IntoIterator<Item = &'a str>) -> Script {
         let hosts: Vec<HostName> = hosts.into_iter().map(host).collect();
-        let mut script = Script { events: Vec::new(), hosts, names: Vec::new() };
+        let mut script = Script { events: Vec::new(), hosts, names: Vec::new(), is_dry: false };
         let hosts = script.hosts.len();
         script.push(RunEvent::RunStarted(RunStarted {
             event_version: EVENT_VERSION,
@@ -50,6 +52,17 @@ impl Script {
         script
     }
 
+    /// From here on nothing is changed.
+    pub(super) fn dry_run(&mut self) -> &mut Script {
+        self.is_dry = true;
+        for event in &mut self.events {
+            if let RunEvent::RunStarted(run) = &mut event.event {
+                run.check = true;
+            }
+        }
+        self.push(RunEvent::PlaybookStarted { playbook: "site.yml".to_owned(), plays: 1 })
+    }
+
     pub(super) fn push(&mut self, event: RunEvent) -> &mut Script {
         let elapsed = STEP * u32::try_from(self.events.len()).unwrap();
         let start: DateTime<Utc> = "2026-01-02T03:04:05Z".parse().unwrap();
@@ -60,7 +73,13 @@ impl Script {
 
     pub(super) fn play(&mut self, name: &str) -> &mut Script {
         let (play, hosts) = (PlayId(0), self.hosts.clone());
-        self.push(RunEvent::PlayStarted { play, name: name.to_owned(), hosts: hosts.len(), batches: 1 });
+        self.push(RunEvent::PlayStarted {
+            play,
+            name: name.to_owned(),
+            hosts: hosts.len(),
+            batches: 1,
+            check: self.is_dry,
+        });
         self.push(RunEvent::BatchStarted { play, batch: 0, hosts })
     }
 
@@ -84,8 +103,8 @@ impl Script {
     fn start_task(&mut self, name: &str, module: &str, kind: TaskKind) -> TaskId {
         let task = TaskId(u32::try_from(self.names.len()).unwrap());
         self.names.push((name.to_owned(), module.to_owned(), kind));
-        let (name, module, hosts) = (name.to_owned(), module.to_owned(), self.hosts.len());
-        self.push(RunEvent::TaskStarted { play: PlayId(0), task, name, module, kind, hosts, origin: None });
+        let (name, module, hosts, check) = (name.to_owned(), module.to_owned(), self.hosts.len(), self.is_dry);
+        self.push(RunEvent::TaskStarted { play: PlayId(0), task, name, module, kind, hosts, origin: None, check });
         task
     }
 
@@ -225,7 +244,7 @@ pub(super) fn shown(lines: &[Line]) -> String {
         if line.stream == super::line::Stream::Err {
             text.push_str("stderr: ");
         }
-        line.render(false, &mut text);
+        line.render(None, &mut text);
         if text.ends_with(' ') {
             text.push('$');
         }

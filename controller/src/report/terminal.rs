@@ -82,7 +82,7 @@ impl TerminalText {
             RunEvent::RunFinished(finished) => {
                 let mut lines = self.close_all();
                 lines.extend(recap::folded(self.layout.tally(), finished, self.layout.columns()));
-                lines.extend(self.layout.custom_stats());
+                lines.extend(self.layout.behind_recap());
                 lines
             }
             _ => self.layout.lines(stamped),
@@ -92,7 +92,7 @@ impl TerminalText {
     fn host_finished(&mut self, result: &TaskResult) -> Vec<Line> {
         self.layout.count(result);
         let mut lines = self.layout.warnings(&result.warnings);
-        let told = self.tasks.entry(result.task).or_default().add(result);
+        let told = self.tasks.entry(result.task).or_default().add(result, self.layout.diff_context());
         if !told.is_empty() {
             lines.extend(self.layout.under(result.task));
             lines.extend(self.layout.above_failure(result.task, &layout::failure(result)));

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustle_protocol::{Map, Value};
+
 use super::plain::PROGRESS_INTERVAL;
 use super::script::{Script, file_diff, host, item, map, shown};
 use super::test_output::{Broken, Shared};
@@ -18,6 +20,11 @@ fn lines(script: &Script, verbosity: u8) -> Vec<Line> {
 
 fn plain(script: &Script) -> String {
     shown(&lines(script, 0))
+}
+
+fn told_as(script: &Script, settings: OutputSettings) -> String {
+    let mut layout = Layout::new(0, None).with_settings(settings);
+    shown(&script.events.iter().flat_map(|event| layout.lines(event)).collect::<Vec<_>>())
 }
 
 fn terminal(script: &Script) -> String {
@@ -48,7 +55,7 @@ fn a_plain_run_has_ansibles_layout() {
             ("rc", 1.into()),
             ("stdout", "".into()),
             ("stderr", "oh\nno".into()),
-            ("invocation", map(&[("module_args", rustle_protocol::Value::Null)]).into()),
+            ("invocation", map(&[("module_args", Value::Null)]).into()),
         ]);
     });
     script.failed(fails, "web2", "non-zero return code");
@@ -58,7 +65,13 @@ fn a_plain_run_has_ansibles_layout() {
         r.delegated_to = Some(r.host.clone());
     });
     script.push(RunEvent::PlayFinished { play: PlayId(0), end: PlayEnd::Completed });
-    script.push(RunEvent::PlayStarted { play: PlayId(1), name: "nobody".to_owned(), hosts: 0, batches: 0 });
+    script.push(RunEvent::PlayStarted {
+        play: PlayId(1),
+        name: "nobody".to_owned(),
+        hosts: 0,
+        batches: 0,
+        check: false,
+    });
     script.finish(None, &[("db1", HostState::Unreachable), ("web2", HostState::Failed)]);
     insta::assert_snapshot!(plain(&script), @r#"
     PLAY [set up] ******************************************************************
@@ -372,6 +385,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     script.push(RunEvent::Retrying {
         values: map(&[]),
         task,
+        name: "slow".to_owned(),
         host: host("web1"),
         attempt: 1,
         attempts_max: 3,
@@ -380,6 +394,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
     });
     script.finish_with(task, "web1", TaskStatus::TimedOut, |r| {
         r.values.insert("msg".to_owned(), "timed out after 600s".into());
+        r.values.insert("timedout".to_owned(), Map::from_iter([("period".to_owned(), Value::Int(600))]).into());
     });
     script.push(RunEvent::Cancelling { reason: CancelReason::FailFast });
     script.finish_with(task, "web2", TaskStatus::Cancelled, |r| {
@@ -400,7 +415,7 @@ fn what_ansible_has_no_words_for_has_words_that_scripts_find() {
 
     TASK [slow] ********************************************************************
     FAILED - RETRYING: [web1]: slow (2 retries left).
-    fatal: [web1]: FAILED! => {"changed": false, "msg": "timed out after 600s", "timedout": true}
+    fatal: [web1]: FAILED! => {"changed": false, "msg": "timed out after 600s", "timedout": {"period": 600}}
     stderr: CANCELLING: a host failed and --fail-fast was given; what runs is being stopped, nothing new is started
     fatal: [web2]: CANCELLED! => {"changed": false, "msg": "stopped after 3s"}
     stderr: [WARNING]: web1: disk\u001b[2J
@@ -483,6 +498,7 @@ fn hostile_text_reaches_no_line_wherever_it_comes_from() {
     script.push(RunEvent::Retrying {
         values: map(&[]),
         task,
+        name: evil.to_owned(),
         host: host("web1"),
         attempt: 1,
         attempts_max: 2,
@@ -505,6 +521,47 @@ fn hostile_text_reaches_no_line_wherever_it_comes_from() {
 }
 
 #[test]
+fn what_changes_nothing_is_marked_where_that_is_wanted() {
+    let mut script = Script::new(["web1"]);
+    script.dry_run().play("p");
+    let task = script.task("t", "command");
+    script.ok(task, "web1");
+    let handler = script.handler("h", "command");
+    script.ok(handler, "web1").finish(None, &[]);
+    let settings = OutputSettings { check_mode_markers: true, ..OutputSettings::default() };
+    let told = told_as(&script, settings);
+    let banners = told.lines().filter(|line| line.ends_with("***"));
+    assert_eq!(
+        banners.map(|line| line.trim_end_matches('*').trim_end()).collect::<Vec<_>>(),
+        [
+            "DRY RUN",
+            "PLAY [p] [CHECK MODE]",
+            "TASK [t] [CHECK MODE]",
+            "RUNNING HANDLER [h] [CHECK MODE]",
+            "PLAY RECAP",
+            "DRY RUN"
+        ]
+    );
+    assert!(!plain(&script).contains("DRY") && !plain(&script).contains("CHECK"));
+}
+
+#[test]
+fn hosts_that_come_to_a_task_are_told_below_its_banner() {
+    let mut script = Script::new(["web1"]);
+    script.play("p");
+    let task = script.task("t", "command");
+    script.push(RunEvent::HostArrived { task, host: host("web1") }).ok(task, "web1");
+    let handler = script.handler("h", "command");
+    script.push(RunEvent::HostArrived { task: handler, host: host("web1") }).changed(handler, "web1");
+    script.finish(None, &[]);
+    let told = |ok_hosts| told_as(&script, OutputSettings { ok_hosts, ..OutputSettings::default() });
+    assert_eq!(told_of("TASK [t]", &told(true)), " [started TASK: t on web1]\nok: [web1]");
+    let without_ok = told(false);
+    assert!(without_ok.contains(" [started TASK: t on web1]\n") && !without_ok.contains("TASK [t]"), "{without_ok}");
+    assert!(without_ok.contains(" [started HANDLER: h on web1]\n"), "{without_ok}");
+}
+
+#[test]
 fn colours_are_ansibles_and_only_where_they_are_wanted() {
     let mut script = Script::new(["web1", "web2"]);
     script.play("p");
@@ -512,7 +569,8 @@ fn colours_are_ansibles_and_only_where_they_are_wanted() {
     script.changed(task, "web1").failed(task, "web2", "no").finish(None, &[("web2", HostState::Failed)]);
     let told = |colours| {
         let out = Shared::default();
-        let console = Console::new(Box::new(out.clone()), colours, Box::new(io::sink()), colours);
+        let console =
+            Console::new(Box::new(out.clone()), Box::new(io::sink())).coloured(&Palette::default(), colours, colours);
         let mut plain = Plain::new(console, Layout::new(0, None));
         script.events.iter().for_each(|event| plain.report(event).unwrap());
         plain.finish().unwrap();
@@ -658,7 +716,7 @@ fn progress_without_a_terminal_is_a_line_now_and_then() {
     script.start(task, "web1").start(task, "web2").ok(task, "web1");
     script.events.last_mut().unwrap().elapsed = PROGRESS_INTERVAL;
     let err = Shared::default();
-    let console = Console::new(Box::new(io::sink()), false, Box::new(err.clone()), false);
+    let console = Console::new(Box::new(io::sink()), Box::new(err.clone()));
     let mut plain = Plain::new(console, Layout::new(0, None)).with_progress_lines();
     script.events.iter().for_each(|event| plain.report(event).unwrap());
     insta::assert_snapshot!(err.text(), @"PROGRESS after 10s: 1/2 hosts  TASK [t]  ok 1; waiting for 1 host: web2 9s");
@@ -691,7 +749,7 @@ fn plain_output_into_a_closed_pipe_is_no_error() {
     let mut script = Script::new(["web1"]);
     script.play("p");
     let told = |kind| {
-        let console = Console::new(Box::new(Broken(kind)), false, Box::new(io::sink()), false);
+        let console = Console::new(Box::new(Broken(kind)), Box::new(io::sink()));
         let mut plain = Plain::new(console, Layout::new(0, None));
         script.events.iter().try_for_each(|event| plain.report(event))
     };

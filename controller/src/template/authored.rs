@@ -69,6 +69,21 @@ impl Authored {
         }
     }
 
+    /// Whether something in it is encrypted by itself.
+    pub(crate) fn holds_sealed(&self) -> bool {
+        match self {
+            Authored::Data(_) | Authored::Unsafe(_) | Authored::Template(_) => false,
+            Authored::Sealed(sealed) => sealed.known().is_none(),
+            Authored::List(items) => items.iter().any(Authored::holds_sealed),
+            Authored::Map(map) => map.values().any(Authored::holds_sealed),
+        }
+    }
+
+    /// Whether it is a template that says `omit`, and so may come to nothing at all.
+    pub fn may_be_omitted(&self) -> bool {
+        self.needs_rendering() && self.source().as_str().is_some_and(|text| text.contains("omit"))
+    }
+
     /// Whether its author stands for all of it, so that its texts may be taken for expressions.
     pub fn is_vouched_for(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use minijinja::Value as Jinja;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use rustle_protocol::value::{DEPTH_MAX, Map, Value};
@@ -10,6 +11,7 @@ use rustle_protocol::value::{DEPTH_MAX, Map, Value};
 use super::authored::Authored;
 use super::error::TemplateError;
 use super::python;
+use super::sealed::{Sealed, as_closed};
 use crate::vars::WeakScope;
 
 /// What `omit` evaluates to: an argument or entry with this value is left out.
@@ -241,6 +243,51 @@ pub(crate) fn to_defined_data(value: &Jinja) -> Result<Option<Value>, minijinja:
     data_at(value, 0, &mut |_| Ok(None))
 }
 
+/// As [`to_data`], but for the texts that `sealed` knows to be encrypted, which stay so.
+///
+/// # Errors
+/// Those of [`to_data`].
+pub(crate) fn to_kept(
+    value: &Jinja,
+    sealed: &dyn Fn(&Jinja) -> Option<Sealed>,
+) -> Result<Option<Authored>, minijinja::Error> {
+    if let Some(sealed) = sealed(value) {
+        return Ok(Some(Authored::Sealed(sealed)));
+    }
+    if !holds(value, sealed, 0) {
+        return Ok(to_data(value)?.map(Authored::Unsafe));
+    }
+    let entry = |key: &str, item: &Jinja| match cause_of(value, key).filter(|_| item.is_undefined()) {
+        Some(cause) => Err(cause.into()),
+        None => to_kept(item, sealed),
+    };
+    if value.kind() == ValueKind::Seq {
+        let items = value.try_iter()?.enumerate();
+        let kept = items.filter_map(|(index, item)| entry(&index.to_string(), &item).transpose());
+        return kept.collect::<Result<_, _>>().map(|items| Some(Authored::List(items)));
+    }
+    let mut map = IndexMap::new();
+    for key in value.try_iter()? {
+        let (name, item) = (key_name(&key), value.get_item(&key)?);
+        map.extend(entry(&name, &item)?.map(|item| (name, item)));
+    }
+    Ok(Some(Authored::Map(map)))
+}
+
+/// Whether a list or dict has such a text in it.
+fn holds(value: &Jinja, sealed: &dyn Fn(&Jinja) -> Option<Sealed>, depth: usize) -> bool {
+    let is_map = value.kind() == ValueKind::Map;
+    if depth > DEPTH_MAX || !(is_map || value.kind() == ValueKind::Seq) {
+        return false;
+    }
+    value.try_iter().is_ok_and(|mut items| {
+        items.any(|item| {
+            let item = if is_map { value.get_item(&item).unwrap_or_default() } else { item };
+            sealed(&item).is_some() || holds(&item, sealed, depth + 1)
+        })
+    })
+}
+
 /// What becomes of an undefined value: the error it is, another value, or nothing.
 type OnUndefined<'a> = &'a mut dyn FnMut(minijinja::Error) -> Result<Option<Value>, minijinja::Error>;
 
@@ -267,6 +314,9 @@ fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result
             let mut map = Map::new();
             for key in value.try_iter()?.checked() {
                 let key = key?;
+                if key.is_undefined() {
+                    return on_undefined(undefined(&key));
+                }
                 let item = value.get_item(&key)?;
                 let key = key_name(&key);
                 if let Some(item) = entry(value, &key, &item, depth + 1, on_undefined)? {
@@ -276,8 +326,12 @@ fn data_at(value: &Jinja, depth: usize, on_undefined: OnUndefined<'_>) -> Result
             Value::Map(map)
         }
         ValueKind::Undefined => return on_undefined(undefined(value)),
+        ValueKind::Invalid => return Err(error_of(value)),
         ValueKind::Plain if is_omit(value) => return Ok(None),
-        ValueKind::Plain => Value::from(value.to_string()),
+        ValueKind::Plain => match as_closed(value) {
+            Some(closed) => return Err(closed.error().into()),
+            None => Value::from(value.to_string()),
+        },
         _ => return Err(value.try_iter().err().unwrap_or_else(|| failed("a template's result is no data"))),
     }))
 }
@@ -323,6 +377,13 @@ fn number(value: &Jinja) -> Result<Value, minijinja::Error> {
     u64::try_from(value.clone())
         .map(Value::from)
         .map_err(|_| failed(format!("the whole number {value} does not fit into 64 bits")))
+}
+
+/// The error that stands in the place of a value that could not be had.
+pub(crate) fn error_of(value: &Jinja) -> minijinja::Error {
+    let alone = Jinja::from(vec![value.clone()]);
+    let error = alone.try_iter().and_then(|items| items.checked().try_for_each(|item| item.map(drop))).err();
+    error.unwrap_or_else(|| failed("a template's result is no data"))
 }
 
 /// The engine's own error for an undefined value: it knows where the value came from.

@@ -1,6 +1,7 @@
 //! The template engine as Ansible's authors know it: strict about undefined values, Python's words in the output.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{StringInput, Value as Jinja, ValueKind};
@@ -8,7 +9,9 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Undefi
 
 use super::convert::{Omit, is_omit, to_data, undefined};
 use super::rewrite::{Delimiters, Literals, rewrite};
+use super::sealed::{is_of_closed, refuse_closed};
 use super::{filters, python};
+use crate::vars::Scope;
 
 /// How a template is evaluated. The engine keeps compiled templates by name; ours are named by mode and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(super) enum Mode {
     Expression,
     /// A bare expression.
     Condition,
-    /// A template file: always text. What follows is the file's name, a NUL, and its text.
+    /// A template file, or one that it includes: always text. What follows is the file's name, a NUL, and its text.
     File,
 }
 
@@ -103,19 +106,23 @@ pub(super) fn string_syntax() -> SyntaxConfig {
     SyntaxConfig::builder().trim_blocks(true).build().expect("the standard delimiters are distinct")
 }
 
-/// Gives the engine the text of our keys, and of files found in `directories`, the first that has them.
+/// Gives the engine the text of our keys, and of files found in `directories`, the first that has them. What a file is
+/// included as is its text, so that one that is written during a run is never an older one.
 pub(super) fn set_loader(env: &mut Environment<'static>, directories: Vec<PathBuf>, delimiters: Delimiters) {
-    // The only names of ours are those we ask for: a name in `include` may come from data, and data is never a template.
-    env.set_path_join_callback(|name, _| name.trim_start_matches(|c: char| c.is_control() || c == '/').into());
-    env.set_loader(move |name| {
-        let source = match key_source(name) {
-            Some(source) => source,
-            None => match read_sibling(&directories, name)? {
-                Some(source) => source.into(),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(rewrite(&source, &delimiters, literals(name)).text.into_owned()))
+    let directories = Arc::new(directories);
+    let joined = Arc::clone(&directories);
+    // The only names of ours are those we make: a name in `include` may come from data, and data is never a template.
+    env.set_path_join_callback(move |name, _| {
+        let name = name.trim_start_matches(|c: char| c.is_control() || c == '/');
+        match read_sibling(&joined, name) {
+            Ok(Some(text)) => file_key(name, &text).into(),
+            // The loader says why.
+            Ok(None) | Err(_) => name.into(),
+        }
+    });
+    env.set_loader(move |name| match key_source(name) {
+        Some(source) => Ok(Some(rewrite(&source, &delimiters, literals(name)).text.into_owned())),
+        None => read_sibling(&directories, name).map(|_| None),
     });
 }
 
@@ -125,7 +132,13 @@ fn read_sibling(directories: &[PathBuf], name: &str) -> Result<Option<String>, E
     }
     let candidates = directories.iter().map(|directory| directory.join(name));
     let Some(path) = candidates.into_iter().find(|path| path.is_file()) else { return Ok(None) };
-    read_text(&path).map(Some)
+    read_text(&path).map(|text| Some(with_newlines(&text, "\n")))
+}
+
+/// Each line with the end that is asked for.
+pub(super) fn with_newlines(source: &str, newline: &str) -> String {
+    let unix = source.replace("\r\n", "\n").replace('\r', "\n");
+    if newline == "\n" { unix } else { unix.replace('\n', newline) }
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
@@ -140,9 +153,44 @@ pub(super) struct Printed {
     pub(super) count: usize,
     /// The first of these, or `None` where nothing else was printed.
     pub(super) first: Option<Jinja>,
+    /// What was printed before a part began whose output is a value of its own.
+    before: Option<Box<Printed>>,
 }
 
 impl Printed {
+    /// Whether a single value, and no text, is all that was printed.
+    pub(super) fn is_value(&self, output: &str) -> bool {
+        self.count <= 1
+            && self.first.as_ref().is_some_and(|first| match first.as_str() {
+                Some(_) => false,
+                None if first.is_none() || is_omit(first) => output.is_empty(),
+                None => python::text(first) == output,
+            })
+    }
+
+    /// A part begins whose output is a value and not printed yet.
+    pub(super) fn begin(state: &mut State<'_, '_>) {
+        let printed = state.get_or_insert_extension_with(Printed::default);
+        let before = Some(Box::new(std::mem::take(printed)));
+        printed.before = before;
+    }
+
+    /// The part is over: what it printed.
+    pub(super) fn end(state: &mut State<'_, '_>) -> Printed {
+        let printed = state.get_or_insert_extension_with(Printed::default);
+        let before = printed.before.take();
+        std::mem::replace(printed, before.map(|before| *before).unwrap_or_default())
+    }
+
+    /// The value of a part with this output: the single value that it printed, none for nothing at all, or else text.
+    pub(super) fn value(self, output: &Jinja) -> Jinja {
+        let text = output.as_str().unwrap_or_default();
+        if self.is_value(text) || (self.first.is_none() && text.is_empty()) {
+            return self.first.unwrap_or(Jinja::from(()));
+        }
+        output.clone()
+    }
+
     fn add(&mut self, value: &Jinja) {
         if value.is_none() {
             self.first.get_or_insert_with(|| value.clone());
@@ -155,13 +203,22 @@ impl Printed {
     }
 }
 
+/// What a template gives as text, and what it printed.
+pub(super) fn printed(env: &Environment<'_>, key: &str, scope: &Scope) -> Result<(String, Printed), Error> {
+    let template = env.get_template(key)?;
+    let mut captured = template.render_captured(scope.context())?;
+    let printed = captured.with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take));
+    Ok((captured.into_output(), printed.unwrap_or_default()))
+}
+
 fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Result<(), Error> {
     // An inline `if` without `else` gives an undefined value that prints nothing.
     if value.is_undefined() && StringInput::new(state, value).is_err() {
         return Err(undefined(value));
     }
+    refuse_closed(value)?;
     let mode = Mode::split(state.name()).map(|(mode, _)| mode);
-    if matches!(mode, Some(Mode::Text | Mode::Expression | Mode::Condition)) {
+    if mode.is_some() {
         state.get_or_insert_extension_with(Printed::default).add(value);
     }
     if matches!(mode, Some(Mode::Expression | Mode::Condition)) || value.is_none() || is_omit(value) {
@@ -177,13 +234,13 @@ fn emit(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Resul
     .map_err(Error::from)
 }
 
-/// A list or dict with something undefined in it is no text.
-fn refuse_undefined(value: &Jinja) -> Result<(), Error> {
+/// A list or dict with something undefined in it is no text, nor is one with something that cannot be opened.
+pub(super) fn refuse_undefined(value: &Jinja) -> Result<(), Error> {
     if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
         return Ok(());
     }
     match to_data(value) {
-        Err(error) if error.kind() == ErrorKind::UndefinedError => Err(error),
+        Err(error) if error.kind() == ErrorKind::UndefinedError || is_of_closed(&error) => Err(error),
         // What is no data can be printed all the same.
         _ => Ok(()),
     }

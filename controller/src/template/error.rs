@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustle_protocol::Value;
 
+use super::sealed::Sealed;
 use crate::origin::Origin;
+use crate::vault::VaultError;
 
 /// A template that gave no value. The text names the variable or the place in the template, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum TemplateError {
     /// renders that way.
     #[error("a lookup waits for its answer")]
     Deferred,
+    /// The text that stands at `place` is encrypted, and is not to be opened.
+    #[error("Attempt to use undecryptable variable: {why}")]
+    Undecryptable { why: VaultError, text: Arc<str>, place: Arc<str> },
     /// A filter, test, lookup or operator refused what it was given.
     #[error("{message}")]
     Failed { message: String },
@@ -86,6 +91,7 @@ impl TemplateError {
             TemplateError::Omitted => {
                 Some("`omit` only leaves out an argument or an entry of a list or dict".to_owned())
             }
+            TemplateError::Undecryptable { why, place, .. } => Some(format!("{} ({place})", why.hint())),
             TemplateError::Recursive { .. } => Some("give one of these variables another name".to_owned()),
             TemplateError::NotBoolean { .. } => {
                 Some("compare explicitly, as in `name | bool` or `name | length > 0`".to_owned())
@@ -138,6 +144,15 @@ impl TemplateError {
             TemplateError::Undefined { .. } => true,
             TemplateError::At { error, .. } | TemplateError::Within { error, .. } => error.is_undefined(),
             _ => false,
+        }
+    }
+
+    /// What could not be opened, if it is that.
+    pub(crate) fn undecryptable(&self) -> Option<Sealed> {
+        match self {
+            TemplateError::Undecryptable { text, place, .. } => Some(Sealed::new(Arc::clone(text), Arc::clone(place))),
+            TemplateError::At { error, .. } | TemplateError::Within { error, .. } => error.undecryptable(),
+            _ => None,
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> Templat
 
 fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     if let Some(ours) = inner(error) {
-        return ours;
+        return in_rendering(ours, key);
     }
     if let Some(cause) = of_included(error) {
         return explained(cause, key, scope);
@@ -31,7 +31,8 @@ fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         if expression.contains("(...)") || expression.contains(FILTER) {
             return walked(error, key, scope);
         }
-        return undefined(expression, scope, Origin::Exact);
+        return another_undefined(expression, key, scope)
+            .unwrap_or_else(|| undefined(expression, scope, Origin::Exact));
     }
     let what = syntactic(key);
     match error.kind() {
@@ -45,6 +46,17 @@ fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
             let reason = if detail.is_empty() { error.kind().to_string() } else { detail.to_owned() };
             TemplateError::failed(format!("Error rendering {what}: {reason}{}", place(error, key)))
         }
+    }
+}
+
+/// What cannot be opened is told of the template that is rendered, however many variables lead to it.
+fn in_rendering(error: TemplateError, key: &str) -> TemplateError {
+    match error {
+        TemplateError::At { error, .. } | TemplateError::Within { error, .. } if error.undecryptable().is_some() => {
+            in_rendering(*error, key)
+        }
+        TemplateError::Undecryptable { .. } => error.within(format!("Error rendering {}", syntactic(key))),
+        other => other,
     }
 }
 
@@ -134,7 +146,14 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
-    undefined(path, scope, Origin::Guessed)
+    another_undefined(path, key, scope).unwrap_or_else(|| undefined(path, scope, Origin::Guessed))
+}
+
+/// Where a variable alone is said to be undefined and is not: the first in the template that is, as `name` in `list[name]`.
+fn another_undefined(expression: &str, key: &str, scope: Option<&Scope>) -> Option<TemplateError> {
+    let scope = scope?;
+    let is_defined = scope.lookup(expression).is_some_and(|value| !value.is_undefined());
+    if is_defined { first_undefined(key, scope) } else { None }
 }
 
 /// The attribute of a `map(attribute='x')`: what one of a list's dicts lacks, where nothing else is undefined.
@@ -173,7 +192,7 @@ fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> Templat
             _ => TemplateError::undefined(&base),
         };
     };
-    for part in &parts {
+    for (depth, part) in parts.iter().enumerate() {
         let next = part
             .parse()
             .ok()
@@ -181,7 +200,17 @@ fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> Templat
             .or_else(|| value.get_attr(part).ok());
         match next {
             Some(next) if !next.is_undefined() => value = next,
-            _ => return cause_of(&value, part).unwrap_or_else(|| missing(&base, filters::python_type(&value), part)),
+            // A host that there is not: Ansible says what was asked for and no more.
+            _ if base == "hostvars" && depth == 0 => {
+                let message = format!("hostvars['{part}']");
+                return TemplateError::Undefined { name: base, message };
+            }
+            _ => {
+                // What Ansible calls a host's variables.
+                let is_host = base == "hostvars" && depth == 1;
+                let kind = if is_host { "HostVarsVars" } else { filters::python_type(&value) };
+                return cause_of(&value, part).unwrap_or_else(|| missing(&base, kind, part));
+            }
         }
     }
     TemplateError::undefined(&base)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 
-use super::engine::{self, file_key};
+use super::engine::{self, file_key, printed, with_newlines};
 use super::error::TemplateError;
 use super::explain;
 use super::rewrite::Delimiters;
@@ -25,6 +25,10 @@ pub struct TemplateFileOptions {
     pub variable_end_string: String,
     pub comment_start_string: String,
     pub comment_end_string: String,
+    /// What a line begins with that is a statement as a whole. Default none.
+    pub line_statement_prefix: Option<String>,
+    /// What the rest of a line is a comment after. Default none.
+    pub line_comment_prefix: Option<String>,
     /// Drops the newline after a block. Default true.
     pub trim_blocks: bool,
     /// Drops blanks before a block at the start of a line. Default false.
@@ -43,10 +47,31 @@ impl Default for TemplateFileOptions {
             variable_end_string: "}}".to_owned(),
             comment_start_string: "{#".to_owned(),
             comment_end_string: "#}".to_owned(),
+            line_statement_prefix: None,
+            line_comment_prefix: None,
             trim_blocks: true,
             lstrip_blocks: false,
             search_directories: Vec::new(),
         }
+    }
+}
+
+impl TemplateFileOptions {
+    fn delimiters(&self) -> Delimiters {
+        Delimiters {
+            block: (self.block_start_string.clone(), self.block_end_string.clone()),
+            variable: (self.variable_start_string.clone(), self.variable_end_string.clone()),
+            comment: (self.comment_start_string.clone(), self.comment_end_string.clone()),
+            line: self.line_statement_prefix.clone(),
+            line_comment: self.line_comment_prefix.clone(),
+        }
+    }
+
+    /// Whether a text has anything in it that a template has: what has nothing is written as it is.
+    fn may_be_template(&self, text: &str) -> bool {
+        let starts = [&self.block_start_string, &self.variable_start_string, &self.comment_start_string];
+        let lines = [&self.line_statement_prefix, &self.line_comment_prefix];
+        starts.into_iter().chain(lines.into_iter().flatten()).any(|start| text.contains(&**start))
     }
 }
 
@@ -67,21 +92,29 @@ impl Templar {
         options: &TemplateFileOptions,
         scope: &Scope,
     ) -> Result<String, TemplateError> {
+        let has_header = source.starts_with(HEADER);
         let (options, source) = with_header(source, options)?;
         if !NEWLINES.contains(&&*options.newline_sequence) {
             return Err(TemplateError::failed("newline_sequence needs to be one of: \n, \r or \r\n"));
         }
+        if !has_header && !options.may_be_template(source) {
+            return Ok(match &*options.newline_sequence {
+                "\n" => source.to_owned(),
+                other => with_newlines(source, other),
+            });
+        }
         let source = with_newlines(source, &options.newline_sequence);
         let key = file_key(name, &source);
         self.plugged()
-            .render(|| self.file_engine(&options)?.get_template(&key)?.render(scope.context()))
-            .map(|text| {
-                with_last_newlines(
-                    text,
-                    &source,
-                    &options.newline_sequence,
-                    source.contains(&options.variable_start_string),
-                )
+            .render(|| {
+                let engine = self.file_engine(&options)?;
+                let (output, printed) = printed(&engine, &key, scope)?;
+                // A single value that is no text is all there is, without a last newline.
+                if printed.is_value(&output) {
+                    return Ok(output);
+                }
+                let is_printed = source.contains(&options.variable_start_string);
+                Ok(with_last_newlines(output, &source, &options.newline_sequence, is_printed))
             })
             .map_err(|error| explain::explain(error, &key, Some(scope)))
     }
@@ -95,11 +128,7 @@ impl Templar {
         let mut env = engine::environment();
         let taught = self.plugged().teach(&mut env);
         env.set_syntax(syntax(options)?);
-        let delimiters = Delimiters {
-            block: (options.block_start_string.clone(), options.block_end_string.clone()),
-            variable: (options.variable_start_string.clone(), options.variable_end_string.clone()),
-        };
-        engine::set_loader(&mut env, options.search_directories.clone(), delimiters);
+        engine::set_loader(&mut env, options.search_directories.clone(), options.delimiters());
         let engine = Arc::new(env);
         engines.insert(options.clone(), (taught, Arc::clone(&engine)));
         Ok(engine)
@@ -118,22 +147,25 @@ fn with_header<'s>(
 ) -> Result<(TemplateFileOptions, &'s str), TemplateError> {
     let mut options = options.clone();
     let Some(rest) = source.strip_prefix(HEADER) else { return Ok((options, source)) };
-    let (header, text) = rest.split_once('\n').unwrap_or((rest, ""));
-    for pair in header.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let wrong = || {
-            TemplateError::failed(format!("`{}` in the template's `#jinja2:` line is no `option: value`", pair.trim()))
-        };
-        let (name, value) = pair.split_once(':').ok_or_else(wrong)?;
-        let value = value.trim();
+    let wrong = |what: String| TemplateError::failed(format!("Syntax error in template: {what}"));
+    let (header, text) =
+        rest.split_once('\n').ok_or_else(|| wrong(format!("Missing newline after '{HEADER}' override.")))?;
+    for pair in header.trim_end().split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair
+            .split_once(':')
+            .ok_or_else(|| wrong(format!("Missing key-value separator `:` in '{HEADER}' override pair '{pair}'.")))?;
+        let (name, value) = (name.trim(), value.trim());
         let text = || value.trim_matches(['\'', '"']).replace("\\n", "\n").replace("\\r", "\r");
         let flag = || match value {
             "True" | "true" => Ok(true),
             "False" | "false" => Ok(false),
-            _ => Err(wrong()),
+            _ => Err(wrong(format!("'{name}' is neither True nor False in '{HEADER}' override pair '{pair}'."))),
         };
-        match name.trim() {
+        match name {
             "trim_blocks" => options.trim_blocks = flag()?,
             "lstrip_blocks" => options.lstrip_blocks = flag()?,
+            // Newlines at the end are always kept, whatever it says.
+            "keep_trailing_newline" => drop(flag()?),
             "newline_sequence" => options.newline_sequence = text(),
             "block_start_string" => options.block_start_string = text(),
             "block_end_string" => options.block_end_string = text(),
@@ -141,10 +173,9 @@ fn with_header<'s>(
             "variable_end_string" => options.variable_end_string = text(),
             "comment_start_string" => options.comment_start_string = text(),
             "comment_end_string" => options.comment_end_string = text(),
-            other => {
-                let message = format!("the template's `#jinja2:` line has an unknown option `{other}`");
-                return Err(TemplateError::failed(message));
-            }
+            "line_statement_prefix" => options.line_statement_prefix = Some(text()).filter(|text| !text.is_empty()),
+            "line_comment_prefix" => options.line_comment_prefix = Some(text()).filter(|text| !text.is_empty()),
+            other => return Err(wrong(format!("Invalid '{HEADER}' override key '{other}'."))),
         }
     }
     Ok((options, text))
@@ -152,6 +183,7 @@ fn with_header<'s>(
 
 fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> {
     SyntaxConfig::builder()
+        .line_statement_prefix(options.line_statement_prefix.clone().unwrap_or_default())
         .block_delimiters(options.block_start_string.clone(), options.block_end_string.clone())
         .variable_delimiters(options.variable_start_string.clone(), options.variable_end_string.clone())
         .comment_delimiters(options.comment_start_string.clone(), options.comment_end_string.clone())
@@ -159,11 +191,6 @@ fn syntax(options: &TemplateFileOptions) -> Result<SyntaxConfig, TemplateError> 
         .lstrip_blocks(options.lstrip_blocks)
         .build()
         .map_err(|error| TemplateError::failed(format!("the template's delimiters cannot be used: {error}")))
-}
-
-fn with_newlines(source: &str, newline: &str) -> String {
-    let unix = source.replace("\r\n", "\n").replace('\r', "\n");
-    if newline == "\n" { unix } else { unix.replace('\n', newline) }
 }
 
 #[cfg(test)]

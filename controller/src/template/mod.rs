@@ -23,6 +23,7 @@ mod python;
 mod rewrite;
 mod sealed;
 mod templar;
+mod untrusted;
 mod written;
 
 pub use authored::{Authored, Template, needs_rendering};
@@ -31,11 +32,13 @@ pub use expression::Expression;
 pub use file::TemplateFileOptions;
 pub use sealed::Sealed;
 pub use templar::{Conditionals, Templar};
+pub use untrusted::Untrusted;
 
 pub(crate) use convert::View;
 pub(crate) use deferred::settle;
-pub(crate) use filters::Encoding;
+pub(crate) use filters::FILES_FOLDER;
 pub(crate) use managed::file_vars;
+pub(crate) use sealed::unreadable;
 
 /// The name that Python has for a value's type.
 pub(crate) fn python_type(value: &rustle_protocol::Value) -> &'static str {
@@ -50,6 +53,11 @@ pub(crate) fn python_repr(value: &rustle_protocol::Value) -> String {
 /// A value as PyYAML writes it by itself; a dict of nothing but the key `sealed` as an encrypted text.
 pub(crate) fn yaml_block(value: &rustle_protocol::Value, sealed: &'static str) -> String {
     filters::yaml_block(value, sealed)
+}
+
+/// A value as Ansible shows a result as YAML, with so many blanks a level.
+pub(crate) fn yaml_result(value: &rustle_protocol::Value, indent: usize) -> String {
+    filters::yaml_result(value, indent)
 }
 
 /// A value as Python prints it: text as it is, everything else as its `repr`.

@@ -157,7 +157,7 @@ fn errors_show_data_and_do_not_evaluate_it() {
         "{{ nope | mandatory(result.stdout) }}",
         "{{ lookup(result.stdout) }}",
         "{{ lookup('file', result.stdout) }}",
-        "{{ 'x' | regex_replace(result.stdout ~ '(', '') }}",
+        "{{ result.stdout | regex_replace('no', '', mandatory_count=1) }}",
         "{{ result.stdout | comment(result.stdout) }}",
     ] {
         let message = trap.render(template).unwrap_err().to_string();

@@ -6,7 +6,7 @@
 //! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
 //!
 //! Lists and dicts that a template makes and changes (`x.append(1)`) are made such that they can change, and operators
-//! become filters that do what Python does.
+//! become filters that do what Python does. Macros and raw text become what the engine makes the same of.
 //!
 //! Backslashes in the string literals of a play's `{{ }}` stand for themselves: they are doubled.
 
@@ -15,8 +15,10 @@ use std::borrow::Cow;
 use super::embedded;
 
 mod operators;
+mod statements;
 
-pub(super) use operators::{FILTER as OPERATE, ITERATED};
+pub(super) use operators::{CYCLED, FILTER as OPERATE, ITERATED, SLICED};
+pub(super) use statements::{CAPTURE, CAPTURED, LEFT_OUT, MACRO};
 
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
@@ -32,12 +34,23 @@ const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
 pub(super) struct Delimiters {
     pub(super) block: (String, String),
     pub(super) variable: (String, String),
+    pub(super) comment: (String, String),
+    /// What a line begins with that is a statement as a whole.
+    pub(super) line: Option<String>,
+    /// What the rest of a line is a comment after.
+    pub(super) line_comment: Option<String>,
 }
 
 impl Default for Delimiters {
     fn default() -> Delimiters {
         let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
-        Delimiters { block: pair("{%", "%}"), variable: pair("{{", "}}") }
+        Delimiters {
+            block: pair("{%", "%}"),
+            variable: pair("{{", "}}"),
+            comment: pair("{#", "#}"),
+            line: None,
+            line_comment: None,
+        }
     }
 }
 
@@ -83,12 +96,28 @@ fn insert(marks: &mut Marks, at: usize, text: impl Into<String>) {
 }
 
 pub(super) fn rewrite<'a>(source: &'a str, delimiters: &Delimiters, literals: Literals) -> Rewritten<'a> {
-    // Places behind a literal that changes are not those of the author's text: seldom, and errors alone tell them.
-    if let Some(unfolded) = with_terms_unfolded(source, delimiters) {
-        let Rewritten { text, insertions } = rewrite_unfolded(&unfolded, delimiters, literals);
-        return Rewritten { text: Cow::Owned(text.into_owned()), insertions };
+    // Places behind what changes here are not those of the author's text: seldom, and errors alone tell them.
+    let translated = statements::translated(source, delimiters);
+    let unfolded = with_terms_unfolded(translated.as_deref().unwrap_or(source), delimiters);
+    match unfolded.or(translated) {
+        Some(changed) => {
+            let Rewritten { text, insertions } = rewrite_unfolded(&changed, delimiters, literals);
+            Rewritten { text: Cow::Owned(text.into_owned()), insertions }
+        }
+        None => rewrite_unfolded(source, delimiters, literals),
     }
-    rewrite_unfolded(source, delimiters, literals)
+}
+
+/// The text with other words in these places, which follow each other.
+fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
+    let (mut out, mut last) = (String::with_capacity(source.len()), 0);
+    for (place, text) in edits {
+        out.push_str(&source[last..place.start]);
+        out.push_str(text);
+        last = place.end;
+    }
+    out.push_str(&source[last..]);
+    out
 }
 
 /// The text with the templates in literals among the terms of lookups made expressions; none where there are none.
@@ -100,14 +129,7 @@ fn with_terms_unfolded(source: &str, delimiters: &Delimiters) -> Option<String> 
     for (_, region) in regions(source, delimiters) {
         terms(source, region, &mut replaced);
     }
-    let (mut out, mut last) = (String::with_capacity(source.len()), 0);
-    for (literal, expression) in &replaced {
-        out.push_str(&source[last..literal.start]);
-        out.push_str(expression);
-        last = literal.end;
-    }
-    out.push_str(&source[last..]);
-    (!replaced.is_empty()).then_some(out)
+    (!replaced.is_empty()).then(|| edited(source, &replaced))
 }
 
 const LOOKUPS: &[&str] = &["lookup", "query", "q"];
@@ -175,6 +197,9 @@ fn rewrite_unfolded<'a>(source: &'a str, delimiters: &Delimiters, literals: Lite
     let mut marks = Marks::new();
     let changed = mentions_change(source);
     for (kind, region) in regions(source, delimiters) {
+        if matches!(kind, Kind::Raw | Kind::LineComment) {
+            continue;
+        }
         if walkable {
             operands(source, region.clone(), &mut marks);
         }
@@ -286,18 +311,36 @@ fn regions(source: &str, delimiters: &Delimiters) -> Vec<(Kind, std::ops::Range<
     let mut at = 0;
     while let Some((start, kind)) = next_start(source, at, delimiters) {
         at = match kind {
-            Kind::Comment => source[start..].find("#}").map_or(source.len(), |len| start + len + 2),
+            Kind::Comment => {
+                let end = &delimiters.comment.1;
+                source[start..].find(&**end).map_or(source.len(), |len| start + len + end.len())
+            }
+            Kind::LineComment => {
+                let end = source[start..].find('\n').map_or(source.len(), |len| start + len);
+                out.push((kind, start..end));
+                end
+            }
             Kind::Variable => {
                 let begin = start + delimiters.variable.0.len();
-                let end = expression_end(source, begin, &delimiters.variable.1);
+                let end = expression_end(source, begin, |rest| rest.trim_start().starts_with(&delimiters.variable.1));
                 out.push((kind, begin..end));
                 end
             }
-            Kind::Block => {
+            Kind::Line => {
+                let begin = start + delimiters.line.as_ref().map_or(0, String::len);
+                let end = expression_end(source, begin, |rest| {
+                    let rest = rest.trim_start_matches([' ', '\t', '\r']);
+                    rest.is_empty() || rest.starts_with('\n')
+                });
+                out.push((kind, begin..end));
+                end
+            }
+            Kind::Block | Kind::Raw => {
                 let begin = start + delimiters.block.0.len();
-                let end = expression_end(source, begin, &delimiters.block.1);
+                let end = expression_end(source, begin, |rest| rest.trim_start().starts_with(&delimiters.block.1));
                 let statement = source[begin..end].trim_matches(['-', '+', ' ', '\t', '\n', '\r']);
                 if statement == "raw" {
+                    out.push((Kind::Raw, begin..end));
                     source[end..].find("endraw").map_or(source.len(), |len| end + len)
                 } else {
                     out.push((kind, begin..end));
@@ -312,23 +355,44 @@ fn regions(source: &str, delimiters: &Delimiters) -> Vec<(Kind, std::ops::Range<
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Block,
+    /// The statement that text without templates begins with.
+    Raw,
+    /// A line that is a statement.
+    Line,
     Variable,
     Comment,
+    LineComment,
 }
 
 fn next_start(source: &str, at: usize, delimiters: &Delimiters) -> Option<(usize, Kind)> {
-    [(&*delimiters.variable.0, Kind::Variable), (&delimiters.block.0, Kind::Block), ("{#", Kind::Comment)]
-        .into_iter()
-        .filter_map(|(start, kind)| source[at..].find(start).map(|found| (at + found, kind)))
-        .min_by_key(|&(found, _)| found)
+    let starts = [
+        (&delimiters.variable.0, Kind::Variable),
+        (&delimiters.block.0, Kind::Block),
+        (&delimiters.comment.0, Kind::Comment),
+    ];
+    let starts = starts.into_iter().filter_map(|(start, kind)| Some((at + source[at..].find(&**start)?, kind)));
+    let comment = delimiters.line_comment.as_deref();
+    let comment = comment.and_then(|prefix| Some((at + source[at..].find(prefix)?, Kind::LineComment)));
+    // Where one begins with the other, a comment is found first.
+    starts.chain(comment).chain(next_line(source, at, delimiters)).min_by_key(|&(found, _)| found)
+}
+
+/// The next line that is a statement.
+fn next_line(source: &str, at: usize, delimiters: &Delimiters) -> Option<(usize, Kind)> {
+    let prefix = delimiters.line.as_deref()?;
+    let is_first = |found: &usize| {
+        let line = source[..*found].rfind('\n').map_or(0, |newline| newline + 1);
+        source[line..*found].trim().is_empty()
+    };
+    source[at..].match_indices(prefix).map(|(found, _)| at + found).find(is_first).map(|found| (found, Kind::Line))
 }
 
 /// Where the expression that begins at `begin` ends: at its end delimiter outside strings and brackets.
-fn expression_end(source: &str, begin: usize, delimiter: &str) -> usize {
+fn expression_end(source: &str, begin: usize, is_end: impl Fn(&str) -> bool) -> usize {
     let mut depth = 0usize;
     let mut tokens = Tokens { source, at: begin, end: source.len(), after_dot: false };
     loop {
-        if depth == 0 && source[tokens.at..].trim_start().starts_with(delimiter) {
+        if depth == 0 && is_end(&source[tokens.at..]) {
             return tokens.at;
         }
         match tokens.next() {
@@ -521,7 +585,7 @@ mod tests {
             ("{{ a.get('x.y') | default('}} b.c') }}", "{{ (a|w).get('x.y') | default('}} b.c') }}"),
             ("{{ a | ansible.builtin.default(1) }}", "{{ a | ansible.builtin.default(1) }}"),
             ("{% set n.x = a.b | default(1) %}", "{% set n.x = (a|w).b | default(1) %}"),
-            ("{% raw %}{{ a.b | default }}{% endraw %}", "{% raw %}{{ a.b | default }}{% endraw %}"),
+            ("{% raw -%}{{ a.b | default }}{% endraw %}", "{% raw -%}{{ a.b | default }}{% endraw %}"),
             ("a.b default {# c.d #}", "a.b default {# c.d #}"),
         ] {
             assert_eq!(rewritten(source), expected, "{source}");
@@ -544,7 +608,13 @@ mod tests {
             ("{{ a is divisibleby 3 < b }}", "{{ (a is divisibleby 3 )|_operate('* < b', b) }}"),
             ("{{ f(*a, **b) | g(x=1+2) }}", "{{ f(*a, **b) | g(x=(1)|_operate('* + *',2)) }}"),
             ("{{ 1e+3 - 'a-b' 'c' }}", "{{ (1e+3 )|_operate('* - *', 'a-b' 'c') }}"),
-            ("{% for a in b, c %}", "{% for a in b, c %}"),
+            ("{% for a in b, c %}", "{% for a in (b, c)|_iterated %}"),
+            (
+                "{{ a[1:] + b[:c - 1:2] }}",
+                "{{ (((a)|_sliced(1,none)) )|_operate('a + b', ((b)|_sliced(none,(c )|_operate('c - *', 1),2))) }}",
+            ),
+            ("{{ a[0][b:][::-1].c }}", "{{ ((((a[0])|_sliced(b,none)))|_sliced(none,none,-1)).c }}"),
+            ("{{ {1: a[2]}[1] ~ loop.cycle('x') }}", "{{ ({1: a[2]}[1] )|_operate('[ ~ *', ((loop)|_cycled('x'))) }}"),
             (
                 "{% for a, b in c + d if a > b %}",
                 "{% for a, b in ((c )|_operate('c + d', d))|_iterated if (a )|_operate('a > b', b) %}",

@@ -1,19 +1,20 @@
 //! Renders authored values in a scope.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use minijinja::value::{Value as Jinja, ValueKind};
 use rustle_protocol::value::{Map, Value};
 
 use super::authored::{Authored, Template};
-use super::convert::{is_omit, to_data, to_defined_data, to_shown_data};
-use super::engine::{self, Mode, Printed, template_key};
+use super::convert::{from_data, to_data, to_defined_data, to_kept, to_shown_data};
+use super::engine::{self, Mode, template_key};
 use super::error::TemplateError;
 use super::file::FileEngines;
 use super::plugged::Plugged;
 use super::rewrite::Delimiters;
+use super::sealed::{OpenedTexts, Sealed, rendering};
 use super::{explain, filters, python, written};
 use crate::plan::CallOrigins;
 use crate::plugins::Plugins;
@@ -39,6 +40,7 @@ pub struct Templar {
 struct Inner {
     plugged: Plugged,
     vault: Vault,
+    opened: Mutex<OpenedTexts>,
     files: Mutex<FileEngines>,
 }
 
@@ -53,7 +55,7 @@ impl Templar {
         strings.set_syntax(engine::string_syntax());
         engine::set_loader(&mut strings, Vec::new(), Delimiters::default());
         let plugged = Plugged::new(strings, plugins);
-        Templar { inner: Arc::new(Inner { plugged, vault, files: Mutex::default() }) }
+        Templar { inner: Arc::new(Inner { plugged, vault, opened: Mutex::default(), files: Mutex::default() }) }
     }
 
     /// The value of an authored text, list or dict in `scope`. A template that is one `{{ expression }}`, or that
@@ -82,6 +84,32 @@ impl Templar {
                 Ok(Some(Value::List(items?)))
             }
             Authored::Map(map) => self.render_map(map, scope).map(|map| Some(Value::Map(map))),
+        }
+    }
+
+    /// As [`Templar::render_optional`], but for what is encrypted by itself, which stays so. There is no template in it.
+    ///
+    /// # Errors
+    /// Those of [`Templar::render_optional`], of what cannot be opened, too.
+    pub(crate) fn render_kept(&self, authored: &Authored, scope: &Scope) -> Result<Option<Authored>, TemplateError> {
+        match authored {
+            Authored::Sealed(sealed) => match sealed.known() {
+                Some((_, value)) => self.render_kept(value, scope),
+                None => self.open(sealed).map(|_| Some(authored.clone())),
+            },
+            Authored::Template(template) => {
+                let value = self.evaluate(template, scope)?;
+                to_kept(&value, &|value| self.sealed(value))
+                    .map_err(|error| explain::explain(error, template.key(), Some(scope)).at(template.origin()))
+            }
+            Authored::List(items) => {
+                let kept = items.iter().filter_map(|item| self.render_kept(item, scope).transpose());
+                kept.collect::<Result<_, _>>().map(|items| Some(Authored::List(items)))
+            }
+            Authored::Map(map) => {
+                self.render_entries(map, |_, item| self.render_kept(item, scope)).map(|map| Some(Authored::Map(map)))
+            }
+            data => self.render_optional(data, scope).map(|value| value.map(Authored::Unsafe)),
         }
     }
 
@@ -125,8 +153,22 @@ impl Templar {
         scope: &Scope,
     ) -> Result<Map, TemplateError> {
         self.render_entries(args, |name, authored| {
-            let origin = || origins.and_then(|origins| origins.arg(name)).or(authored.origin());
-            self.render_optional(authored, scope).map_err(|error| error.in_argument(name).at(origin()))
+            self.render_optional(authored, scope).map_err(in_argument(name, authored, origins))
+        })
+    }
+
+    /// As [`Templar::render_args`], but for what is encrypted by itself, which stays so.
+    ///
+    /// # Errors
+    /// Those of [`Templar::render_args`].
+    pub(crate) fn kept_args(
+        &self,
+        args: &IndexMap<String, Authored>,
+        origins: Option<&CallOrigins>,
+        scope: &Scope,
+    ) -> Result<IndexMap<String, Authored>, TemplateError> {
+        self.render_entries(args, |name, authored| {
+            self.render_kept(authored, scope).map_err(in_argument(name, authored, origins))
         })
     }
 
@@ -134,12 +176,12 @@ impl Templar {
         self.render_entries(map, |_, authored| self.render_optional(authored, scope))
     }
 
-    fn render_entries(
+    fn render_entries<T>(
         &self,
         entries: &IndexMap<String, Authored>,
-        render: impl Fn(&str, &Authored) -> Result<Option<Value>, TemplateError>,
-    ) -> Result<Map, TemplateError> {
-        let mut rendered = Map::with_capacity(entries.len());
+        render: impl Fn(&str, &Authored) -> Result<Option<T>, TemplateError>,
+    ) -> Result<IndexMap<String, T>, TemplateError> {
+        let mut rendered = IndexMap::with_capacity(entries.len());
         for (name, authored) in entries {
             if let Some(value) = render(name, authored)? {
                 rendered.insert(name.clone(), value);
@@ -335,20 +377,17 @@ impl Templar {
     }
 
     fn try_evaluate(&self, key: &str, scope: &Scope) -> Result<Jinja, minijinja::Error> {
-        self.plugged().render(|| self.evaluate_once(key, scope))
+        self.plugged().render(|| rendering(key, || self.evaluate_once(key, scope)))
     }
 
     fn evaluate_once(&self, key: &str, scope: &Scope) -> Result<Jinja, minijinja::Error> {
-        let strings = self.plugged().strings();
-        let template = strings.get_template(key)?;
-        let mut captured = template.render_captured(scope.context())?;
-        let printed = captured
-            .with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take))
-            .unwrap_or_default();
-        let output = captured.into_output();
+        let (output, printed) = engine::printed(&self.plugged().strings(), key, scope)?;
+        let is_sealed = |value: &Jinja| printed.count == 1 && self.sealed(value).is_some();
+        let is_value = printed.is_value(&output)
+            || printed.first.as_ref().is_some_and(|first| first.as_str() == Some(&output) && is_sealed(first));
         Ok(match (Mode::split(key), printed.first) {
             (Some((Mode::Expression | Mode::Condition, _)), first) => first.unwrap_or_default(),
-            (_, Some(first)) if printed.count <= 1 && first.as_str().is_none() && is_alone(&first, &output) => first,
+            (_, Some(first)) if is_value => first,
             (_, None) if output.is_empty() && Mode::split(key).is_some_and(|(_, source)| !source.is_empty()) => {
                 Jinja::from(())
             }
@@ -374,6 +413,26 @@ impl Templar {
         &self.inner.plugged
     }
 
+    /// The text of what is encrypted by itself. Whatever hands it on unchanged hands on that it was encrypted.
+    ///
+    /// # Errors
+    /// No password fits, or there is none.
+    pub(crate) fn open(&self, sealed: &Sealed) -> Result<Jinja, TemplateError> {
+        let opened = || self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened().get(sealed) {
+            return Ok(known);
+        }
+        match &*sealed.open(self.vault())? {
+            Authored::Unsafe(Value::String(plain)) => Ok(opened().keep(sealed, plain)),
+            other => Ok(from_data(other.source())),
+        }
+    }
+
+    /// What a value was before [`open`](Self::open) gave it.
+    pub(super) fn sealed(&self, value: &Jinja) -> Option<Sealed> {
+        self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner).sealed(value).cloned()
+    }
+
     /// Passwords for what is encrypted.
     pub(crate) fn vault(&self) -> &Vault {
         &self.inner.vault
@@ -385,6 +444,18 @@ impl Templar {
 
     pub(super) fn files(&self) -> &Mutex<FileEngines> {
         &self.inner.files
+    }
+}
+
+/// Says which argument an error is about.
+fn in_argument<'a>(
+    name: &'a str,
+    authored: &'a Authored,
+    origins: Option<&'a CallOrigins>,
+) -> impl FnOnce(TemplateError) -> TemplateError + 'a {
+    move |error| {
+        let origin = origins.and_then(|origins| origins.arg(name)).or(authored.origin());
+        error.in_argument(name).at(origin)
     }
 }
 
@@ -403,17 +474,6 @@ pub(super) fn with_last_newlines(mut output: String, source: &str, newline: &str
         output.extend(std::iter::repeat_n(newline, missing));
     }
     output
-}
-
-/// Whether the printed value is all there is in the output.
-fn is_alone(value: &Jinja, output: &str) -> bool {
-    if value.is_none() || is_omit(value) {
-        return output.is_empty();
-    }
-    match value.as_str() {
-        Some(text) => text == output,
-        None => python::text(value) == output,
-    }
 }
 
 impl Default for Templar {

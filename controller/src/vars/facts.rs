@@ -33,6 +33,12 @@ pub struct CleanFacts {
 
 const PREFIX: &str = "ansible_";
 
+/// Ansible's name of the fact that a host's facts were gathered.
+pub const FACTS_GATHERED: &str = "_ansible_facts_gathered";
+
+/// The facts of an administrator's own files.
+pub(super) const LOCAL: &str = "ansible_local";
+
 /// Names that say how a host is reached and as whom, and magic variables; the former also without `ansible_`, since
 /// `ansible_facts.connection` would be injected under the full name.
 const RESERVED: &[&str] = &[
@@ -127,6 +133,11 @@ pub(super) fn is_reserved(name: &str) -> bool {
         || (full.ends_with("_interpreter") && !full.starts_with("ansible_discovered_interpreter"))
 }
 
+/// What `ansible_facts` calls the fact that was returned as `name`. One keeps its prefix there, as in Ansible.
+fn stripped(name: &str) -> &str {
+    if name == LOCAL { name } else { name.strip_prefix(PREFIX).unwrap_or(name) }
+}
+
 impl CleanFacts {
     pub(super) fn of(returned: Map) -> CleanFacts {
         let mut clean = CleanFacts::default();
@@ -145,15 +156,12 @@ impl Facts {
     /// Adds to what is known; a fact that is there is replaced.
     pub(super) fn merge(&mut self, facts: Map) {
         for (name, value) in facts {
-            let stripped = match name.strip_prefix(PREFIX) {
-                Some(stripped) => stripped.to_owned(),
-                None => {
-                    Arc::make_mut(&mut self.bare).insert(name.clone());
-                    name
-                }
-            };
+            let stripped = stripped(&name);
+            if stripped == name {
+                Arc::make_mut(&mut self.bare).insert(name.clone());
+            }
             if let Value::Map(map) = Arc::make_mut(&mut self.stripped) {
-                map.insert(stripped, value);
+                map.insert(stripped.to_owned(), value);
             }
         }
     }
@@ -174,18 +182,15 @@ impl Facts {
 
     /// The fact behind a variable's name.
     pub(super) fn get(&self, variable: &str) -> Option<&Value> {
-        let map = self.stripped.as_map()?;
-        match variable.strip_prefix(PREFIX) {
-            Some(name) => map.get(name),
-            None if self.bare.contains(variable) => map.get(variable),
-            None => None,
-        }
+        let name = stripped(variable);
+        let is_there = name != variable || self.bare.contains(variable);
+        self.stripped.as_map()?.get(name).filter(|_| is_there)
     }
 
     /// As [`Facts::get`], for the engine.
     pub(super) fn lookup(&self, variable: &str) -> Option<Jinja> {
         self.get(variable)?;
-        View::of_data(&self.stripped).get_attr(variable.strip_prefix(PREFIX).unwrap_or(variable)).ok()
+        View::of_data(&self.stripped).get_attr(stripped(variable)).ok()
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = String> + '_ {
@@ -220,6 +225,20 @@ mod tests {
         ] {
             assert!(is_reserved(name), "{name}");
         }
+    }
+
+    #[test]
+    fn facts_lose_their_prefix_but_for_the_local_ones() {
+        let mut facts = Facts::default();
+        let returned = ["ansible_kernel", "ansible_local", "packages"].map(|name| (name.to_owned(), Value::from(name)));
+        facts.merge(returned.clone().into());
+        let shown: Vec<&String> = facts.all().as_map().unwrap().keys().collect();
+        assert_eq!(shown, ["kernel", "ansible_local", "packages"]);
+        assert_eq!(facts.returned(), Map::from(returned));
+        for name in ["ansible_kernel", "ansible_local", "packages"] {
+            assert_eq!(facts.get(name), Some(&Value::from(name)));
+        }
+        assert_eq!((facts.get("kernel"), facts.get("local")), (None, None));
     }
 
     #[test]

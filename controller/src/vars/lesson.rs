@@ -24,6 +24,8 @@ pub struct Lesson {
 pub enum Learnt {
     /// `register` and `set_fact`: values under their names. They are data: rendered before, never again.
     Set(#[serde(with = "exact")] Map),
+    /// Values of `set_fact` that are encrypted, or hold what is. No template is in them.
+    Kept(#[serde(with = "authored")] Vec<(String, Authored)>),
     /// What a module returned as `ansible_facts`.
     Facts(#[serde(with = "exact")] Map),
     /// `include_vars`: what an author wrote, templates to be rendered when they are read.
@@ -148,10 +150,12 @@ mod tests {
             Authored::List(vec![Authored::Template(Template::new("{{ x }}")), Authored::Unsafe("{{ y }}".into())]);
         let sealed = Authored::Sealed(Sealed::new("$ANSIBLE_VAULT;1.1;AES256", "v.yml:1:4"));
         let map = Authored::Map([("a".to_owned(), list), ("b".to_owned(), sealed)].into_iter().collect());
-        let lesson =
-            Lesson { host: "web1".into(), what: Learnt::Included(vec![("v".to_owned(), map)]), others: Vec::new() };
-        let text = serde_json::to_string(&lesson).unwrap();
-        assert_eq!(serde_json::from_str::<Lesson>(&text).unwrap(), lesson);
+        let vars = vec![("v".to_owned(), map)];
+        for what in [Learnt::Included(vars.clone()), Learnt::Kept(vars)] {
+            let lesson = Lesson { host: "web1".into(), what, others: Vec::new() };
+            let text = serde_json::to_string(&lesson).unwrap();
+            assert_eq!(serde_json::from_str::<Lesson>(&text).unwrap(), lesson);
+        }
     }
 
     #[test]

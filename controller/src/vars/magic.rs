@@ -35,6 +35,8 @@ pub struct RunInfo {
     pub playbook_python: Option<String>,
     /// Ansible's `hash_behaviour = merge`: a dict is put into that of the same name in a weaker place, not over it.
     pub merges_dicts: bool,
+    /// Ansible's `inject_facts_as_vars = false`: facts are in `ansible_facts`, and no variables; but for `ansible_local`.
+    pub keeps_facts_apart: bool,
     /// Passwords for encrypted files that are read while the run goes on. No variable shows them.
     pub vault: Vault,
 }
@@ -74,7 +76,6 @@ pub(super) struct PlayMagic {
     pub(super) name: String,
     pub(super) hosts: PlayHosts,
     pub(super) environment: Option<Arc<Value>>,
-    pub(super) roles: PlayRoles,
 }
 
 /// Where a task stands. Cheap to clone.
@@ -82,33 +83,43 @@ pub(super) struct PlayMagic {
 pub struct TaskMagic {
     /// The role it belongs to.
     pub role: Option<Arc<RoleInfo>>,
+    /// Those that its play has so far.
+    pub play_roles: Arc<PlayRoles>,
     /// Where its files are looked for.
     pub search: Option<FileSearch>,
 }
 
 impl TaskMagic {
     fn get(&self, name: &str) -> Option<Jinja> {
-        if name == "ansible_search_path" {
-            let folders = self.search.as_ref()?.folders();
-            return Some(folders.iter().map(|folder| Jinja::from(folder.to_string_lossy())).collect());
+        match name {
+            "ansible_search_path" => {
+                let folders = self.search.as_ref()?.folders();
+                Some(folders.iter().map(|folder| Jinja::from(folder.to_string_lossy())).collect())
+            }
+            "ansible_role_names" => Some(self.play_roles.all().into_iter().map(Jinja::from).collect()),
+            "ansible_play_role_names" | "role_names" => Some(names(&self.play_roles.listed)),
+            "ansible_dependent_role_names" => Some(names(&self.play_roles.dependencies)),
+            _ => of_role(self.role.as_ref()?, name),
         }
-        let role = self.role.as_ref()?;
-        Some(match name {
-            "role_name" => Jinja::from(role.name.as_str()),
-            "ansible_role_name" => Jinja::from(role.fqcn()),
-            "role_path" => Jinja::from(role.path.to_string_lossy()),
-            "ansible_collection_name" => role.collection.as_deref().map_or(Jinja::from(()), Jinja::from),
-            "ansible_parent_role_names" => {
-                role.parent.as_ref()?;
-                role.parents().map(|parent| Jinja::from(parent.fqcn())).collect()
-            }
-            "ansible_parent_role_paths" => {
-                role.parent.as_ref()?;
-                role.parents().map(|parent| Jinja::from(parent.path.to_string_lossy())).collect()
-            }
-            _ => return None,
-        })
     }
+}
+
+fn of_role(role: &RoleInfo, name: &str) -> Option<Jinja> {
+    Some(match name {
+        "role_name" => Jinja::from(role.name.as_str()),
+        "ansible_role_name" => Jinja::from(role.fqcn()),
+        "role_path" => Jinja::from(role.path.to_string_lossy()),
+        "ansible_collection_name" => role.collection.as_deref().map_or(Jinja::from(()), Jinja::from),
+        "ansible_parent_role_names" => {
+            role.parent.as_ref()?;
+            role.parents().map(|parent| Jinja::from(parent.fqcn())).collect()
+        }
+        "ansible_parent_role_paths" => {
+            role.parent.as_ref()?;
+            role.parents().map(|parent| Jinja::from(parent.path.to_string_lossy())).collect()
+        }
+        _ => return None,
+    })
 }
 
 /// Every name [`Magic::get`] may answer to, but those of facts and of `vars`.
@@ -180,11 +191,8 @@ impl Magic {
             "ansible_skip_tags" => names(&self.run.skip_tags),
             "ansible_inventory_sources" => names(&self.run.inventory_sources),
             "ansible_version" => version(),
-            "ansible_config_file" => Jinja::from(self.run.config_file.as_deref()?),
+            "ansible_config_file" => Jinja::from(self.run.config_file.as_deref()),
             "ansible_playbook_python" => Jinja::from(self.run.playbook_python.as_deref()?),
-            "ansible_role_names" => self.play.as_ref()?.roles.all().into_iter().map(Jinja::from).collect(),
-            "ansible_play_role_names" | "role_names" => names(&self.play.as_ref()?.roles.listed),
-            "ansible_dependent_role_names" => names(&self.play.as_ref()?.roles.dependencies),
             _ => return self.task.as_ref()?.get(name),
         })
     }
@@ -193,7 +201,7 @@ impl Magic {
     pub(super) fn default(&self, name: &str) -> Option<Jinja> {
         // Only where a task runs: `hostvars` shows what was said of the host.
         (self.task.is_some() && DEFAULTS.contains(&name)).then(|| {
-            let is_here = self.host.name == "localhost" && self.host.source.is_none();
+            let is_here = matches!(&*self.host.name, "localhost" | "::1") && self.host.source.is_none();
             Jinja::from(if is_here { "127.0.0.1" } else { &self.host.name })
         })
     }

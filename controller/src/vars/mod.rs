@@ -10,7 +10,7 @@ mod scope;
 mod store;
 mod variable;
 
-pub use facts::{CleanFacts, Facts};
+pub use facts::{CleanFacts, FACTS_GATHERED, Facts};
 pub use inventory::{HostEntry, InventoryChange, InventoryVars, LiveInventory, Selection};
 pub use lesson::{Learnt, Lesson, exact};
 pub use magic::{PlayHosts, RunInfo, TaskMagic};

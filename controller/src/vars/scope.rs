@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use minijinja::value::{Enumerator, Object, Value as Jinja};
 use rustle_protocol::value::Value;
 
-use super::facts::Facts;
+use super::facts::{Facts, LOCAL};
 use super::magic::{self, Magic};
 use super::variable::{VarMap, Variable};
-use crate::template::{Authored, Sealed, Templar, Template, TemplateError, View};
+use crate::template::{Authored, Sealed, Templar, Template, TemplateError, View, unreadable};
 use crate::vault::Vault;
 
 /// How deep variables may need other variables. Real inventories stay below ten; each level takes a few KiB of stack.
@@ -40,7 +40,11 @@ pub(super) enum Source {
     Vars(Arc<VarMap>),
     /// Items of loops and the like, which stand for themselves.
     Locals(Arc<VarMap>),
-    Facts(Facts),
+    /// Facts, which are variables of their own if they are `injected`.
+    Facts {
+        facts: Facts,
+        injected: bool,
+    },
 }
 
 #[derive(Clone)]
@@ -100,7 +104,7 @@ impl Scope {
                 Variable::Authored(authored) => Some(Arc::clone(authored)),
                 Variable::Data(_) | Variable::Asked(_) => None,
             },
-            Source::Facts(_) => None,
+            Source::Facts { .. } => None,
         }
     }
 
@@ -206,12 +210,12 @@ impl Inner {
 
     /// The value of something encrypted.
     fn opened(&self, sealed: &Sealed) -> Option<Jinja> {
-        match sealed.open(self.templar.vault()) {
-            Ok(value) => match &*value {
+        match sealed.known() {
+            Some((_, value)) => match &**value {
                 Authored::Template(template) => self.rendered(template.key(), sealed.place(), template).into_jinja(),
-                _ => Some(View::of_authored(&value, WeakScope(self.this.clone()))),
+                _ => Some(View::of_authored(value, WeakScope(self.this.clone()))),
             },
-            Err(error) => Some(Jinja::from(minijinja::Error::from(error))),
+            None => Some(self.templar.open(sealed).unwrap_or_else(unreadable)),
         }
     }
 
@@ -256,7 +260,7 @@ impl Rendered {
         match self {
             Rendered::Value(value) => Some(value),
             Rendered::Undefined(_) => None,
-            Rendered::Failed(error) => Some(Jinja::from(minijinja::Error::from(error))),
+            Rendered::Failed(error) => Some(unreadable(error)),
         }
     }
 }
@@ -270,8 +274,10 @@ impl Source {
                 Variable::Data(value) => Authored::Unsafe((**value).clone()),
                 Variable::Asked(_) => return None,
             }),
-            Source::Facts(_) if name == "ansible_facts" => None,
-            Source::Facts(facts) => facts.get(name).cloned().map(Authored::Unsafe),
+            Source::Facts { .. } if name == "ansible_facts" => None,
+            Source::Facts { facts, injected } => {
+                facts.get(name).filter(|_| *injected || name == LOCAL).cloned().map(Authored::Unsafe)
+            }
         }
     }
 
@@ -281,22 +287,27 @@ impl Source {
             Source::Vars(vars) | Source::Locals(vars) => {
                 vars.get(name).map(|variable| scope.read(name, variable).unwrap_or(Jinja::UNDEFINED))
             }
-            Source::Facts(facts) if name == "ansible_facts" => Some(View::of_data(facts.all())),
-            Source::Facts(facts) => facts.lookup(name),
+            Source::Facts { facts, .. } if name == "ansible_facts" => Some(View::of_data(facts.all())),
+            Source::Facts { facts, injected } => facts.lookup(name).filter(|_| *injected || name == LOCAL),
         }
     }
 
     fn contains(&self, name: &str) -> bool {
         match self {
             Source::Vars(vars) | Source::Locals(vars) => vars.contains_key(name),
-            Source::Facts(facts) => name == "ansible_facts" || facts.get(name).is_some(),
+            Source::Facts { facts, injected } => {
+                name == "ansible_facts" || ((*injected || name == LOCAL) && facts.get(name).is_some())
+            }
         }
     }
 
     fn names(&self) -> Vec<String> {
         match self {
             Source::Vars(vars) | Source::Locals(vars) => vars.keys().cloned().collect(),
-            Source::Facts(facts) => facts.names().chain(["ansible_facts".to_owned()]).collect(),
+            Source::Facts { facts, injected } => {
+                let shown = facts.names().filter(|name| *injected || name == LOCAL);
+                shown.chain(["ansible_facts".to_owned()]).collect()
+            }
         }
     }
 }

@@ -14,7 +14,6 @@ use super::magic::{Magic, PlayHosts, PlayMagic, RunInfo, TaskMagic};
 use super::precedence::{Layer, Precedence};
 use super::scope::{Scope, Source};
 use super::variable::{VarMap, Variable};
-use crate::plan::PlayRoles;
 use crate::template::{Authored, Templar};
 
 /// The variables of a run. Cheap to clone; all methods may be called from any thread.
@@ -115,6 +114,11 @@ impl Roll {
     }
 }
 
+/// Variables as an author wrote them.
+fn authored(vars: &[(String, Authored)]) -> impl Iterator<Item = (String, Variable)> {
+    vars.iter().map(|(name, value)| (name.clone(), Variable::Authored(Arc::new(value.clone()))))
+}
+
 /// What a run has learnt of a host.
 #[derive(Clone, Default)]
 struct Known {
@@ -141,14 +145,8 @@ impl PlayVars {
     /// `environment` is the play's, as data.
     pub fn new(name: impl Into<String>, hosts: PlayHosts, layers: Vec<Layer>, environment: Option<Value>) -> PlayVars {
         let environment = environment.map(Arc::new);
-        let magic = PlayMagic { name: name.into(), hosts, environment, roles: PlayRoles::default() };
+        let magic = PlayMagic { name: name.into(), hosts, environment };
         PlayVars { layers, magic: Arc::new(magic) }
-    }
-
-    /// The play with these roles.
-    #[must_use]
-    pub fn with_roles(&self, roles: PlayRoles) -> PlayVars {
-        self.changed(|magic| magic.roles = roles)
     }
 
     /// The hosts of the batch that runs, without those that were lost.
@@ -162,12 +160,7 @@ impl PlayVars {
 
     /// The play with other hosts: a batch began, or a host failed.
     pub fn with_hosts(&self, hosts: PlayHosts) -> PlayVars {
-        self.changed(|magic| magic.hosts = hosts)
-    }
-
-    fn changed(&self, change: impl FnOnce(&mut PlayMagic)) -> PlayVars {
-        let mut magic = PlayMagic::clone(&self.magic);
-        change(&mut magic);
+        let magic = PlayMagic { hosts, ..PlayMagic::clone(&self.magic) };
         PlayVars { layers: self.layers.clone(), magic: Arc::new(magic) }
     }
 }
@@ -226,6 +219,7 @@ impl VarStore {
                 let data = |(name, value): (&String, &Value)| (name.clone(), Variable::data(value.clone()));
                 Arc::make_mut(&mut known.set).extend(values.iter().map(data));
             }),
+            Learnt::Kept(vars) => slot().learn(|known| Arc::make_mut(&mut known.set).extend(authored(vars))),
             Learnt::Facts(facts) => {
                 let refused = slot().merge_facts(facts.clone());
                 return refused
@@ -233,11 +227,7 @@ impl VarStore {
                     .map(|name| format!("fact `{name}` has a reserved name and is ignored"))
                     .collect();
             }
-            Learnt::Included(vars) => slot().learn(|known| {
-                let authored =
-                    |(name, value): &(String, Authored)| (name.clone(), Variable::Authored(Arc::new(value.clone())));
-                Arc::make_mut(&mut known.included).extend(vars.iter().map(authored));
-            }),
+            Learnt::Included(vars) => slot().learn(|known| Arc::make_mut(&mut known.included).extend(authored(vars))),
             Learnt::FactsCleared => slot().learn(|known| known.facts = Facts::default()),
             Learnt::Inventory(change) => return self.inner.roll().change(change),
         }
@@ -367,7 +357,7 @@ impl StoreInner {
         let known = slot.known();
         let given = layers.map(|layer| (layer.precedence, Source::Vars(Arc::clone(&layer.vars))));
         let mut all: Vec<(Precedence, Source)> = given.collect();
-        all.push((Precedence::Facts, Source::Facts(known.facts)));
+        all.push((Precedence::Facts, Source::Facts { facts: known.facts, injected: !self.run.keeps_facts_apart }));
         all.push((Precedence::IncludeVars, Source::Vars(known.included)));
         all.push((Precedence::SetFacts, Source::Vars(known.set)));
         all.push((Precedence::ExtraVars, Source::Vars(Arc::clone(&self.extra))));
@@ -611,10 +601,7 @@ mod tests {
         );
         assert_eq!(value(&scope, "{{ groups.web | map('extract', hostvars, 'n') | list }}"), json!([1, 2]));
         assert_eq!(value(&scope, "{% for h in hostvars %}{{ h }}{% endfor %}"), "ab");
-        assert_eq!(
-            render(&scope, "{{ hostvars.zz.n }}").unwrap_err().to_string(),
-            "object of type 'dict' has no attribute 'zz'"
-        );
+        assert_eq!(render(&scope, "{{ hostvars.zz.n }}").unwrap_err().to_string(), "hostvars['zz']");
     }
 
     #[test]

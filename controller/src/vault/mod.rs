@@ -4,9 +4,11 @@
 //! cipher is AES-256 in counter mode, authenticated by HMAC-SHA-256, both keys from the password by PBKDF2.
 
 mod cipher;
+mod desk;
 mod envelope;
 mod secrets;
 
+pub use desk::Desk;
 pub use envelope::{HEADER, is_encrypted};
 pub use secrets::{Secret, SecretError, SecretSource};
 
@@ -28,6 +30,9 @@ pub enum VaultError {
     #[error("encrypted in a way that is not known here: {0}")]
     Unknown(String),
 }
+
+/// The label of a password that has no other, and of text that names none.
+pub(crate) const LABEL: &str = "default";
 
 impl VaultError {
     /// What the operator can do next.
@@ -51,12 +56,19 @@ pub struct Vault {
 #[derive(Default)]
 struct Inner {
     secrets: Vec<Secret>,
+    /// Text is opened with the passwords of its own label alone.
+    by_label: bool,
     keys: Mutex<HashMap<(usize, Vec<u8>), Keys>>,
 }
 
 impl Vault {
     pub fn new(secrets: Vec<Secret>) -> Vault {
-        Vault { inner: Arc::new(Inner { secrets, keys: Mutex::default() }) }
+        Vault::matching(secrets, false)
+    }
+
+    /// As [`new`](Self::new); `by_label`: each opens text of its own label alone, and what has none is `default`'s.
+    pub fn matching(secrets: Vec<Secret>, by_label: bool) -> Vault {
+        Vault { inner: Arc::new(Inner { secrets, by_label, keys: Mutex::default() }) }
     }
 
     pub fn secrets(&self) -> &[Secret] {
@@ -80,9 +92,11 @@ impl Vault {
         if self.inner.secrets.is_empty() {
             return Err(VaultError::NoSecrets);
         }
-        let fits = |at: &usize| envelope.label.as_deref() == Some(self.inner.secrets[*at].label());
+        let label = envelope.label.as_deref().unwrap_or(LABEL);
+        let fits = |at: &usize| label == self.inner.secrets[*at].label();
         let all = 0..self.inner.secrets.len();
         let (first, others): (Vec<usize>, Vec<usize>) = all.partition(fits);
+        let others = others.into_iter().filter(|_| !self.inner.by_label);
         for at in first.into_iter().chain(others) {
             if let Some(plain) = self.keys(at, &envelope.salt).open(&envelope.ciphertext, &envelope.code) {
                 return Ok((plain, envelope.label));
@@ -144,6 +158,16 @@ mod tests {
     #[test]
     fn what_ansible_vault_has_encrypted_is_read() {
         assert_eq!(vault(&[("default", "secret")]).decrypt(BY_ANSIBLE).unwrap(), b"hunter2 \xc3\xa9");
+    }
+
+    #[test]
+    fn by_label_a_password_opens_what_has_its_label_alone() {
+        let of = |label| Vault::matching(vec![Secret::new(label, b"pw")], true);
+        let (named, plain) = (encrypt(b"x", b"pw", Some("dev")).unwrap(), encrypt(b"x", b"pw", None).unwrap());
+        assert_eq!(of("dev").decrypt(&named).unwrap(), b"x");
+        assert_eq!(of("prod").decrypt(&named), Err(VaultError::NoneFits));
+        assert_eq!(of("default").decrypt(&plain).unwrap(), b"x");
+        assert_eq!(of("dev").decrypt(&plain), Err(VaultError::NoneFits));
     }
 
     #[test]

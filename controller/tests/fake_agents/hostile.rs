@@ -96,8 +96,25 @@ async fn an_agent_that_asks_for_files_without_end_is_cut_off() {
     assert_lost(&run(welcomed(), says(bytes)).await, "asked for one file after the other");
 }
 
+/// Whether `test` has this process for itself. If not, it has run in one of its own when this returns: other tests beside it
+/// would take memory that it counts.
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "RUSTLE_TEST_IS_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = own.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
 #[tokio::test]
 async fn a_flood_of_output_is_passed_on_and_not_kept() {
+    if !is_alone("hostile::a_flood_of_output_is_passed_on_and_not_kept") {
+        return;
+    }
     const CHUNKS: usize = 256;
     const CHUNK_BYTES: usize = 1 << 20;
     let flood: Answer = Arc::new(|peer, mut writer, _reader| {
@@ -116,7 +133,7 @@ async fn a_flood_of_output_is_passed_on_and_not_kept() {
     let outcome = run(welcomed(), flood).await;
     assert_eq!(outcome.hosts["bad"].0, HostState::Ok, "{:?}", outcome.hosts);
     assert_eq!(outcome.output_bytes, (CHUNKS * CHUNK_BYTES) as u64);
-    assert!(memory_peak() < before + (128 << 20), "{} MiB", memory_peak() >> 20);
+    assert!(memory_peak() < before + (64 << 20), "{} MiB", memory_peak() >> 20);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use rustle_exec::input::{LoadRequest, PlanSource, load};
 use rustle_exec::pki::Authority;
 use rustle_exec::plan::Plan;
 use rustle_exec::scheduler::{Limits, RetryPolicy};
-use rustle_exec::template::{Conditionals, Templar};
+use rustle_exec::template::{Conditionals, Templar, Untrusted};
 use rustle_exec::vars::{HostEntry, InventoryVars, RunInfo, VarMap, VarStore};
 use rustle_protocol::endpoint::{Dialer, Listener, Peer};
 use rustle_protocol::frame::{FrameReader, FrameWriter};
@@ -208,7 +208,9 @@ fn run_options() -> RunOptions {
         unknown_handler_ends_run: false,
         tags: Default::default(),
         step: false,
+        tells_arrivals: false,
         conditionals: Conditionals::Lenient,
+        untrusted: Untrusted::Ignore,
     }
 }
 

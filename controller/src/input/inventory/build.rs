@@ -9,7 +9,9 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use rustle_protocol::{HostName, Value};
 
-use super::{Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, Rules, range};
+use super::{
+    Beside, FileVars, Group, GroupId, Host, HostId, Inventory, InventoryError, Limits, Rules, range, split_port,
+};
 use crate::input::source::{Place, shown};
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
@@ -140,7 +142,7 @@ impl Builder {
             true => InventoryError::hinted(
                 place.clone(),
                 error.to_string(),
-                "give the host a name, and its IPv6 address as ansible_host=...",
+                "give the host a name, and its address as ansible_host=...",
             ),
             false => InventoryError::content(place.clone(), error.to_string()),
         })?;
@@ -356,25 +358,4 @@ fn overlay(rules: &Rules, vars: &mut Arc<VarMap>, new: Arc<VarMap>) {
     } else if !new.is_empty() {
         rules.put(Arc::make_mut(vars), new.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-}
-
-/// `web1:2222` is a name and a port; ranges may hold colons of their own.
-fn split_port(pattern: &str) -> (&str, Option<u16>) {
-    let outside = |name: &str| name.matches('[').count() == name.matches(']').count() && !name.contains("::");
-    match pattern.rsplit_once(':') {
-        Some((name, port)) if outside(name) && !bare_colon(name) => match port.parse() {
-            Ok(port) => (name, Some(port)),
-            Err(_) => (pattern, None),
-        },
-        _ => (pattern, None),
-    }
-}
-
-/// Whether a colon stands outside of every range: then it is an IPv6 address, not a name.
-fn bare_colon(name: &str) -> bool {
-    let mut depth = 0_i32;
-    name.chars().any(|c| {
-        depth += i32::from(c == '[') - i32::from(c == ']');
-        c == ':' && depth == 0
-    })
 }

@@ -40,6 +40,8 @@ struct Constructed<'a> {
     leading_separator: bool,
     /// Whether what is beside the sources, `group_vars/` and `host_vars/`, counts too.
     use_vars_plugins: bool,
+    /// Whether those of the command line do.
+    use_extra_vars: bool,
     compose: &'a [(Key, Node)],
     groups: &'a [(Key, Node)],
     keyed_groups: &'a [Node],
@@ -64,6 +66,7 @@ impl<'a> Constructed<'a> {
             strict: flag("strict", false),
             leading_separator: flag("leading_separator", true),
             use_vars_plugins: flag("use_vars_plugins", false),
+            use_extra_vars: flag("use_extra_vars", false),
             compose: map("compose")?,
             groups: map("groups")?,
             keyed_groups: match find("keyed_groups") {
@@ -80,7 +83,7 @@ impl<'a> Constructed<'a> {
         templar: &Templar,
         builder: &mut Builder,
     ) -> Result<(), InventoryError> {
-        let mut vars = before.merged_vars(host);
+        let mut vars = if self.use_extra_vars { before.shown_vars(host) } else { before.merged_vars(host) };
         vars.extend(magic(before, host));
         // One of them sees nothing of another.
         let scope = Scope::of(templar, [Arc::new(vars.clone())]);

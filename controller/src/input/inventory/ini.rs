@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::{GroupId, InventoryError, literal};
 use crate::input::authored::whole_path;
+use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::{Place, Position, shown};
 use crate::origin::Origin;
 use crate::template::Authored;
@@ -124,6 +125,7 @@ impl Reader<'_> {
             .collect::<Result<_, _>>()?;
         let vars = Arc::new(vars);
         let place = self.place(line, at);
+        self.warn_of_reserved(&vars, &place);
         for host in self.builder.hosts(name, group, &place)? {
             self.builder.set_host_vars(host, &vars);
         }
@@ -135,6 +137,12 @@ impl Reader<'_> {
         let authored =
             Authored::written_at(literal::parse(value), || Origin::line(&self.file, line.position(line.text).line));
         Variable::Authored(Arc::new(authored))
+    }
+
+    fn warn_of_reserved(&mut self, vars: &VarMap, place: &Place) {
+        for name in vars.keys().filter(|name| is_reserved(name)) {
+            self.builder.warn(place, reserved_name(name));
+        }
     }
 
     fn child(&mut self, line: Line<'_>, parent: GroupId) -> Result<(), InventoryError> {
@@ -158,6 +166,7 @@ impl Reader<'_> {
         };
         let vars = VarMap::from_iter([(key.trim().to_owned(), self.variable_at(line, value.trim()))]);
         let place = self.place(line, line.text);
+        self.warn_of_reserved(&vars, &place);
         if self.builder.has_group(&group) {
             let group = self.builder.named_group(&group, &place)?;
             self.builder.set_group_vars(group, vars);

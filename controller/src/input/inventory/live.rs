@@ -10,7 +10,7 @@ use rustle_protocol::value::Map;
 
 use super::change::no_files;
 use super::vars_files::VarsFolders;
-use super::{FileVars, GroupId, HostId, Inventory, InventoryError, Limits, load, patterns};
+use super::{FileVars, GroupId, HostId, Inventory, InventoryError, Limits, UnknownNames, load, patterns};
 use crate::input::source::shown;
 use crate::vars::{
     HostEntry, InventoryChange, Layer, LiveInventory, Precedence, Selection, VarMap, Variable, data_map,
@@ -242,7 +242,8 @@ impl LiveInventory for Live {
                 hosts.retain(self.takes_part());
                 let warning =
                     |name: &String| format!("Could not match supplied host pattern, ignoring: {}", shown(name));
-                Selection { hosts, warnings: unknown.iter().map(warning).collect() }
+                let is_told = self.inventory.unknown_names() != UnknownNames::Ignore;
+                Selection { hosts, warnings: unknown.iter().filter(|_| is_told).map(warning).collect() }
             }
             // It was read before the run, and only what is not a pattern is an error.
             Err(error) => Selection { hosts: Vec::new(), warnings: vec![error.to_string()] },

@@ -42,20 +42,13 @@ impl Inventory {
         builder.vault = vault.clone();
         builder.rules = rules;
         for source in sources {
-            let before = builder.rules.skips_unread.then(|| builder.clone());
-            builder.sources.push(source.clone());
-            let read = match host_list(source) {
-                Some(list) => read_host_list(list, &mut builder),
-                None => read_source(source, 0, &mut builder),
-            };
-            match (read, before) {
-                (Ok(()), _) => {}
-                (Err(error), Some(before)) if !matches!(error, InventoryError::Sealed { .. }) => {
-                    builder = before;
-                    builder.warnings.push(error.on_one_line());
+            all_or_nothing(&mut builder, |builder| {
+                builder.sources.push(source.clone());
+                match host_list(source) {
+                    Some(list) => read_host_list(list, builder),
+                    None => read_source(source, 0, builder),
                 }
-                (Err(error), _) => return Err(error),
-            }
+            })?;
         }
         // Groups of one source may have variables beside another.
         for (folder, beside) in folders_of_vars(sources, playbook) {
@@ -93,6 +86,22 @@ fn host_list(source: &Path) -> Option<&str> {
     source.to_str().filter(|text| text.contains(',') && !source.exists())
 }
 
+/// Reads a source or a file of one; of what cannot be read there is nothing but a warning, if the rules allow that.
+fn all_or_nothing(
+    builder: &mut Builder,
+    read: impl FnOnce(&mut Builder) -> Result<(), InventoryError>,
+) -> Result<(), InventoryError> {
+    let before = builder.rules.skips_unread.then(|| builder.clone());
+    match (read(builder), before) {
+        (Err(error), Some(before)) if !matches!(error, InventoryError::Sealed { .. }) => {
+            *builder = before;
+            builder.warnings.push(error.on_one_line());
+            Ok(())
+        }
+        (read, _) => read,
+    }
+}
+
 fn read_host_list(list: &str, builder: &mut Builder) -> Result<(), InventoryError> {
     let place = Place::whole(format!("host list `{}`", crate::input::source::shown(list)));
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -112,7 +121,7 @@ fn read_source(path: &Path, depth: usize, builder: &mut Builder) -> Result<(), I
     for entry in sorted_entries(path)? {
         let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !builder.rules.ignored.has(&name) {
-            read_source(&entry, depth + 1, builder)?;
+            all_or_nothing(builder, |builder| read_source(&entry, depth + 1, builder))?;
         }
     }
     Ok(())

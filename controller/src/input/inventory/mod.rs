@@ -15,6 +15,7 @@ mod literal;
 mod live;
 mod load;
 mod patterns;
+mod port;
 mod range;
 mod rules;
 mod script;
@@ -33,7 +34,8 @@ pub use error::InventoryError;
 pub use group_names::GroupNames;
 pub use live::{InventorySources, LOCALHOSTS, Live};
 pub use patterns::{PatternError, limit, select, select_known};
-pub use rules::{Ignored, Rules};
+pub(crate) use port::split_port;
+pub use rules::{Ignored, Rules, UnknownNames};
 
 use crate::vars::{VarMap, Variable};
 use crate::vault::Vault;
@@ -221,6 +223,11 @@ impl Inventory {
         from_sources.chain(files(true)).chain(files(false))
     }
 
+    /// What is done about names in patterns that nobody has.
+    pub fn unknown_names(&self) -> UnknownNames {
+        self.rules.unknown_names
+    }
+
     /// The variable as the host has it, templates unrendered.
     pub fn var(&self, host: HostId, name: &str) -> Option<&Variable> {
         self.layers(host).rev().find_map(|layer| layer.get(name))
@@ -229,6 +236,24 @@ impl Inventory {
     /// All variables of the host, merged.
     pub fn merged_vars(&self, host: HostId) -> VarMap {
         self.rules.merged(self.layers(host))
+    }
+
+    /// As [`Inventory::merged_vars`], under those of the command line.
+    pub fn shown_vars(&self, host: HostId) -> VarMap {
+        let mut vars = self.merged_vars(host);
+        vars.extend(self.extra_vars().map(|(name, value)| (name.clone(), value.clone())));
+        vars
+    }
+
+    /// The variables of the command line.
+    pub fn extra_vars(&self) -> impl Iterator<Item = (&String, &Variable)> {
+        self.rules.extra_vars.iter()
+    }
+
+    /// The variables that are given to the host itself, merged.
+    pub fn own_vars(&self, host: HostId) -> VarMap {
+        let Host { vars, file_vars, .. } = self.host(host);
+        self.rules.merged([vars, &file_vars.inventory, &file_vars.playbook])
     }
 
     /// Where the host's agent is: `rustle_host`, else `ansible_host`, else its name. A template is given as written.
@@ -267,7 +292,10 @@ impl Inventory {
     /// The variable as it was written, and opened if it is encrypted.
     fn plain(&self, host: HostId, name: &str) -> Result<Option<Value>, String> {
         let opened = self.var(host, name).map(|variable| variable.plain(&self.vault)).transpose();
-        opened.map_err(|error| format!("{name} of host `{}`: {error}", self.name(host)))
+        opened.map_err(|error| {
+            let place = error.undecryptable().map(|sealed| format!("{}: ", sealed.place())).unwrap_or_default();
+            format!("{name} of host `{}`: {place}{error}", self.name(host))
+        })
     }
 
     /// The names of hosts and groups, for suggestions.

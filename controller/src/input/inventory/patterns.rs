@@ -12,7 +12,8 @@ use indexmap::IndexSet;
 use rustle_agent::module::args::nearest;
 use rustle_protocol::HostName;
 
-use super::{HostId, Inventory};
+use super::port::is_ipv6;
+use super::{HostId, Inventory, LOCALHOSTS};
 use crate::input::source::shown;
 
 /// Size of a file given as `--limit @FILE`: ten times the longest list of hosts.
@@ -176,10 +177,15 @@ pub(super) fn nearest_to<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) 
     nearest(wrong, names).map(str::to_owned)
 }
 
-/// Parts of a pattern, separated by commas, or by colons and space outside of brackets.
+/// Parts of a pattern, separated by commas, or by colons and space outside of brackets. An IPv6 address between commas is
+/// one part.
 fn split(pattern: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for piece in pattern.split(',') {
+        if is_ipv6(piece.trim().trim_start_matches(['!', '&'])) {
+            parts.push(piece);
+            continue;
+        }
         let (mut start, mut depth) = (0, 0_u32);
         for (at, c) in piece.char_indices() {
             match c {
@@ -220,7 +226,7 @@ fn matches(inventory: &Inventory, part: &str) -> Result<Vec<HostName>, PatternEr
 }
 
 fn implicit_localhost(inventory: &Inventory, name: &str) -> Result<Vec<HostName>, PatternError> {
-    let local = matches!(name, "localhost" | "127.0.0.1").then(|| HostName::new(name).ok()).flatten();
+    let local = LOCALHOSTS.contains(&name).then(|| HostName::new(name).ok()).flatten();
     local
         .map(|host| vec![host])
         .ok_or_else(|| PatternError::Unknown { part: name.to_owned(), nearest: nearest_to(name, inventory.names()) })

@@ -14,9 +14,23 @@ pub struct Rules {
     pub merges_dicts: bool,
     /// What in a folder of sources is none.
     pub ignored: Arc<Ignored>,
-    /// A source that cannot be read is left out, with a warning; else it ends the reading. One that is encrypted, and no
+    /// A source that cannot be read, or a file in a folder of them, is left out, with a warning; else it ends the reading. One that is encrypted, and no
     /// password fits, always does.
     pub skips_unread: bool,
+    /// What is done about names in patterns that nobody has.
+    pub unknown_names: UnknownNames,
+    /// Those of the command line, which are above all others.
+    pub extra_vars: Arc<VarMap>,
+}
+
+/// Ansible's `host_pattern_mismatch`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownNames {
+    #[default]
+    Warn,
+    Ignore,
+    /// For a play's pattern that is read before the run, and that of an ad-hoc run; for any other as `Warn`.
+    Refuse,
 }
 
 /// Names in a folder of sources that are passed over. Hidden files, `group_vars`, `host_vars` and `vars_plugins` always are.

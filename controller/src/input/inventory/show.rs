@@ -66,12 +66,8 @@ impl<'a> View<'a> {
     }
 
     fn host_vars(&self, host: HostId, marks: Marks) -> Map {
-        if !self.export {
-            return values(&self.inventory.merged_vars(host), marks);
-        }
-        let host = self.inventory.host(host);
-        let own = [&host.vars, &host.file_vars.inventory, &host.file_vars.playbook];
-        values(&self.inventory.rules.merged(own), marks)
+        let vars = if self.export { self.inventory.own_vars(host) } else { self.inventory.shown_vars(host) };
+        values(&vars, marks)
     }
 
     fn group_vars(&self, group: &Group, marks: Marks) -> Map {
@@ -116,11 +112,11 @@ impl<'a> View<'a> {
         Value::Map(document.into_iter().collect())
     }
 
-    /// As a YAML inventory: groups in groups, what was shown before only named.
+    /// As a YAML inventory: groups in groups, in their order; what was shown before is only named.
     fn tree(&self, id: GroupId, seen: &mut Seen) -> Map {
         let group = self.inventory.group(id);
         let mut children = Map::new();
-        for child in self.sorted_children(group) {
+        for &child in &group.children {
             let name = self.inventory.group(child).name.to_string();
             if seen.groups.contains(&child) {
                 children.insert(name, Value::Map(Map::new()));
@@ -133,20 +129,13 @@ impl<'a> View<'a> {
             }
         }
         // Every host is in `all`; what is shown there is in no other group.
-        let mut hosts = if id == GroupId::ALL { Vec::new() } else { self.hosts(group) };
-        hosts.sort_by_key(|host| self.inventory.name(*host));
+        let hosts = if id == GroupId::ALL { Vec::new() } else { self.hosts(group) };
         let hosts: Map = hosts.into_iter().map(|host| (self.host_name(host), self.vars_once(host, seen))).collect();
         parts([
             ("children", Value::Map(children)),
             ("hosts", Value::Map(hosts)),
             ("vars", self.group_vars(group, Marks::Sealed).into()),
         ])
-    }
-
-    fn sorted_children(&self, group: &Group) -> Vec<GroupId> {
-        let mut children = group.children.clone();
-        children.sort_by_key(|child| &self.inventory.group(*child).name);
-        children
     }
 
     fn vars_once(&self, host: HostId, seen: &mut Seen) -> Value {
@@ -271,7 +260,7 @@ fn branch(inventory: &Inventory, group: GroupId, depth: usize, vars: bool, out: 
     for host in &below.hosts {
         line(depth, format_args!("{}", inventory.name(*host)), out);
         if vars {
-            variables(inventory, inventory.merged_vars(*host), depth + 1, out)?;
+            variables(inventory, inventory.shown_vars(*host), depth + 1, out)?;
         }
     }
     if vars {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::{GroupId, InventoryError, constructed, generator};
 use crate::input::authored::{authored_entries, whole_path};
+use crate::input::playbook::{is_reserved, reserved_name};
 use crate::input::source::{Place, shown};
 use crate::input::yaml::{self, Key, Kind, Node};
 use crate::vars::{VarMap, Variable};
@@ -64,7 +65,8 @@ impl Reader<'_> {
                 "children" => self.children(part, group, builder)?,
                 "vars" => {
                     let vars = self.map_or_nothing(part, "vars is a map of variables")?;
-                    builder.set_group_vars(group, variables(vars, self.source, &self.file)?);
+                    let vars = self.variables(vars, builder)?;
+                    builder.set_group_vars(group, vars);
                 }
                 other => {
                     let what =
@@ -83,12 +85,19 @@ impl Reader<'_> {
         let hint = "each host is a key: `web1:` or `web1: {port: 8080}`";
         for (key, vars) in self.map_or_nothing(node, hint)? {
             let entries = self.map_or_nothing(vars, "a host holds a map of variables")?;
-            let vars = Arc::new(variables(entries, self.source, &self.file)?);
+            let vars = Arc::new(self.variables(entries, builder)?);
             for host in builder.hosts(&key.text, group, &Place::at(self.source, key.at))? {
                 builder.set_host_vars(host, &vars);
             }
         }
         Ok(())
+    }
+
+    fn variables(&self, entries: &[(Key, Node)], builder: &mut Builder) -> Result<VarMap, InventoryError> {
+        for (key, _) in entries.iter().filter(|(key, _)| is_reserved(&key.text)) {
+            builder.warn(&Place::at(self.source, key.at), reserved_name(&key.text));
+        }
+        variables(entries, self.source, &self.file)
     }
 
     fn children(&self, node: &Node, parent: GroupId, builder: &mut Builder) -> Result<(), InventoryError> {

@@ -8,6 +8,7 @@ use rustle_protocol::Value;
 use rustle_protocol::value::Map;
 
 use super::around::{Around, absolute};
+use super::collections::Collections;
 use super::error::PlaybookError;
 use super::import::{RoleFrom, RoleOptions, flag};
 use super::keywords::{Keywords, Written, var_map};
@@ -69,7 +70,7 @@ impl Unfold<'_> {
             from: RoleFrom::default(),
             told: sources(&node.vars),
             allow_duplicates: None,
-            public: !is_dependency,
+            public: !is_dependency && !self.library.around.private_role_vars,
             validate: true,
             is_dependency,
         };
@@ -109,7 +110,7 @@ impl Unfold<'_> {
             },
             told: sources(&node.vars),
             allow_duplicates: Some(flag(value(&options.allow_duplicates)?.as_ref(), true)),
-            public: flag(value(&options.public)?.as_ref(), true),
+            public: flag(value(&options.public)?.as_ref(), !self.library.around.private_role_vars),
             validate: flag(value(&options.rolespec_validate)?.as_ref(), true),
             is_dependency: false,
         };
@@ -141,7 +142,10 @@ impl Unfold<'_> {
         let once = !used.allow_duplicates.unwrap_or(role.allow_duplicates);
         inner.role = Some(Arc::new(self.role_info(&folder, parent, identity(used, &folder.path), once)));
         self.roles.add(inner.role.as_ref().map(|role| role.fqcn()).unwrap_or_default(), used.is_dependency);
-        inner.collections = folder.collection.iter().chain(&role.collections).cloned().collect();
+        inner.collections = Collections {
+            home: folder.collection.clone().or_else(|| around.collections.home.clone()),
+            listed: role.collections.clone(),
+        };
         let own = [
             Layer::new(Precedence::RoleDefaults, Arc::clone(&role.defaults)),
             Layer::new(Precedence::RoleVars, Arc::clone(&role.vars)),
@@ -167,14 +171,16 @@ impl Unfold<'_> {
     }
 
     fn find_role(&self, used: &RoleUse, around: &Around) -> Result<RoleFolder, PlaybookError> {
+        let collections = around.collections.within(used.keywords.collections.as_ref());
         let path = RolePath {
             paths: &self.library.around.paths,
             playbook: self.playbook_dir,
             beside: around.role.as_ref().and_then(|role| role.path.parent()),
         };
-        let found = path.find(&used.name, &around.collections).map_err(|error| {
+        let found = path.find(&used.name, &collections).map_err(|error| {
             let nearest = error.nearest.map(|name| format!("did you mean `{name}`?"));
-            let what = format!("the role '{}' was not found in {}", shown(&used.name), listed(&error.looked_in));
+            let what =
+                format!("the role '{}' was not found in {}", shown(&used.name), listed(&collections, &error.folders));
             around
                 .wrong_at(&used.place, what.as_str())
                 .hint(nearest.or_else(|| Some(looked(&error.looked_in))))
@@ -208,7 +214,7 @@ impl Unfold<'_> {
         let paths = role_files::find(&folder.path, "handlers", used.from.handlers.as_deref(), false)
             .map_err(|error| at(error, used, inner))?;
         let Some(path) = paths.first() else { return Ok(()) };
-        let file = self.library.tasks(path, Noun::Handler)?;
+        let file = self.library.tasks(path, Noun::Handler, &inner.collections)?;
         let mut inner = inner.in_file(&used.place, path, &file.document)?;
         inner.is_handlers = true;
         inner.within = None;
@@ -226,14 +232,15 @@ impl Unfold<'_> {
         inner: &Around,
         order: &mut Vec<TaskId>,
     ) -> Result<(), PlaybookError> {
-        let entry_point = used.from.tasks.as_deref().map_or("main", stem);
+        // `tasks_from: main.yml` has no spec in Ansible, which looks for one of that very name.
+        let entry_point = used.from.tasks.as_deref().unwrap_or("main");
         if let Some(spec) = role.argument_specs.get(entry_point).filter(|_| used.validate) {
             self.validation(used, folder, entry_point, spec, inner, order)?;
         }
         let paths = role_files::find(&folder.path, "tasks", used.from.tasks.as_deref(), false)
             .map_err(|error| at(error, used, inner))?;
         let Some(path) = paths.first() else { return Ok(()) };
-        let file = self.library.tasks(path, Noun::Task)?;
+        let file = self.library.tasks(path, Noun::Task, &inner.collections)?;
         let inner = inner.in_file(&used.place, path, &file.document)?;
         self.entries(&file.entries, &inner, order)
     }
@@ -296,10 +303,6 @@ fn sources(vars: &Vars) -> Map {
     vars.iter().map(|(name, value)| (name.clone(), value.source())).collect()
 }
 
-fn stem(file: &str) -> &str {
-    [".yml", ".yaml", ".json"].iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(file)
-}
-
 fn at(error: PlaybookError, used: &RoleUse, around: &Around) -> PlaybookError {
     match error {
         PlaybookError::Content(complaint) if complaint.place.at.is_none() => {
@@ -309,6 +312,12 @@ fn at(error: PlaybookError, used: &RoleUse, around: &Around) -> PlaybookError {
     }
 }
 
-fn listed(places: &[PathBuf]) -> String {
-    places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(":")
+/// As Ansible lists them; a name without a collection may be that of a role of before there were any.
+fn listed(collections: &Collections, places: &[PathBuf]) -> String {
+    let mut all: Vec<String> = collections.searched().map(str::to_owned).collect();
+    if !all.is_empty() {
+        all.push("ansible.legacy".to_owned());
+    }
+    all.extend(places.iter().map(|place| place.display().to_string()));
+    all.join(":")
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use rustle_protocol::Value;
 
+use super::collections::Collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::{Keywords, Written, var_map};
 use super::tree::Vars;
 use crate::input::source::Place;
+use crate::plan::check::ModuleCatalog;
 use crate::plan::{FileSearch, RoleInfo, Within};
 use crate::template::{Authored, Templar, TemplateError};
 use crate::vars::{Layer, Precedence, Scope, VarMap, data_map};
@@ -28,27 +30,31 @@ pub(super) struct Around {
     /// The folders of the files that led here, innermost first: where files of tasks are looked for.
     pub(super) folders: Vec<PathBuf>,
     pub(super) search: FileSearch,
-    /// Collections whose roles may be named without them.
-    pub(super) collections: Vec<String>,
+    pub(super) collections: Collections,
     pub(super) is_handlers: bool,
     pub(super) depth: usize,
 }
 
 impl Around {
     /// Around the tasks of a play.
-    pub(super) fn play(document: Arc<Document>, keywords: Keywords, playbook_dir: &Path) -> Around {
+    pub(super) fn play(
+        document: Arc<Document>,
+        keywords: Keywords,
+        playbook_dir: &Path,
+        collections: &Collections,
+    ) -> Around {
         let folder = Path::new(&*document.source).parent().map(absolute);
         let folders: Vec<PathBuf> = folder.into_iter().filter(|folder| folder != playbook_dir).collect();
         let search = folders.iter().cloned().chain([playbook_dir.to_owned()]).collect();
         Around {
             search: FileSearch::in_folders(search, playbook_dir),
             document,
+            collections: collections.within(keywords.collections.as_ref()),
             keywords,
             layers: Arc::default(),
             within: None,
             role: None,
             folders,
-            collections: Vec::new(),
             is_handlers: false,
             depth: 0,
         }
@@ -58,6 +64,7 @@ impl Around {
     pub(super) fn inside(&self, keywords: &Keywords, vars: &Vars, precedence: Precedence) -> Around {
         let mut inner = self.clone();
         inner.keywords = self.keywords.around(keywords);
+        inner.collections = self.collections.within(keywords.collections.as_ref());
         inner.add(precedence, vars);
         inner
     }
@@ -143,8 +150,8 @@ pub(super) struct Known {
     pub(super) layers: Vec<Layer>,
     /// Weakest: what Ansible sets itself and does not depend on a host.
     pub(super) magic: Arc<VarMap>,
-    /// The folders of collections, for groups of modules.
-    pub(super) collections: Arc<[PathBuf]>,
+    /// What names of modules lead to, and which modules belong together.
+    pub(super) modules: Arc<dyn ModuleCatalog + Send + Sync>,
 }
 
 impl Known {

@@ -6,8 +6,10 @@ use indexmap::IndexMap;
 use rustle_agent::module::args::nearest;
 use rustle_protocol::Value;
 
+use super::collections::Collections;
 use super::document::Document;
 use super::error::PlaybookError;
+use super::keywords::Keywords;
 use super::names::{Noun, core_name, is_builtin};
 use crate::input::key_value;
 use crate::input::source::{Position, shown};
@@ -40,8 +42,10 @@ pub(crate) const VARIABLE_PARAMS: &str = "_variable_params";
 pub(super) struct ModuleCall {
     /// Where the module's name stands.
     pub(super) at: Position,
-    /// As written.
+    /// As written, or its full name if it is in a collection that need not be named.
     pub(super) module: String,
+    /// As written, if that is something else.
+    pub(super) written: Option<String>,
     pub(super) args: IndexMap<String, Authored>,
     pub(super) origins: Arc<CallOrigins>,
     /// It was `local_action`.
@@ -57,32 +61,66 @@ impl ModuleCall {
     }
 }
 
+/// What a module's name may mean where a task stands.
+#[derive(Clone)]
+pub(super) struct Names<'a> {
+    pub(super) catalog: &'a dyn ModuleCatalog,
+    pub(super) collections: Collections,
+}
+
+impl<'a> Names<'a> {
+    #[cfg(test)]
+    pub(super) fn of(catalog: &'a dyn ModuleCatalog) -> Names<'a> {
+        Names { catalog, collections: Collections::default() }
+    }
+
+    /// For what says `keywords`.
+    pub(super) fn within(&self, keywords: &Keywords) -> Names<'a> {
+        Names { catalog: self.catalog, collections: self.collections.within(keywords.collections.as_ref()) }
+    }
+
+    /// The name that a module is to be called by.
+    fn full(&self, name: &str) -> String {
+        self.collections.module(name, self.catalog).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// Why there is no module of this name any more.
+    fn removal(&self, name: &str) -> Option<String> {
+        let of_collections = || self.collections.removal(name, self.catalog);
+        of_collections().or_else(|| self.catalog.removal(name))
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        let name = &self.full(name);
+        self.catalog.find(name).is_some() || is_builtin(name)
+    }
+}
+
 /// Reads the module and its arguments out of a task's entries. Every other key is known to be a keyword afterwards.
 ///
 /// # Errors
-/// No module, two modules, an unknown one, an action plug-in, a key that is none of a task's, arguments of a shape that the module does not
-/// take.
+/// No module, two modules, an unknown one, a key that is none of a task's, arguments of a shape that the module does not take.
 pub(super) fn read(
     document: &Document,
     at: Position,
     entries: &[(Key, Node)],
     noun: Noun,
-    catalog: &dyn ModuleCatalog,
+    names: &Names<'_>,
 ) -> Result<ModuleCall, PlaybookError> {
-    let (key, node, spelled) = find(document, at, entries, noun, catalog)?;
+    let (key, node, spelled) = find(document, at, entries, noun, names)?;
     let mut args = IndexMap::new();
     if let Some((_, more)) = entries.iter().find(|(key, _)| key.text == "args") {
         args = more_args(document, more)?;
     }
     let call = match spelled {
         Spelled::Name => {
-            let args = own_args(document, &key.text, node)?;
+            let module = names.full(&key.text);
+            let args = own_args(document, &module, node)?;
             let args_at = args_at(document, node, &args);
-            Action { at: key.at, module: key.text.clone(), args, args_at }
+            Action { at: key.at, written: key.text.clone(), module, args, args_at }
         }
-        Spelled::Action | Spelled::LocalAction => action(document, key, node)?,
+        Spelled::Action | Spelled::LocalAction => action(document, key, node, names)?,
     };
-    no_action_plugin(document, &call, catalog)?;
     args.extend(call.args);
     let origins = Arc::new(CallOrigins { module: document.origin(call.at), args: call.args_at });
     let named = |word: &str| entries.iter().find(|(key, _)| key.text == word).map(|(_, node)| node);
@@ -90,7 +128,9 @@ pub(super) fn read(
         .into_iter()
         .flatten()
         .find_map(|node| node.as_map()?.iter().find(|(key, _)| key.text == "apply").map(|(_, node)| node.clone()));
-    Ok(ModuleCall { at: call.at, module: call.module, args, origins, local: spelled == Spelled::LocalAction, apply })
+    let written = Some(call.written).filter(|written| *written != call.module);
+    let local = spelled == Spelled::LocalAction;
+    Ok(ModuleCall { at: call.at, module: call.module, written, args, origins, local, apply })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -106,7 +146,7 @@ fn find<'n>(
     at: Position,
     entries: &'n [(Key, Node)],
     noun: Noun,
-    catalog: &dyn ModuleCatalog,
+    names: &Names<'_>,
 ) -> Result<(&'n Key, &'n Node, Spelled), PlaybookError> {
     let mut found: Option<(&Key, &Node, Spelled)> = None;
     let mut others: Vec<&Key> = Vec::new();
@@ -115,7 +155,7 @@ fn find<'n>(
             "action" => Spelled::Action,
             "local_action" => Spelled::LocalAction,
             word if noun.has(word) => continue,
-            word if is_known(word, catalog) => Spelled::Name,
+            word if names.is_known(word) => Spelled::Name,
             _ => {
                 others.push(key);
                 continue;
@@ -135,35 +175,21 @@ fn find<'n>(
             let what = format!("'{}' is not a valid attribute for a {}", shown(&key.text), noun.title());
             Err(document.wrong(key.at, what).hint(noun.nearest(&key.text)))
         }
-        (None, Some(key)) => Err(unknown_module(document, key, noun, catalog)),
+        (None, Some(key)) => Err(unknown_module(document, key, noun, names)),
         (None, None) => Err(document.wrong(at, "no module/action detected in task.")),
     }
 }
 
-fn is_known(name: &str, catalog: &dyn ModuleCatalog) -> bool {
-    catalog.find(name).is_some() || is_builtin(name) || catalog.action_plugin(name).is_some()
-}
-
-/// # Errors
-/// Ansible would run an action plug-in in Python for this module.
-fn no_action_plugin(document: &Document, call: &Action, catalog: &dyn ModuleCatalog) -> Result<(), PlaybookError> {
-    let Some(file) = catalog.action_plugin(&call.module) else { return Ok(()) };
-    let what = format!(
-        "'{}' is an action plug-in in Python ({}), and rustle-exec runs none",
-        shown(&call.module),
-        shown(&file.to_string_lossy())
-    );
-    let hint = "what it does can be done by a module in Python, or by a filter or lookup plug-in";
-    Err(document.wrong(call.at, what).hint(Some(hint.to_owned())))
-}
-
-fn unknown_module(document: &Document, key: &Key, noun: Noun, catalog: &dyn ModuleCatalog) -> PlaybookError {
+fn unknown_module(document: &Document, key: &Key, noun: Noun, names: &Names<'_>) -> PlaybookError {
+    if let Some(why) = names.removal(&key.text) {
+        return document.wrong(key.at, why);
+    }
     let what = format!(
         "couldn't resolve module/action '{}'. This often indicates a misspelling, missing collection, or incorrect \
          module path.",
         shown(&key.text)
     );
-    let names = catalog.names();
+    let names = names.catalog.names();
     let short = core_name(&key.text).unwrap_or(&key.text);
     let known = nearest(short, names.into_iter()).map(|name| format!("did you mean the module `{name}`?"));
     document.wrong(key.at, what).hint(known.or_else(|| noun.nearest(&key.text)))
@@ -171,6 +197,8 @@ fn unknown_module(document: &Document, key: &Key, noun: Noun, catalog: &dyn Modu
 
 struct Action {
     at: Position,
+    /// As written.
+    written: String,
     module: String,
     args: IndexMap<String, Authored>,
     /// As in [`CallOrigins`].
@@ -198,31 +226,33 @@ fn module_and_rest(text: &str) -> (&str, &str) {
 }
 
 /// `action: copy src=a dest=b`, or `action: {module: copy, src: a, args: {dest: b}}`, where `args` has the last word.
-fn action(document: &Document, key: &Key, node: &Node) -> Result<Action, PlaybookError> {
+fn action(document: &Document, key: &Key, node: &Node, names: &Names<'_>) -> Result<Action, PlaybookError> {
     if let Some(text) = node.as_str() {
         let text = text.trim_start();
         let (module, rest) = module_and_rest(text);
         return match module {
             "" => Err(document.wrong(node.at, "no module/action detected in task.")),
-            module => {
-                let args = text_args(document, module, rest, node.at)?;
+            written => {
+                let module = names.full(written);
+                let args = text_args(document, &module, rest, node.at)?;
                 let args_at = args_at(document, node, &args);
-                Ok(Action { at: node.at, module: module.to_owned(), args, args_at })
+                Ok(Action { at: node.at, written: written.to_owned(), module, args, args_at })
             }
         };
     }
     let entries = document.map(node, &format!("`{}`", key.text))?;
     let module = entries.iter().find(|(key, _)| key.text == "module").and_then(|(_, node)| node.as_str());
     let Some(module) = module else { return Err(document.wrong(node.at, "no module/action detected in task.")) };
-    let (module, rest) = module_and_rest(module);
-    let mut args = text_args(document, module, rest, node.at)?;
+    let (written, rest) = module_and_rest(module);
+    let module = names.full(written);
+    let mut args = text_args(document, &module, rest, node.at)?;
     let others: Vec<_> = entries.iter().filter(|(key, _)| !["module", "args"].contains(&&*key.text)).cloned().collect();
     args.extend(document.authored_entries(&others)?);
     if let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "args") {
-        args.extend(own_args(document, module, node)?);
+        args.extend(own_args(document, &module, node)?);
     }
     let args_at = args_at(document, node, &args);
-    Ok(Action { at: node.at, module: module.to_owned(), args, args_at })
+    Ok(Action { at: node.at, written: written.to_owned(), module, args, args_at })
 }
 
 /// What stands behind the module's name.
@@ -311,7 +341,7 @@ mod tests {
     fn call(task: &str) -> Result<ModuleCall, PlaybookError> {
         let document = Document::of_text("t.yml", task.to_owned()).unwrap();
         let root = document.root.clone().unwrap();
-        read(&document, root.at, root.as_map().unwrap(), Noun::Task, &NativeModules)
+        read(&document, root.at, root.as_map().unwrap(), Noun::Task, &Names::of(&NativeModules))
     }
 
     fn shown_call(task: &str) -> String {

@@ -125,7 +125,7 @@ impl Includes {
             }
             _ => include_tasks(&mut unfold, &wish.args, &around, &place, &mut steps)?,
         };
-        let Unfold { exposed, handlers, .. } = unfold;
+        let Unfold { exposed, handlers, roles, .. } = unfold;
         self.role_instances.store(made.role_instances, Ordering::Relaxed);
         Ok(Fragment {
             label,
@@ -134,6 +134,7 @@ impl Includes {
             steps,
             handlers,
             exposed,
+            roles,
             warnings: self.library.take_warnings(),
         })
     }
@@ -152,7 +153,7 @@ fn include_tasks(
         let what = format!("Could not find or access '{}' on the Ansible Controller.", shown(&name));
         around.wrong_at(place, what).hint(Some(looked(&places))).absence(no_such_file(&places))
     })?;
-    let file = unfold.library.tasks(&path, noun(around))?;
+    let file = unfold.library.tasks(&path, noun(around), &around.collections)?;
     let inner = around.in_file(place, &path, &file.document)?;
     unfold.entries(&file.entries, &inner, steps)?;
     Ok(absolute(&path).display().to_string())

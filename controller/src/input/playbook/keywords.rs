@@ -8,6 +8,7 @@ use rustle_protocol::Value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::names::Noun;
@@ -22,13 +23,6 @@ use crate::vars::{VarMap, Variable, is_variable_name};
 pub(super) struct Written {
     pub(super) place: Place,
     pub(super) value: Authored,
-}
-
-impl Written {
-    /// Whether it is a template that may come to `omit`: then what is said further out counts.
-    fn may_be_omitted(&self) -> bool {
-        self.value.needs_rendering() && self.value.source().as_str().is_some_and(|text| text.contains("omit"))
-    }
 }
 
 /// What a level says itself, or what it and all around it say.
@@ -48,10 +42,12 @@ pub(super) struct Keywords {
     /// All levels' variables, the outermost first: a later one wins.
     pub(super) environment: Vec<Written>,
     pub(super) module_defaults: Vec<Written>,
+    /// The nearest level's list.
+    pub(super) collections: Option<Vec<String>>,
 }
 
 /// Keywords of which the nearest counts, with what their value has to be.
-const PLAIN: [(&str, Shape); 24] = [
+const PLAIN: [(&str, Shape); 23] = [
     ("any_errors_fatal", Shape::Bool),
     ("become", Shape::Bool),
     ("become_exe", Shape::Text),
@@ -59,7 +55,6 @@ const PLAIN: [(&str, Shape); 24] = [
     ("become_method", Shape::Text),
     ("become_user", Shape::Text),
     ("check_mode", Shape::Bool),
-    ("collections", Shape::Texts),
     ("connection", Shape::Text),
     ("debugger", Shape::Text),
     ("delegate_facts", Shape::Bool),
@@ -118,6 +113,7 @@ impl Keywords {
                 "when" => keywords.when = conditions(document, key, node)?,
                 "tags" => keywords.tags = tags(document, node)?,
                 "environment" => keywords.environment = environment(document, node)?,
+                "collections" => keywords.collections = Some(collections::listed(document, node)?),
                 "module_defaults" => keywords.module_defaults = maps(document, key, node)?,
                 word => {
                     // An empty keyword says nothing.
@@ -141,7 +137,7 @@ impl Keywords {
         let mut all = self.clone();
         for (name, value) in &inner.plain {
             let outer = all.plain.insert(name, value.clone());
-            match outer.filter(|_| value.may_be_omitted()) {
+            match outer.filter(|_| value.value.may_be_omitted()) {
                 Some(outer) => all.further_out.entry(name).or_default().push(outer),
                 None => drop(all.further_out.remove(name)),
             }
@@ -150,6 +146,9 @@ impl Keywords {
         all.tags.extend(inner.tags.iter().filter(|tag| !self.tags.iter().any(|t| t.value == tag.value)).cloned());
         all.environment.extend(inner.environment.iter().cloned());
         all.module_defaults.extend(inner.module_defaults.iter().cloned());
+        if inner.collections.is_some() {
+            all.collections.clone_from(&inner.collections);
+        }
         all
     }
 
@@ -335,27 +334,22 @@ fn maps(document: &Document, key: &Key, node: &Node) -> Result<Vec<Written>, Pla
 /// # Errors
 /// Anything else, and a name that is no variable's.
 pub(super) fn vars(document: &Document, node: &Node, noun: Noun) -> Result<IndexMap<String, Authored>, PlaybookError> {
-    let mut vars = IndexMap::new();
-    let parts = match &node.kind {
-        Kind::List(items) => items.as_slice(),
-        Kind::Scalar(_) | Kind::Sealed(_) | Kind::Map(_) => std::slice::from_ref(node),
-    };
-    for part in parts.iter().filter(|part| !part.is_null()) {
-        let Some(entries) = part.as_map() else {
-            let what = format!("Vars in a {} must be specified as a dictionary.", noun.title());
-            return Err(document.wrong(part.at, what));
-        };
-        if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
-            let what = format!(
-                "Invalid variable name in vars specified for {}: '{}' is not a valid variable name",
-                noun.title(),
-                shown(&key.text)
-            );
-            return Err(document.wrong(key.at, what));
-        }
-        vars.extend(document.authored_entries(entries)?);
+    if node.is_null() {
+        return Ok(IndexMap::new());
     }
-    Ok(vars)
+    let Some(entries) = node.as_map() else {
+        let what = format!("Vars in a {} must be specified as a dictionary.", noun.title());
+        return Err(document.wrong(node.at, what));
+    };
+    if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
+        let what = format!(
+            "Invalid variable name in vars specified for {}: '{}' is not a valid variable name",
+            noun.title(),
+            shown(&key.text)
+        );
+        return Err(document.wrong(key.at, what));
+    }
+    document.authored_entries(entries)
 }
 
 /// Variables as a layer has them.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 
+use super::call::Names;
+use super::collections::Collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::var_map;
@@ -14,6 +16,7 @@ use super::reserved;
 use super::role::{Role, RoleKey};
 use super::role_path::SearchPaths;
 use super::tree::{Entry, Reader};
+use crate::input::source::shown;
 use crate::plan::VarsFile;
 use crate::plan::check::ModuleCatalog;
 use crate::template::{Authored, Templar};
@@ -25,7 +28,7 @@ use crate::vault::Vault;
 /// # Errors
 /// A file that cannot be read, or holds something else.
 pub fn vars_of_file(path: &Path, vault: &Vault) -> Result<VarMap, PlaybookError> {
-    vars_of(&Document::read(path, vault)?)
+    vars_of(&Document::read(path, vault)?, &format!("@{}", path.display()))
 }
 
 /// The variables in a text of YAML or JSON, which is in no file; `source` is what messages call it, `origin` what they call the
@@ -35,13 +38,14 @@ pub fn vars_of_file(path: &Path, vault: &Vault) -> Result<VarMap, PlaybookError>
 /// As [`vars_of_file`].
 pub fn vars_of_text(source: &str, origin: &str, text: &str, vault: &Vault) -> Result<VarMap, PlaybookError> {
     let document = Document::of_vaulted(source, text.to_owned(), vault)?;
-    vars_of(&Document { path: Path::new(origin).into(), ..document })
+    vars_of(&Document { path: Path::new(origin).into(), ..document }, text)
 }
 
-fn vars_of(document: &Document) -> Result<VarMap, PlaybookError> {
+/// What `-e` says, which is written as `given`.
+fn vars_of(document: &Document, given: &str) -> Result<VarMap, PlaybookError> {
     let Some(root) = &document.root else { return Ok(VarMap::new()) };
     let Some(entries) = root.as_map() else {
-        let what = format!("variables are names with values, not a {}", root.kind());
+        let what = format!("Invalid extra vars data supplied. '{}' could not be made into a dictionary", shown(given));
         return Err(document.wrong(root.at, what));
     };
     Ok(Arc::unwrap_or_clone(var_map(document.variables(entries)?)))
@@ -59,6 +63,8 @@ pub struct Surroundings {
     pub vault: Vault,
     /// Facts that are known already are not gathered again.
     pub smart_gathering: bool,
+    /// Variables of a role that does not say otherwise are its own.
+    pub private_role_vars: bool,
 }
 
 /// A list of tasks in a file of its own.
@@ -76,9 +82,11 @@ pub(super) struct Library {
 
 #[derive(Default)]
 struct Kept {
-    task_files: HashMap<(PathBuf, Noun), Arc<TaskFile>>,
+    /// What a short name in a file means depends on who asks for it.
+    task_files: HashMap<(PathBuf, Noun, Collections), Arc<TaskFile>>,
     roles: HashMap<RoleKey, Arc<Role>>,
     warnings: Vec<String>,
+    hindrance: Option<PlaybookError>,
     /// The folders of playbooks and roles.
     projects: Vec<PathBuf>,
     /// Files of something else than variables that are encrypted as a whole.
@@ -117,13 +125,22 @@ impl Library {
     ///
     /// # Errors
     /// What is wrong with the file or a task in it.
-    pub(super) fn tasks(&self, path: &Path, noun: Noun) -> Result<Arc<TaskFile>, PlaybookError> {
-        let key = (path.to_owned(), noun);
+    pub(super) fn tasks(
+        &self,
+        path: &Path,
+        noun: Noun,
+        collections: &Collections,
+    ) -> Result<Arc<TaskFile>, PlaybookError> {
+        let key = (path.to_owned(), noun, collections.clone());
         if let Some(file) = self.kept().task_files.get(&key) {
             return Ok(Arc::clone(file));
         }
         let document = self.document(path)?;
-        let reader = Reader { document: &document, catalog: &*self.around.modules, noun };
+        let reader = Reader {
+            document: &document,
+            noun,
+            names: Names { catalog: &*self.around.modules, collections: collections.clone() },
+        };
         let entries = match &document.root {
             Some(root) if root.as_list().is_none() => {
                 let what = format!("included task files must contain a list of tasks, not a {}", root.kind());
@@ -180,7 +197,7 @@ impl Library {
             return Err(document.wrong(root.at, what));
         };
         if let Some((key, _)) = entries.iter().find(|(key, _)| !is_variable_name(&key.text)) {
-            let name = crate::input::source::shown(&key.text);
+            let name = shown(&key.text);
             self.warn(format!("{}: '{name}' is not a valid variable name", document.place(key.at)));
         }
         Ok(VarsFile { vars: document.variables(entries)?, is_secret })
@@ -208,6 +225,16 @@ impl Library {
     /// Odd things met so far; they are told once.
     pub(super) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.kept().warnings)
+    }
+
+    /// Something that is no error in a playbook that is only listed, and keeps it from being run. The first one counts.
+    pub(super) fn hinder(&self, why: PlaybookError) {
+        self.kept().hindrance.get_or_insert(why);
+    }
+
+    /// See [`hinder`](Self::hinder).
+    pub(super) fn take_hindrance(&self) -> Option<PlaybookError> {
+        self.kept().hindrance.take()
     }
 
     /// BLAKE3, hex, over what was read so far.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::PlayDefaults;
 use super::around::{Around, Known, absolute};
+use super::collections::{self, Collections};
 use super::document::Document;
 use super::error::PlaybookError;
 use super::includes::{Context, Contexts, Includes};
@@ -44,6 +45,8 @@ pub struct Playbook {
     pub(super) includes: Arc<Includes>,
     /// The folder of the first file.
     pub base: PathBuf,
+    /// Why it cannot be run, though it can be listed.
+    pub hindrance: Option<PlaybookError>,
 }
 
 impl Playbook {
@@ -57,7 +60,8 @@ impl Playbook {
 ///
 /// # Errors
 /// What is wrong with them, with file, line and column. Nothing was contacted.
-pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
+pub fn load(mut request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
+    request.paths.iter().rev().for_each(|path| request.surroundings.paths.add_project(&folder_of(path)));
     let library = Library::new(request.surroundings);
     let contexts = Arc::new(Contexts::default());
     let base = request.paths.first().map_or_else(|| PathBuf::from("."), |path| folder_of(path));
@@ -76,7 +80,7 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
     let outer = Outer { keywords: request.defaults.keywords(), ..Outer::default() };
     for path in request.paths {
         let first = loader.plays.len();
-        loader.file(path, &outer, 0)?;
+        loader.file(path, outer.clone(), 0)?;
         if let Some(play) = loader.plays.get_mut(first) {
             play.playbook = Some(path.display().to_string());
         }
@@ -98,8 +102,9 @@ pub fn load(request: PlaybookRequest<'_>) -> Result<Playbook, PlaybookError> {
         warnings,
     };
     let role_instances = AtomicU32::new(made.role_instances);
+    let hindrance = library.take_hindrance();
     let includes = Arc::new(Includes { library, contexts, role_instances });
-    Ok(Playbook { plan, includes, base })
+    Ok(Playbook { plan, includes, base, hindrance })
 }
 
 /// What tasks that stand in no playbook can include, looked for in `folder`, and the number by which they ask for it.
@@ -116,9 +121,9 @@ pub fn without_playbook(
         extra: Arc::clone(&surroundings.extra),
         layers: Vec::new(),
         magic: Arc::default(),
-        collections: surroundings.paths.collections.iter().cloned().collect(),
+        modules: Arc::clone(&surroundings.modules),
     };
-    let around = Around::play(document, Keywords::default(), folder);
+    let around = Around::play(document, Keywords::default(), folder, &Collections::default());
     let contexts = Arc::new(Contexts::default());
     let id = contexts.keep(Context { around, known, playbook_dir: folder.into(), apply: None });
     let includes = Includes { library: Library::new(surroundings), contexts, role_instances: AtomicU32::new(0) };
@@ -140,7 +145,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn file(&mut self, path: &Path, outer: &Outer, depth: usize) -> Result<(), PlaybookError> {
+    fn file(&mut self, path: &Path, mut outer: Outer, depth: usize) -> Result<(), PlaybookError> {
         if depth > IMPORTS_MAX {
             let what =
                 format!("playbooks are imported through more than {IMPORTS_MAX} levels: does one import itself?");
@@ -150,10 +155,14 @@ impl Loader<'_> {
         let folder = folder_of(path);
         let Loader { library, .. } = &*self;
         library.add_project(&folder);
-        let entries = read(&document, &*self.library.around.modules)?;
+        let folders = self.library.around.paths.collections.iter().map(PathBuf::as_path);
+        if let Some(home) = collections::of_file(path, folders) {
+            outer.collections.home = Some(home);
+        }
+        let entries = read(&document, &*self.library.around.modules, &outer.collections)?;
         for entry in entries {
             match entry {
-                PlaybookEntry::Import(import) => self.import(&import, &document, &folder, outer, depth)?,
+                PlaybookEntry::Import(import) => self.import(&import, &document, &folder, &outer, depth)?,
                 PlaybookEntry::Play(node) => {
                     let maker = PlayMaker {
                         library: self.library,
@@ -167,7 +176,7 @@ impl Loader<'_> {
                         prompts: self.prompts,
                     };
                     let id = PlayId(u32::try_from(self.plays.len()).expect("fewer plays than u32 counts"));
-                    let play = maker.play(&node, &document, id, outer, &mut self.made)?;
+                    let play = maker.play(&node, &document, id, &outer, &mut self.made)?;
                     let playbook_dir = (folder != self.base).then(|| folder.clone());
                     self.plays.push(Play { playbook_dir, ..play });
                 }
@@ -191,36 +200,22 @@ impl Loader<'_> {
             extra: Arc::clone(&self.library.around.extra),
             layers: vec![Layer::new(Precedence::PlayVars, super::keywords::var_map(vars.clone()))],
             magic: magic(self.inventory, folder),
-            collections: Arc::default(),
+            modules: Arc::clone(&self.library.around.modules),
         };
-        let around = Around::play(Arc::clone(document), outer.keywords.clone(), folder);
+        let around = Around::play(Arc::clone(document), outer.keywords.clone(), folder, &outer.collections);
         let written = Written { place: document.place(node.at), value: node.file.clone() };
         let name = rustle_agent::module::shown(&known.render(&written, &around)?);
-        let places = self.playbook_places(&name, folder);
+        let beside = folder.join("collections");
+        let in_collections = self.library.around.paths.playbooks(&name, Some(&beside));
+        let places: Vec<PathBuf> = std::iter::once(folder.join(&name)).chain(in_collections).collect();
         let Some(path) = places.iter().find(|place| place.is_file()) else {
             let what = format!("could not find the playbook '{}'", shown(&name));
             return Err(document.wrong(node.at, what).hint(Some(looked(&places))));
         };
-        let inner = Outer { keywords: outer.keywords.around(&node.keywords), vars };
-        self.file(path, &inner, depth + 1)
-    }
-
-    /// Beside the importing playbook; `ns.col.name` in a collection.
-    fn playbook_places(&self, name: &str, folder: &Path) -> Vec<PathBuf> {
-        let mut places = vec![folder.join(name)];
-        if let [namespace, collection, rest @ ..] = &name.split('.').collect::<Vec<_>>()[..]
-            && !rest.is_empty()
-            && !name.contains('/')
-        {
-            let inside = format!("ansible_collections/{namespace}/{collection}/playbooks/{}", rest.join("/"));
-            let beside = folder.join("collections");
-            let folders = std::iter::once(&beside).chain(&self.library.around.paths.collections);
-            places.extend(folders.flat_map(|folder| {
-                let path = folder.join(&inside);
-                ["yml", "yaml"].map(|ending| PathBuf::from(format!("{}.{ending}", path.display())))
-            }));
-        }
-        places
+        let keywords = outer.keywords.around(&node.keywords);
+        let collections = outer.collections.within(node.keywords.collections.as_ref());
+        let inner = Outer { keywords, vars, collections };
+        self.file(path, inner, depth + 1)
     }
 }
 

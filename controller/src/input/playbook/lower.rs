@@ -30,6 +30,7 @@ pub(super) fn task(node: &TaskNode, around: &Around, known: &Known, blank: &Task
     let mut task = lower.inherited(blank)?;
     task.name = node.name.clone();
     task.module = node.call.module.clone();
+    task.action = node.call.written.clone();
     task.args = node.call.args.clone();
     task.call = Some(Arc::clone(&node.call.origins));
     task.more_args = task.args.shift_remove(super::call::VARIABLE_PARAMS);
@@ -82,7 +83,8 @@ impl Lower<'_> {
         if let Some(notify) = self.keywords.get("notify") {
             task.notify = names(&notify.value.source());
         }
-        if let Some(host) = self.keywords.get("delegate_to") {
+        let nobody = Authored::Data("".into());
+        if let Some(host) = self.keywords.get("delegate_to").filter(|host| host.value != nobody) {
             task.delegation = Some(Delegation { to: host.value.clone(), facts: self.or("delegate_facts", false)? });
         }
         task.run_once = self.or("run_once", false)?;

@@ -4,6 +4,7 @@
 mod apply_role;
 mod around;
 mod call;
+mod collections;
 mod defaults;
 mod document;
 mod error;

@@ -8,6 +8,7 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{HostName, Value};
 
 use super::around::{Around, Known, absolute};
+use super::collections::Collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::includes::Contexts;
@@ -17,12 +18,13 @@ use super::lower::names;
 use super::play_node::PlayNode;
 use super::prompt;
 use super::unfold::{Made, Unfold};
-use crate::input::inventory::{Inventory, PatternError, select_known};
+use crate::input::inventory::{Inventory, PatternError, UnknownNames, select_known};
 use crate::input::source::shown;
 use crate::plan::{
-    Gathering, HostOrder, Keyword, LateVarsFile, Play, PlayId, PlayRoles, SerialSize, Strategy, Task, TaskId, Waves,
+    GATHER_FACTS, Gathering, HostOrder, Keyword, LateVarsFile, Play, PlayId, PlayRoles, SerialError, SerialSize,
+    Strategy, Task, TaskId, Waves,
 };
-use crate::template::{Authored, needs_rendering};
+use crate::template::{Authored, needs_rendering, python_repr};
 use crate::vars::{Layer, Precedence, VarMap};
 
 /// Whether hosts or groups may be new after this task: what it includes is not known yet.
@@ -66,13 +68,13 @@ impl PlayMaker<'_> {
         made: &mut Made,
     ) -> Result<Play, PlaybookError> {
         let keywords = outer.keywords.around(&node.keywords);
-        let around = Around::play(Arc::clone(document), keywords, self.playbook_dir);
+        let around = Around::play(Arc::clone(document), keywords, self.playbook_dir, &outer.collections);
         let mut known = Known {
             templar: self.library.around.templar.clone(),
             extra: Arc::clone(&self.library.around.extra),
             layers: Vec::new(),
             magic: Arc::clone(&self.magic),
-            collections: self.collections(),
+            modules: Arc::clone(&self.library.around.modules),
         };
         let mut vars = node.vars.clone();
         vars.extend(outer.vars.clone());
@@ -82,7 +84,7 @@ impl PlayMaker<'_> {
         let (vars_files, late_vars_files) = self.vars_files(node, &known, &around)?;
         known.layers.extend(vars_files);
 
-        let mut play = self.options(node, &known, &around, id, made)?;
+        let before = made.tasks.len();
         let mut unfold = Unfold {
             library: self.library,
             known: known.clone(),
@@ -94,26 +96,27 @@ impl PlayMaker<'_> {
             handlers: Vec::new(),
             contexts: self.contexts,
         };
-        self.sections(node, &around, &mut unfold, &mut play)?;
-        let is_once = |id: &TaskId| unfold.made.tasks[id.index()].run_once != Keyword::Is(false);
-        if matches!(play.strategy, Strategy::Free | Strategy::HostPinned) && play.tasks.iter().any(is_once) {
+        let (tasks, handlers) = self.sections(node, &around, &mut unfold)?;
+        let Unfold { exposed, roles, made, .. } = unfold;
+        // What the play's roles say counts for the play itself.
+        let own_layers = known.layers.split_off(1);
+        let layers: Vec<Layer> = exposed.into_iter().chain(own_layers).collect();
+        known.layers.extend(layers.iter().cloned());
+        let play = self.options(node, &known, &around, id, &made.tasks[..before])?;
+        let is_once = |id: &TaskId| made.tasks[id.index()].run_once != Keyword::Is(false);
+        if matches!(play.strategy, Strategy::Free | Strategy::HostPinned) && tasks.iter().any(is_once) {
             self.library.warn(RUN_ONCE_FREE.to_owned());
         }
-        play.vars = vars;
-        play.late_vars_files = late_vars_files;
-        let exposed = std::mem::take(&mut unfold.exposed);
-        play.layers = exposed.into_iter().chain(known.layers.into_iter().skip(1)).collect();
-        play.roles = std::mem::take(&mut unfold.roles);
-        Ok(play)
+        Ok(Play { tasks, handlers, vars, late_vars_files, layers, roles: Arc::new(roles), ..play })
     }
 
+    /// The tasks of the play, and its handlers.
     fn sections(
         &self,
         node: &PlayNode,
         around: &Around,
         unfold: &mut Unfold<'_>,
-        play: &mut Play,
-    ) -> Result<(), PlaybookError> {
+    ) -> Result<(Vec<TaskId>, Vec<TaskId>), PlaybookError> {
         let mut order = Vec::new();
         unfold.entries(&node.pre_tasks, around, &mut order)?;
         if !node.pre_tasks.is_empty() {
@@ -131,10 +134,9 @@ impl PlayMaker<'_> {
         let mut handlers = around.clone();
         handlers.is_handlers = true;
         unfold.entries(&node.handlers, &handlers, &mut of_play)?;
-        play.tasks = order;
-        play.handlers = std::mem::take(&mut unfold.handlers);
-        play.handlers.append(&mut of_play);
-        Ok(())
+        let mut handlers = std::mem::take(&mut unfold.handlers);
+        handlers.append(&mut of_play);
+        Ok((order, handlers))
     }
 
     fn options(
@@ -143,19 +145,24 @@ impl PlayMaker<'_> {
         known: &Known,
         around: &Around,
         id: PlayId,
-        before: &Made,
+        before: &[Task],
     ) -> Result<Play, PlaybookError> {
         let read = Options { node, known, around };
-        let pattern = names(&known.render(&node.hosts, around)?).join(",");
-        let (hosts, empty_reason) = self.hosts(&pattern, node, around, before)?;
+        let rendered = known.render(&node.hosts, around)?;
+        let patterns = names(&rendered);
+        let (hosts, empty_reason) = self.hosts(&patterns.join(","), node, around, before)?;
         let name = node.name.clone().filter(|name| !name.is_empty()).map(|name| known.shown(&name, around));
-        let name = name.unwrap_or_else(|| pattern.clone());
+        let name = name.unwrap_or_else(|| match node.hosts.value {
+            // As text, whatever becomes of it.
+            Authored::Template(_) if rendered.as_list().is_some() => python_repr(&rendered),
+            _ => patterns.join(","),
+        });
         let mut play = Play::new(id, name, hosts);
-        play.pattern = Some(pattern);
+        play.patterns = patterns;
         play.empty_reason = empty_reason;
         play.order = read.order()?;
         play.hosts = play.order.of(std::mem::take(&mut play.hosts));
-        play.strategy = read.strategy(self.strategy)?;
+        play.strategy = read.strategy(self.strategy, self.library)?;
         play.waves = read.waves()?;
         play.gather_facts = read.flag("gather_facts")?.or(self.gather_facts);
         play.gathering = Gathering {
@@ -174,6 +181,11 @@ impl PlayMaker<'_> {
         let environment: Vec<Authored> = around.keywords.environment.iter().map(|w| w.value.clone()).collect();
         play.environment = (!environment.is_empty()).then_some(Authored::List(environment));
         play.any_errors_fatal = read.keyword_flag("any_errors_fatal")?.unwrap_or(false);
+        play.check_mode = around
+            .keywords
+            .get("check_mode")
+            .map(|written| super::lower::keyword(written, "check_mode", around))
+            .transpose()?;
         play.max_fail_percentage = read.value("max_fail_percentage")?.as_ref().and_then(as_number);
         play.force_handlers = read.flag("force_handlers")?.unwrap_or(self.force_handlers);
         Ok(play)
@@ -186,14 +198,19 @@ impl PlayMaker<'_> {
         pattern: &str,
         node: &PlayNode,
         around: &Around,
-        before: &Made,
+        before: &[Task],
     ) -> Result<(Vec<HostName>, Option<String>), PlaybookError> {
         let PlayMaker { library, inventory, .. } = self;
         let found = hosts_of(inventory, pattern)
             .map_err(|error| around.wrong_at(&node.hosts.place, error.to_string()).hint(error.hint()))?;
-        let is_known_now = !before.tasks.iter().any(may_change_the_inventory);
+        let is_known_now = !before.iter().any(may_change_the_inventory);
         for name in found.unknown.into_iter().filter(|_| is_known_now) {
-            library.warn(format!("Could not match supplied host pattern, ignoring: {}", shown(&name)));
+            let what = format!("Could not match supplied host pattern, ignoring: {}", shown(&name));
+            match inventory.unknown_names() {
+                UnknownNames::Warn => library.warn(what),
+                UnknownNames::Ignore => {}
+                UnknownNames::Refuse => return Err(around.wrong_at(&node.hosts.place, what)),
+            }
         }
         Ok((found.hosts, found.empty_reason))
     }
@@ -237,11 +254,6 @@ impl PlayMaker<'_> {
         let folders = around.folders.iter().map(PathBuf::as_path).chain([self.playbook_dir]);
         folders.flat_map(|folder| [folder.join("vars"), folder.to_owned()]).collect()
     }
-
-    fn collections(&self) -> Arc<[PathBuf]> {
-        let beside = self.playbook_dir.join("collections");
-        std::iter::once(beside).chain(self.library.around.paths.collections.iter().cloned()).collect()
-    }
 }
 
 /// Whom a play's pattern means.
@@ -271,6 +283,8 @@ pub(super) fn hosts_of(inventory: &Inventory, pattern: &str) -> Result<FoundHost
 pub(super) struct Outer {
     pub(super) keywords: Keywords,
     pub(super) vars: super::tree::Vars,
+    /// Those of the playbook itself.
+    pub(super) collections: Collections,
 }
 
 /// What only plays say.
@@ -323,26 +337,37 @@ impl Options<'_> {
         }
     }
 
-    fn strategy(&self, default: Option<&str>) -> Result<Strategy, PlaybookError> {
+    /// One that is not known, a plug-in's for instance, is missed by a run alone.
+    fn strategy(&self, default: Option<&str>, library: &Library) -> Result<Strategy, PlaybookError> {
         let value = self.value("strategy")?;
         let name = value.as_ref().and_then(Value::as_str).or(default).unwrap_or("linear");
-        match super::names::core_name(name).unwrap_or(name) {
-            "linear" | "debug" => Ok(Strategy::Linear),
-            "free" => Ok(Strategy::Free),
-            "host_pinned" => Ok(Strategy::HostPinned),
-            other => Err(self
-                .wrong("strategy", format!("Invalid play strategy specified: {}", shown(other)))
-                .hint(Some("linear, free and host_pinned are known"))),
-        }
+        Ok(match super::names::core_name(name).unwrap_or(name) {
+            "linear" | "debug" => Strategy::Linear,
+            "free" => Strategy::Free,
+            "host_pinned" => Strategy::HostPinned,
+            other => {
+                let why = self.wrong("strategy", format!("Invalid play strategy specified: {}", shown(other)));
+                library.hinder(why.hint(Some("linear, free and host_pinned are known")));
+                Strategy::Linear
+            }
+        })
     }
 
     fn waves(&self) -> Result<Waves, PlaybookError> {
         let Some(value) = self.value("serial")? else { return Ok(Waves::One) };
-        let sizes = names(&value)
-            .iter()
-            .map(|size| size.parse::<SerialSize>().map_err(|error| self.wrong("serial", error.to_string())))
-            .collect::<Result<Vec<_>, _>>()?;
+        let sizes = batch_sizes(&value).map_err(|error| self.wrong("serial", error.to_string()))?;
         Ok(if sizes.is_empty() { Waves::One } else { Waves::Serial(sizes) })
+    }
+}
+
+/// One size, or a list of them, lists within it flattened.
+fn batch_sizes(value: &Value) -> Result<Vec<SerialSize>, SerialError> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::List(items) => Ok(items.iter().map(batch_sizes).collect::<Result<Vec<_>, _>>()?.concat()),
+        // What a comparison gives is a number in Python.
+        Value::Bool(one) => Ok(vec![SerialSize::Count(u32::from(*one))]),
+        size => Ok(vec![rustle_agent::module::shown(size).parse()?]),
     }
 }
 
@@ -359,7 +384,7 @@ fn list_of(value: &Authored) -> Vec<Authored> {
 /// The task that gathers facts, with what it has from the play.
 fn gather_task(known: &Known, around: &Around, play: PlayId) -> Result<Task, PlaybookError> {
     let mut task = super::lower::generated(around, known, &Task::new(TaskId(0), play, ""))?;
-    task.module = "ansible.builtin.setup".to_owned();
+    task.module = GATHER_FACTS.to_owned();
     super::module_defaults::apply(&mut task, &around.keywords, around, known)?;
     Ok(task)
 }

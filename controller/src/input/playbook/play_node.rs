@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use super::call::Names;
+use super::collections::Collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::{self, Keywords, Shape, Written, written};
@@ -76,7 +78,11 @@ const PLAY_OPTIONS: [(&str, Shape); 10] = [
 ///
 /// # Errors
 /// What is none of them, with its place.
-pub(super) fn read(document: &Document, catalog: &dyn ModuleCatalog) -> Result<Vec<PlaybookEntry>, PlaybookError> {
+pub(super) fn read(
+    document: &Document,
+    catalog: &dyn ModuleCatalog,
+    collections: &Collections,
+) -> Result<Vec<PlaybookEntry>, PlaybookError> {
     let Some(root) = &document.root else { return Ok(Vec::new()) };
     let Some(items) = root.as_list() else {
         let what = format!("A playbook must be a list of plays, got a {} instead", root.kind());
@@ -85,10 +91,11 @@ pub(super) fn read(document: &Document, catalog: &dyn ModuleCatalog) -> Result<V
     if items.is_empty() {
         return Err(document.wrong(root.at, "A playbook must contain at least one play"));
     }
-    items.iter().map(|item| entry(document, item, catalog)).collect()
+    let names = Names { catalog, collections: collections.clone() };
+    items.iter().map(|item| entry(document, item, &names)).collect()
 }
 
-fn entry(document: &Document, node: &Node, catalog: &dyn ModuleCatalog) -> Result<PlaybookEntry, PlaybookError> {
+fn entry(document: &Document, node: &Node, names: &Names<'_>) -> Result<PlaybookEntry, PlaybookError> {
     let Some(entries) = node.as_map() else {
         let what = "playbook entries must be either valid plays or 'import_playbook' statements";
         return Err(document.wrong(node.at, what));
@@ -96,7 +103,7 @@ fn entry(document: &Document, node: &Node, catalog: &dyn ModuleCatalog) -> Resul
     let is_import = |(key, _): &&(Key, Node)| core_name(&key.text) == Some("import_playbook");
     match entries.iter().find(is_import) {
         Some((key, file)) => import(document, entries, key, file).map(|i| PlaybookEntry::Import(Box::new(i))),
-        None => play(document, node, entries, catalog).map(|play| PlaybookEntry::Play(Box::new(play))),
+        None => play(document, node, entries, names).map(|play| PlaybookEntry::Play(Box::new(play))),
     }
 }
 
@@ -122,7 +129,7 @@ fn play(
     document: &Document,
     node: &Node,
     entries: &[(Key, Node)],
-    catalog: &dyn ModuleCatalog,
+    names: &Names<'_>,
 ) -> Result<PlayNode, PlaybookError> {
     let find = |word: &str| entries.iter().find(|(key, _)| key.text == word);
     if let (Some((key, _)), Some(_)) = (find("user"), find("remote_user")) {
@@ -132,8 +139,9 @@ fn play(
         let what = format!("'{}' is not a valid attribute for a Play", shown(&key.text));
         return Err(document.wrong(key.at, what).hint(Noun::Play.nearest(&key.text)));
     }
+    let keywords = Keywords::read(document, entries, Noun::Play)?;
     let tasks = |word: &str, noun: Noun| match find(word) {
-        Some((key, node)) => Reader { document, catalog, noun }.entries(node, &key.text),
+        Some((key, node)) => Reader { document, noun, names: names.within(&keywords) }.entries(node, &key.text),
         None => Ok(Vec::new()),
     };
     let mut options = IndexMap::new();
@@ -150,7 +158,6 @@ fn play(
         at: node.at,
         name: name_of(document, entries)?,
         hosts: hosts(document, node, find("hosts"))?,
-        keywords: Keywords::read(document, entries, Noun::Play)?,
         vars: vars(document, entries, Noun::Play)?,
         options,
         vars_files: find("vars_files").map_or(Ok(Vec::new()), |(_, node)| vars_files(document, node))?,
@@ -160,6 +167,7 @@ fn play(
         tasks: tasks("tasks", Noun::Task)?,
         post_tasks: tasks("post_tasks", Noun::Task)?,
         handlers: tasks("handlers", Noun::Handler)?,
+        keywords,
     })
 }
 
@@ -283,7 +291,7 @@ mod tests {
     use crate::plan::check::NativeModules;
 
     fn plays(text: &str) -> Result<Vec<PlaybookEntry>, PlaybookError> {
-        read(&Document::of_text("t.yml", text.to_owned()).unwrap(), &NativeModules)
+        read(&Document::of_text("t.yml", text.to_owned()).unwrap(), &NativeModules, &Collections::default())
     }
 
     fn refusal(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::collections;
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::as_bool;
@@ -90,8 +91,7 @@ impl Role {
             })?;
         }
         if let Some((_, node)) = find(entries, "collections") {
-            let names = document.list(node, "`collections`")?.iter();
-            self.collections = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+            self.collections = collections::listed(&document, node)?;
         }
         if let Some((_, node)) = find(entries, "argument_specs") {
             self.argument_specs = specs(&document, node)?;
@@ -105,6 +105,9 @@ fn specs(document: &Document, node: &Node) -> Result<IndexMap<String, ArgumentSp
     let mut specs = IndexMap::new();
     for (key, spec) in document.map(node, "`argument_specs`")? {
         let entries = document.map(spec, "the argument spec of an entry point")?;
+        if entries.is_empty() {
+            continue;
+        }
         let text = |word: &str| find(entries, word).and_then(|(_, node)| node.as_str()).map(str::to_owned);
         let options = match find(entries, "options").filter(|(_, node)| !node.is_null()) {
             Some((_, node)) => document.authored(node)?,

@@ -14,7 +14,7 @@ const FOLDER_DEPTH_MAX: usize = 8;
 /// of variables, `main` may be a folder of files.
 ///
 /// # Errors
-/// A file of tasks or handlers that was asked for and is not there, or one that lies outside of the role.
+/// A file that was asked for and is not among others in the folder, or one that lies outside of the role.
 pub(super) fn find(
     role: &Path,
     folder: &str,
@@ -43,13 +43,12 @@ pub(super) fn find(
         }
     }
     match asked {
-        None => Ok(Vec::new()),
-        // As in Ansible, variables that are asked for by name may be missing.
-        Some(_) if may_be_folder => Ok(Vec::new()),
-        Some(name) => {
+        // As in Ansible, a role without the folder has nothing of its kind, whatever is asked for.
+        Some(name) if inside.is_dir() => {
             let what = format!("Could not find specified file in role: {folder}/{name}");
             Err(PlaybookError::whole(role, what))
         }
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -127,7 +126,8 @@ mod tests {
                 .unwrap_err()
                 .ends_with("Could not find specified file in role: tasks/none")
         );
-        assert_eq!(found(role, "vars", Some("none")).unwrap(), Vec::<String>::new());
+        assert!(found(role, "vars", Some("none")).is_err());
+        assert_eq!(found(role, "handlers", Some("none")).unwrap(), Vec::<String>::new());
         std::fs::write(role.join("secret.yml"), "").unwrap();
         assert!(found(role, "tasks", Some("../secret.yml")).is_err());
     }

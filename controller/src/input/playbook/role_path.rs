@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustle_agent::module::args::nearest;
 
+use super::collections::Collections;
+
 /// The folders that roles and collections are looked for in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchPaths {
@@ -25,9 +27,30 @@ pub(super) struct RoleFolder {
     pub(super) collection: Option<String>,
 }
 
+impl SearchPaths {
+    /// The folder of a playbook that the run was asked for: the collections in it come first, for what it imports as well.
+    pub(super) fn add_project(&mut self, folder: &Path) {
+        let beside = folder.join("collections");
+        if !self.collections.contains(&beside) {
+            self.collections.insert(0, beside);
+        }
+    }
+
+    /// Where the playbook `ns.col.name` may be; nowhere if that is no such name. `beside` counts before the folders of collections.
+    pub fn playbooks(&self, name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
+        let Some((collection, playbook)) = split_collection(name) else { return Vec::new() };
+        let inside =
+            format!("ansible_collections/{}/playbooks/{}", collection.replace('.', "/"), playbook.replace('.', "/"));
+        let folders = beside.into_iter().chain(self.collections.iter().map(PathBuf::as_path));
+        folders.flat_map(|folder| ["yml", "yaml"].map(|ending| folder.join(format!("{inside}.{ending}")))).collect()
+    }
+}
+
 /// A role that is nowhere.
 #[derive(Debug)]
 pub(super) struct RoleNotFound {
+    /// Outside of collections.
+    pub(super) folders: Vec<PathBuf>,
     pub(super) looked_in: Vec<PathBuf>,
     pub(super) nearest: Option<String>,
 }
@@ -48,15 +71,14 @@ impl RolePath<'_> {
     ///
     /// # Errors
     /// Every folder that was looked in.
-    pub(super) fn find(&self, name: &str, collections: &[String]) -> Result<RoleFolder, RoleNotFound> {
+    pub(super) fn find(&self, name: &str, collections: &Collections) -> Result<RoleFolder, RoleNotFound> {
         let mut looked_in = Vec::new();
         if let Some((collection, role)) = split_collection(name)
             && let Some(found) = self.in_collection(collection, role, &mut looked_in)
         {
             return Ok(found);
         }
-        let core = ["ansible.builtin", "ansible.legacy"];
-        for collection in collections.iter().filter(|collection| !core.contains(&collection.as_str())) {
+        for collection in collections.searched() {
             if let Some(found) = self.in_collection(collection, name, &mut looked_in) {
                 return Ok(found);
             }
@@ -78,7 +100,8 @@ impl RolePath<'_> {
             return Ok(RoleFolder { full_name: name.clone(), name, path, collection: None });
         }
         let nearest = nearest_role(name, &folders);
-        Err(RoleNotFound { looked_in, nearest })
+        let folders = folders.into_iter().map(Path::to_owned).collect();
+        Err(RoleNotFound { folders, looked_in, nearest })
     }
 
     fn in_collection(&self, collection: &str, role: &str, looked_in: &mut Vec<PathBuf>) -> Option<RoleFolder> {
@@ -95,7 +118,9 @@ impl RolePath<'_> {
                     collection: Some(collection.to_owned()),
                 });
             }
-            looked_in.push(folder);
+            if !looked_in.contains(&folder) {
+                looked_in.push(folder);
+            }
         }
         None
     }
@@ -130,7 +155,8 @@ mod tests {
     fn found(root: &Path, name: &str, collections: &[&str]) -> String {
         let paths = SearchPaths { roles: vec![root.join("shared")], collections: vec![root.join("cols")] };
         let path = RolePath { paths: &paths, playbook: &root.join("plays"), beside: None };
-        let collections: Vec<String> = collections.iter().map(|name| (*name).to_owned()).collect();
+        let listed = collections.iter().map(|name| (*name).to_owned()).collect();
+        let collections = Collections { home: None, listed };
         match path.find(name, &collections) {
             Ok(role) => format!("{} {}", role.full_name, role.path.strip_prefix(root).unwrap().display()),
             Err(error) => format!("not found, nearest {:?}", error.nearest),

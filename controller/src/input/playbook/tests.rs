@@ -41,6 +41,7 @@ impl Project {
                 templar: Templar::new(),
                 vault: self.vault.clone(),
                 smart_gathering: false,
+                private_role_vars: false,
             },
             inventory: &inventory,
             gather_facts: Some(true),
@@ -194,6 +195,7 @@ fn blocks_roles_and_flushes_cannot_be_handlers() {
     begins("include_role: {name: base}", "Using 'include_role' as a handler is not supported.");
     begins("import_role: {name: base}", "Using 'import_role' as a handler is not supported.");
     begins("meta: flush_handlers", "flush_handlers cannot be used as a handler");
+    begins("meta: end_role", "Cannot execute 'end_role' from a handler");
 }
 
 #[test]
@@ -262,9 +264,13 @@ fn names_of_files_may_be_made_of_extra_variables() {
         ("site.yml", "- hosts: '{{ target }}'\n  tasks:\n  - import_tasks: '{{ which }}.yml'\n"),
         ("one.yml", "- ping:\n"),
     ]);
+    let given = |extra: &[(&str, &str)]| {
+        authored_map(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect())
+    };
+    assert!(project.refusal().starts_with("site.yml:3:5: 'which' is undefined"), "{}", project.refusal());
+    project.extra = given(&[("which", "one")]);
     assert!(project.refusal().starts_with("site.yml:1:10: 'target' is undefined"), "{}", project.refusal());
-    let extra = [("target", "web1"), ("which", "one")];
-    project.extra = authored_map(extra.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect());
+    project.extra = given(&[("target", "web1"), ("which", "one")]);
     assert_eq!(tasks(&project.plan(), 0), ["ping"]);
 }
 
@@ -291,7 +297,6 @@ fn what_cannot_be_found_is_told_where_it_is_named() {
         ("- hosts: all\n  roles: [wep]\n", "site.yml:2:11: the role 'wep' was not found in "),
         ("- hosts: all\n  tasks:\n  - import_tasks: x.yml\n", "site.yml:3:5: Could not find or access 'x.yml'"),
         ("- import_playbook: x.yml\n", "site.yml:1:20: could not find the playbook 'x.yml'"),
-        ("- hosts: all\n  strategy: fre\n", "site.yml:2:13: Invalid play strategy specified: fre"),
         ("- hosts: all\n  serial: many\n", "site.yml:2:11: `many` is not a batch size"),
         ("- hosts: all\n  order: up\n", "site.yml:2:10: Invalid 'order' specified for inventory hosts: up"),
         ("- hosts: all\n  tasks:\n  - include_role: {nam: x}\n", "site.yml:3:5: Invalid options for include_role: nam"),
@@ -303,6 +308,14 @@ fn what_cannot_be_found_is_told_where_it_is_named() {
         let refusal = Project::new(&[("site.yml", site), ("roles/web/tasks/main.yml", "")]).refusal();
         assert!(refusal.starts_with(error), "{refusal}\nnot\n{error}");
     }
+}
+
+#[test]
+fn a_strategy_that_nobody_has_is_no_error_until_the_playbook_is_run() {
+    let project = Project::new(&[("site.yml", "- hosts: all\n  strategy: fre\n")]);
+    let hindrance = project.load().unwrap().hindrance.unwrap().to_string();
+    assert!(hindrance.contains("site.yml:2:13: Invalid play strategy specified: fre"), "{hindrance}");
+    assert!(Project::new(&[("site.yml", "- hosts: all\n  strategy: free\n")]).load().unwrap().hindrance.is_none());
 }
 
 #[test]

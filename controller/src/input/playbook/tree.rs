@@ -3,14 +3,13 @@
 use indexmap::IndexMap;
 use rustle_protocol::Value;
 
-use super::call::{self, ModuleCall};
+use super::call::{self, ModuleCall, Names};
 use super::document::Document;
 use super::error::PlaybookError;
 use super::keywords::{self, Keywords, Shape, Written, conditions, written};
 use super::names::{Noun, is_for_includes};
 use crate::input::source::{Position, shown};
 use crate::input::yaml::{Key, Kind, Node};
-use crate::plan::check::ModuleCatalog;
 use crate::template::{Authored, Expression};
 use crate::vars::is_variable_name;
 
@@ -64,8 +63,8 @@ pub(super) struct BlockNode {
 /// Reads the entries of a file or section, of which all tasks are of one kind.
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document,
-    pub(super) catalog: &'a dyn ModuleCatalog,
     pub(super) noun: Noun,
+    pub(super) names: Names<'a>,
 }
 
 impl Reader<'_> {
@@ -109,8 +108,10 @@ impl Reader<'_> {
             let what = format!("'{}' is not a valid attribute for a Block", shown(&key.text));
             return Err(self.document.wrong(key.at, what).hint(Noun::Block.nearest(&key.text)));
         }
+        let keywords = Keywords::read(self.document, entries, Noun::Block)?;
+        let inner = Reader { document: self.document, noun: self.noun, names: self.names.within(&keywords) };
         let section = |word: &str| match entries.iter().find(|(key, _)| key.text == word) {
-            Some((key, node)) => self.entries(node, &key.text),
+            Some((key, node)) => inner.entries(node, &key.text),
             None => Ok(Vec::new()),
         };
         let has = |word: &str| entries.iter().find(|(key, _)| key.text == word);
@@ -122,7 +123,7 @@ impl Reader<'_> {
         }
         Ok(BlockNode {
             name: self.name(entries)?,
-            keywords: Keywords::read(self.document, entries, Noun::Block)?,
+            keywords,
             vars: self.vars(entries, Noun::Block)?,
             body: section("block")?,
             rescue: section("rescue")?,
@@ -131,12 +132,14 @@ impl Reader<'_> {
     }
 
     fn task(&self, node: &Node, entries: &[(Key, Node)]) -> Result<TaskNode, PlaybookError> {
-        let call = call::read(self.document, node.at, entries, self.noun, self.catalog)?;
+        let keywords = Keywords::read(self.document, entries, self.noun);
+        let names = self.names.within(keywords.as_ref().unwrap_or(&Keywords::default()));
+        let call = call::read(self.document, node.at, entries, self.noun, &names)?;
         self.no_keyword_of_others(&call, entries)?;
         let mut task = TaskNode {
             at: node.at,
             name: self.name(entries)?,
-            keywords: Keywords::read(self.document, entries, self.noun)?,
+            keywords: keywords?,
             vars: self.vars(entries, self.noun)?,
             call,
             register: None,
@@ -240,8 +243,7 @@ impl Reader<'_> {
             Kind::Scalar(Value::String(name)) => name.as_str(),
             _ => "",
         };
-        // What a template would give is known when the task runs.
-        if !is_variable_name(name) && !crate::template::needs_rendering(name) {
+        if !is_variable_name(name) {
             let given = match &node.kind {
                 Kind::Scalar(Value::String(name)) => format!("'{}'", shown(name)),
                 Kind::Scalar(other) => {
@@ -289,7 +291,7 @@ mod tests {
     fn entries(text: &str, noun: Noun) -> Result<Vec<Entry>, PlaybookError> {
         let document = Document::of_text("t.yml", text.to_owned()).unwrap();
         let root = document.root.clone().unwrap();
-        Reader { document: &document, catalog: &NativeModules, noun }.entries(&root, "tasks")
+        Reader { document: &document, noun, names: Names::of(&NativeModules) }.entries(&root, "tasks")
     }
 
     fn refusal(text: &str) -> String {
@@ -329,6 +331,11 @@ mod tests {
                 "- ping:\n  register: [a]",
                 "t.yml:2:13: Invalid 'register' specified: Invalid variable name of type 'list'.",
             ),
+            (
+                "- ping:\n  register: '{{ x }}'",
+                "t.yml:2:13: Invalid 'register' specified: Invalid variable name '{{ x }}'.",
+            ),
+            ("- ping:\n  vars: [{a: 1}]", "t.yml:2:9: Vars in a Task must be specified as a dictionary."),
             ("- ping:\n  loop: [1]\n  with_list: [1]", "t.yml:3:3: duplicate loop in task: with_list"),
             (
                 "- ping:\n  loop_control: {loop_vr: x}",

@@ -14,6 +14,7 @@ use super::names::Noun;
 use super::tree::{BlockNode, Entry, TaskNode, Vars};
 use crate::event::TaskKind;
 use crate::plan::{Block, BlockId, PlayRoles, Section, Task, TaskId, Within};
+use crate::template::Authored;
 use crate::vars::{Layer, Precedence};
 
 /// Tasks of one plan.
@@ -104,9 +105,10 @@ impl Unfold<'_> {
                 let what = format!("Using '{module}' as a handler is not supported.");
                 Err(around.document.wrong(node.at, what))
             }
-            Some("meta") if around.is_handlers && is_flush(node) => {
-                Err(around.document.wrong(node.at, "flush_handlers cannot be used as a handler"))
-            }
+            Some("meta") => match misplaced(node, around) {
+                Some(what) => Err(around.document.wrong(node.at, what)),
+                None => self.plain(node, around, order),
+            },
             Some("import_tasks") => self.import_tasks(node, around, order),
             Some("import_role") => self.import_role(node, around, order),
             Some("import_playbook") => Err(around
@@ -133,8 +135,9 @@ impl Unfold<'_> {
             self.made.ignored.extend(IGNORED.iter().filter(|name| keywords.get(name).is_some()));
         }
         if is_include {
+            let collections = around.collections.within(node.keywords.collections.as_ref());
             task.include = Some(self.contexts.keep(Context {
-                around: around.clone(),
+                around: Around { collections, ..around.clone() },
                 known: self.known.clone(),
                 playbook_dir: self.playbook_dir.into(),
                 apply: self.apply(node, around)?,
@@ -191,7 +194,7 @@ impl Unfold<'_> {
                 format!("Could not find or access '{}' on the Ansible Controller.", crate::input::source::shown(&name));
             around.wrong_at(&options.file.place, what).hint(Some(looked(&looked_at))).absence(no_such_file(&looked_at))
         })?;
-        let file = self.library.tasks(&path, noun(around))?;
+        let file = self.library.tasks(&path, noun(around), &inner.collections)?;
         let inner = inner.in_file(&options.file.place, &path, &file.document)?;
         self.entries(&file.entries, &inner, order)
     }
@@ -234,9 +237,22 @@ fn find_file(places: Vec<PathBuf>) -> Result<PathBuf, Vec<PathBuf>> {
     }
 }
 
-fn is_flush(node: &TaskNode) -> bool {
-    let word = node.call.args.get("_raw_params").or_else(|| node.call.args.get("free_form"));
-    word.is_some_and(|word| word.source().as_str() == Some("flush_handlers"))
+/// Why a `meta` task cannot stand where it does, in Ansible's words.
+fn misplaced(node: &TaskNode, around: &Around) -> Option<&'static str> {
+    match meta_word(node)? {
+        "flush_handlers" if around.is_handlers => Some("flush_handlers cannot be used as a handler"),
+        "end_role" if around.is_handlers => Some("Cannot execute 'end_role' from a handler"),
+        "end_role" if around.role.is_none() => Some("Cannot execute 'end_role' from outside of a role"),
+        _ => None,
+    }
+}
+
+/// What a `meta` task asks for, if that is written plainly.
+fn meta_word(node: &TaskNode) -> Option<&str> {
+    match node.call.args.get("_raw_params").or_else(|| node.call.args.get("free_form"))? {
+        Authored::Data(word) => word.as_str(),
+        _ => None,
+    }
 }
 
 pub(super) fn noun(around: &Around) -> Noun {

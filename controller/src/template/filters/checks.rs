@@ -5,24 +5,48 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, State, tests};
 
-use super::params::{Params, Test, add_tests, items};
+use super::params::{Args, Params, Test, add_tests, defined, items, plain};
 use super::values::truth;
 use crate::template::convert::failed;
 use crate::template::python;
+use crate::template::sealed::refuse_closed;
+
+/// Registers tests of the engine's, each under a name that no author can write, and under Ansible's what calls it with
+/// values that are defined.
+macro_rules! of_defined {
+    ($env:ident, $($test:ident: $($name:literal)+);+) => { $(
+        let hidden = concat!("\u{1}", stringify!($test));
+        $env.add_test(hidden, tests::$test);
+        let call = move |state: &mut State<'_, '_>, args: Args| {
+            let args = plain(args);
+            args.iter().try_for_each(defined)?;
+            state.perform_test(hidden, &args)
+        };
+        $( $env.add_test($name, call); )+
+    )+ };
+}
 
 pub(super) fn register(env: &mut Environment<'static>) {
-    // Python's booleans are numbers, and its strings sequences.
-    env.add_test("number", |value: &Value| value.is_number() || value.kind() == ValueKind::Bool);
-    env.add_test("sequence", |value: &Value| {
-        matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
-    });
+    of_defined!(env,
+        is_eq: "eq" "equalto" "==";
+        is_ne: "ne" "!=";
+        is_filter: "filter";
+        is_float: "float";
+        is_in: "in";
+        is_integer: "integer";
+        is_lower: "lower";
+        is_safe: "escaped";
+        is_sameas: "sameas";
+        is_test: "test";
+        is_upper: "upper"
+    );
     for name in ["defined", "ansible.builtin.defined"] {
-        env.add_test(name, |value: &Value| !value.is_undefined());
+        env.add_test(name, |value: &Value| refuse_closed(value).map(|()| !value.is_undefined()));
     }
     for name in ["undefined", "ansible.builtin.undefined"] {
-        env.add_test(name, |value: &Value| value.is_undefined());
+        env.add_test(name, |value: &Value| refuse_closed(value).map(|()| value.is_undefined()));
     }
     add_tests(env, TYPES);
     add_tests(env, TEXTS);
@@ -42,7 +66,10 @@ const TYPES: &[Test] = &[
     Test("boolean", &[], |value, _| Ok(value.kind() == ValueKind::Bool)),
     Test("true", &[], |value, _| Ok(value.kind() == ValueKind::Bool && value.is_true())),
     Test("false", &[], |value, _| Ok(value.kind() == ValueKind::Bool && !value.is_true())),
-    Test("iterable", &[], |value, _| Ok(value.try_iter().is_ok())),
+    // Python's booleans are numbers, and its strings sequences.
+    Test("number", &[], |value, _| Ok(value.is_number() || value.kind() == ValueKind::Bool)),
+    Test("sequence", &[], |value, _| Ok(matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String))),
+    Test("iterable", &[], |value, _| Ok(!value.is_none() && value.try_iter().is_ok())),
     Test("callable", &[], |value, _| Ok(value.kind() == ValueKind::Plain && value.as_object().is_some())),
 ];
 
@@ -52,7 +79,6 @@ const TEXTS: &[Test] = &[
         has_scheme(value, params, |rest| rest.starts_with("//") && rest.len() > 2)
     }),
     Test("urn", &[], |value, _| Ok(python::text(value).to_lowercase().starts_with("urn:"))),
-    Test("vault_encrypted", &[], |value, _| Ok(python::text(value).starts_with(VAULT_MARK))),
     Test("vaulted_file", &[], |value, _| {
         let path = python::text(value);
         let mut start = Vec::new();
@@ -173,8 +199,7 @@ const SETS: &[Test] = &[
 ];
 
 fn within(part: &Value, whole: &Value) -> Result<bool, Error> {
-    let part: Vec<Value> = part.try_iter()?.checked().collect::<Result<_, _>>()?;
-    let whole: Vec<Value> = whole.try_iter()?.checked().collect::<Result<_, _>>()?;
+    let (part, whole) = (items(part)?, items(whole)?);
     Ok(part.iter().all(|item| whole.contains(item)))
 }
 
@@ -292,7 +317,7 @@ fn loose(ours: &str, theirs: &str) -> Result<Ordering, Error> {
 
 /// `1.2`, `1.2.3`, with `a4` or `b4` behind.
 fn strict_parts(version: &str) -> Result<(Vec<u64>, (char, u64)), Error> {
-    let wrong = || failed(format!("invalid version number '{version}'"));
+    let wrong = || failed(format!("Version comparison failed: invalid version number '{version}'"));
     let (numbers, pre) = version.find(['a', 'b']).map_or((version, None), |at| (&version[..at], Some(&version[at..])));
     let mut numbers: Vec<u64> = numbers.split('.').map(|n| n.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
     if !(2..=3).contains(&numbers.len()) {
@@ -308,7 +333,7 @@ fn strict_parts(version: &str) -> Result<(Vec<u64>, (char, u64)), Error> {
 
 fn semantic(ours: &str, theirs: &str) -> Result<Ordering, Error> {
     let split = |version: &str| -> Result<(Vec<u64>, Vec<String>), Error> {
-        let wrong = || failed(format!("invalid semantic version '{version}'"));
+        let wrong = || failed(format!("Version comparison failed: invalid semantic version '{version}'"));
         let version = version.split_once('+').map_or(version, |(version, _)| version);
         let (core, pre) = version.split_once('-').unwrap_or((version, ""));
         let core: Vec<u64> = core.split('.').map(|n| n.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;

@@ -1,13 +1,14 @@
 //! Filters that encode, decode and hash: base64, digests, URLs, UUIDs.
 
-use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error};
+use rustle_agent::encoding::Encoding;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::encoding::Encoding;
 use super::params::{Filter, Params, add_filters, entries, items};
 use crate::template::convert::failed;
 use crate::template::python;
@@ -46,11 +47,32 @@ fn b64encode(value: &Value, params: &Params) -> Result<Value, Error> {
     Ok(Value::from(alphabet.encode(bytes)))
 }
 
+/// Padding is looked at before, and left-over bits mean nothing.
+const AS_PYTHON: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+
 fn b64decode(value: &Value, params: &Params) -> Result<Value, Error> {
     let encoding = Encoding::named(&params.text("encoding", "utf-8")).map_err(failed)?;
-    let text: String = python::text(value).chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let alphabet = if params.flag("urlsafe", false) { URL_SAFE } else { STANDARD };
-    let decoded = alphabet.decode(text).map_err(|error| failed(format!("not base64: {error}")))?;
+    let (letters, engine) = match params.flag("urlsafe", false) {
+        true => ("-_", GeneralPurpose::new(&alphabet::URL_SAFE, AS_PYTHON)),
+        false => ("+/", GeneralPurpose::new(&alphabet::STANDARD, AS_PYTHON)),
+    };
+    let text = python::text(value);
+    // Python passes over what is no sign of the alphabet.
+    let data: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || letters.contains(*c)).collect();
+    let padding = text.chars().filter(|c| *c == '=').count();
+    match data.len() % 4 {
+        1 => {
+            return Err(failed(format!(
+                "Invalid base64-encoded string: number of data characters ({}) cannot be 1 more than a multiple of 4",
+                data.len()
+            )));
+        }
+        whole if whole > 0 && whole + padding < 4 => return Err(failed("Incorrect padding")),
+        _ => {}
+    }
+    let decoded = engine.decode(data).map_err(|error| failed(format!("not base64: {error}")))?;
     if encoding == Encoding::Utf8 {
         return Ok(String::from_utf8(decoded).map_or_else(|error| Value::from_bytes(error.into_bytes()), Value::from));
     }
@@ -145,7 +167,12 @@ fn urlsplit(value: &Value, params: &Params) -> Result<Value, Error> {
     };
     let port = port
         .filter(|port| !port.is_empty())
-        .map(|port| port.parse::<u16>().map_err(|_| failed(format!("invalid port '{port}'"))))
+        .map(|port| {
+            port.parse::<u16>().map_err(|_| {
+                let shown = python::repr(&Value::from(port));
+                failed(format!("Port could not be cast to integer value as {shown}"))
+            })
+        })
         .transpose()?;
     let hostname = Some(hostname.to_lowercase()).filter(|name| !name.is_empty());
     let parts = [

@@ -4,6 +4,7 @@ use minijinja::value::Value as Jinja;
 use minijinja::{Environment, Error};
 use rustle_protocol::value::Value;
 
+use super::json_complaint;
 use super::params::{Filter, Params, add_filters, items};
 use crate::template::convert::{failed, from_data, to_data};
 use crate::template::python;
@@ -16,7 +17,11 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("to_json", NAMES, |value, params| dump(value, params, None, false)),
             Filter("to_nice_json", NAMES, |value, params| dump(value, params, Some(4), true)),
             Filter("tojson", &["indent"], |value, params| {
-                let options = Style { indent: indent(params, None)?, sort_keys: true, ..Style::default() };
+                let indent = indent(params, None)?;
+                let mut options = Style { indent, sort_keys: true, ..Style::default() };
+                if indent.is_some() {
+                    options.item_separator = ",".to_owned();
+                }
                 let text = write(&data(value)?, &options);
                 Ok(Jinja::from(
                     text.replace('<', "\\u003c")
@@ -31,7 +36,9 @@ pub(super) fn register(env: &mut Environment<'static>) {
                     let kind = super::python_type(value);
                     return Err(failed(format!("the JSON object must be str, bytes or bytearray, not {kind}")));
                 };
-                let parsed: Value = serde_json::from_str(text).map_err(|error| failed(format!("not JSON: {error}")))?;
+                let parsed: Value = serde_json::from_str(text).map_err(|error| {
+                    failed(json_complaint::complaint(text).unwrap_or_else(|| format!("not JSON: {error}")))
+                })?;
                 profile.read(parsed)
             }),
         ],

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Environment, Error};
 
-use super::params::{Filter, Params, REST, add_filters, entries, int, items};
+use super::params::{Filter, Params, REST, add_filters, defined, entries, int, items};
 use super::random;
+use super::selections::there;
 use crate::template::convert::failed;
 use crate::template::python;
 
@@ -271,12 +272,12 @@ fn join(value: &Value, params: &Params) -> Result<Value, Error> {
     let separator = params.text("d", "");
     let attribute = params.get("attribute").filter(|value| !value.is_none()).map(python::text);
     let mut out = String::new();
-    for (index, item) in value.try_iter()?.checked().enumerate() {
+    for (index, item) in items(value)?.into_iter().enumerate() {
         let item = match &attribute {
-            Some(attribute) => path(&item?, attribute)?,
-            None => item?,
+            Some(attribute) => path(&item, attribute)?,
+            None => item,
         };
-        super::params::defined(&item)?;
+        defined(&item)?;
         if index > 0 {
             out.push_str(&separator);
         }
@@ -286,7 +287,7 @@ fn join(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn list(value: &Value, _: &Params) -> Result<Value, Error> {
-    Ok(Value::from(value.try_iter()?.checked().collect::<Result<Vec<_>, _>>()?))
+    items(value).map(Value::from)
 }
 
 fn length(value: &Value, _: &Params) -> Result<Value, Error> {
@@ -298,11 +299,15 @@ fn length(value: &Value, _: &Params) -> Result<Value, Error> {
 fn sum(value: &Value, params: &Params) -> Result<Value, Error> {
     let attribute = params.get("attribute").filter(|value| !value.is_none()).map(python::text);
     let mut total = params.get("start").cloned().unwrap_or_else(|| Value::from(0));
+    if total.kind() == ValueKind::String {
+        return Err(failed("sum() can't sum strings [use ''.join(seq) instead]"));
+    }
     for item in items(value)? {
         let item = match &attribute {
-            Some(attribute) => path(&item, attribute)?,
+            Some(attribute) => there(&item, &Value::from(attribute.as_str()))?,
             None => item,
         };
+        defined(&item)?;
         total = add(&total, &item)?;
     }
     Ok(total)

@@ -5,7 +5,9 @@
 
 mod files;
 mod hosts;
+mod ini;
 mod lists;
+mod options;
 mod password;
 mod programs;
 mod sequence;
@@ -17,14 +19,16 @@ mod variables;
 use std::path::PathBuf;
 
 use minijinja::value::Value;
-use minijinja::{Error, State};
+use minijinja::{Error, ErrorKind, State};
 
 use super::params::{Params, REST, items, named, undefined_among};
+use super::python_type;
 use crate::custom::PluginKind;
 use crate::template::convert::failed;
-use crate::template::{TemplateError, python};
+use crate::template::{TemplateError, python, rewrite};
 use crate::vars::Scope;
 
+pub(crate) use files::FOLDER as FILES_FOLDER;
 pub(super) use files::glob_files;
 
 /// How the results are given.
@@ -37,6 +41,7 @@ pub(super) enum Form {
 }
 
 struct Call<'a> {
+    lookup: &'static str,
     args: &'a [Value],
     terms: Vec<Value>,
     params: &'a Params,
@@ -61,7 +66,7 @@ const LOOKUPS: &[(&str, &[&str], Run)] = &[
     ("env", &["default", "wantlist", "errors", REST], variables::env),
     ("file", &["lstrip", "rstrip", "wantlist", "errors", REST], files::file),
     ("fileglob", &["wantlist", "errors", REST], files::fileglob),
-    ("first_found", &["files", "paths", "skip", "wantlist", "errors", REST], files::first_found),
+    ("first_found", &["files", "paths", "skip", files::FOLDER, "wantlist", "errors", REST], files::first_found),
     ("indexed_items", &["wantlist", "errors", REST], lists::indexed_items),
     (
         "ini",
@@ -80,7 +85,7 @@ const LOOKUPS: &[(&str, &[&str], Run)] = &[
             "errors",
             REST,
         ],
-        tables::ini,
+        ini::ini,
     ),
     ("inventory_hostnames", &["wantlist", "errors", REST], hosts::inventory_hostnames),
     ("items", &["wantlist", "errors", REST], lists::flat_items),
@@ -121,17 +126,40 @@ const TAKES_UNDEFINED: &[&str] = &["env"];
 
 pub(super) fn lookup(state: &State<'_, '_>, args: &[Value], form: Form) -> Result<Value, Error> {
     let (name, args) = args.split_first().ok_or_else(|| failed("lookup needs the name of a lookup"))?;
-    let name = python::text(name);
-    let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(&name);
+    if name.is_undefined() {
+        return Ok(name.clone());
+    }
+    let Some(text) = name.as_str() else {
+        let why = match name.is_none() {
+            true => "A non-empty plugin name is required.".to_owned(),
+            false => format!("unsupported type <class '{}'>", python_type(name)),
+        };
+        return Err(failed(format!("The lookup plugin {} failed to load: {why}", python::repr(name))));
+    };
+    match named_lookup(state, text, args, form) {
+        // What is undefined to the lookup is so for a `default` behind it.
+        Err(error)
+            if form == Form::Joined
+                && error.kind() == ErrorKind::UndefinedError
+                && rewrite::mentions_tolerant(state.name()) =>
+        {
+            Ok(Value::UNDEFINED)
+        }
+        found => found,
+    }
+}
+
+fn named_lookup(state: &State<'_, '_>, name: &str, args: &[Value], form: Form) -> Result<Value, Error> {
+    let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(name);
     let Some(&(short, names, run)) = LOOKUPS.iter().find(|(known, ..)| *known == short) else {
-        return in_python(state, &name, args, form);
+        return in_python(state, name, args, form);
     };
     let params = Params::of_lookup(names, args)?;
     let looked_at = if TAKES_UNDEFINED.contains(&short) { &params.rest } else { args };
     if let Some(undefined) = undefined_among(&[], looked_at) {
         return Ok(undefined);
     }
-    let call = Call { args, terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
+    let call = Call { lookup: short, args, terms: params.rest.clone(), params: &params, scope: Scope::of_state(state) };
     let form = if params.flag("wantlist", false) { Form::List } else { form };
     finish(short, run(&call), &params.text("errors", "strict"), form)
 }
@@ -156,6 +184,8 @@ fn in_python(state: &State<'_, '_>, name: &str, args: &[Value], form: Form) -> R
 fn finish(name: &str, results: Result<Vec<Value>, Error>, errors: &str, form: Form) -> Result<Value, Error> {
     match results.map_err(|error| named("lookup", name, error)) {
         Ok(results) => Ok(give(results, form)),
+        // What is undefined is no failure.
+        Err(error) if error.kind() == ErrorKind::UndefinedError => Err(error),
         Err(error) if matches!(errors, "ignore" | "warn") && !is_deferred(&error) => {
             if errors == "warn" {
                 tracing::warn!("An error occurred while running the lookup plugin '{name}': {error}");
@@ -207,17 +237,23 @@ impl Call<'_> {
     }
 
     /// The first file of that name, in `kind` below each directory or in it.
-    fn find(&self, name: &str, kind: &str) -> Option<PathBuf> {
-        let name = super::paths::expand_user(name);
-        let below = |directory: PathBuf| [directory.join(kind).join(&name), directory.join(&name)];
-        self.directories().into_iter().flat_map(below).find(|path| path.exists())
+    ///
+    /// # Errors
+    /// The name is no text.
+    fn find(&self, name: &Value, kind: &str) -> Result<Option<PathBuf>, Error> {
+        match (name.as_str(), name.is_none()) {
+            (Some(name), _) => Ok(self.find_named(name, Some(kind))),
+            (None, true) => Ok(None),
+            (None, false) => Err(failed(format!("'{}' object has no attribute 'startswith'", python_type(name)))),
+        }
     }
-}
 
-/// An option whose value is none, in Ansible's words.
-fn invalid_option(lookup: &str, option: &str, kind: &str, value: &str) -> Error {
-    failed(format!(
-        "Config '{option}' for '{lookup}' lookup plugin from 'Direct' has an invalid value: Invalid value provided for \
-         '{kind}': '{value}'"
-    ))
+    /// The first file of that name, in the folder `kind` of each directory, if one is named, or in the directory.
+    fn find_named(&self, name: &str, kind: Option<&str>) -> Option<PathBuf> {
+        let name = super::paths::expand_user(name);
+        let below = |directory: PathBuf| kind.map(|kind| directory.join(kind)).into_iter().chain([directory]);
+        let found =
+            self.directories().into_iter().flat_map(below).map(|at| at.join(&name)).find(|path| path.exists())?;
+        Some(PathBuf::from(super::paths::normalize(&found.to_string_lossy())))
+    }
 }

@@ -3,12 +3,16 @@
 use minijinja::value::{Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 
-use super::params::{Params, int, items};
+use super::formats;
+use super::params::{Params, int, items, undefined_among};
 use super::text::{center, split_text};
 use crate::template::convert::failed;
 use crate::template::python;
 
 pub(crate) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if let Some(undefined) = undefined_among(&[], args) {
+        return Ok(undefined);
+    }
     match value.kind() {
         ValueKind::Undefined => Err(crate::template::convert::undefined(value)),
         ValueKind::String => string(state, value, method, args),
@@ -54,6 +58,17 @@ fn string(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]
             let found = if first { text.split_once(separator) } else { text.rsplit_once(separator) };
             let whole = if first { [text, "", ""] } else { ["", "", text] };
             Ok(found.map_or(whole, |(head, tail)| [head, separator, tail]).into_iter().map(Value::from).collect())
+        }
+        "format" => {
+            let (positional, named) = match args.split_last() {
+                Some((last, positional)) if last.is_kwargs() => (positional, Some(last)),
+                _ => (args, None),
+            };
+            formats::Source::new(Some(positional), named).fill(text).map(Value::from)
+        }
+        "format_map" => {
+            let (map,): (&Value,) = from_args(args)?;
+            formats::Source::new(None, Some(map)).fill(text).map(Value::from)
         }
         "startswith" | "endswith" | "find" | "rfind" | "index" | "rindex" | "count" => search(text, method, args),
         "zfill" => {

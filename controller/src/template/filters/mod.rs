@@ -5,12 +5,14 @@ mod checks;
 mod codec;
 mod crypt;
 mod dicts;
-mod encoding;
 mod engines;
+mod formats;
 mod functions;
 mod json;
+mod json_complaint;
 mod lists;
 mod lookups;
+mod macros;
 pub(super) mod methods;
 mod numbers;
 mod operators;
@@ -18,10 +20,13 @@ mod params;
 mod paths;
 mod percent;
 pub(super) mod plugins;
+mod portions;
 mod powers;
 mod random;
 mod regex;
+mod regex_complaint;
 mod selections;
+mod slices;
 mod text;
 mod times;
 mod turns;
@@ -36,10 +41,11 @@ use minijinja::{Environment, Error, State};
 use self::params::{Args, plain};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
+use super::sealed::as_closed;
 use super::{embedded, rewrite};
 
-pub(crate) use self::encoding::Encoding;
-pub(super) use self::yaml::block_text as yaml_block;
+pub(crate) use self::lookups::FILES_FOLDER;
+pub(super) use self::yaml::{block_text as yaml_block, result_text as yaml_result};
 
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter(rewrite::FILTER, walkable);
@@ -50,6 +56,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     regex::register(env);
     lists::register(env);
     selections::register(env);
+    slices::register(env);
     dicts::register(env);
     paths::register(env);
     json::register(env);
@@ -57,8 +64,10 @@ pub(super) fn register(env: &mut Environment<'static>) {
     codec::register(env);
     crypt::register(env);
     vaults::register(env);
+    macros::register(env);
     numbers::register(env);
     operators::register(env);
+    portions::register(env);
     powers::register(env);
     times::register(env);
     turns::register(env);
@@ -95,6 +104,7 @@ pub(super) fn python_type(value: &Value) -> &'static str {
         ValueKind::Iterable => "list",
         ValueKind::Plain if times::is_date(value) => "datetime",
         ValueKind::Plain if times::is_span(value) => "timedelta",
+        ValueKind::Plain if as_closed(value).is_some() => "VaultExceptionMarker",
         _ => "object",
     }
 }

@@ -91,7 +91,13 @@ fn human_to_bytes(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn filesizeformat(value: &Value, params: &Params) -> Result<Value, Error> {
-    let size = number(value)?;
+    let size = match value.as_str() {
+        Some(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| failed(format!("could not convert string to float: {}", python::repr(value))))?,
+        None => number(value)?,
+    };
     let binary = params.flag("binary", false);
     let base: f64 = if binary { 1024.0 } else { 1000.0 };
     let prefixes = if binary {
@@ -123,7 +129,7 @@ fn strftime(value: &Value, params: &Params) -> Result<Value, Error> {
     };
     let time = chrono::DateTime::from_timestamp(second, 0).ok_or_else(|| failed(format!("no such time: {second}")))?;
     if params.flag("utc", false) {
-        return format_time(time.naive_utc(), &format, "UTC");
+        return format_time(time.naive_utc(), &format, "GMT");
     }
     let local = Local.from_utc_datetime(&time.naive_utc());
     format_time(local.naive_local(), &format, &local.offset().to_string())
@@ -132,7 +138,7 @@ fn strftime(value: &Value, params: &Params) -> Result<Value, Error> {
 /// `strftime` as Python has it; `zone` answers `%z` and `%Z`.
 pub(super) fn format_time(time: NaiveDateTime, format: &str, zone: &str) -> Result<Value, Error> {
     use std::fmt::Write;
-    let offset = if zone == "UTC" { "+0000".to_owned() } else { zone.replace(':', "") };
+    let offset = if matches!(zone, "UTC" | "GMT") { "+0000".to_owned() } else { zone.replace(':', "") };
     let format = format.replace("%Z", zone).replace("%z", &offset);
     let mut out = String::new();
     write!(out, "{}", time.format(&format)).map_err(|_| failed(format!("'{format}' is no time format")))?;

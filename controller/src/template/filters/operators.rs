@@ -7,8 +7,10 @@ use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::params::{Args, Params, defined, items, named, plain};
 use super::{percent, python_type, times};
+use crate::template::engine::refuse_undefined;
 use crate::template::python;
 use crate::template::rewrite::{ITERATED, OPERATE};
+use crate::template::sealed::refuse_closed;
 use crate::vars::Scope;
 
 /// What `text * n` may give, in bytes: beyond it a template has gone wrong.
@@ -164,6 +166,7 @@ fn not_ordered(operator: &str, left: &str, right: &str) -> Error {
 /// left; comparisons hold if all do.
 fn operate(state: &mut State<'_, '_>, value: Value, args: Args) -> Result<Value, Error> {
     let args = plain(args);
+    args.iter().chain([&value]).try_for_each(refuse_closed)?;
     if let [operator] = &args[..] {
         sound(&value)?;
         return signed(state, operator.as_str().unwrap_or_default(), &value);
@@ -260,6 +263,7 @@ impl Operation<'_> {
             return Ok(String::new());
         }
         sound(value)?;
+        refuse_undefined(value)?;
         Ok(python::text(value))
     }
 
@@ -296,7 +300,9 @@ impl Operation<'_> {
             },
             _ => {
                 for other in container.try_iter()?.checked() {
-                    if other? == *item {
+                    let other = other?;
+                    defined(&other)?;
+                    if other == *item {
                         return Ok(true);
                     }
                 }

@@ -5,6 +5,7 @@ use minijinja::{Environment, Error};
 
 use crate::template::convert::{failed, undefined};
 use crate::template::python;
+use crate::template::sealed::{is_of_closed, refuse_closed};
 
 /// A filter: its name, the names of its arguments, and what it does with the value before the bar.
 pub(super) struct Filter(
@@ -26,25 +27,37 @@ pub(super) const REST: &str = "*";
 /// Registers filters under their own names and as `ansible.builtin.name`.
 pub(super) fn add_filters(env: &mut Environment<'static>, filters: &[Filter]) {
     for &Filter(name, names, run) in filters {
-        let call = move |value: Value, args: Args| {
-            let args = plain(args);
-            if let Some(undefined) = undefined_among(std::slice::from_ref(&value), &args) {
-                return Ok(undefined);
-            }
-            Params::bind(name, names, &args)
-                .and_then(|params| run(&value, &params))
-                .map_err(|error| named("filter", name, error))
-        };
+        let call = move |value: Value, args: Args| filtered(name, names, &value, args, run);
         env.add_filter(name, call);
         env.add_filter(format!("ansible.builtin.{name}"), call);
     }
 }
 
+/// What a filter makes of a value.
+pub(super) fn filtered(
+    name: &str,
+    names: &'static [&'static str],
+    value: &Value,
+    args: Args,
+    run: impl FnOnce(&Value, &Params) -> Result<Value, Error>,
+) -> Result<Value, Error> {
+    let args = plain(args);
+    args.iter().chain([value]).try_for_each(refuse_closed)?;
+    if let Some(undefined) = undefined_among(std::slice::from_ref(value), &args) {
+        return Ok(undefined);
+    }
+    Params::bind(name, names, &args)
+        .and_then(|params| run(value, &params))
+        .map_err(|error| named("filter", name, error))
+}
+
 pub(super) fn add_tests(env: &mut Environment<'static>, tests: &[Test]) {
     for &Test(name, names, run) in tests {
         let call = move |value: Value, args: Args| {
+            let args = plain(args);
+            args.iter().chain([&value]).try_for_each(refuse_closed)?;
             defined(&value)?;
-            Params::bind(name, names, &plain(args))
+            Params::bind(name, names, &args)
                 .and_then(|params| run(&value, &params))
                 .map_err(|error| named("test", name, error))
         };
@@ -73,9 +86,11 @@ pub(super) fn undefined_among(first: &[Value], args: &[Value]) -> Option<Value> 
     first.iter().chain(args).cloned().chain(named.flatten()).find(Value::is_undefined)
 }
 
-/// Says which filter, test or lookup failed; an undefined value speaks for itself.
+/// Says which filter, test or lookup failed; an undefined value speaks for itself, and so does one
+/// that cannot be opened.
 pub(super) fn named(kind: &str, name: &str, error: Error) -> Error {
-    if error.kind() == minijinja::ErrorKind::UndefinedError || super::lookups::is_deferred(&error) {
+    let is_undefined = error.kind() == minijinja::ErrorKind::UndefinedError;
+    if is_undefined || super::lookups::is_deferred(&error) || is_of_closed(&error) {
         return error;
     }
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);

@@ -16,8 +16,8 @@ pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(
         env,
         &[
-            Filter("basename", &[], |value, _| Ok(Value::from(split(&python::text(value)).1))),
-            Filter("dirname", &[], |value, _| Ok(Value::from(split(&python::text(value)).0))),
+            Filter("basename", &[], |value, _| Ok(Value::from(split(path_text(value)?).1))),
+            Filter("dirname", &[], |value, _| Ok(Value::from(split(path_text(value)?).0))),
             Filter("splitext", &[], splitext),
             Filter("relpath", &["start"], relpath),
             Filter("path_join", &[], path_join),
@@ -35,6 +35,13 @@ pub(super) fn register(env: &mut Environment<'static>) {
 }
 
 /// Head and tail at the last slash; the head without trailing slashes unless it is only slashes.
+fn path_text(value: &Value) -> Result<&str, Error> {
+    value.as_str().ok_or_else(|| {
+        let kind = python_type(value);
+        failed(format!("expected str, bytes or os.PathLike object, not {kind}"))
+    })
+}
+
 fn split(path: &str) -> (String, String) {
     let (head, tail) = path.rfind('/').map_or(("", path), |at| path.split_at(at + 1));
     let trimmed = head.trim_end_matches('/');

@@ -8,7 +8,7 @@ use super::python_type;
 use crate::template::python;
 
 /// How wide a value may be made, and how many digits behind the point it may have.
-const WIDTH_MAX: usize = 1_000_000;
+pub(super) const WIDTH_MAX: usize = 1_000_000;
 
 fn refused(reason: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, reason.into())
@@ -202,34 +202,10 @@ impl Form {
 
     fn float(&self, letter: char, number: f64) -> String {
         let precision = self.precision.unwrap_or(6);
-        let upper = letter.is_ascii_uppercase();
         let magnitude = number.abs();
-        let digits = match letter.to_ascii_lowercase() {
-            _ if !number.is_finite() => if number.is_nan() { "nan" } else { "inf" }.to_owned(),
-            'f' => format!("{magnitude:.precision$}"),
-            'e' => scientific(magnitude, precision),
-            _ => self.general(magnitude, precision.max(1)),
-        };
-        let digits = if upper { digits.to_uppercase() } else { digits };
+        let digits = digits(letter, magnitude, precision, self.alternate);
         let is_negative = number.is_sign_negative() && !number.is_nan();
         self.padded(self.sign(is_negative), &digits, number.is_finite())
-    }
-
-    /// As many digits as asked for, in the shorter of both ways to write them.
-    fn general(&self, magnitude: f64, precision: usize) -> String {
-        let long = scientific(magnitude, precision - 1);
-        let exponent: i32 = long.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-        let is_plain = (-4..i32::try_from(precision).unwrap_or(i32::MAX)).contains(&exponent);
-        let trim = |digits: &str| match digits.contains('.') && !self.alternate {
-            true => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
-            false => digits.to_owned(),
-        };
-        if is_plain {
-            let behind = usize::try_from(i64::try_from(precision).unwrap_or(0) - 1 - i64::from(exponent)).unwrap_or(0);
-            return trim(&format!("{magnitude:.behind$}"));
-        }
-        let (mantissa, exponent) = long.split_once('e').unwrap_or((&long, "+00"));
-        format!("{}e{exponent}", trim(mantissa))
     }
 
     fn padded(&self, start: &str, text: &str, is_number: bool) -> String {
@@ -244,6 +220,34 @@ impl Form {
     }
 }
 
+/// A number without its sign as `f`, `e`, `g` and their capitals write it.
+pub(super) fn digits(letter: char, magnitude: f64, precision: usize, alternate: bool) -> String {
+    let digits = match letter.to_ascii_lowercase() {
+        _ if !magnitude.is_finite() => if magnitude.is_nan() { "nan" } else { "inf" }.to_owned(),
+        'f' => format!("{magnitude:.precision$}"),
+        'e' => scientific(magnitude, precision),
+        _ => general(magnitude, precision.max(1), alternate),
+    };
+    if letter.is_ascii_uppercase() { digits.to_uppercase() } else { digits }
+}
+
+/// As many digits as asked for, in the shorter of both ways to write them.
+fn general(magnitude: f64, precision: usize, alternate: bool) -> String {
+    let long = scientific(magnitude, precision - 1);
+    let exponent: i32 = long.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    let is_plain = (-4..i32::try_from(precision).unwrap_or(i32::MAX)).contains(&exponent);
+    let trim = |digits: &str| match digits.contains('.') && !alternate {
+        true => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => digits.to_owned(),
+    };
+    if is_plain {
+        let behind = usize::try_from(i64::try_from(precision).unwrap_or(0) - 1 - i64::from(exponent)).unwrap_or(0);
+        return trim(&format!("{magnitude:.behind$}"));
+    }
+    let (mantissa, exponent) = long.split_once('e').unwrap_or((&long, "+00"));
+    format!("{}e{exponent}", trim(mantissa))
+}
+
 /// `1.5e+03`, with an exponent of two digits at least.
 fn scientific(magnitude: f64, precision: usize) -> String {
     let text = format!("{magnitude:.precision$e}");
@@ -252,7 +256,7 @@ fn scientific(magnitude: f64, precision: usize) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c as u32 {
@@ -283,7 +287,7 @@ fn character(value: &Value, kind: &str) -> Result<String, Error> {
 }
 
 /// A whole number or a boolean.
-fn exact(value: &Value) -> Option<i128> {
+pub(super) fn exact(value: &Value) -> Option<i128> {
     match value.kind() {
         ValueKind::Bool => Some(i128::from(value.is_true())),
         ValueKind::Number if value.is_integer() => i128::try_from(value.clone()).ok(),

@@ -8,6 +8,7 @@ use minijinja::value::Value;
 use minijinja::{Environment, Error};
 
 use super::params::{Filter, Params, REST, Test, add_filters, add_tests};
+use super::regex_complaint;
 use crate::template::convert::failed;
 use crate::template::python;
 
@@ -60,7 +61,10 @@ fn compile_flags(pattern: &str, ignore_case: bool, multi_line: bool) -> Result<A
         .multi_line(multi_line)
         .backtrack_limit(BACKTRACK_MAX)
         .build()
-        .map_err(|error| failed(format!("'{pattern}' is not a regular expression: {error}")))?;
+        .map_err(|error| {
+            let python = regex_complaint::complaint(pattern);
+            failed(python.unwrap_or_else(|| format!("'{pattern}' is not a regular expression: {error}")))
+        })?;
     let compiled = Arc::new(compiled);
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     if cache.len() >= CACHE_MAX {
@@ -68,6 +72,17 @@ fn compile_flags(pattern: &str, ignore_case: bool, multi_line: bool) -> Result<A
     }
     cache.insert(key, Arc::clone(&compiled));
     Ok(compiled)
+}
+
+/// Whether the text begins with what Python's pattern means: `re.match`.
+pub(super) fn begins(pattern: &str, text: &str) -> Result<bool, Error> {
+    let found = compile_flags(pattern, false, false)?.find(text).map_err(gave_up)?;
+    Ok(found.is_some_and(|found| found.start() == 0))
+}
+
+/// Whether what Python's pattern means is in the text: `re.search`.
+pub(super) fn is_in(pattern: &str, text: &str) -> Result<bool, Error> {
+    compile_flags(pattern, false, false)?.is_match(text).map_err(gave_up)
 }
 
 /// Python's notation where it means something else here: `$` also before a last newline, `\Z` for the very end, and
@@ -124,7 +139,7 @@ fn replace(value: &Value, params: &Params) -> Result<Value, Error> {
             break;
         }
         out.push_str(&text[last..whole.start()]);
-        expand(&mut out, &replacement, &captures)?;
+        expand(&mut out, &replacement, &regex, &captures)?;
         last = whole.end();
         replaced += 1;
     }
@@ -140,7 +155,7 @@ fn replace(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 /// Python's replacement text: `\1`, `\g<1>`, `\g<name>`, `\\`, `\n`.
-fn expand(out: &mut String, template: &str, captures: &Captures<'_, str>) -> Result<(), Error> {
+fn expand(out: &mut String, template: &str, regex: &Regex, captures: &Captures<'_, str>) -> Result<(), Error> {
     let mut rest = template;
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
@@ -149,12 +164,25 @@ fn expand(out: &mut String, template: &str, captures: &Captures<'_, str>) -> Res
         let len = match rest.chars().next() {
             Some('g') if rest.starts_with("g<") => {
                 let end = rest.find('>').ok_or_else(|| failed("missing >, unterminated name in the replacement"))?;
-                out.push_str(group(captures, &rest[2..end])?);
+                let name = &rest[2..end];
+                let at = template.len() - rest.len() + 2;
+                let found = match name.parse::<usize>() {
+                    Ok(number) => numbered_group(captures, number)
+                        .ok_or_else(|| failed(format!("invalid group reference {number} at position {at}"))),
+                    Err(_) => {
+                        named_group(regex, captures, name).ok_or_else(|| failed(format!("unknown group name '{name}'")))
+                    }
+                };
+                out.push_str(found?);
                 end + 1
             }
             Some(c) if c.is_ascii_digit() => {
                 let len = digits.min(2);
-                out.push_str(group(captures, &rest[..len])?);
+                let name = &rest[..len];
+                let at = template.len() - rest.len();
+                let unknown = || failed(format!("invalid group reference {name} at position {at}"));
+                let number = name.parse().unwrap_or_default();
+                out.push_str(numbered_group(captures, number).ok_or_else(unknown)?);
                 len
             }
             Some('n') => push(out, '\n'),
@@ -180,13 +208,15 @@ fn push(out: &mut String, c: char) -> usize {
     1
 }
 
-fn group<'t>(captures: &'t Captures<'_, str>, name: &str) -> Result<&'t str, Error> {
-    let found = match name.parse::<usize>() {
-        Ok(index) if index >= captures.len() => return Err(failed(format!("invalid group reference {index}"))),
-        Ok(index) => captures.get(index),
-        Err(_) => captures.name(name),
-    };
-    Ok(found.map_or("", |found| found.as_str()))
+/// The text of a group, empty where it matched nothing; none where the pattern has no such group.
+fn numbered_group<'t>(captures: &Captures<'t, str>, number: usize) -> Option<&'t str> {
+    (number < captures.len()).then(|| captures.get(number).map_or("", |found| found.as_str()))
+}
+
+/// As [`numbered_group`].
+fn named_group<'t>(regex: &Regex, captures: &Captures<'t, str>, name: &str) -> Option<&'t str> {
+    let is_known = regex.capture_names().flatten().any(|known| known == name);
+    is_known.then(|| captures.name(name).map_or("", |found| found.as_str()))
 }
 
 fn search(value: &Value, params: &Params) -> Result<Value, Error> {
@@ -195,13 +225,17 @@ fn search(value: &Value, params: &Params) -> Result<Value, Error> {
     let regex = compile(&python::text(pattern), params)?;
     let Some(captures) = regex.captures(text.as_str()).map_err(gave_up)? else { return Ok(Value::from(())) };
     if groups.is_empty() {
-        return Ok(Value::from(group(&captures, "0")?));
+        return Ok(Value::from(numbered_group(&captures, 0).unwrap_or_default()));
     }
     let wanted = groups.iter().map(|reference| {
         let reference = python::text(reference);
         let name = reference.strip_prefix("\\g<").and_then(|rest| rest.strip_suffix('>'));
-        let name = name.or_else(|| reference.strip_prefix('\\')).ok_or_else(|| failed("Unknown argument"))?;
-        group(&captures, name).map(Value::from)
+        let found = match (name, reference.strip_prefix('\\').and_then(|number| number.parse::<usize>().ok())) {
+            (Some(name), _) => named_group(&regex, &captures, name),
+            (None, Some(number)) => numbered_group(&captures, number),
+            (None, None) => return Err(failed("Unknown argument")),
+        };
+        found.map(Value::from).ok_or_else(|| failed("no such group"))
     });
     wanted.collect::<Result<Vec<_>, _>>().map(Value::from)
 }

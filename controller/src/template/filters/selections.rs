@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::operators::order;
-use super::params::{Args, Filter, Params, add_filters, items, named, plain, undefined_among};
+use super::operators::{class, order};
+use super::params::{Args, Filter, Params, add_filters, defined, items, named, plain, undefined_among};
 use super::python_type;
 use crate::template::TemplateError;
 use crate::template::convert::failed;
@@ -169,6 +169,14 @@ fn walk(item: &Value, attribute: &Value) -> Result<Step, Error> {
     Ok(Step::There(value))
 }
 
+/// What an attribute leads to, where it must be there.
+pub(super) fn there(item: &Value, attribute: &Value) -> Result<Value, Error> {
+    match walk(item, attribute)? {
+        Step::There(value) => Ok(value),
+        Step::Missing(error) => Err(error.into()),
+    }
+}
+
 /// An item with what it is compared by: a value of each attribute, or the item itself.
 type Keyed = (Vec<Value>, Value);
 
@@ -184,12 +192,9 @@ fn keyed(value: &Value, params: &Params) -> Result<Vec<Keyed>, Error> {
         _ => value,
     };
     let key_of = |item: &Value| -> Result<Vec<Value>, Error> {
+        defined(item)?;
         let Some(attributes) = &attributes else { return Ok(vec![folded(item.clone())]) };
-        let part = |attribute| match walk(item, attribute)? {
-            Step::There(value) => Ok(folded(value)),
-            Step::Missing(error) => Err(error.into()),
-        };
-        attributes.iter().map(part).collect()
+        attributes.iter().map(|attribute| there(item, attribute).map(folded)).collect()
     };
     items(value)?.into_iter().map(|item| Ok((key_of(&item)?, item))).collect()
 }
@@ -225,10 +230,6 @@ fn outermost(value: &Value, params: &Params, side: Ordering) -> Result<Value, Er
 fn ordered(operator: &str, a: &[Value], b: &[Value]) -> Result<(), Error> {
     let Some((a, b)) = a.iter().zip(b).find(|(a, b)| a != b) else { return Ok(()) };
     order(a, b).map(drop).map_err(|(a, b)| {
-        failed(format!(
-            "'{operator}' not supported between instances of '{}' and '{}'",
-            python_type(&a),
-            python_type(&b)
-        ))
+        failed(format!("'{operator}' not supported between instances of '{}' and '{}'", class(&a), class(&b)))
     })
 }

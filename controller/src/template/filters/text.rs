@@ -4,7 +4,7 @@ use minijinja::value::{Tuple, Value};
 use minijinja::{Environment, Error};
 
 use super::operators::class;
-use super::params::{Args, Filter, Params, add_filters, entries, named, plain, undefined_among};
+use super::params::{Args, Filter, Params, add_filters, defined, entries, named, plain, undefined_among};
 use super::percent;
 use crate::template::convert::failed;
 use crate::template::python;
@@ -47,7 +47,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
                 ))
             }),
             Filter("truncate", &["length", "killwords", "end", "leeway"], truncate),
-            Filter("wordwrap", &["width", "break_long_words", "wrapstring"], word_wrap),
+            Filter("wordwrap", &["width", "break_long_words", "wrapstring", "break_on_hyphens"], word_wrap),
             Filter("indent", &["width", "first", "blank"], indent),
             Filter("center", &["width"], |value, params| {
                 Ok(Value::from(center(&python::text(value), params.int("width", 80)?, " ")))
@@ -168,6 +168,9 @@ fn truncate(value: &Value, params: &Params) -> Result<Value, Error> {
     let length = usize::try_from(params.int("length", 255)?).unwrap_or(0);
     let leeway = usize::try_from(params.int("leeway", 5)?).unwrap_or(0);
     let end = params.text("end", "...");
+    if length < end.chars().count() {
+        return Err(failed(format!("expected length >= {}, got {length}", end.chars().count())));
+    }
     if text.chars().count() <= length + leeway {
         return Ok(Value::from(text));
     }
@@ -181,34 +184,93 @@ fn truncate(value: &Value, params: &Params) -> Result<Value, Error> {
 }
 
 fn word_wrap(value: &Value, params: &Params) -> Result<Value, Error> {
-    let width = usize::try_from(params.int("width", 79)?).unwrap_or(1).max(1);
-    let wrap = params.text("wrapstring", "\n");
+    let wrapping = Wrapping {
+        width: usize::try_from(params.int("width", 79)?).unwrap_or(1).max(1),
+        breaks_words: params.flag("break_long_words", true),
+        breaks_at_hyphens: params.flag("break_on_hyphens", true),
+    };
+    let newline = params.text("wrapstring", "\n");
     let text = python::text(value);
-    let lines: Vec<String> =
-        text.lines().map(|line| wrap_line(line, width, params.flag("break_long_words", true)).join(&wrap)).collect();
-    Ok(Value::from(lines.join(&wrap)))
+    let lines: Vec<String> = text.lines().map(|line| wrapping.lines(line).join(&newline)).collect();
+    Ok(Value::from(lines.join(&newline)))
 }
 
-fn wrap_line(line: &str, width: usize, break_long: bool) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in line.split(' ') {
-        let mut word = word.to_owned();
-        while break_long && word.chars().count() > width {
-            let head: String = word.chars().take(width).collect();
-            word = word.chars().skip(width).collect();
-            lines.push(head);
+/// How Python's `textwrap` breaks a line.
+struct Wrapping {
+    width: usize,
+    breaks_words: bool,
+    breaks_at_hyphens: bool,
+}
+
+impl Wrapping {
+    fn lines(&self, line: &str) -> Vec<String> {
+        let mut pieces = self.pieces(line);
+        pieces.reverse();
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(next) = pieces.last() {
+            if !lines.is_empty() && next.trim().is_empty() {
+                pieces.pop();
+                continue;
+            }
+            let line = self.line(&mut pieces);
+            if !line.is_empty() {
+                lines.push(line);
+            }
         }
-        let last = lines.last_mut().expect("there is always a line");
-        if last.is_empty() {
-            *last = word;
-        } else if last.chars().count() + 1 + word.chars().count() <= width {
-            last.push_str(&format!(" {word}"));
-        } else {
-            lines.push(word);
-        }
+        lines
     }
-    lines.retain(|line| !line.is_empty());
-    lines
+
+    /// The next line of what is left, the next piece last.
+    fn line(&self, pieces: &mut Vec<String>) -> String {
+        let (mut line, mut len) = (Vec::new(), 0);
+        while let Some(piece) = pieces.pop_if(|piece| len + piece.chars().count() <= self.width) {
+            len += piece.chars().count();
+            line.push(piece);
+        }
+        if let Some(long) = pieces.pop_if(|piece| piece.chars().count() > self.width) {
+            if self.breaks_words {
+                let (head, rest) = self.broken(&long, self.width - len);
+                line.push(head);
+                pieces.push(rest);
+            } else if line.is_empty() {
+                line.push(long);
+            } else {
+                pieces.push(long);
+            }
+        }
+        if line.last().is_some_and(|last| last.trim().is_empty()) {
+            line.pop();
+        }
+        line.concat()
+    }
+
+    /// A long word's beginning, for which there is so much space, and its rest.
+    fn broken(&self, word: &str, space: usize) -> (String, String) {
+        let signs: Vec<char> = word.chars().collect();
+        let hyphen = signs[..space].iter().rposition(|sign| *sign == '-');
+        let at_hyphen = hyphen.filter(|at| self.breaks_at_hyphens && signs[..*at].iter().any(|sign| *sign != '-'));
+        let (head, rest) = signs.split_at(at_hyphen.map_or(space, |at| at + 1));
+        (head.iter().collect(), rest.iter().collect())
+    }
+
+    /// Words, blanks, and parts of words that end with a hyphen.
+    fn pieces(&self, line: &str) -> Vec<String> {
+        let signs: Vec<char> = line.chars().collect();
+        let mut pieces: Vec<String> = Vec::new();
+        for (at, sign) in signs.iter().enumerate() {
+            let before = at.checked_sub(1).map(|before| signs[before]);
+            let begins = before.is_none_or(|before| {
+                let is_between_letters = at >= 2 && signs[at - 2].is_alphabetic() && sign.is_alphabetic();
+                before.is_whitespace() != sign.is_whitespace()
+                    || (self.breaks_at_hyphens && before == '-' && is_between_letters)
+            });
+            match pieces.last_mut().filter(|_| !begins) {
+                Some(piece) => piece.push(*sign),
+                None => pieces.push(sign.to_string()),
+            }
+        }
+        pieces
+    }
 }
 
 /// As `str.center`: an odd blank goes left when the width is odd, right otherwise.
@@ -241,8 +303,20 @@ fn strip_tags(text: &str) -> String {
         rest = &rest[at + end + 1..];
     }
     out.push_str(rest);
-    out.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    ENTITIES.iter().fold(text, |text, (entity, sign)| text.replace(entity, sign))
 }
+
+/// What text without tags has signs for; the one that all begin with is last.
+const ENTITIES: &[(&str, &str)] = &[
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&quot;", "\""),
+    ("&#34;", "\""),
+    ("&#39;", "'"),
+    ("&nbsp;", "\u{a0}"),
+    ("&amp;", "&"),
+];
 
 fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
@@ -250,8 +324,16 @@ fn escape_html(text: &str) -> String {
 
 /// A dict as attributes of an element; what is `None` is left out.
 fn xml_attributes(value: &Value, params: &Params) -> Result<Value, Error> {
-    let given = entries(value)?.into_iter().filter(|(_, value)| !value.is_none());
+    let given: Vec<_> = entries(value)?.into_iter().filter(|(_, value)| !value.is_none()).collect();
+    for (key, value) in &given {
+        defined(value)?;
+        let key = python::text(key);
+        if key.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '>' | '=')) {
+            return Err(failed(format!("Invalid character in attribute name: {}", python::repr(&Value::from(key)))));
+        }
+    }
     let attributes: Vec<String> = given
+        .into_iter()
         .map(|(key, value)| format!("{}=\"{}\"", escape_html(&python::text(&key)), escape_html(&python::text(&value))))
         .collect();
     let space = if params.flag("autospace", true) && !attributes.is_empty() { " " } else { "" };

@@ -18,6 +18,12 @@ pub(super) fn register(env: &mut Environment<'static>) {
     add_filters(env, &[Filter("to_datetime", &["format"], to_datetime)]);
 }
 
+/// A date in a form of `strftime`; none for what is no date.
+pub(super) fn formatted(value: &Value, format: &str) -> Option<Result<String, Error>> {
+    let time = value.downcast_object_ref::<DateTime>()?;
+    Some(format_time(time.0, format, "").map(|text| text.as_str().unwrap_or_default().to_owned()))
+}
+
 pub(super) fn is_date(value: &Value) -> bool {
     value.downcast_object_ref::<DateTime>().is_some()
 }

@@ -6,7 +6,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::params::{Args, Filter, Params, add_filters, named, plain, undefined_among};
 use super::python_type;
 use crate::template::convert::{failed, is_omit};
-use crate::template::engine::key_source;
+use crate::template::engine::{key_source, refuse_undefined};
 use crate::template::{TemplateError, python, rewrite};
 
 pub(super) fn register(env: &mut Environment<'static>) {
@@ -25,7 +25,15 @@ pub(super) fn register(env: &mut Environment<'static>) {
             Filter("bool", &[], |value, _| Ok(Value::from(truth(value).unwrap_or(false)))),
             Filter("int", &["default", "base"], int),
             Filter("float", &["default"], float),
-            Filter("string", &[], |value, _| Ok(Value::from(python::text(value)))),
+            Filter("string", &[], |value, _| {
+                refuse_undefined(value)?;
+                // A text is handed on: it may be known for one that was encrypted.
+                Ok(if value.kind() == ValueKind::String { value.clone() } else { Value::from(python::text(value)) })
+            }),
+            Filter("pprint", &["verbose"], |value, _| {
+                refuse_undefined(value)?;
+                Ok(Value::from(python::repr(value)))
+            }),
         ],
     );
     for name in ["ternary", "ansible.builtin.ternary"] {
@@ -116,31 +124,56 @@ pub(super) fn truth(value: &Value) -> Option<bool> {
 fn int(value: &Value, params: &Params) -> Result<Value, Error> {
     let base = params.int("base", 10)?;
     let parsed = match value.kind() {
-        ValueKind::Bool => Some(i64::from(value.is_true())),
+        ValueKind::Bool => Some(i128::from(value.is_true())),
         ValueKind::Number if value.is_integer() => return Ok(value.clone()),
-        ValueKind::Number => f64::try_from(value.clone()).ok().map(|number| number.trunc() as i64),
-        ValueKind::String => parse_int(value.as_str().unwrap_or_default(), base),
+        ValueKind::Number => f64::try_from(value.clone()).ok().map(whole).transpose()?.flatten(),
+        ValueKind::String => parse_int(value.as_str().unwrap_or_default(), base)?,
         _ => None,
     };
-    Ok(parsed.map(Value::from).or_else(|| params.get("default").cloned()).unwrap_or_else(|| Value::from(0)))
+    let parsed = parsed.map(|whole| i64::try_from(whole).map_or_else(|_| Value::from(whole), Value::from));
+    Ok(parsed.or_else(|| params.get("default").cloned()).unwrap_or_else(|| Value::from(0)))
 }
 
-fn parse_int(text: &str, base: i64) -> Option<i64> {
-    let text = text.trim().replace('_', "");
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |rest| (true, rest));
-    let lower = digits.to_lowercase();
-    let digits = match base {
-        16 => lower.strip_prefix("0x").unwrap_or(&lower),
-        8 => lower.strip_prefix("0o").unwrap_or(&lower),
-        2 => lower.strip_prefix("0b").unwrap_or(&lower),
-        _ => &lower,
+/// None for what is no number at all.
+///
+/// # Errors
+/// There is no room for the number.
+fn parse_int(text: &str, base: i64) -> Result<Option<i128>, Error> {
+    let text = text.trim().replace('_', "").to_lowercase();
+    let (sign, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) if text.starts_with('-') => ("-", digits),
+        Some(digits) => ("", digits),
+        None => ("", text.as_str()),
     };
-    let radix = u32::try_from(base).ok().filter(|radix| (2..=36).contains(radix))?;
-    let magnitude = i64::from_str_radix(digits, radix).ok();
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find_map(|(prefix, radix)| {
+        (base == 0 || base == i64::from(radix)).then_some((digits.strip_prefix(prefix)?, radix))
+    });
+    let (digits, radix) = match prefixed {
+        Some(prefixed) => prefixed,
+        None if base == 0 => (digits, 10),
+        None => (digits, u32::try_from(base).unwrap_or(0)),
+    };
+    if (2..=36).contains(&radix) && !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix)) {
+        return i128::from_str_radix(&format!("{sign}{digits}"), radix).map(Some).map_err(|_| no_room(&text));
+    }
     // As Python: a decimal fraction is cut off.
-    let magnitude =
-        magnitude.or_else(|| (base == 10).then(|| digits.parse::<f64>().ok()).flatten().map(|n| n as i64))?;
-    Some(if negative { -magnitude } else { magnitude })
+    text.parse().map_or(Ok(None), whole)
+}
+
+/// None for what is no number.
+fn whole(number: f64) -> Result<Option<i128>, Error> {
+    if !number.is_finite() {
+        return Ok(None);
+    }
+    let cut = number.trunc();
+    if cut.abs() < WHOLE_MAX { Ok(Some(cut as i128)) } else { Err(no_room(&python::text(&Value::from(number)))) }
+}
+
+/// 2 to the power of 127.
+const WHOLE_MAX: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+
+fn no_room(number: &str) -> Error {
+    failed(format!("the whole number {number} does not fit into 128 bits"))
 }
 
 fn float(value: &Value, params: &Params) -> Result<Value, Error> {

@@ -1,22 +1,41 @@
 //! `vault` and `unvault`: text that `ansible-vault` could have encrypted.
 
 use minijinja::value::Value;
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, State};
 
-use super::params::{Filter, Params, add_filters};
+use super::params::{Args, Filter, Params, add_filters, defined, named, plain};
 use super::python_type;
 use crate::template::convert::failed;
 use crate::template::python;
+use crate::template::sealed::as_closed;
+use crate::vars::Scope;
 use crate::vault::{Secret, Vault, VaultError, encrypt, encrypt_with_salt, is_encrypted};
 
 pub(super) fn register(env: &mut Environment<'static>) {
-    add_filters(
-        env,
-        &[
-            Filter("vault", &["secret", "salt", "vault_id", "wrap_object"], vault),
-            Filter("unvault", &["secret", "vault_id"], unvault),
-        ],
-    );
+    add_filters(env, &[Filter("vault", &["secret", "salt", "vault_id", "wrap_object"], vault)]);
+    for name in ["unvault", "ansible.builtin.unvault"] {
+        env.add_filter(name, |state: &mut State<'_, '_>, value: &Value, args: Args| {
+            defined(value)?;
+            let sealed = cipher_text(state, value);
+            Params::bind("unvault", &["secret", "vault_id"], &plain(args))
+                .and_then(|params| unvault(sealed.as_ref().unwrap_or(value), &params))
+                .map_err(|error| named("filter", "unvault", error))
+        });
+    }
+    for name in ["vault_encrypted", "ansible.builtin.vault_encrypted"] {
+        env.add_test(name, |state: &mut State<'_, '_>, value: &Value| {
+            defined(value).map(|()| cipher_text(state, value).is_some())
+        });
+    }
+}
+
+/// What an author has encrypted, as it was written.
+fn cipher_text(state: &State<'_, '_>, value: &Value) -> Option<Value> {
+    let sealed = match as_closed(value) {
+        Some(closed) => closed.sealed().clone(),
+        None => Scope::of_state(state)?.templar().sealed(value)?,
+    };
+    Some(Value::from(&**sealed.text()))
 }
 
 /// The label that says that a filter made it.

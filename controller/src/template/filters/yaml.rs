@@ -6,16 +6,19 @@ mod styled;
 use std::sync::LazyLock;
 
 use minijinja::value::Value as Jinja;
-use minijinja::{Environment, Error};
+use minijinja::{Environment, Error, State};
 use regex::Regex;
 use rustle_protocol::value::Value;
 
 use self::styled::Wanted;
 use super::json::data;
-use super::params::{Filter, Params, add_filters};
+use super::params::{Args, Filter, Params, add_filters, filtered};
 use crate::input::yaml;
-use crate::template::convert::{failed, from_data};
+use crate::template::Authored;
+use crate::template::convert::{failed, from_data, to_kept};
 use crate::template::python;
+use crate::template::sealed::as_closed;
+use crate::vars::Scope;
 
 pub(super) fn register(env: &mut Environment<'static>) {
     const NAMES: &[&str] = &[
@@ -31,11 +34,16 @@ pub(super) fn register(env: &mut Environment<'static>) {
         "line_break",
         "allow_unicode",
     ];
+    for (name, layout) in [("to_yaml", (2, Flow::Leaves)), ("to_nice_yaml", (4, Flow::Never))] {
+        let call = move |state: &mut State<'_, '_>, value: &Jinja, args: Args| {
+            filtered(name, NAMES, value, args, |value, params| dump(state, value, params, layout))
+        };
+        env.add_filter(name, call);
+        env.add_filter(format!("ansible.builtin.{name}"), call);
+    }
     add_filters(
         env,
         &[
-            Filter("to_yaml", NAMES, |value, params| dump(value, params, 2, Flow::Leaves)),
-            Filter("to_nice_yaml", NAMES, |value, params| dump(value, params, 4, Flow::Never)),
             // What is no text is given back.
             Filter("from_yaml", &[], |value, _| match value.as_str() {
                 Some(text) => parsed(text).map(from_data),
@@ -53,9 +61,33 @@ pub(super) fn register(env: &mut Environment<'static>) {
     );
 }
 
+/// The data that is to be written. What is encrypted stays so, as a dict of nothing but [`SEALED`], where it can stand as a
+/// block of its own.
+fn writable(state: &State<'_, '_>, value: &Jinja, has_blocks: bool) -> Result<Value, Error> {
+    let Some(scope) = Scope::of_state(state).filter(|_| has_blocks) else { return data(value) };
+    let kept = to_kept(value, &|value| match as_closed(value) {
+        Some(closed) => Some(closed.sealed().clone()),
+        None => scope.templar().sealed(value),
+    })?;
+    Ok(marked(kept.ok_or_else(|| failed("`omit` is no data"))?))
+}
+
+/// The key of a dict that stands for an encrypted text.
+const SEALED: &str = "\u{1}vault";
+
+fn marked(kept: Authored) -> Value {
+    match kept {
+        Authored::Sealed(sealed) => Value::Map([(SEALED.to_owned(), Value::from(&**sealed.text()))].into()),
+        Authored::List(items) => items.into_iter().map(marked).collect(),
+        Authored::Map(map) => Value::Map(map.into_iter().map(|(name, item)| (name, marked(item))).collect()),
+        Authored::Data(value) | Authored::Unsafe(value) => value,
+        Authored::Template(template) => template.source().into(),
+    }
+}
+
 /// The data of one document; what is not there is `None`.
 fn parsed(text: &str) -> Result<Value, Error> {
-    let document = yaml::compose(text).map_err(|error| failed(error.to_string()))?;
+    let document = yaml::read(text).map_err(failed)?;
     document.root.map_or(Ok(Value::Null), |root| root.to_value()).map_err(|error| failed(error.to_string()))
 }
 
@@ -95,12 +127,14 @@ struct Writer {
     flow_level: usize,
     /// The key of dicts that stand for an encrypted text, if there are any.
     sealed: Option<&'static str>,
+    /// Texts of several lines are literal blocks, at the price of what such a block cannot hold.
+    shows_lines: bool,
 }
 
 /// Blanks per level that PyYAML takes seriously; others mean 2.
 const INDENT_RANGE: std::ops::Range<i64> = 2..10;
 
-fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja, Error> {
+fn dump(state: &State<'_, '_>, value: &Jinja, params: &Params, (indent, flow): (i64, Flow)) -> Result<Jinja, Error> {
     let indent = params.int("indent", indent)?;
     let indent = if INDENT_RANGE.contains(&indent) { indent } else { 2 };
     let width = params.int("width", 80)?;
@@ -123,14 +157,16 @@ fn dump(value: &Jinja, params: &Params, indent: i64, flow: Flow) -> Result<Jinja
         flow,
         style,
         flow_level: 0,
-        sealed: None,
+        sealed: Some(SEALED),
+        shows_lines: false,
     };
-    let value = data(value)?;
+    let is_canonical = params.flag("canonical", false);
+    let value = writable(state, value, !is_canonical && flow != Flow::Always && style.is_none())?;
     let version = version(params)?;
     if let Some((major, minor)) = version {
         writer.put(&format!("%YAML {major}.{minor}\n"));
     }
-    if params.flag("canonical", false) {
+    if is_canonical {
         writer.put("---\n");
         writer.canonical(&value, 0);
     } else {
@@ -165,20 +201,12 @@ fn version(params: &Params) -> Result<Option<(i64, i64)>, Error> {
 /// A value as PyYAML writes it by itself: blocks, two blanks a level, keys as they come. A dict of nothing but the key
 /// `sealed` stands for an encrypted text, and is written as `!vault`.
 pub(in crate::template) fn block_text(value: &Value, sealed: &'static str) -> String {
-    let mut writer = Writer {
-        out: String::new(),
-        column: 0,
-        indent: 2,
-        width: 80,
-        sort_keys: false,
-        flow: Flow::Never,
-        style: None,
-        flow_level: 0,
-        sealed: Some(sealed),
-    };
-    writer.node(value, None, Place::Root);
-    writer.put("\n");
-    writer.out
+    Writer { sealed: Some(sealed), ..Writer::of_blocks() }.written(value)
+}
+
+/// A value as Ansible shows results as YAML: blocks, `indent` blanks a level, sorted, and texts of several lines as such.
+pub(in crate::template) fn result_text(value: &Value, indent: usize) -> String {
+    Writer { indent, sort_keys: true, shows_lines: true, ..Writer::of_blocks() }.written(value)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -203,6 +231,28 @@ fn is_empty(value: &Value) -> bool {
 }
 
 impl Writer {
+    fn of_blocks() -> Writer {
+        Writer {
+            out: String::new(),
+            column: 0,
+            indent: 2,
+            width: 80,
+            sort_keys: false,
+            flow: Flow::Never,
+            style: None,
+            flow_level: 0,
+            sealed: None,
+            shows_lines: false,
+        }
+    }
+
+    /// The document of this value.
+    fn written(mut self, value: &Value) -> String {
+        self.node(value, None, Place::Root);
+        self.put("\n");
+        self.out
+    }
+
     fn put(&mut self, text: &str) {
         self.out.push_str(text);
         self.column = match text.rsplit_once('\n') {
@@ -221,6 +271,7 @@ impl Writer {
         if let Some(cipher) =
             self.sealed.and_then(|key| value.as_map().filter(|map| map.len() == 1)?.get(key)?.as_str())
         {
+            self.put(if place == Place::Root { "" } else { " " });
             return self.cipher(cipher, parent.map_or(self.indent, |parent| parent + self.indent));
         }
         match value {
@@ -237,7 +288,7 @@ impl Writer {
     }
 
     fn cipher(&mut self, text: &str, indent: usize) {
-        self.put(if text.ends_with('\n') { " !vault |" } else { " !vault |-" });
+        self.put(if text.ends_with('\n') { "!vault |" } else { "!vault |-" });
         for line in text.lines() {
             self.line(indent);
             self.put(line);
@@ -362,6 +413,9 @@ impl Writer {
         if let Some(style) = self.style {
             return self.styled(style, text, true, indent, key);
         }
+        if self.shows_lines && !key && text.contains('\n') {
+            return self.literal(&printable(text), indent);
+        }
         match style_of(text, flow) {
             Style::Plain => self.folded(text, indent, !key),
             Style::Single => {
@@ -403,6 +457,26 @@ impl Writer {
     fn double_quoted(&mut self, text: &str) {
         self.put(&format!("\"{}\"", escaped(text)));
     }
+}
+
+/// A text of several lines without what no literal block can hold: blanks at the ends of lines, tabs, control characters.
+fn printable(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let line: String = tabs_expanded(line).chars().filter(|c| !is_special(*c)).collect();
+        line.trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+/// With blanks up to the next eighth column for each tab.
+fn tabs_expanded(line: &str) -> String {
+    line.chars().fold(String::new(), |mut out, c| {
+        match c {
+            '\t' => out.push_str(&" ".repeat(8 - out.chars().count() % 8)),
+            c => out.push(c),
+        }
+        out
+    })
 }
 
 /// The text as it stands between double quotes.

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::{Kind, Mark, Marks, Token, Tokens, insert};
+use crate::template::sealed::asks;
 
 /// Python's operators, on the first operand.
 pub(in crate::template) const FILTER: &str = "_operate";
@@ -18,11 +19,17 @@ pub(in crate::template) const FILTER: &str = "_operate";
 /// What a loop goes through.
 pub(in crate::template) const ITERATED: &str = "_iterated";
 
+/// What `[a:b:c]` becomes.
+pub(in crate::template) const SLICED: &str = "_sliced";
+
+/// What a loop's `cycle()` becomes.
+pub(in crate::template) const CYCLED: &str = "_cycled";
+
 /// The binary operators from the loosest to the tightest.
 const LEVELS: [&[&str]; 5] = [COMPARISONS, &["+", "-"], &["~"], &["*", "/", "//", "%"], &["**"]];
 const COMPARISONS: &[&str] = &["==", "!=", "<", "<=", ">", ">=", "in", "not in"];
 
-/// These have one meaning in Python and here.
+/// These have one meaning in Python and here, but of what cannot be opened.
 const SAME: &[&str] = &["==", "!="];
 
 /// Longest first, where one begins with another.
@@ -138,7 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     fn region(&mut self, kind: Kind) -> Option<()> {
-        if kind == Kind::Block && self.take()?.1 == Token::Name("for") {
+        if kind != Kind::Variable && self.take()?.1 == Token::Name("for") {
             self.skip_targets()?;
             self.iterated()?;
         }
@@ -161,10 +168,12 @@ impl<'a> Reader<'a> {
     fn iterated(&mut self) -> Option<()> {
         let (start, _) = self.peek()?;
         self.alternatives()?;
-        if self.peek_token() != Some(Token::Other(',')) {
-            insert(&mut self.marks, start, "(");
-            insert(&mut self.marks, self.last_end, format!(")|{ITERATED}"));
+        // `1, 2` is a tuple.
+        while self.accept_symbol(&[","]).is_some() {
+            self.alternatives()?;
         }
+        insert(&mut self.marks, start, "(");
+        insert(&mut self.marks, self.last_end, format!(")|{ITERATED}"));
         Some(())
     }
 
@@ -225,7 +234,7 @@ impl<'a> Reader<'a> {
                 format!(",'{operator} {right}',")
             };
             found.push(Mark { at, text, instead_of });
-            differs |= !SAME.contains(&operator);
+            differs |= !SAME.contains(&operator) || asks(self.tokens.source);
             all_literal &= right == Operand::Literal;
         }
         let is_one = found.is_empty();
@@ -270,7 +279,7 @@ impl<'a> Reader<'a> {
             }
             None => {
                 let primary = self.primary()?;
-                self.postfix(primary)?
+                self.postfix(begin, primary)?
             }
         };
         if !with_filters {
@@ -335,16 +344,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn postfix(&mut self, mut operand: Operand<'a>) -> Option<Operand<'a>> {
+    /// What is taken from the operand that begins at `start`.
+    fn postfix(&mut self, start: usize, mut operand: Operand<'a>) -> Option<Operand<'a>> {
         loop {
             match self.peek_token() {
                 Some(Token::Dot) => {
-                    self.take();
-                    if !matches!(self.take()?.1, Token::Name(_)) {
-                        return None;
+                    let (dot, _) = self.take()?;
+                    let (_, Token::Name(name)) = self.take()? else { return None };
+                    if name == "cycle" && self.peek_token() == Some(Token::Open('(')) {
+                        let instead_of = self.last_end - dot;
+                        self.bracket()?;
+                        insert(&mut self.marks, start, "((");
+                        self.marks.push(Mark { at: dot, text: format!(")|{CYCLED}"), instead_of });
+                        insert(&mut self.marks, self.last_end, ")");
+                        operand = Operand::Other;
                     }
                 }
-                Some(Token::Open('[')) => drop(self.bracket()?),
+                Some(Token::Open('[')) => self.index(start)?,
                 Some(Token::Open('(')) => {
                     self.bracket()?;
                     operand = Operand::Other;
@@ -352,6 +368,44 @@ impl<'a> Reader<'a> {
                 _ => return Some(operand),
             }
         }
+    }
+
+    /// An index, or a slice of what begins at `start`.
+    fn index(&mut self, start: usize) -> Option<()> {
+        self.nested(|reader| {
+            let (open, _) = reader.take()?;
+            let mut colons = Marks::new();
+            let mut is_part_empty = true;
+            let or_none = |is_empty: bool, end: &str| format!("{}{end}", if is_empty { "none" } else { "" });
+            loop {
+                if reader.peek_token()? == Token::Close {
+                    break;
+                }
+                match reader.peek_symbol() {
+                    Some(colon @ (at, ":")) => {
+                        reader.take_symbol(colon);
+                        colons.push(Mark { at, text: or_none(is_part_empty, ","), instead_of: 1 });
+                        is_part_empty = true;
+                    }
+                    Some(comma @ (_, ",")) => {
+                        reader.take_symbol(comma);
+                        is_part_empty = false;
+                    }
+                    _ => {
+                        reader.expression()?;
+                        is_part_empty = false;
+                    }
+                }
+            }
+            let (close, _) = reader.take()?;
+            if matches!(colons.len(), 1 | 2) {
+                insert(&mut reader.marks, start, "((");
+                reader.marks.push(Mark { at: open, text: format!(")|{SLICED}("), instead_of: 1 });
+                reader.marks.append(&mut colons);
+                reader.marks.push(Mark { at: close, text: or_none(is_part_empty, "))"), instead_of: 1 });
+            }
+            Some(())
+        })
     }
 
     /// A bracket with all that stands in it: items, arguments, an index.

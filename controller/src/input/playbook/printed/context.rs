@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::around::{Around, Known};
+use super::super::collections::Collections;
 use super::super::document::Document;
 use super::super::includes::Context;
 use super::super::keywords::Keywords;
@@ -28,13 +29,10 @@ pub(super) struct ContextForm {
     role: Option<usize>,
     folders: Vec<PathBuf>,
     search: usize,
-    /// Collections whose roles may be named without them.
-    collections: Vec<String>,
+    collections: Collections,
     is_handlers: bool,
     depth: usize,
     play_layers: Vec<usize>,
-    /// The folders of collections.
-    collections_paths: Vec<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     apply: Option<ApplyForm>,
 }
@@ -62,7 +60,6 @@ impl ContextForm {
             is_handlers: around.is_handlers,
             depth: around.depth,
             play_layers: writer.layers(&known.layers),
-            collections_paths: known.collections.to_vec(),
             apply: apply.as_ref().map(|(keywords, vars)| ApplyForm { keywords: keywords.clone(), vars: vars.clone() }),
         }
     }
@@ -88,11 +85,7 @@ impl ContextForm {
             is_handlers: self.is_handlers,
             depth: self.depth,
         };
-        let known = Known {
-            layers: tables.layers(&self.play_layers)?,
-            collections: self.collections_paths.into(),
-            ..known.clone()
-        };
+        let known = Known { layers: tables.layers(&self.play_layers)?, ..known.clone() };
         let apply = self.apply.map(|apply| (apply.keywords, apply.vars));
         Ok(Context { around, known, playbook_dir: self.playbook_dir.into(), apply })
     }

@@ -243,15 +243,21 @@ impl Printed {
         PlaybookError::whole(Path::new(&self.name), what)
     }
 
-    fn read(self, surroundings: Surroundings, inventory: &Inventory, prompts: Prompts<'_>) -> Result<Playbook, String> {
+    fn read(
+        self,
+        mut surroundings: Surroundings,
+        inventory: &Inventory,
+        prompts: Prompts<'_>,
+    ) -> Result<Playbook, String> {
         let form = self.form;
+        surroundings.paths.add_project(&form.base);
         let mut tables = Reader::new(form.tables, &surroundings.vault)?;
         let known = Known {
             templar: surroundings.templar.clone(),
             extra: Arc::clone(&surroundings.extra),
             layers: Vec::new(),
             magic: magic(inventory, &form.base),
-            collections: Arc::default(),
+            modules: Arc::clone(&surroundings.modules),
         };
         let library = Library::new(surroundings);
         for folder in &form.projects {
@@ -285,14 +291,14 @@ impl Printed {
         };
         check(&plan, contexts.all().len())?;
         let includes = Arc::new(Includes { library, contexts, role_instances: AtomicU32::new(form.role_instances) });
-        Ok(Playbook { plan, includes, base: form.base })
+        Ok(Playbook { plan, includes, base: form.base, hindrance: None })
     }
 }
 
 /// The play with the hosts that its pattern means now.
 fn in_inventory(mut play: Play, inventory: &Inventory) -> Result<Play, String> {
-    if let Some(pattern) = &play.pattern {
-        let found = hosts_of(inventory, pattern).map_err(|error| error.to_string())?;
+    if !play.patterns.is_empty() {
+        let found = hosts_of(inventory, &play.patterns.join(",")).map_err(|error| error.to_string())?;
         play.hosts = play.order.of(found.hosts);
         play.empty_reason = found.empty_reason;
     }

@@ -14,6 +14,7 @@ fn surroundings(vault: &Vault) -> Surroundings {
         templar: Templar::with(crate::plugins::Plugins::default(), vault.clone()),
         vault: vault.clone(),
         smart_gathering: false,
+        private_role_vars: false,
     }
 }
 

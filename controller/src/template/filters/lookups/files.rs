@@ -5,52 +5,94 @@ use std::path::Path;
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
+use rustle_agent::encoding::Encoding;
+
 use super::Call;
+use super::options::flag;
 use crate::template::convert::{failed, from_data, to_data};
 use crate::template::filters::params::items;
 use crate::template::filters::paths::expand_user;
+use crate::template::filters::python_type;
 use crate::template::python;
 use crate::vault::is_encrypted;
 
 /// A file larger than this has no place in a variable.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// The folder of a task's own files, as a loop tells it to `first_found`: no option that an author would give.
+pub(crate) const FOLDER: &str = "__folder";
+
 /// A file's text, decrypted if it is encrypted.
 pub(super) fn read_file(path: &Path, call: &Call<'_>) -> Result<String, Error> {
+    let text = String::from_utf8(read_bytes(path, call)?);
+    text.map_err(|_| failed(format!("{}: stream did not contain valid UTF-8", path.display())))
+}
+
+/// A file's text in an encoding that Python has a name for.
+pub(super) fn read_encoded(path: &Path, encoding: &str, call: &Call<'_>) -> Result<String, Error> {
+    let bytes = read_bytes(path, call)?;
+    let (encoding, has_mark) = match encoding.to_ascii_lowercase().replace('_', "-").as_str() {
+        "utf-8-sig" => (Encoding::Utf8, true),
+        _ => (Encoding::named(encoding).map_err(failed)?, false),
+    };
+    if encoding == Encoding::Utf8 {
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|_| failed(format!("{}: stream did not contain valid UTF-8", path.display())))?;
+        return Ok(text.strip_prefix('\u{feff}').filter(|_| has_mark).map(str::to_owned).unwrap_or(text));
+    }
+    encoding.decode(&bytes).map_err(failed)
+}
+
+fn read_bytes(path: &Path, call: &Call<'_>) -> Result<Vec<u8>, Error> {
     let refused = |why: String| failed(format!("{}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?.len();
+    let unread = |error: std::io::Error| {
+        let (words, path) = (error.to_string(), path.display());
+        let words = words.split(" (os error").next().unwrap_or_default();
+        let number = error.raw_os_error().unwrap_or_default();
+        failed(format!("An error occurred while trying to read the file '{path}': [Errno {number}] {words}: '{path}'"))
+    };
+    let size = std::fs::metadata(path).map_err(unread)?.len();
     if size > FILE_BYTES_MAX {
         return Err(refused(format!("{size} bytes are more than the {FILE_BYTES_MAX} a lookup may read")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-    if !is_encrypted(&text) {
-        return Ok(text);
+    let bytes = std::fs::read(path).map_err(unread)?;
+    match std::str::from_utf8(&bytes).ok().filter(|text| is_encrypted(text)) {
+        None => Ok(bytes),
+        Some(text) => {
+            let vault = call.scope.as_ref().and_then(|scope| scope.vault()).cloned().unwrap_or_default();
+            vault.decrypt(text).map_err(|error| refused(error.to_string()))
+        }
     }
-    let vault = call.scope.as_ref().and_then(|scope| scope.vault()).cloned().unwrap_or_default();
-    let plain = vault.decrypt(&text).map_err(|error| refused(error.to_string()))?;
-    String::from_utf8(plain).map_err(|_| refused("its decrypted content is no text".to_owned()))
 }
 
 pub(super) fn file(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let read = |name: String| {
-        let path = call.find(&name, "files").ok_or_else(|| {
-            failed(format!("Unable to access the file '{name}': File not found. Use -vvvvv to see paths searched."))
+    let read = |name: &Value| {
+        let inaccessible = |why: &str| failed(format!("Unable to access the file {}: {why}", python::repr(name)));
+        let path = call
+            .find(name, "files")?
+            .ok_or_else(|| inaccessible("File not found. Use -vvvvv to see paths searched."))?;
+        let mut text = read_file(&path, call).map_err(|error| match error.detail() {
+            Some(why) if why.starts_with("An error occurred") => inaccessible(why),
+            _ => error,
         })?;
-        let mut text = read_file(&path, call)?;
-        if call.params.flag("rstrip", true) {
+        if call.flag("rstrip", true) {
             text.truncate(text.trim_end().len());
         }
-        Ok(Value::from(if call.params.flag("lstrip", false) { text.trim_start() } else { &text }))
+        Ok(Value::from(if call.flag("lstrip", false) { text.trim_start() } else { &text }))
     };
-    call.texts().into_iter().map(read).collect()
+    call.terms.iter().map(read).collect()
 }
 
 pub(super) fn fileglob(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     let mut out = Vec::new();
-    for pattern in call.texts() {
+    for pattern in &call.terms {
+        let Some(pattern) = pattern.as_str() else {
+            let kind = python_type(pattern);
+            return Err(failed(format!("expected str, bytes or os.PathLike object, not {kind}")));
+        };
         for directory in call.directories() {
             let found =
-                [directory.join("files"), directory].iter().map(|at| glob_files(at, &pattern)).find(Value::is_true);
+                [directory.join("files"), directory].iter().map(|at| glob_files(at, pattern)).find(Value::is_true);
             if let Some(found) = found {
                 out.extend(found.try_iter()?);
                 break;
@@ -60,13 +102,38 @@ pub(super) fn fileglob(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     Ok(out)
 }
 
+/// Python's pattern as `globset` writes it: braces are no alternatives, and `^` does not turn a class round.
+fn as_globset(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        // The first sign of a class may be a bracket.
+        let end = rest.char_indices().skip(1).find(|(_, c)| *c == ']').map(|(at, _)| at);
+        match (c, end) {
+            ('[', Some(end)) => {
+                let class = &rest[..end];
+                match class.strip_prefix('^') {
+                    Some(others) => out.extend(["[", others, "^]"]),
+                    None => out.extend(["[", class, "]"]),
+                }
+                rest = &rest[end + 1..];
+            }
+            ('{' | '}' | '\\' | '[', _) => out.extend(['[', c, ']']),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// Files whose names match, sorted; the pattern's directory part is taken as it is.
 pub(in crate::template::filters) fn glob_files(base: &Path, pattern: &str) -> Value {
     let path = base.join(expand_user(pattern));
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Value::from(Vec::<Value>::new());
     };
-    let Ok(glob) = globset::GlobBuilder::new(name).literal_separator(true).build().map(|glob| glob.compile_matcher())
+    let Ok(glob) =
+        globset::GlobBuilder::new(&as_globset(name)).literal_separator(true).build().map(|glob| glob.compile_matcher())
     else {
         return Value::from(Vec::<Value>::new());
     };
@@ -84,55 +151,93 @@ pub(in crate::template::filters) fn glob_files(base: &Path, pattern: &str) -> Va
 }
 
 pub(super) fn first_found(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let mut candidates = Vec::new();
-    let mut skip = call.params.flag("skip", false);
-    let names = |value: Option<&Value>| -> Result<Vec<String>, Error> {
-        match value {
-            None => Ok(Vec::new()),
-            Some(value) if value.as_str().is_some() => {
-                Ok(python::text(value).split([',', ';', ':']).map(|name| name.trim().to_owned()).collect())
-            }
-            Some(value) => Ok(items(value)?.iter().map(python::text).collect()),
-        }
-    };
-    let defined = |value: &Value| Ok::<_, Error>(to_data(value)?.map(from_data));
-    let mut add = |files: Vec<String>, paths: Vec<String>| {
-        if paths.is_empty() {
-            candidates.extend(files);
-        } else {
-            candidates.extend(paths.iter().flat_map(|path| files.iter().map(move |file| format!("{path}/{file}"))));
-        }
-    };
-    let param = |name: &str| names(call.params.get(name).map(&defined).transpose()?.flatten().as_ref());
-    add(param("files")?, param("paths")?);
-    for term in call.terms.iter().map(defined).filter_map(Result::transpose) {
-        let term = &term?;
-        let terms = if term.kind() == ValueKind::Seq { items(term)? } else { vec![term.clone()] };
-        for term in terms {
-            if term.kind() == ValueKind::Map {
-                let field = |name: &str| term.get_attr(name).ok().filter(|value| !value.is_undefined());
-                skip |= field("skip").is_some_and(|value| value.is_true());
-                add(names(field("files").as_ref())?, names(field("paths").as_ref())?);
-            } else {
-                add(vec![python::text(&term)], Vec::new());
-            }
-        }
+    let option = |name: &str| call.option(name).cloned();
+    let paths = listed(call, "paths", &[',', ':', ';'], option)?;
+    let mut search = Search { call, names: Vec::new(), paths, skip: call.flag("skip", false) };
+    match &call.terms[..] {
+        [] => search.add_files(&listed(call, "files", &[',', ';'], option)?),
+        terms => terms.iter().try_for_each(|term| search.add(term))?,
     }
-    let found =
-        candidates.iter().find_map(|name| ["files", "templates", "vars"].iter().find_map(|kind| call.find(name, kind)));
-    match found {
+    // A loop knows where its task looks for files; text that asks anywhere else does not.
+    let folder = call.option(FOLDER).map(python::text);
+    match search.names.iter().find_map(|name| call.find_named(name, folder.as_deref())) {
         Some(path) => Ok(vec![Value::from(path.to_string_lossy().into_owned())]),
-        None if skip => Ok(Vec::new()),
+        None if search.skip => Ok(Vec::new()),
         None => Err(failed("No file was found when using first_found.")),
     }
 }
 
+/// What `first_found` looks for.
+struct Search<'c> {
+    call: &'c Call<'c>,
+    names: Vec<String>,
+    /// Where. What the last dict says of it counts, for the names behind it, too; and so it is with `skip`.
+    paths: Vec<String>,
+    skip: bool,
+}
+
+impl Search<'_> {
+    /// What is undefined is no name, and no error.
+    fn add(&mut self, term: &Value) -> Result<(), Error> {
+        let Some(term) = to_data(term)?.map(from_data) else { return Ok(()) };
+        match term.kind() {
+            ValueKind::String => self.add_files(&parts(&python::text(&term), &[',', ';'])),
+            ValueKind::Map => {
+                let field = |name: &str| {
+                    let value = term.get_attr(name).ok();
+                    value.filter(|value| !value.is_undefined() && !value.is_none())
+                };
+                self.skip = field("skip").as_ref().is_some_and(flag);
+                self.paths = listed(self.call, "paths", &[',', ':', ';'], field)?;
+                self.add_files(&listed(self.call, "files", &[',', ';'], field)?);
+            }
+            ValueKind::Seq | ValueKind::Iterable => items(&term)?.iter().try_for_each(|term| self.add(term))?,
+            _ => {
+                let kind = python_type(&term);
+                // The bracket is Ansible's.
+                return Err(failed(format!(
+                    "Invalid term supplied. A string, dict or list is required, not '{kind}')."
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each of the files, in each of the paths if there are any.
+    fn add_files(&mut self, files: &[String]) {
+        match &self.paths[..] {
+            [] => self.names.extend_from_slice(files),
+            paths => self.names.extend(paths.iter().flat_map(|path| {
+                let path = Path::new(path);
+                files.iter().map(|file| path.join(file).to_string_lossy().into_owned())
+            })),
+        }
+    }
+}
+
+/// The names that an option has, of which each may be several.
+fn listed(
+    call: &Call<'_>,
+    name: &str,
+    separators: &[char],
+    option: impl Fn(&str) -> Option<Value>,
+) -> Result<Vec<String>, Error> {
+    let Some(value) = option(name) else { return Ok(Vec::new()) };
+    let Some(value) = to_data(&value)?.map(from_data) else { return Ok(Vec::new()) };
+    let list = call.list_of(name, &value)?;
+    Ok(list.iter().flat_map(|item| parts(&python::text(item), separators)).collect())
+}
+
+fn parts(text: &str, separators: &[char]) -> Vec<String> {
+    text.split(separators).map(|name| name.trim().to_owned()).collect()
+}
+
 /// A file as it is, decrypted if it is encrypted.
 pub(super) fn unvault(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let read = |name: String| {
-        let path =
-            call.find(&name, "files").ok_or_else(|| failed(format!("Unable to find file matching \"{name}\"")))?;
+    let read = |name: &Value| {
+        let missing = || failed(format!("Unable to find file matching \"{}\"", python::text(name)));
+        let path = call.find(name, "files")?.ok_or_else(missing)?;
         read_file(&path, call).map(Value::from)
     };
-    call.texts().into_iter().map(read).collect()
+    call.terms.iter().map(read).collect()
 }

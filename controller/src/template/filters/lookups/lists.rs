@@ -4,6 +4,7 @@ use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 use super::Call;
+use super::options::flag;
 use crate::template::convert::failed;
 use crate::template::filters::params::{entries, items};
 use crate::template::filters::{python_type, random};
@@ -25,14 +26,7 @@ pub(super) fn dict(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 pub(super) fn flat_items(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let mut out = Vec::new();
-    for term in &call.terms {
-        match term.kind() {
-            ValueKind::Seq | ValueKind::Iterable => out.extend(items(term)?),
-            _ => out.push(term.clone()),
-        }
-    }
-    Ok(out)
+    opened(&call.terms)
 }
 
 pub(super) fn indexed_items(call: &Call<'_>) -> Result<Vec<Value>, Error> {
@@ -41,18 +35,32 @@ pub(super) fn indexed_items(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 pub(super) fn nested(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    if call.terms.is_empty() {
+    let lists: Vec<Vec<Value>> = call.terms.iter().map(items).collect::<Result<_, _>>()?;
+    let Some((first, others)) = lists.split_first() else {
         return Err(failed("with_nested requires at least one element in the nested list"));
+    };
+    if others.is_empty() {
+        return first.iter().map(|item| Ok(Value::from(opened(&items(item)?)?))).collect();
     }
-    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for term in &call.terms {
-        let list = if term.kind() == ValueKind::Seq { items(term)? } else { vec![term.clone()] };
-        rows = rows
-            .iter()
-            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat()))
-            .collect();
+    let mut rows: Vec<Vec<Value>> = first.iter().map(|item| vec![item.clone()]).collect();
+    for list in others {
+        let row = |(row, item): (&Vec<Value>, &Value)| [row.as_slice(), std::slice::from_ref(item)].concat();
+        rows = rows.iter().flat_map(|row| list.iter().map(move |item| (row, item))).map(row).collect();
     }
-    Ok(rows.into_iter().map(Value::from).collect())
+    // As in Ansible, an item that is a list stands for its own items, and so do those.
+    rows.iter().map(|row| opened(&opened(row)?).map(Value::from)).collect()
+}
+
+/// The items, and those of the lists among them.
+fn opened(row: &[Value]) -> Result<Vec<Value>, Error> {
+    let mut out = Vec::with_capacity(row.len());
+    for item in row {
+        match item.kind() {
+            ValueKind::Seq | ValueKind::Iterable => out.extend(items(item)?),
+            _ => out.push(item.clone()),
+        }
+    }
+    Ok(out)
 }
 
 pub(super) fn together(call: &Call<'_>) -> Result<Vec<Value>, Error> {
@@ -62,17 +70,32 @@ pub(super) fn together(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     let lists: Vec<Vec<Value>> = call.terms.iter().map(items).collect::<Result<_, _>>()?;
     let rows = lists.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |list: &Vec<Value>, row: usize| list.get(row).cloned().unwrap_or_else(|| Value::from(()));
-    Ok((0..rows).map(|row| lists.iter().map(|list| cell(list, row)).collect::<Vec<_>>().into()).collect())
+    let row = |row: usize| lists.iter().map(|list| cell(list, row)).collect::<Vec<_>>();
+    (0..rows).map(|number| opened(&row(number)).map(Value::from)).collect()
 }
 
 pub(super) fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     const WANTED: &str = "subelements lookup expects a list of two or three items,";
     let [elements, key, flags @ ..] = &call.terms[..] else { return Err(failed(WANTED)) };
+    if flags.len() > 1 {
+        return Err(failed(WANTED));
+    }
     let has_elements = matches!(elements.kind(), ValueKind::Map | ValueKind::Seq | ValueKind::Iterable);
     let Some(key) = key.as_str().filter(|_| has_elements) else {
         return Err(failed(format!("{WANTED} first a dict or a list, second a string pointing to the subkey")));
     };
-    let skip = flags.first().and_then(|flags| flags.get_attr("skip_missing").ok()).is_some_and(|flag| flag.is_true());
+    let skip = match flags.first() {
+        Some(flags) if flags.kind() == ValueKind::Map => flags.get_attr("skip_missing").is_ok_and(|value| flag(&value)),
+        // A list of names of flags says nothing.
+        Some(flags) if items(flags)?.iter().any(|name| name.as_str() != Some("skip_missing")) => {
+            return Err(failed(format!("{WANTED} the optional third item must be a dict with flags skip_missing")));
+        }
+        _ => false,
+    };
+    // A result of a task that was skipped has no list.
+    if is_skipped(elements) {
+        return Ok(Vec::new());
+    }
     let elements = match elements.kind() {
         ValueKind::Map => entries(elements)?.into_iter().map(|(_, item)| item).collect(),
         _ => items(elements)?,
@@ -84,8 +107,7 @@ pub(super) fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             let got = python::text(&element);
             return Err(failed(format!("subelements lookup expects a dictionary, got '{got}'")));
         }
-        // A result of a task that was skipped has no list.
-        if element.get_attr("skipped").is_ok_and(|skipped| skipped.is_true()) {
+        if is_skipped(&element) {
             continue;
         }
         if let Some(list) = subelement(&element, &path, skip)? {
@@ -94,6 +116,10 @@ pub(super) fn subelements(call: &Call<'_>) -> Result<Vec<Value>, Error> {
         }
     }
     Ok(out)
+}
+
+fn is_skipped(result: &Value) -> bool {
+    result.kind() == ValueKind::Map && result.get_attr("skipped").is_ok_and(|skipped| skipped.is_true())
 }
 
 /// The list at the end of a path into dicts. None if a step is missing and may be.

@@ -14,7 +14,7 @@ use super::files::read_file;
 use crate::template::convert::failed;
 use crate::template::filters::crypt::{self, Method};
 use crate::template::filters::params::items;
-use crate::template::filters::{paths, random};
+use crate::template::filters::{paths, python_type, random};
 use crate::template::python;
 
 /// Characters of one password.
@@ -34,7 +34,11 @@ struct Wanted {
 }
 
 pub(super) fn password(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    call.texts().iter().map(|term| one(&wanted(term, call)?, call)).collect()
+    let text = |term: &Value| match term.as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(failed(format!("'{}' object has no attribute 'split'", python_type(term)))),
+    };
+    call.terms.iter().map(|term| one(&wanted(&text(term)?, call)?, call)).collect()
 }
 
 /// A path, with `name=value` behind it or as the lookup's own arguments.
@@ -47,7 +51,7 @@ fn wanted(term: &str, call: &Call<'_>) -> Result<Wanted, Error> {
             .filter(|(known, _)| *known == name)
             .map(|(_, value)| Value::from(value))
             .next_back()
-            .or_else(|| call.params.get(name).filter(|value| !value.is_none()).cloned())
+            .or_else(|| call.option(name).cloned())
     };
     if let Some((unknown, _)) = words[first_option..]
         .iter()
@@ -64,13 +68,13 @@ fn wanted(term: &str, call: &Call<'_>) -> Result<Wanted, Error> {
             ))
         })
     });
-    let length = option("length").map_or_else(|| "20".to_owned(), |length| python::text(&length));
-    let length = length.parse().ok().filter(|length| (1..=LENGTH_MAX).contains(length));
+    let length = option("length").map_or(Ok(20), |length| call.integer_of("length", "integer", &length))?;
+    let length = usize::try_from(length.max(0)).ok().filter(|length| *length <= LENGTH_MAX);
     Ok(Wanted {
         path: words[..first_option].join(" "),
-        length: length.ok_or_else(|| failed(format!("length must be a number from 1 to {LENGTH_MAX}")))?,
+        length: length.ok_or_else(|| failed(format!("length must be a number up to {LENGTH_MAX}")))?,
         characters: characters(option("chars"))?,
-        seed: option("seed"),
+        seed: option("seed").map(|seed| Value::from(python::text(&seed))),
         encrypt: encrypt.transpose()?,
         ident: option("ident").filter(Value::is_true).map(|ident| python::text(&ident)),
     })
@@ -103,7 +107,7 @@ fn characters(chars: Option<Value>) -> Result<String, Error> {
         own => own.to_owned(),
     };
     let all: String = names.iter().map(set).collect::<String>().replace(['"', '\''], "");
-    if all.is_empty() { Err(failed("there are no characters to make a password of")) } else { Ok(all) }
+    if all.is_empty() { Err(failed("Cannot choose from an empty sequence")) } else { Ok(all) }
 }
 
 /// A password in its file: the password, and what it was hashed with.

@@ -1,5 +1,6 @@
 //! `pipe` and `lines`: what a command of the controller prints.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,7 +23,9 @@ fn run_shell(lookup: &str, command: &str, folder: Option<&Path>) -> Result<Strin
     }
     let output = shell.output().map_err(|error| format!("{command}: {error}"))?;
     if !output.status.success() {
-        let code = output.status.code().map_or_else(|| "no code".to_owned(), |code| code.to_string());
+        // As Python tells it: a signal's number is below 0.
+        let signal = output.status.signal().map(|signal| -signal);
+        let code = output.status.code().or(signal).unwrap_or_default();
         return Err(format!("lookup_plugin.{lookup}({command}) returned {code}"));
     }
     if output.stdout.len() > OUTPUT_BYTES_MAX {
@@ -36,7 +39,7 @@ pub(super) fn pipe(call: &Call<'_>) -> Result<Vec<Value>, Error> {
 }
 
 pub(super) fn lines(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    for_each(call, "lines", |printed| printed.lines().map(|line| line.trim_end().into()).collect())
+    for_each(call, "lines", |printed| printed.lines().map(Into::into).collect())
 }
 
 /// Runs each of the commands, where waiting for it holds nobody up.

@@ -7,10 +7,10 @@ use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::Value;
 use regex::Regex;
 
-use super::{Call, invalid_option};
+use super::Call;
 use crate::input::key_value::split_pairs;
-use crate::template::convert::failed;
-use crate::template::filters::params::Params;
+use crate::template::convert::{failed, from_data};
+use crate::template::filters::python_type;
 use crate::template::python;
 
 /// Numbers one sequence may give.
@@ -18,21 +18,26 @@ const SEQUENCE_MAX: i64 = 1_000_000;
 
 /// `[start-]end[/stride][:format]`.
 static SHORT: LazyLock<Regex> = LazyLock::new(|| {
-    let number = "-?(?:0x)?[0-9a-f]+";
+    let number = "(?:0x)?[0-9a-f]+";
     let pattern = format!("(?i)^(?:({number})-)?({number})(?:/({number}))?(?::(.+))?$");
     Regex::new(&pattern).expect("the pattern is well formed")
 });
 
 pub(super) fn sequence(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    let options = Sequence::from_options(call.params)?;
+    let options = Sequence::from_options(call)?;
     if call.terms.is_empty() {
         return options.map_or_else(|| Ok(Vec::new()), Sequence::numbers);
     }
     // What the terms leave open is as the options say.
     let options = options.unwrap_or_default();
     let mut out = Vec::new();
-    for term in call.texts() {
-        out.extend(Sequence::parse(&term, options.clone())?.numbers()?);
+    for term in &call.terms {
+        let text = term.as_str().ok_or_else(|| {
+            let (shown, kind) = (python::text(term), python_type(term));
+            let why = format!("expected string or bytes-like object, got '{kind}'");
+            failed(format!("unknown error parsing with_sequence arguments: {shown}. Error was: {why}"))
+        })?;
+        out.extend(Sequence::parse(text, options.clone(), call)?.numbers()?);
     }
     Ok(out)
 }
@@ -48,22 +53,22 @@ struct Sequence {
 
 impl Sequence {
     /// `None` where no option is given.
-    fn from_options(params: &Params) -> Result<Option<Sequence>, Error> {
+    fn from_options(call: &Call<'_>) -> Result<Option<Sequence>, Error> {
         let mut sequence = None;
         for name in ["start", "end", "count", "stride", "format"] {
-            if let Some(value) = params.get(name) {
-                sequence.get_or_insert_with(Sequence::default).set(name, &python::text(value))?;
+            if let Some(value) = call.option(name) {
+                sequence.get_or_insert_with(Sequence::default).set(name, value, call)?;
             }
         }
         Ok(sequence)
     }
 
     /// `start=1 end=5 format=x%02d`, or the short form.
-    fn parse(term: &str, mut sequence: Sequence) -> Result<Sequence, Error> {
+    fn parse(term: &str, mut sequence: Sequence, call: &Call<'_>) -> Result<Sequence, Error> {
         if let Some(short) = SHORT.captures(term) {
             for (name, at) in [("start", 1), ("end", 2), ("stride", 3), ("format", 4)] {
                 if let Some(part) = short.get(at) {
-                    sequence.set(name, part.as_str())?;
+                    sequence.set(name, &Value::from(part.as_str()), call)?;
                 }
             }
             return Ok(sequence);
@@ -78,17 +83,17 @@ impl Sequence {
             return Err(failed(format!("unrecognized arguments to with_sequence: {names}")));
         }
         for (name, value) in pairs {
-            sequence.set(&name, value.as_str().unwrap_or_default())?;
+            sequence.set(&name, &from_data(value), call)?;
         }
         Ok(sequence)
     }
 
-    fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
+    fn set(&mut self, name: &str, value: &Value, call: &Call<'_>) -> Result<(), Error> {
         if name == "format" {
-            self.format = Some(text.to_owned());
+            self.format = Some(python::text(value));
             return Ok(());
         }
-        let number = text.trim().parse().map_err(|_| invalid_option("sequence", name, "integer", text))?;
+        let number = call.integer_of(name, "integer", value)?;
         match name {
             "start" => self.start = Some(number),
             "end" => self.end = Some(number),
@@ -110,7 +115,7 @@ impl Sequence {
             (None, None) => return Err(failed("must specify count or end in with_sequence")),
         };
         let format_text = self.format.unwrap_or_else(|| "%d".to_owned());
-        if format_text.replace("%%", "").matches('%').count() != 1 {
+        if format_text.matches('%').count() != 1 {
             return Err(failed(format!("bad formatting string: {format_text}")));
         }
         if stride == 0 {

@@ -41,14 +41,15 @@ enum Setting {
     Text,
 }
 
-/// The settings of a plug-in, and those that mean nothing here, are what an installed ansible-core says.
+/// The settings of a plug-in, where one comes from, and those that mean nothing here, are what an installed ansible-core says.
 pub(super) fn config(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     const NAME: &str = "ansible.builtin.config";
     let is_known = |name: &String| SETTINGS.iter().any(|(known, ..)| known == name);
-    let is_of_plugin = call.params.get("plugin_type").is_some();
+    let needs_it =
+        ["plugin_type", "plugin_name", "show_origin", "on_missing"].iter().any(|name| call.option(name).is_some());
     let scope = call.scope()?;
     let plugins = scope.templar().plugins();
-    if (is_of_plugin || !call.texts().iter().all(is_known))
+    if (needs_it || !call.texts().iter().all(is_known))
         && plugins.find(PluginKind::Lookup, NAME).map_err(failed)?.is_some()
     {
         return super::super::plugins::look_up(plugins, NAME, call.args, scope);

@@ -1,63 +1,80 @@
-//! `csvfile` and `ini`: values out of tables and settings files.
+//! `csvfile`: cells of tables.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
-use super::files::read_file;
-use super::{Call, invalid_option};
+use super::files::read_encoded;
+use super::{Call, options};
 use crate::input::key_value::split_pairs;
-use crate::template::convert::failed;
+use crate::template::convert::{failed, from_data};
 use crate::template::filters::params::items;
+use crate::template::filters::python_type;
+use crate::template::python;
 
 /// What is asked for, and `name=value` words behind it, which count more than the lookup's own arguments.
-struct Term<'c> {
-    key: String,
-    words: HashMap<String, String>,
+pub(super) struct Term<'c> {
+    pub(super) key: String,
+    words: HashMap<String, Value>,
     call: &'c Call<'c>,
 }
 
 impl<'c> Term<'c> {
-    fn new(term: &str, names: &[&str], call: &'c Call<'c>) -> Result<Term<'c>, Error> {
+    pub(super) fn new(term: &Value, names: &[&str], call: &'c Call<'c>) -> Result<Term<'c>, Error> {
+        let Some(term) = term.as_str() else {
+            return Err(failed(format!("'{}' object has no attribute 'split'", python_type(term))));
+        };
         let (pairs, key) = split_pairs(term).map_err(failed)?;
         if let Some(strange) = pairs.keys().find(|name| !names.contains(&name.as_str())) {
             return Err(failed(format!("'{strange}' is not a valid option")));
         }
-        let text = |value: rustle_protocol::Value| value.as_str().unwrap_or_default().to_owned();
-        let words = pairs.into_iter().map(|(name, value)| (name, text(value))).collect();
+        let words = pairs.into_iter().map(|(name, value)| (name, from_data(value))).collect();
         Ok(Term { key: key.join(" "), words, call })
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
-        self.words.get(name).cloned().unwrap_or_else(|| self.call.params.text(name, default))
+    pub(super) fn option(&self, name: &str) -> Option<&Value> {
+        self.words.get(name).or_else(|| self.call.option(name))
     }
 
-    fn column(&self, name: &str, default: usize) -> Result<usize, Error> {
-        let text = self.text(name, &default.to_string());
-        text.parse().map_err(|_| invalid_option("csvfile", name, "int", &text))
+    pub(super) fn text(&self, name: &str, default: &str) -> String {
+        self.option(name).map_or_else(|| default.to_owned(), python::text)
     }
 
-    fn file(&self, default: &str) -> Result<PathBuf, Error> {
-        let name = self.text("file", default);
-        self.call.find(&name, "files").ok_or_else(|| failed(format!("No such file or directory: '{name}'")))
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+        self.option(name).map_or(default, options::flag)
+    }
+
+    fn column(&self, name: &str, default: i64) -> Result<i64, Error> {
+        self.option(name).map_or(Ok(default), |value| self.call.integer_of(name, "int", value))
+    }
+
+    /// The file, whose name is missing if it is not there.
+    pub(super) fn file(&self, default: &str, missing: &str) -> Result<PathBuf, Error> {
+        let name = self.option("file").cloned().unwrap_or_else(|| Value::from(default));
+        self.call.find(&name, "files")?.ok_or_else(|| failed(missing))
+    }
+
+    pub(super) fn read(&self, path: &Path) -> Result<String, Error> {
+        read_encoded(path, &self.text("encoding", "utf-8"), self.call)
     }
 }
 
 pub(super) fn csvfile(call: &Call<'_>) -> Result<Vec<Value>, Error> {
     const NAMES: &[&str] = &["file", "delimiter", "col", "keycol", "default", "encoding"];
+    const NO_FILE: &str = "expected str, bytes or os.PathLike object, not NoneType";
     if call.terms.is_empty() {
         return Err(failed("Search key is required but was not found"));
     }
     let mut found = Vec::new();
-    for text in call.texts() {
-        let term = Term::new(&text, NAMES, call)?;
+    for term in &call.terms {
+        let term = Term::new(term, NAMES, call)?;
         if term.key.is_empty() {
             return Err(failed("Search key is required but was not found"));
         }
         let delimiter = match term.text("delimiter", "TAB").as_str() {
-            "TAB" | "\t" | "\\t" => '\t',
+            "TAB" => '\t',
             other => {
                 let mut chars = other.chars();
                 match (chars.next(), chars.next()) {
@@ -67,23 +84,32 @@ pub(super) fn csvfile(call: &Call<'_>) -> Result<Vec<Value>, Error> {
             }
         };
         let (column, key_column) = (term.column("col", 1)?, term.column("keycol", 0)?);
-        let rows = rows(&read_file(&term.file("ansible.csv")?, call)?, delimiter);
-        match rows.iter().find(|row| row.get(key_column).is_some_and(|key| *key == term.key)) {
-            Some(row) => {
-                found.push(
-                    row.get(column)
-                        .map(|cell| Value::from(cell.as_str()))
-                        .ok_or_else(|| failed("list index out of range"))?,
-                );
-            }
-            None => match (term.words.get("default"), call.params.get("default")) {
-                (Some(default), _) => found.push(Value::from(default.as_str())),
-                (None, Some(default)) if default.kind() == ValueKind::Seq => found.extend(items(default)?),
-                (None, default) => found.extend(default.filter(|default| !default.is_none()).cloned()),
+        match row_of(&rows(&term.read(&term.file("ansible.csv", NO_FILE)?)?, delimiter), &term.key, key_column)? {
+            Some(row) => found.push(Value::from(cell(row, column)?)),
+            None => match term.option("default") {
+                Some(default) if default.kind() == ValueKind::Seq => found.extend(items(default)?),
+                default => found.extend(default.cloned()),
             },
         }
     }
     Ok(found)
+}
+
+/// The first row that has the key in that column. Each row before it must have the column, too.
+fn row_of<'r>(rows: &'r [Vec<String>], key: &str, column: i64) -> Result<Option<&'r Vec<String>>, Error> {
+    for row in rows.iter().filter(|row| row[..] != [String::new()]) {
+        if cell(row, column)? == key {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+/// The cell of that number, below 0 from the end.
+fn cell(row: &[String], column: i64) -> Result<&str, Error> {
+    let at = if column < 0 { column + row.len() as i64 } else { column };
+    let cell = usize::try_from(at).ok().and_then(|at| row.get(at));
+    cell.map(String::as_str).ok_or_else(|| failed("list index out of range"))
 }
 
 /// Rows of cells; a cell in double quotes may hold delimiters, line breaks, and quotes written twice.
@@ -108,77 +134,4 @@ fn rows(text: &str, delimiter: char) -> Vec<Vec<String>> {
         rows.push(row);
     }
     rows
-}
-
-pub(super) fn ini(call: &Call<'_>) -> Result<Vec<Value>, Error> {
-    const NAMES: &[&str] = &["section", "file", "type", "re", "default", "encoding", "case_sensitive"];
-    let mut found = Vec::new();
-    for text in call.texts() {
-        let term = Term::new(&text, NAMES, call)?;
-        let is_true = |name: &str| super::super::values::truth(&Value::from(term.text(name, "false"))).unwrap_or(false);
-        let name = term.text("file", "ansible.ini");
-        let is_ini = term.text("type", "ini") == "ini";
-        let wanted = if is_ini { term.text("section", "global") } else { String::new() };
-        let case_sensitive = is_true("case_sensitive");
-        let sections = sections(&read_file(&term.file("ansible.ini")?, call)?, case_sensitive, is_ini);
-        let section = sections.iter().rev().find(|(name, _)| *name == wanted);
-        let (_, own) = section.ok_or_else(|| failed(format!("No section '{wanted}' in '{name}'.")))?;
-        let settings = with_defaults(&sections, own);
-        let key = if case_sensitive { term.key.clone() } else { term.key.to_lowercase() };
-        if is_true("re") {
-            let regex = regex::Regex::new(&format!("^(?:{})", term.key)).map_err(|error| failed(error.to_string()))?;
-            found.extend(
-                settings.iter().filter(|(key, _)| regex.is_match(key)).map(|(_, value)| Value::from(value.as_str())),
-            );
-            continue;
-        }
-        let value = settings.iter().rev().find(|(known, _)| *known == key).map(|(_, value)| value.clone());
-        found.push(Value::from(value.unwrap_or_else(|| term.text("default", ""))));
-    }
-    Ok(found)
-}
-
-type Settings = Vec<(String, String)>;
-
-/// The settings of `[DEFAULT]`, as this section has them, and then its others.
-fn with_defaults(sections: &[(String, Settings)], own: &Settings) -> Settings {
-    let defaults = sections.iter().filter(|(name, _)| name == "DEFAULT").flat_map(|(_, settings)| settings);
-    let mut settings: Settings = defaults.cloned().collect();
-    for (name, value) in own {
-        match settings.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => known.clone_from(value),
-            None => settings.push((name.clone(), value.clone())),
-        }
-    }
-    settings
-}
-
-/// Sections with their settings in order; without sections, all settings are one without a name.
-fn sections(text: &str, case_sensitive: bool, has_sections: bool) -> Vec<(String, Settings)> {
-    let mut sections: Vec<(String, Settings)> = Vec::new();
-    if !has_sections {
-        sections.push((String::new(), Settings::new()));
-    }
-    for line in text.lines() {
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|_| has_sections) {
-            sections.push((name.to_owned(), Settings::new()));
-            continue;
-        }
-        let Some((_, settings)) = sections.last_mut() else { continue };
-        if line.starts_with([' ', '\t'])
-            && let Some((_, value)) = settings.last_mut()
-        {
-            value.push('\n');
-            value.push_str(trimmed);
-            continue;
-        }
-        let (key, value) = trimmed.split_once(['=', ':']).unwrap_or((trimmed, ""));
-        let key = if case_sensitive { key.trim().to_owned() } else { key.trim().to_lowercase() };
-        settings.push((key, value.trim().to_owned()));
-    }
-    sections
 }

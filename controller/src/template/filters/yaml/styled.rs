@@ -61,7 +61,7 @@ impl Writer {
         });
     }
 
-    fn literal(&mut self, text: &str, indent: usize) {
+    pub(super) fn literal(&mut self, text: &str, indent: usize) {
         self.block_start("|", text);
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             self.block_line(line, indent);

@@ -1,4 +1,4 @@
-//! A module that Ansible has and this program has not.
+//! What Ansible would run for a task and this program cannot: a module that is not here, an action plug-in in Python.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -6,16 +6,20 @@ use rustle_agent::module::ArgError;
 use rustle_protocol::ModuleResult;
 use rustle_protocol::value::Map;
 
-use crate::engine::{ExecutionContext, ModuleExecutor, Stop};
+use super::context::ExecutionContext;
+use super::error::Stop;
+use super::module::ModuleExecutor;
 
-/// Fails on every host that comes to it.
-pub(super) struct Absent {
+/// Stands in for it, and fails on every host that comes to it.
+pub(crate) struct Absent {
     name: String,
+    why: String,
 }
 
 impl Absent {
-    pub(super) fn new(name: &str) -> Absent {
-        Absent { name: name.to_owned() }
+    /// `why` is the message of the tasks that fail.
+    pub(crate) fn new(name: &str, why: String) -> Absent {
+        Absent { name: name.to_owned(), why }
     }
 }
 
@@ -41,7 +45,6 @@ impl ModuleExecutor for Absent {
         _args: Map,
         _cx: &'a mut ExecutionContext<'_>,
     ) -> BoxFuture<'a, Result<ModuleResult, Stop>> {
-        let what = format!("rustle-exec has no module `{}`; docs/modules.md lists those it has", self.name);
-        std::future::ready(Ok(ModuleResult::failed(what))).boxed()
+        std::future::ready(Ok(ModuleResult::failed(self.why.clone()))).boxed()
     }
 }
