@@ -104,6 +104,7 @@ fn load_playbook(folder: &Path) {
                 templar: Templar::new(),
                 vault: Vault::default(),
                 smart_gathering: false,
+                private_role_vars: false,
             },
             inventory: &inventory,
             gather_facts: Some(true),

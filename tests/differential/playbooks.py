@@ -1,7 +1,8 @@
 """Runs playbooks with Ansible, each in a process of its own and in the folder it stands in.
 
-Reads a JSON list of {"folder", "args"}; writes one line of JSON per playbook, in that order: its exit code, what became of
-every task on every host, and what it wrote to its standard output. Ansible is imported once and forked, which is most of what a small playbook costs.
+Reads a JSON list of {"folder", "args", "settings"}; writes one line of JSON per playbook, in that order: its exit code, what became of
+every task on every host, and what it wrote to its standard output. Ansible is imported once and forked, which is most of what a small playbook costs;
+a case with settings (variables of the environment, which may be none where there is an ansible.cfg) gets one of its own, which reads them.
 """
 
 import json
@@ -25,6 +26,10 @@ def run(case):
     silence = os.open(os.devnull, os.O_WRONLY)
     if "KEEP_STDERR" not in os.environ:
         os.dup2(silence, 2)
+    settings = case.get("settings")
+    if settings is not None:
+        command = [sys.executable, "-c", "from ansible.cli.playbook import main; main()", *case["args"]]
+        os.execve(sys.executable, command, os.environ | settings)
     try:
         code = PlaybookCLI(["ansible-playbook", *case["args"]]).run()
     except SystemExit as ended:

@@ -259,19 +259,22 @@ impl Bench {
         print_row("W4: 256 MiB to 10 hosts", BIG_HOSTS, &ours, Some(floor));
     }
 
-    /// First and again; the floor is the same bytes written and renamed by a plain loop, and one process start.
+    /// First and again; the floor is the same bytes written and renamed by a plain loop, and one process start. What `stat` asks the
+    /// program `file`, once on each host, is a floor of its own.
     fn w2(&self) {
-        let (mut first, mut again, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut first, mut again, mut floor, mut mime) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.runs {
             self.clear_scratch();
             first.push(self.measured(|| self.plan("w2", self.hosts)));
             again.push(self.measured(|| self.plan("w2", self.hosts)));
             self.clear_scratch();
             floor.push(self.write_files());
+            mime.push(spawn(&["file", "--brief", "--mime", "--", "/etc/passwd"], self.hosts));
         }
         let tasks = 10 * self.hosts;
         print_row("W2: 10 configuration tasks, first", tasks, &first, Some(floor.clone()));
         print_row("W2 again, nothing changes", tasks, &again, Some(floor));
+        print_floor("of W2 first: `file` on each host", mime);
     }
 
     fn write_files(&self) -> Duration {
@@ -397,13 +400,19 @@ fn resident_kib(pid: u64) -> Option<u64> {
 
 /// Starts /bin/true `count` times, [`WORKERS`] at a time.
 fn spawn_true(count: usize) -> Duration {
+    spawn(&["/bin/true"], count)
+}
+
+/// Starts a program `count` times, [`WORKERS`] at a time.
+fn spawn(words: &[&str], count: usize) -> Duration {
     let began = Instant::now();
     std::thread::scope(|scope| {
         for worker in 0..WORKERS.min(count) {
             scope.spawn(move || {
                 for _ in (worker..count).step_by(WORKERS) {
-                    let status = Command::new("/bin/true").status().expect("/bin/true can be started");
-                    assert!(status.success());
+                    let mut program = Command::new(words[0]);
+                    let status = program.args(&words[1..]).stdout(Stdio::null()).status();
+                    assert!(status.expect("the program can be started").success());
                 }
             });
         }
@@ -425,12 +434,19 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
+fn print_floor(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    println!("{name:<34} {:>22} {:>22}", "", shown(&times));
+}
+
+/// Median, least and most of sorted times.
+fn shown(times: &[Duration]) -> String {
+    let seconds = |at: usize| times[at].as_secs_f64();
+    format!("{:.3} s ({:.3}-{:.3})", seconds(times.len() / 2), seconds(0), seconds(times.len() - 1))
+}
+
 fn print_row(name: &str, tasks: usize, ours: &[Taken], floor: Option<Vec<Duration>>) {
     let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64();
-    let shown = |times: &[Duration]| {
-        let seconds = |at: usize| times[at].as_secs_f64();
-        format!("{:.3} s ({:.3}-{:.3})", median(times), seconds(0), seconds(times.len() - 1))
-    };
     let mut walls: Vec<_> = ours.iter().map(|taken| taken.wall).collect();
     walls.sort_unstable();
     let (floor_text, ratio) = match floor {

@@ -10,10 +10,15 @@ const HOSTS: &str = "a,b,c,";
 /// Where a case has one.
 const INVENTORY: &str = "inventory/hosts";
 
+/// What a case may bring, beside its playbook.
+const CONFIGURATION: &str = "ansible.cfg";
+
 pub(crate) struct Case {
     pub(crate) name: String,
     /// Arguments beside the inventory and the playbook.
     pub(crate) args: Vec<String>,
+    /// What is set in the environment.
+    pub(crate) env: Vec<(String, String)>,
     /// `site.yml`, and what it needs, by path.
     pub(crate) files: BTreeMap<PathBuf, String>,
 }
@@ -21,9 +26,15 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn of_playbook(name: impl Into<String>, text: impl Into<String>) -> Case {
         let text = text.into();
-        let args = text.lines().next().and_then(|line| line.strip_prefix("# args: ")).unwrap_or_default();
-        let args = args.split_whitespace().map(str::to_owned).collect();
-        Case { name: name.into(), args, files: BTreeMap::from([("site.yml".into(), text)]) }
+        let args = first_words(&text, "# args: ").map(str::to_owned).collect();
+        let variable = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = first_words(&text, "# env: ").map(|word| variable(word).expect("NAME=VALUE")).collect();
+        Case { name: name.into(), args, env, files: BTreeMap::from([("site.yml".into(), text)]) }
+    }
+
+    /// Whether the environment or an `ansible.cfg` says how the programs are to behave.
+    pub(crate) fn has_settings(&self) -> bool {
+        !self.env.is_empty() || self.files.contains_key(Path::new(CONFIGURATION))
     }
 
     #[must_use]
@@ -80,6 +91,12 @@ impl Case {
         let fixed = ["-i", self.inventory()].map(str::to_owned);
         fixed.into_iter().chain(self.args.clone()).chain(["site.yml".to_owned()]).collect()
     }
+}
+
+/// The words behind `beginning` in the comments that a playbook begins with.
+fn first_words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+    let comments = text.lines().take_while(|line| line.starts_with('#'));
+    comments.filter_map(move |line| line.strip_prefix(beginning)).flat_map(str::split_whitespace)
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -1,8 +1,9 @@
 //! Playbooks: each case is run by Ansible and by `rustle-exec` on hosts that are all this machine. What every task did on
 //! every host, what was said of it line by line, the files it left in `out/` and the exit code must be the same.
 //!
-//! A case is a file or a folder in `tests/differential/playbooks/` (a first line `# args: ...` adds arguments of the command
-//! line), or is made by [`super::generated`].
+//! A case is a file or a folder in `tests/differential/playbooks/`, or is made by [`super::generated`]. In the comments that
+//! it begins with, `# args: ...` adds arguments of the command line and `# env: NAME=VALUE ...` sets variables of the
+//! environment; a folder may have an `ansible.cfg`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,6 +62,19 @@ const TOLD_OTHERWISE: [(&str, &str); 9] = [
         "a failure's text stands above what failed, and not above what `failed_when` let pass",
     ),
 ];
+
+/// Cases whose end in Ansible hangs on its own clock, and how: on a busy machine Ansible may lose its race, so such a case
+/// is asked again, alone, before its difference counts.
+const HANGS_ON_THE_CLOCK: [(&str, &str); 2] = [
+    ("async_polled", "what takes a module in Python longer than a second is asked for once more, and that is told"),
+    (
+        "async_too_long",
+        "the job's watcher ends it after some 11 s, and says so in its file: the play is to ask before, after 6 s",
+    ),
+];
+
+/// How often a case of [`HANGS_ON_THE_CLOCK`] is asked again.
+const ASKED_AGAIN: usize = 3;
 
 /// Lines that are shown of what was told, from the first that differs.
 const LINES_SHOWN: usize = 12;
@@ -147,7 +161,8 @@ fn ansible(python: &Path, root: &Path, cases: &[Case]) -> Vec<Seen> {
     let folders: Vec<PathBuf> = cases.iter().map(|case| case.write(root)).collect();
     let asked = cases.iter().zip(&folders).map(|(case, folder)| {
         let args: Vec<String> = ["-c", "local"].map(str::to_owned).into_iter().chain(case.command_line()).collect();
-        json!({ "folder": folder, "args": args })
+        let settings = case.has_settings().then(|| BTreeMap::from_iter(case.env.iter().cloned()));
+        json!({ "folder": folder, "args": args, "settings": settings })
     });
     let asked = Value::from_iter(asked).to_string();
     let mut command = Command::new(python);
@@ -174,13 +189,25 @@ pub(crate) fn their_answer(line: &str, folder: &Path) -> Seen {
 }
 
 fn ours(python: &Path, root: &Path, case: &Case) -> Seen {
+    // Events have no settings of how they are told.
+    let told = case.has_settings().then(|| {
+        let folder = case.write(root);
+        let ended = our_run(python, &folder, case).finish();
+        fs::remove_dir_all(&folder).unwrap();
+        told::ours_as_written(&ended.stdout, &folder)
+    });
     let folder = case.write(root);
-    let run = Run::new(&folder).args(["--connection-plugin", "local", "--progress", "json"]);
+    let mut seen = seen(&our_run(python, &folder, case).args(["--progress", "json"]).finish(), &folder);
+    seen.told = told.unwrap_or(seen.told);
+    seen
+}
+
+fn our_run(python: &Path, folder: &Path, case: &Case) -> Run {
+    let run = Run::new(folder).args(["--connection-plugin", "local"]).args(case.command_line());
     // Plug-ins in Python are run with that ansible-core, too.
     let folders = python.parent().map(Path::to_owned).into_iter();
     let path = std::env::join_paths(folders.chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
-    let run = run.env("PATH", path);
-    seen(&run.args(case.command_line()).finish(), &folder)
+    case.env.iter().fold(run.env("PATH", path), |run, (name, value)| run.env(name, value))
 }
 
 pub(crate) fn events(ended: &Ended) -> Vec<Stamped> {
@@ -225,15 +252,31 @@ fn playbooks_do_what_they_do_in_ansible() {
         let given: Vec<Seen> = cases.iter().map(|case| ours(python, mine.path(), case)).collect();
         (expected.join().unwrap(), given)
     });
-    let is_told_otherwise = |case: &Case| TOLD_OTHERWISE.iter().any(|(name, _)| *name == case.name);
     let pairs = cases.iter().zip(expected.iter().zip(&given));
     let wrong: Vec<String> = pairs
-        .filter(|(case, (expected, given))| {
-            expected.outcome() != given.outcome() || (expected.told != given.told && !is_told_otherwise(case))
-        })
+        .filter(|(case, (expected, given))| !is_same(case, expected, given))
+        .filter(|(case, _)| !(hangs_on_the_clock(case) && is_same_alone(python, case)))
         .map(|(case, (expected, given))| format!("{}: {}", case.name, difference(expected, given)))
         .collect();
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+fn is_same(case: &Case, expected: &Seen, given: &Seen) -> bool {
+    let is_told_otherwise = TOLD_OTHERWISE.iter().any(|(name, _)| *name == case.name);
+    expected.outcome() == given.outcome() && (expected.told == given.told || is_told_otherwise)
+}
+
+fn hangs_on_the_clock(case: &Case) -> bool {
+    HANGS_ON_THE_CLOCK.iter().any(|(name, _)| *name == case.name)
+}
+
+/// Runs a case again, first in Ansible and then here.
+fn is_same_alone(python: &Path, case: &Case) -> bool {
+    (0..ASKED_AGAIN).any(|_| {
+        let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let expected = ansible(python, theirs.path(), std::slice::from_ref(case)).remove(0);
+        is_same(case, &expected, &ours(python, mine.path(), case))
+    })
 }
 
 pub(crate) fn difference(ansible: &Seen, ours: &Seen) -> String {

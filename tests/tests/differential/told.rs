@@ -13,7 +13,7 @@ const CAUSED_BY: &str = "<<< caused by >>>";
 const OF_THE_MOMENT: [&str; 7] = ["start", "end", "delta", "ansible_job_id", "results_file", "invocation", "src"];
 
 /// How lines begin that tell of a host, up to its name.
-const OF_A_HOST: [&str; 12] = [
+const OF_A_HOST: [&str; 13] = [
     "ok: [",
     "changed: [",
     "skipping: [",
@@ -26,6 +26,7 @@ const OF_A_HOST: [&str; 12] = [
     "included: ",
     "...ignoring",
     "[ERROR]: ",
+    "task path: ",
 ];
 
 /// The lines that `rustle-exec` prints for these events where there is no terminal.
@@ -35,23 +36,30 @@ pub(super) fn ours(events: &[Stamped], folder: &Path) -> Vec<String> {
     for stamped in events {
         let lines = layout.lines(stamped);
         for line in lines.iter().filter(|line| line.stream == Stream::Out && !is_word_of_ours(stamped, line)) {
-            line.render(false, &mut text);
+            line.render(None, &mut text);
             text.push('\n');
         }
     }
     comparable(&text, folder)
 }
 
-/// Ansible says neither why a play was stopped nor which hosts and playbooks it never came to.
+/// The lines of a run that has told them itself.
+pub(super) fn ours_as_written(said: &str, folder: &Path) -> Vec<String> {
+    let is_ours = |line: &&str| !WORDS_OF_OURS.iter().any(|begin| line.starts_with(begin));
+    comparable(&said.lines().filter(is_ours).map(|line| format!("{line}\n")).collect::<String>(), folder)
+}
+
+/// How lines begin that Ansible has not: it says neither why a play was stopped nor which hosts and playbooks it never
+/// came to.
+const WORDS_OF_OURS: [&str; 3] = ["STOPPED: ", "not started: ", "playbooks not begun: "];
+
 fn is_word_of_ours(stamped: &Stamped, line: &Line) -> bool {
-    let begin: &[&str] = match &stamped.event {
-        RunEvent::PlayFinished { .. } => &["STOPPED: "],
-        RunEvent::RunFinished(_) => &["not started: ", "playbooks not begun: "],
-        _ => return false,
-    };
+    if !matches!(stamped.event, RunEvent::PlayFinished { .. } | RunEvent::RunFinished(_)) {
+        return false;
+    }
     let mut text = String::new();
-    line.render(false, &mut text);
-    begin.iter().any(|begin| text.starts_with(begin))
+    line.render(None, &mut text);
+    WORDS_OF_OURS.iter().any(|begin| text.starts_with(begin))
 }
 
 /// What a run has said, section by section: a banner, then what each host has to tell, by the hosts' names.
@@ -87,15 +95,15 @@ struct Entry {
 }
 
 impl Entry {
-    /// The host that the line begins to tell of; empty for a failure's own text.
+    /// The host that the line begins to tell of; empty for what names none: a failure's own text and place.
     fn begins_with(line: &str) -> Option<String> {
         let beginning = OF_A_HOST.iter().find(|beginning| line.starts_with(**beginning))?;
         if *beginning == "...ignoring" {
             return None;
         }
         let name = |c: &char| !matches!(c, ']' | ':' | ' ');
-        let is_of_all = matches!(*beginning, "[ERROR]: " | "included: ");
-        Some(if is_of_all { String::new() } else { line[beginning.len()..].chars().take_while(name).collect() })
+        let names_none = matches!(*beginning, "[ERROR]: " | "included: " | "task path: ");
+        Some(if names_none { String::new() } else { line[beginning.len()..].chars().take_while(name).collect() })
     }
 
     fn into_lines(mut entries: Vec<Entry>, out: &mut Vec<String>) {

@@ -181,7 +181,7 @@ fn options_that_make_no_sense_are_told() {
     insta::assert_snapshot!(of(&["--forks", "0"]), @"error: --forks must be at least 1, not 0");
     insta::assert_snapshot!(of(&["--serial", "few"]), @"error: --serial: `few` is not a batch size: give a number such as 10 or a percentage such as 25%");
     insta::assert_snapshot!(of(&["-e", "[1]"]), @r"
-    error: --extra-vars:1:1: variables are names with values, not a list
+    error: --extra-vars:1:1: Invalid extra vars data supplied. '[1]' could not be made into a dictionary
       1 | [1]
         | ^
     ");
@@ -190,10 +190,10 @@ fn options_that_make_no_sense_are_told() {
       caused by: No such file or directory (os error 2)
     hint: check the path and that you may read it
     ");
-    insta::assert_snapshot!(of(&["--start-at-task", "pin"]), @r"
-    error: no task is called `pin`, so the run cannot start there
+    insta::assert_snapshot!(of(&["--start-at-task", "pin"]), @r#"
+    error: No matching task "pin" found. Note: --start-at-task can only follow static includes.
     hint: did you mean `ping`?
-    ");
+    "#);
     insta::assert_snapshot!(of(&["--log-level", "loud"]), @"error: log level `loud`: use error, warn, info, debug or trace");
     insta::assert_snapshot!(of(&["--module-path", "nowhere"]), @"error: --module-path nowhere: No such file or directory (os error 2)");
     insta::assert_snapshot!(of(&["--facts-cache", "plan.json/facts"]), @r"

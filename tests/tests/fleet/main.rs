@@ -27,4 +27,5 @@ mod scheduling;
 mod soak;
 mod storm;
 mod survives;
+mod vault_edit;
 mod waiting;

@@ -499,6 +499,8 @@ fn extra_variables_come_in_every_form_and_the_last_one_wins() {
     assert_eq!(said(&["{a: flow, c: 4}"]), r#""flow - 4""#);
     assert_eq!(said(&["@vars.yml"]), r#""yaml [1, 2] -""#);
     assert_eq!(said(&["@vars.yml", "@vars.json", "c=last"]), r#""json [1, 2] last""#);
+    let piped = fleet.run(&plan).args(["-e", "@/dev/stdin"]).stdin("a: piped\n").ends(0);
+    assert!(piped.stdout.contains("piped - -"), "{}", piped.stdout);
 }
 
 #[test]

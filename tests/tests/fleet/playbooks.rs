@@ -68,15 +68,37 @@ fn what_is_wrong_is_told_with_its_line_and_nothing_runs() {
 fn lists_are_in_ansibles_layout() {
     let project = Project::new(&[(
         "site.yml",
-        "- name: One\n  hosts: a,b\n  tags: p\n  tasks:\n  - name: first\n    ping:\n    tags: [x, t]\n- hosts: all:!a\n  tasks: []\n",
+        "- name: One\n  hosts: a,b\n  tags: p\n  tasks:\n  - name: first\n    ping:\n    tags: [x, t]\n- hosts: [all, '!a']\n  \
+         strategy: by_the_moon\n  tasks: []\n",
     )]);
     let ended = project.run().args(["-i", "a,b,", "--list-tasks", "--list-hosts", "site.yml"]).ends(0);
     assert_eq!(
         ended.stdout,
         "\nplaybook: site.yml\n\n  play #1 (a,b): One\tTAGS: [p]\n    pattern: ['a,b']\n    hosts (2):\n      a\n      b\n    \
-         tasks:\n      first\tTAGS: [p, t, x]\n\n  play #2 (all:!a): all:!a\tTAGS: []\n    pattern: ['all:!a']\n    hosts \
+         tasks:\n      first\tTAGS: [p, t, x]\n\n  play #2 (all,!a): all,!a\tTAGS: []\n    pattern: ['all', '!a']\n    hosts \
          (1):\n      b\n    tasks:\n"
     );
+    let ended = project.run().args(["-i", "a,b,", "site.yml"]).ends(5);
+    assert!(ended.stderr.contains("site.yml:9:13: Invalid play strategy specified: by_the_moon"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_check_of_a_roles_arguments_is_listed() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  roles: [web]\n"),
+        ("roles/web/meta/argument_specs.yml", "argument_specs:\n  main: {short_description: The web}\n"),
+        ("roles/web/tasks/main.yml", "- name: install\n  ping:\n"),
+    ]);
+    let listed = project.run().args(["-i", "a,", "--list-tasks", "site.yml"]).ends(0).stdout;
+    let check = "      web : Validating arguments against arg spec 'main' - The web\tTAGS: [always]\n";
+    assert!(listed.ends_with(&format!("    tasks:\n{check}      web : install\tTAGS: []\n")), "{listed}");
+}
+
+#[test]
+fn a_connection_that_the_command_line_sets_as_a_variable_needs_no_agents() {
+    let project = Project::new(&[("site.yml", "- hosts: all\n  gather_facts: false\n  tasks: [{ping: }]\n")]);
+    let ended = project.run().args(["-i", "a,b,", "-e", "ansible_connection=local", "site.yml"]).ends(0);
+    assert!(ended.recap("b").contains("ok=1"), "{ended:?}");
 }
 
 #[test]
@@ -249,7 +271,7 @@ fn a_plugin_in_python_is_named_with_its_file_where_there_is_no_python() {
 fn plugins_of_kinds_that_are_not_run_are_told() {
     let play = |rest: &str| format!("- hosts: localhost\n  gather_facts: false\n{rest}");
     let project = Project::new(&[
-        ("action.yml", &play("  tasks:\n  - mine: {x: 1}\n")),
+        ("action.yml", &play("  tasks:\n  - mine: {x: 1}\n    when: false\n  - mine: {x: 2}\n")),
         ("connection.yml", &play("  tasks:\n  - ping:\n    vars: {ansible_connection: tin}\n")),
         ("action_plugins/mine.py", ""),
         ("library/mine.py", ""),
@@ -257,10 +279,12 @@ fn plugins_of_kinds_that_are_not_run_are_told() {
         ("callback_plugins/told.py", ""),
     ]);
     let path = project.path().canonicalize().unwrap();
-    let ended = project.run().arg("action.yml").ends(5);
-    let expected =
-        format!("action.yml:4:5: 'mine' is an action plug-in in Python ({}/action_plugins/mine.py)", path.display());
-    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+    let ended = project.run().arg("action.yml").ends(2);
+    let plugin = format!("'mine' is an action plug-in in Python ({}/action_plugins/mine.py)", path.display());
+    let before = format!("action.yml:4:5: {plugin}; the task fails if a host comes to it");
+    assert!(ended.stderr.contains(&before), "{}", ended.stderr);
+    assert!(ended.recap("localhost").contains("failed=1 skipped=1"), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("{plugin}, and rustle-exec runs none")), "{}", ended.stdout);
     let ended = project.run().arg("connection.yml").ends(2);
     let expected = format!("'tin' is a connection plug-in in Python ({}/connection_plugins/tin.py)", path.display());
     assert!(ended.stdout.contains(&expected), "{}", ended.stdout);
