@@ -68,6 +68,16 @@ impl View {
         view.present(view.node(), view.steps.clone())
     }
 
+    /// The same for two views of the same list or dict, and for no others while this one is there.
+    pub(crate) fn identity(&self) -> (usize, Box<[u32]>) {
+        let root = match &self.root {
+            Root::Data(value) => Arc::as_ptr(value).addr(),
+            // Of another scope it is another, for its templates are.
+            Root::Authored(authored, scope) => Arc::as_ptr(authored).addr() ^ scope.addr().rotate_left(32),
+        };
+        (root, self.steps.clone())
+    }
+
     fn node(&self) -> Node<'_> {
         let root = match &self.root {
             Root::Data(value) => Node::Data(value),

@@ -2,6 +2,7 @@
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
+use rustle_protocol::value::DEPTH_MAX;
 
 /// `str(value)`.
 pub(crate) fn text(value: &Value) -> String {
@@ -20,19 +21,21 @@ pub(crate) fn write_text(out: &mut String, value: &Value) {
     match value.kind() {
         ValueKind::String => out.push_str(value.as_str().unwrap_or_default()),
         ValueKind::Bytes => out.push_str(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default())),
-        _ => write_repr(out, value),
+        _ => write_repr(out, value, 0),
     }
 }
 
 /// `repr(value)`.
 pub(crate) fn repr(value: &Value) -> String {
     let mut out = String::new();
-    write_repr(&mut out, value);
+    write_repr(&mut out, value, 0);
     out
 }
 
-fn write_repr(out: &mut String, value: &Value) {
+/// What is nested deeper than [`DEPTH_MAX`] levels is cut short: a list that a template has changed may be in itself.
+fn write_repr(out: &mut String, value: &Value, depth: usize) {
     match value.kind() {
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable if depth > DEPTH_MAX => out.push_str("..."),
         ValueKind::String => string(out, value.as_str().unwrap_or_default()),
         ValueKind::Number if !value.is_integer() => match f64::try_from(value.clone()) {
             Ok(number) => out.push_str(&float(number)),
@@ -44,18 +47,22 @@ fn write_repr(out: &mut String, value: &Value) {
                 (key, item)
             });
             sequence(out, "{", pairs, "}", |out, (key, item)| {
-                write_repr(out, &key);
+                write_repr(out, &key, depth + 1);
                 out.push_str(": ");
-                write_repr(out, &item);
+                write_repr(out, &item, depth + 1);
             });
         }
         // Of Jinja's tuples those of `groupby` are seen as such; all others are lists by then.
         ValueKind::Seq if is_group(value) => {
-            sequence(out, "(", value.try_iter().into_iter().flatten(), ")", |out, item| write_repr(out, &item));
+            sequence(out, "(", value.try_iter().into_iter().flatten(), ")", |out, item| {
+                write_repr(out, &item, depth + 1)
+            });
         }
         // Ansible has no tuples: they are lists wherever they can be seen.
         ValueKind::Seq | ValueKind::Iterable => {
-            sequence(out, "[", value.try_iter().into_iter().flatten(), "]", |out, item| write_repr(out, &item));
+            sequence(out, "[", value.try_iter().into_iter().flatten(), "]", |out, item| {
+                write_repr(out, &item, depth + 1)
+            });
         }
         ValueKind::Undefined => {}
         _ => out.push_str(&value.to_string()),

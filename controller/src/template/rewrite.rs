@@ -5,8 +5,8 @@
 //! undefined values, every operand of `.name` and `[key]` is wrapped in a filter that makes an undefined one walkable;
 //! the result of the last step is again an ordinary undefined value, which fails wherever it is used.
 //!
-//! Lists and dicts that a template makes and changes (`x.append(1)`) are made such that they can change, and operators
-//! become filters that do what Python does. Macros and raw text become what the engine makes the same of.
+//! In templates that change lists or dicts (`x.append(1)`) those that are made there, and those that variables have, are
+//! made such that they can change, and operators become filters that do what Python does. Macros and raw text become what the engine makes the same of.
 //!
 //! Backslashes in the string literals of a play's `{{ }}` stand for themselves: they are doubled.
 
@@ -23,8 +23,11 @@ pub(super) use statements::{CAPTURE, CAPTURED, LEFT_OUT, MACRO};
 /// The filter around each operand.
 pub(super) const FILTER: &str = "_walkable";
 
-/// Makes a list or dict one that can change.
+/// Makes a list or dict that nobody else has one that can change.
 pub(super) const CHANGEABLE: &str = "_changeable";
+
+/// What a variable is in a template that changes lists or dicts: the same one each time that it is read.
+pub(super) const CHANGING: &str = "_changing";
 
 /// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
 const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
@@ -207,7 +210,7 @@ fn rewrite_unfolded<'a>(source: &'a str, delimiters: &Delimiters, literals: Lite
             changeable(source, region.clone(), &mut marks);
         }
         // After what closes inside an operand.
-        operators::operators(source, kind, region.clone(), &mut marks);
+        operators::operators(source, kind, region.clone(), changed, &mut marks);
         if raw && kind == Kind::Variable {
             double_backslashes(source, region, &mut marks);
         }
@@ -262,6 +265,7 @@ const CHANGES: &[&str] = &[
     ".remove(",
     ".update(",
     ".setdefault(",
+    ".popitem(",
     ".sort(",
     ".reverse(",
     ".clear(",
@@ -646,12 +650,18 @@ mod tests {
     }
 
     #[test]
-    fn only_literals_of_templates_that_change_something_can_change() {
+    fn what_templates_that_change_something_have_can_change() {
         for (source, expected) in [
             ("{% set x = [] %}", "{% set x = [] %}"),
             (
                 "{% set x = [a[0]] %}{{ x.append({'a': 1}) }}",
-                "{% set x = ([a[0]]|_changeable) %}{{ x.append(({'a': 1}|_changeable)) }}",
+                "{% set x = (([(a|_changing)[0]]|_changeable)|_changeable) %}{{ (x|_changing).append(({'a': 1}|_changeable)) }}",
+            ),
+            (
+                "{% for a, b in c if d %}{% set e = f(g, h=i.j) %}{% set k.l = m is n %}{% do a.append(1) %}{% endfor %}",
+                "{% for a, b in ((c|_changing))|_iterated if (d|_changing) %}\
+                 {% set e = (f((g|_changing), h=(i|_changing).j)|_changeable) %}\
+                 {% set k.l = ((m|_changing) is n|_changeable) %}{% do (a|_changing).append(1) %}{% endfor %}",
             ),
         ] {
             assert_eq!(rewritten(source), expected, "{source}");

@@ -339,6 +339,11 @@ impl Object for Inner {
 pub(crate) struct WeakScope(Weak<Inner>);
 
 impl WeakScope {
+    /// Where the scope is, to tell it from others that are there.
+    pub(crate) fn addr(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
     /// The value of a template inside a list or dict; undefined if it is, an error if it fails.
     pub(crate) fn evaluate(&self, template: &Template) -> Jinja {
         match self.0.upgrade() {

@@ -3,9 +3,9 @@
 use minijinja::value::{Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 
-use super::formats;
 use super::params::{Params, int, items, undefined_among};
 use super::text::{center, split_text};
+use super::{changeable, formats};
 use crate::template::convert::failed;
 use crate::template::python;
 
@@ -14,7 +14,7 @@ pub(crate) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
         return Ok(undefined);
     }
     match value.kind() {
-        ValueKind::Undefined => Err(crate::template::convert::undefined(value)),
+        ValueKind::Undefined => Ok(value.clone()),
         ValueKind::String => string(state, value, method, args),
         ValueKind::Seq => list(value, method, args),
         ValueKind::Map => map(value, method, args),
@@ -241,20 +241,15 @@ fn list(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
                 .ok_or_else(|| failed(format!("Error rendering template: {} is not in list", python::repr(wanted))))
         }
         "copy" => Ok(value.clone()),
-        "append" | "extend" | "insert" | "remove" | "pop" | "sort" | "reverse" | "clear" => immutable(method),
+        method if changeable::LIST_METHODS.contains(&method) => changeable::change_unnamed(value, method, args),
         _ => unknown(),
     }
 }
 
-fn map(value: &Value, method: &str, _: &[Value]) -> Result<Value, Error> {
+fn map(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match method {
         "copy" => Ok(value.clone()),
-        "update" | "pop" | "setdefault" | "popitem" | "clear" => immutable(method),
+        method if changeable::DICT_METHODS.contains(&method) => changeable::change_unnamed(value, method, args),
         _ => unknown(),
     }
-}
-
-/// Values are shared between hosts, so none can be changed in place.
-fn immutable(method: &str) -> Result<Value, Error> {
-    Err(failed(format!("'{method}' would change a value in place; build a new one with `+` or `combine`")))
 }

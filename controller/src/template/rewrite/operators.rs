@@ -10,7 +10,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{Kind, Mark, Marks, Token, Tokens, insert};
+use super::{CHANGEABLE, CHANGING, Kind, Mark, Marks, Token, Tokens, insert};
 use crate::template::sealed::asks;
 
 /// Python's operators, on the first operand.
@@ -48,8 +48,9 @@ const HANDS_ON: &[&str] = &["default", "d"];
 /// How deep brackets, signs and `not` may nest: less than the engine allows.
 const DEPTH_MAX: usize = 60;
 
-/// Marks the operators of one expression or statement.
-pub(super) fn operators(source: &str, kind: Kind, region: Range<usize>, marks: &mut Marks) {
+/// Marks the operators of one expression or statement, and of a template that changes lists or dicts the variables and
+/// what others are set to.
+pub(super) fn operators(source: &str, kind: Kind, region: Range<usize>, changes: bool, marks: &mut Marks) {
     let (mut start, mut end) = (region.start, region.end);
     // Signs beside the delimiters are about white space.
     if source[start..end].starts_with(['-', '+']) {
@@ -59,7 +60,7 @@ pub(super) fn operators(source: &str, kind: Kind, region: Range<usize>, marks: &
         end -= 1;
     }
     let tokens = Tokens { source, at: start, end, after_dot: false };
-    let mut reader = Reader { tokens, ahead: None, last_end: start, depth: 0, marks: Marks::new() };
+    let mut reader = Reader { tokens, ahead: None, last_end: start, depth: 0, changes, marks: Marks::new() };
     if reader.region(kind).is_some() {
         marks.append(&mut reader.marks);
     }
@@ -91,6 +92,8 @@ struct Reader<'a> {
     /// Where the last token taken ends.
     last_end: usize,
     depth: usize,
+    /// Whether a name that comes now is a variable of a template that changes lists or dicts.
+    changes: bool,
     marks: Marks,
 }
 
@@ -145,15 +148,37 @@ impl<'a> Reader<'a> {
     }
 
     fn region(&mut self, kind: Kind) -> Option<()> {
-        if kind != Kind::Variable && self.take()?.1 == Token::Name("for") {
-            self.skip_targets()?;
-            self.iterated()?;
+        if kind != Kind::Variable {
+            match self.take()?.1 {
+                Token::Name("for") => {
+                    self.skip_targets()?;
+                    self.iterated()?;
+                }
+                Token::Name("set") if self.changes => return self.assignment(),
+                Token::Name("if" | "elif" | "do") => {}
+                // Their names are mostly those of parameters, blocks and files.
+                _ => self.changes = false,
+            }
         }
         while self.peek().is_some() {
             // `for a in b if c`: the condition is no part of what comes before.
             if self.accept_symbol(&[",", "="]).is_none() && !self.accept_word("if") {
                 self.expression()?;
             }
+        }
+        Some(())
+    }
+
+    /// What is set, and what to: that can change, too.
+    fn assignment(&mut self) -> Option<()> {
+        while self.accept_symbol(&["="]).is_none() {
+            self.take()?;
+        }
+        while let Some((start, _)) = self.peek() {
+            self.expression()?;
+            insert(&mut self.marks, start, "(");
+            insert(&mut self.marks, self.last_end, format!("|{CHANGEABLE})"));
+            self.accept_symbol(&[","]);
         }
         Some(())
     }
@@ -330,7 +355,8 @@ impl<'a> Reader<'a> {
         match self.peek_token()? {
             Token::Name(word) if WORDS.contains(&word) => None,
             Token::Name(name) => {
-                self.take();
+                let (begin, _) = self.take()?;
+                self.variable(begin);
                 Some(Operand::Path(name))
             }
             Token::Literal => {
@@ -341,6 +367,17 @@ impl<'a> Reader<'a> {
             }
             Token::Open(_) => self.bracket(),
             _ => None,
+        }
+    }
+
+    /// The name that was just taken, unless it is that of a function or an argument.
+    fn variable(&mut self, begin: usize) {
+        let end = self.last_end;
+        let is_called = self.peek_token() == Some(Token::Open('('));
+        let is_argument = matches!(self.peek_symbol(), Some((_, "=")));
+        if self.changes && !is_called && !is_argument {
+            insert(&mut self.marks, begin, "(");
+            insert(&mut self.marks, end, format!("|{CHANGING})"));
         }
     }
 
