@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use fancy_regex::Regex;
 use indexmap::IndexMap;
 use rustle_agent::arguments;
-use rustle_agent::module::ModuleError;
+use rustle_agent::module::{ArgError, ModuleError};
 use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use super::LocalAction;
-use crate::engine::ExecutionContext;
+use crate::engine::{ExecutionContext, NO_REASON};
 use crate::plan::VarsFile;
 use crate::template::Authored;
 use crate::vars::Learnt;
@@ -27,7 +27,8 @@ arguments! {
         depth: Option<u32>,
         /// A regular expression for the names of the folder's files.
         files_matching: Option<String>,
-        /// Names of files of the folder that are left out: regular expressions for the end of the name.
+        /// Names of files of the folder that are left out, in a list or with spaces between them: regular expressions for the
+        /// end of the name.
         ignore_files: Option<Value>,
         /// What the names of files end in.
         extensions: Option<Value>,
@@ -37,6 +38,11 @@ arguments! {
         hash_behaviour: Option<String>,
     }
 }
+
+/// Arguments about a file, and those about a folder: a task gives the ones or the others.
+const OF_FILES: [&str; 2] = ["file", "_raw_params"];
+const OF_FOLDERS: [&str; 6] =
+    ["dir", "depth", "files_matching", "ignore_files", "extensions", "ignore_unknown_extensions"];
 
 /// Files of one folder. More is a folder that was named by mistake.
 const FILES_MAX: usize = 10_000;
@@ -49,12 +55,16 @@ impl LocalAction for IncludeVars {
     const NAME: &'static str = "ansible.builtin.include_vars";
     const SUMMARY: &'static str = "Reads variables from files while a play runs.";
 
-    fn run(&self, args: IncludeVarsArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let of_folder = args.depth.is_some() || args.files_matching.is_some() || args.ignore_files.is_some();
-        if args.file.is_some() && (args.dir.is_some() || of_folder) {
-            let msg = "You are mixing file only and dir only arguments, these are incompatible";
-            return Err(ModuleError::new(msg));
+    fn check(args: &Map) -> Result<(), ArgError> {
+        let has_any = |names: &[&str]| names.iter().any(|name| args.contains_key(*name));
+        if has_any(&OF_FILES) && has_any(&OF_FOLDERS) {
+            let what = "You are mixing file only and dir only arguments, these are incompatible";
+            return Err(ArgError::Rule(what.to_owned()));
         }
+        Ok(())
+    }
+
+    fn run(&self, args: IncludeVarsArgs, _raw: Map, cx: &ExecutionContext<'_>) -> Result<ModuleResult, ModuleError> {
         let merges = match args.hash_behaviour.as_deref() {
             Some("merge") => true,
             Some("replace") | None => false,
@@ -68,12 +78,15 @@ impl LocalAction for IncludeVars {
             None => file(args.file.as_deref(), cx).and_then(|path| taken.take(&path, cx)),
         };
         let files: Value = taken.files.iter().map(|file| Value::from(file.display().to_string())).collect();
+        let name = args.name.filter(|name| !name.is_empty());
         if let Err(message) = taken_all {
-            let failed = ModuleError::new(message.clone()).with("message", message);
-            return Err(failed.with("ansible_facts", Map::new()).with("ansible_included_var_files", files));
+            // As in Ansible none of it is taken, and the reason is in `message` alone.
+            let nothing: Map = name.into_iter().map(|name| (name, Value::Map(Map::new()))).collect();
+            let failed = ModuleError::new(NO_REASON).with("message", message);
+            return Err(failed.with("ansible_facts", nothing).with("ansible_included_var_files", files));
         }
         let mut vars = taken.vars;
-        if let Some(name) = args.name {
+        if let Some(name) = name {
             vars = IndexMap::from_iter([(name, Authored::Map(vars))]);
         }
         if merges {
@@ -131,7 +144,10 @@ impl Selection {
     fn of(args: &IncludeVarsArgs) -> Result<Selection, ModuleError> {
         let regex = |text: &str| Regex::new(text).map_err(|error| ModuleError::new(format!("`{text}`: {error}")));
         let list = |value: &Option<Value>| value.as_ref().map(|value| super::names(value).unwrap_or_default());
-        let ignored = list(&args.ignore_files).unwrap_or_default();
+        let ignored = match &args.ignore_files {
+            Some(Value::String(names)) => names.split_whitespace().map(str::to_owned).collect(),
+            given => list(given).unwrap_or_default(),
+        };
         Ok(Selection {
             depth: args.depth.unwrap_or(0),
             matching: args.files_matching.as_deref().map(regex).transpose()?,
@@ -194,8 +210,12 @@ impl Selection {
     }
 }
 
+/// What Ansible says of a file that has no name.
+const NO_FILE: &str = "Could not find file on the Ansible Controller.\nIf you are using a module and expect the file to exist \
+                       on the remote, see the remote_src option";
+
 fn file(name: Option<&str>, cx: &ExecutionContext<'_>) -> Result<PathBuf, String> {
-    let name = name.filter(|name| !name.is_empty()).ok_or("Could not find file on the Ansible Controller.")?;
+    let name = name.filter(|name| !name.is_empty()).ok_or(NO_FILE)?;
     cx.files.find(name, "vars").map_err(|error| error.to_string())
 }
 

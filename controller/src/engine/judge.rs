@@ -10,8 +10,8 @@ use crate::fault::Fault;
 use crate::template::{Expression, TemplateError};
 use crate::vars::{Scope, TaskVars, Variable};
 
-/// What Ansible says of a result that `failed_when` makes a failure of, and that has no words of its own.
-const NO_REASON: &str = "Task failed: Action failed: Unknown error.";
+/// What Ansible says of a failure that has no `msg` of its own.
+pub(crate) const NO_REASON: &str = "Task failed: Action failed: Unknown error.";
 
 impl TaskRun<'_> {
     pub(super) fn is_reached(&self, conditions: &[Expression], tried: &Tried, vars: &TaskVars) -> Result<bool, Fault> {

@@ -46,6 +46,7 @@ pub use context::{CallSettings, CallWatcher, ExecutionContext};
 pub use engine_api::{Environment, ExecutionEngine, RunOutcome, memory_peak};
 pub use error::{ExecutionError, Stop};
 pub use facts_cache::FactsCacheSettings;
+pub(crate) use judge::NO_REASON;
 pub use module::{ModuleExecutor, Registry};
 pub(crate) use prepare::untrusted;
 pub use recorder::Recorded;
