@@ -88,7 +88,7 @@ impl Unfold<'_> {
             let what = "You cannot use loops on 'import_role' statements. You should use 'include_role' instead.";
             return Err(around.document.wrong(node.call.at, what));
         }
-        let inner = around.inside(&node.keywords, &node.vars, Precedence::TaskVars);
+        let inner = around.inside(&node.keywords, &node.vars, Precedence::BlockVars);
         let text = |written: &Option<Written>| -> Result<Option<String>, PlaybookError> {
             let value = written.as_ref().map(|written| self.known.render(written, &inner)).transpose()?;
             Ok(value.map(|value| rustle_agent::module::shown(&value)))
@@ -134,7 +134,7 @@ impl Unfold<'_> {
             defaults_from: used.from.defaults.clone(),
         };
         let role = self.library.role(key)?;
-        let mut inner = around.inside(&used.keywords, &used.vars, Precedence::RoleVars);
+        let mut inner = around.inside(&used.keywords, &Vars::new(), Precedence::RoleVars);
         // A dependency has the files of the role that needs it, too, but does not name it as its parent.
         let parent = around.role.clone().filter(|_| !used.is_dependency);
         let beside = around.role.iter().filter(|_| used.is_dependency).map(|role| role.path.clone());
@@ -150,18 +150,22 @@ impl Unfold<'_> {
             Layer::new(Precedence::RoleDefaults, Arc::clone(&role.defaults)),
             Layer::new(Precedence::RoleVars, Arc::clone(&role.vars)),
         ];
-        let params = Layer::new(Precedence::RoleParams, var_map(used.params.clone()));
+        // As in Ansible the role's own files cannot hide what the entry says.
+        let told = [
+            Layer::new(Precedence::RoleVars, var_map(used.vars.clone())),
+            Layer::new(Precedence::RoleParams, var_map(used.params.clone())),
+        ];
         let mut of_dependencies = Vec::new();
         if let Some(meta) = role.meta.as_ref().filter(|_| !role.dependencies.is_empty()) {
             let mut asking = inner.clone();
-            asking.add_layers(own.iter().cloned().chain([params.clone()]));
+            asking.add_layers(own.iter().chain(&told).cloned());
             let asking = asking.in_file(&used.place, &meta.path, meta)?;
             for dependency in &role.dependencies {
                 of_dependencies.extend(self.named_role(dependency, &asking, true, order)?);
             }
         }
         let known: Vec<Layer> = of_dependencies.into_iter().chain(own).collect();
-        inner.add_layers(known.iter().cloned().chain([params]));
+        inner.add_layers(known.iter().cloned().chain(told));
         if used.public {
             self.exposed.extend(known.iter().cloned());
         }

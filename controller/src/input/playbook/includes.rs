@@ -156,7 +156,16 @@ fn include_tasks(
     let file = unfold.library.tasks(&path, noun(around), &around.collections)?;
     let inner = around.in_file(place, &path, &file.document)?;
     unfold.entries(&file.entries, &inner, steps)?;
-    Ok(absolute(&path).display().to_string())
+    Ok(told_path(&name, path, around).display().to_string())
+}
+
+/// The path of an included file as Ansible tells it: with the steps back (`..`) of a name that another file of tasks says.
+fn told_path(name: &str, path: PathBuf, around: &Around) -> PathBuf {
+    let is_beside = match &around.role {
+        Some(role) => around.folders.first().is_some_and(|folder| *folder == role.path.join("tasks")),
+        None => around.depth > 0,
+    };
+    if is_beside && !Path::new(name).is_absolute() { path } else { absolute(&path) }
 }
 
 fn include_role(

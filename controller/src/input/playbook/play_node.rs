@@ -203,14 +203,16 @@ fn vars(document: &Document, entries: &[(Key, Node)], noun: Noun) -> Result<Vars
 /// File names, or lists of them of which the first that is there counts.
 fn vars_files(document: &Document, node: &Node) -> Result<Vec<Written>, PlaybookError> {
     let written = |node: &Node| {
-        let value = document.authored(node)?;
-        Ok(Written { place: document.place(node.at), value })
+        if node.as_list().is_none() && node.as_str().is_none() {
+            let what = format!("Invalid `vars_files` value of type '{}'.", node.kind());
+            return Err(document.wrong(node.at, what).hint(Some("it should either be a string or list of strings")));
+        }
+        Ok(Written { place: document.place(node.at), value: document.authored(node)? })
     };
     match node.as_list() {
         Some(items) => items.iter().map(written).collect(),
         None if node.is_null() => Ok(Vec::new()),
-        None if node.as_str().is_some() => written(node).map(|file| vec![file]),
-        None => Err(document.wrong(node.at, format!("`vars_files` must be a list of files, not a {}", node.kind()))),
+        None => written(node).map(|file| vec![file]),
     }
 }
 

@@ -185,8 +185,8 @@ impl Unfold<'_> {
             let what = "You cannot use loops on 'import_tasks' statements. You should use 'include_tasks' instead.";
             return Err(around.document.wrong(node.call.at, what));
         }
-        // The variables of the import itself may name the file.
-        let inner = around.inside(&node.keywords, &node.vars, Precedence::TaskVars);
+        // The variables of the import itself may name the file. For what it brings they are what a block's would be.
+        let inner = around.inside(&node.keywords, &node.vars, Precedence::BlockVars);
         let name = self.known.render(&options.file, &inner)?;
         let name = rustle_agent::module::shown(&name);
         let path = find_file(self.task_places(&name, around)).map_err(|looked_at| {
