@@ -359,6 +359,9 @@ class Server:
             try:
                 return self.plugins.full_name(kind, name)
             except Exception as error:
+                # A name of before the plug-in moved into a collection, which is not there.
+                if isinstance(error, KeyError) and "." not in name:
+                    return None
                 # Ansible's sentence.
                 raise RuntimeError("The %s plugin '%s' failed to load: %s" % (kind, name, error)) from error
 

@@ -10,7 +10,7 @@ use super::error::{Syntactic, TemplateError};
 use super::filters;
 use super::needs_rendering;
 use super::rewrite::{Delimiters, FILTER, rewrite};
-use crate::vars::Scope;
+use crate::vars::{Scope, undefined_entry};
 
 pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     explained(&error, key, scope)
@@ -36,7 +36,7 @@ fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     }
     let what = syntactic(key);
     match error.kind() {
-        ErrorKind::UndefinedError => walked(error, key, scope),
+        ErrorKind::UndefinedError => undefined_entry().unwrap_or_else(|| walked(error, key, scope)),
         ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
         ErrorKind::UnknownMethod => unknown_method(detail),
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {

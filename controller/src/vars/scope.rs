@@ -236,7 +236,11 @@ impl Inner {
             return Rendered::Failed(TemplateError::failed("the scope of a variable is gone"));
         };
         let scope = Scope { inner };
-        match Chain::enter(self, label, template).and_then(|_entered| scope.templar().evaluate(template, &scope)) {
+        let before = UNDEFINED_ENTRY.take();
+        let evaluated =
+            Chain::enter(self, label, template).and_then(|_entered| scope.templar().evaluate(template, &scope));
+        UNDEFINED_ENTRY.set(before);
+        match evaluated {
             Ok(value) => Rendered::Value(value),
             Err(error) if error.is_undefined() => Rendered::Undefined(error),
             Err(error) => Rendered::Failed(error),
@@ -346,10 +350,12 @@ impl WeakScope {
 
     /// The value of a template inside a list or dict; undefined if it is, an error if it fails.
     pub(crate) fn evaluate(&self, template: &Template) -> Jinja {
-        match self.0.upgrade() {
-            Some(inner) => inner.rendered(template.key(), template.source(), template).into_jinja().unwrap_or_default(),
-            None => Jinja::UNDEFINED,
+        let Some(inner) = self.0.upgrade() else { return Jinja::UNDEFINED };
+        let rendered = inner.rendered(template.key(), template.source(), template);
+        if let Rendered::Undefined(cause) = &rendered {
+            UNDEFINED_ENTRY.set(Some(cause.clone()));
         }
+        rendered.into_jinja().unwrap_or_default()
     }
 
     /// The value of something encrypted inside a list or dict.
@@ -374,6 +380,20 @@ struct Link {
 
 thread_local! {
     static CHAIN: RefCell<Vec<Link>> = const { RefCell::new(Vec::new()) };
+
+    /// Why the last entry of a list or dict was undefined that the template read which is being rendered on this thread. The
+    /// engine's undefined values know where they were read, and nothing of a template that was there.
+    static UNDEFINED_ENTRY: RefCell<Option<TemplateError>> = const { RefCell::new(None) };
+}
+
+/// A template begins to be rendered on this thread: it has read nothing yet.
+pub(crate) fn forget_undefined_entry() {
+    UNDEFINED_ENTRY.set(None);
+}
+
+/// Why the last undefined entry is undefined that the template has read.
+pub(crate) fn undefined_entry() -> Option<TemplateError> {
+    UNDEFINED_ENTRY.with_borrow(Clone::clone)
 }
 
 impl Chain {

@@ -9,7 +9,7 @@ use super::operators::{class, order};
 use super::params::{Args, Filter, Params, add_filters, defined, items, named, plain, undefined_among};
 use super::python_type;
 use crate::template::TemplateError;
-use crate::template::convert::failed;
+use crate::template::convert::{cause_of, failed};
 use crate::template::python;
 
 pub(super) fn register(env: &mut Environment<'static>) {
@@ -161,8 +161,12 @@ fn walk(item: &Value, attribute: &Value) -> Result<Step, Error> {
     for part in parts {
         let next = if value.is_undefined() { Value::UNDEFINED } else { value.get_item(&part)? };
         if next.is_undefined() {
-            let message = format!("object of type '{}' has no attribute {}", python_type(&value), python::repr(&part));
-            return Ok(Step::Missing(TemplateError::Undefined { name: python::text(attribute), message }));
+            let missing = || {
+                let kind = python_type(&value);
+                let message = format!("object of type '{kind}' has no attribute {}", python::repr(&part));
+                TemplateError::Undefined { name: python::text(attribute), message }
+            };
+            return Ok(Step::Missing(cause_of(&value, &python::text(&part)).unwrap_or_else(missing)));
         }
         value = next;
     }

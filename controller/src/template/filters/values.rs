@@ -5,7 +5,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::params::{Args, Filter, Params, add_filters, named, plain, undefined_among};
 use super::python_type;
-use crate::template::convert::{failed, is_omit};
+use crate::template::convert::{cause_of, failed, is_omit};
 use crate::template::engine::{key_source, refuse_undefined};
 use crate::template::{TemplateError, python, rewrite};
 
@@ -218,9 +218,12 @@ fn extract(key: &Value, params: &Params) -> Result<Value, Error> {
     keys.iter().try_fold(params.need("container")?.clone(), |container, key| {
         let found = container.get_item(key)?;
         if found.is_undefined() {
-            let kind = python_type(&container);
-            let message = format!("object of type '{kind}' has no attribute {}", python::repr(key));
-            return Err(TemplateError::Undefined { name: python::text(key), message }.into());
+            let missing = || {
+                let kind = python_type(&container);
+                let message = format!("object of type '{kind}' has no attribute {}", python::repr(key));
+                TemplateError::Undefined { name: python::text(key), message }
+            };
+            return Err(cause_of(&container, &python::text(key)).unwrap_or_else(missing).into());
         }
         Ok(found)
     })
