@@ -140,6 +140,7 @@ impl Library {
             document: &document,
             noun,
             names: Names { catalog: &*self.around.modules, collections: collections.clone() },
+            in_block: false,
         };
         let entries = match &document.root {
             Some(root) if root.as_list().is_none() => {

@@ -141,7 +141,9 @@ fn play(
     }
     let keywords = Keywords::read(document, entries, Noun::Play)?;
     let tasks = |word: &str, noun: Noun| match find(word) {
-        Some((key, node)) => Reader { document, noun, names: names.within(&keywords) }.entries(node, &key.text),
+        Some((key, node)) => {
+            Reader { document, noun, names: names.within(&keywords), in_block: false }.entries(node, &key.text)
+        }
         None => Ok(Vec::new()),
     };
     let mut options = IndexMap::new();

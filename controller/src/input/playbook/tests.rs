@@ -182,7 +182,7 @@ fn a_role_brings_its_dependencies_and_knows_their_variables_and_equal_uses_are_k
 }
 
 #[test]
-fn blocks_roles_and_flushes_cannot_be_handlers() {
+fn blocks_in_blocks_roles_and_flushes_cannot_be_handlers() {
     let refusal = |handler: &str| {
         let text = format!("- hosts: all\n  handlers:\n    - {handler}\n");
         Project::new(&[("site.yml", &text), ("roles/base/tasks/main.yml", "[]\n")]).refusal()
@@ -191,7 +191,7 @@ fn blocks_roles_and_flushes_cannot_be_handlers() {
         let told = refusal(handler);
         assert!(told.starts_with(&format!("site.yml:3:7: {what}")), "{told}");
     };
-    begins("block: [{ping: }]", "Using a block as a handler is not supported.");
+    begins("block: [{block: [{ping: }]}]", "Using a block as a handler is not supported.");
     begins("include_role: {name: base}", "Using 'include_role' as a handler is not supported.");
     begins("import_role: {name: base}", "Using 'import_role' as a handler is not supported.");
     begins("meta: flush_handlers", "flush_handlers cannot be used as a handler");

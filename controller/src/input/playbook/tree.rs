@@ -65,6 +65,8 @@ pub(super) struct Reader<'a> {
     pub(super) document: &'a Document,
     pub(super) noun: Noun,
     pub(super) names: Names<'a>,
+    /// The entries are those of a block.
+    pub(super) in_block: bool,
 }
 
 impl Reader<'_> {
@@ -94,7 +96,7 @@ impl Reader<'_> {
         };
         let has = |word: &str| entries.iter().any(|(key, _)| key.text == word);
         if ["block", "rescue", "always"].into_iter().any(has) {
-            if self.noun == Noun::Handler {
+            if self.noun == Noun::Handler && self.in_block {
                 let what = "Using a block as a handler is not supported.";
                 return Err(self.document.wrong(node.at, what).hint(Some("list its tasks as handlers of their own")));
             }
@@ -109,11 +111,15 @@ impl Reader<'_> {
             return Err(self.document.wrong(key.at, what).hint(Noun::Block.nearest(&key.text)));
         }
         let keywords = Keywords::read(self.document, entries, Noun::Block)?;
-        let inner = Reader { document: self.document, noun: self.noun, names: self.names.within(&keywords) };
+        let names = self.names.within(&keywords);
+        let inner = Reader { document: self.document, noun: self.noun, names, in_block: true };
         let section = |word: &str| match entries.iter().find(|(key, _)| key.text == word) {
             Some((key, node)) => inner.entries(node, &key.text),
             None => Ok(Vec::new()),
         };
+        // As in Ansible nobody can notify those, and a handler that fails is not rescued.
+        let around =
+            |word: &str| section(word).map(|entries| if self.noun == Noun::Handler { Vec::new() } else { entries });
         let has = |word: &str| entries.iter().find(|(key, _)| key.text == word);
         if has("block").is_none()
             && let Some((key, _)) = has("rescue").or_else(|| has("always"))
@@ -126,8 +132,8 @@ impl Reader<'_> {
             keywords,
             vars: self.vars(entries, Noun::Block)?,
             body: section("block")?,
-            rescue: section("rescue")?,
-            always: section("always")?,
+            rescue: around("rescue")?,
+            always: around("always")?,
         })
     }
 
@@ -291,7 +297,7 @@ mod tests {
     fn entries(text: &str, noun: Noun) -> Result<Vec<Entry>, PlaybookError> {
         let document = Document::of_text("t.yml", text.to_owned()).unwrap();
         let root = document.root.clone().unwrap();
-        Reader { document: &document, noun, names: Names::of(&NativeModules) }.entries(&root, "tasks")
+        Reader { document: &document, noun, names: Names::of(&NativeModules), in_block: false }.entries(&root, "tasks")
     }
 
     fn refusal(text: &str) -> String {
