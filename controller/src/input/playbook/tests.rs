@@ -191,7 +191,8 @@ fn blocks_in_blocks_roles_and_flushes_cannot_be_handlers() {
         let told = refusal(handler);
         assert!(told.starts_with(&format!("site.yml:3:7: {what}")), "{told}");
     };
-    begins("block: [{block: [{ping: }]}]", "Using a block as a handler is not supported.");
+    let told = refusal("block: [{block: [{ping: }]}]");
+    assert!(told.starts_with("site.yml:3:15: Using a block as a handler is not supported."), "{told}");
     begins("include_role: {name: base}", "Using 'include_role' as a handler is not supported.");
     begins("import_role: {name: base}", "Using 'import_role' as a handler is not supported.");
     begins("meta: flush_handlers", "flush_handlers cannot be used as a handler");
