@@ -113,8 +113,7 @@ impl Templar {
                 if printed.is_value(&output) {
                     return Ok(output);
                 }
-                let is_printed = source.contains(&options.variable_start_string);
-                Ok(with_last_newlines(output, &source, &options.newline_sequence, is_printed))
+                Ok(with_last_newlines(output, &source, &options.newline_sequence, printed.count > 0))
             })
             .map_err(|error| explain::explain(error, &key, Some(scope)))
     }

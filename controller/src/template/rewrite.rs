@@ -29,8 +29,8 @@ pub(super) const CHANGEABLE: &str = "_changeable";
 /// What a variable is in a template that changes lists or dicts: the same one each time that it is read.
 pub(super) const CHANGING: &str = "_changing";
 
-/// Filters and tests that accept undefined values. `d` stands alone, being too short to search for as text.
-const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory"];
+/// What accepts undefined values: filters, tests and macros. `d` stands alone, being too short to search for as text.
+const TOLERANT: &[&str] = &["default", "defined", "undefined", "mandatory", "macro"];
 
 /// The delimiters of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -301,7 +301,7 @@ fn changeable(source: &str, region: std::ops::Range<usize>, marks: &mut Marks) {
     }
 }
 
-/// Whether a template names a filter or test that accepts undefined values.
+/// Whether a template has something that accepts undefined values.
 pub(super) fn mentions_tolerant(source: &str) -> bool {
     TOLERANT.iter().any(|name| source.contains(name))
         || source.split('|').skip(1).any(|rest| {

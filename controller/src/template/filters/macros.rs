@@ -17,16 +17,28 @@ const VARARGS: &str = "varargs";
 const KWARGS: &str = "kwargs";
 
 pub(super) fn register(env: &mut Environment<'static>) {
-    env.add_filter(MACRO, |inner: Value| Value::from_object(Macro { inner }));
+    env.add_filter(MACRO, |inner: Value, defaults: usize| Value::from_object(Macro { inner, defaults }));
     env.add_function(CAPTURE, |state: &mut State<'_, '_>| Printed::begin(state));
     env.add_filter(CAPTURED, |state: &mut State<'_, '_>, output: &Value| Printed::end(state).value(output));
-    env.add_test(LEFT_OUT, |value: &Value| value.is_undefined());
+    env.add_test(LEFT_OUT, |value: &Value| value.downcast_object_ref::<LeftOut>().is_some());
+}
+
+/// What a parameter with a default is in a call without it: undefined is what an argument may be, too.
+#[derive(Debug)]
+struct LeftOut;
+
+impl Object for LeftOut {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
 }
 
 /// A macro of the engine's.
 #[derive(Debug)]
 struct Macro {
     inner: Value,
+    /// How many of its parameters have defaults: the last ones.
+    defaults: usize,
 }
 
 impl Macro {
@@ -59,13 +71,19 @@ impl Macro {
         for key in by_name.map(Value::try_iter).transpose()?.into_iter().flatten() {
             let (name, value) = (python::text(&key), by_name.map_or(Ok(Value::UNDEFINED), |all| all.get_item(&key))?);
             if takes_caller && name == "caller" {
-                named.push((name, Value::from_object(Macro { inner: value })));
+                named.push((name, Value::from_object(Macro { inner: value, defaults: 0 })));
             } else if names[first.len()..].contains(&name) {
                 named.push((name, value));
             } else if takes_names && !names.contains(&name) {
                 other.push((name, value));
             } else {
                 return Err(self.refusal(&format!("no keyword argument '{name}'")));
+            }
+        }
+        let with_default = &names[names.len().saturating_sub(self.defaults).max(first.len())..];
+        for name in with_default {
+            if !named.iter().any(|(given, _)| given == name) {
+                named.push((name.clone(), Value::from_object(LeftOut)));
             }
         }
         if takes_more {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::{Delimiters, Kind, Token, Tokens, regions};
 
-/// The filter around each macro.
+/// The filter around each macro; its argument is how many parameters have defaults, which are the last ones.
 pub(in crate::template) const MACRO: &str = "_macro";
 
 /// The test for a parameter that a call leaves out.
@@ -134,7 +134,7 @@ fn translated_macro(start: &Tag<'_>, end: &Tag<'_>) -> Option<[Edit; 3]> {
     Some([
         (place, format!("({})", names.join(", "))),
         start.followed_by(&defaults).unwrap_or_else(nothing),
-        end.followed_by(&[format!("set {name} = {name} | {MACRO}")])?,
+        end.followed_by(&[format!("set {name} = {name} | {MACRO}({})", defaults.len())])?,
     ])
 }
 
@@ -200,11 +200,11 @@ mod tests {
         for (source, expected) in [
             (
                 "{% macro m(a, b=[a, 1]) -%} x{% endmacro %}",
-                "{% macro m(a, b) -%}{% set b = ([a, 1]) if b is _left_out else b -%} x{% endmacro %}{% set m = m | _macro %}",
+                "{% macro m(a, b) -%}{% set b = ([a, 1]) if b is _left_out else b -%} x{% endmacro %}{% set m = m | _macro(1) %}",
             ),
             (
                 "{% macro m() %}{{ varargs }}{% endmacro -%}",
-                "{% macro m(varargs) %}{{ varargs }}{% endmacro -%}{% set m = m | _macro -%}",
+                "{% macro m(varargs) %}{{ varargs }}{% endmacro -%}{% set m = m | _macro(0) -%}",
             ),
             (
                 "{% set x | upper -%} a {% endset %}{% set y = 1 %}",
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(
             translated("# macro m(a=1)\nx # y\n  # endmacro\nz", &delimiters).as_deref(),
             Some(
-                "# macro m(a)\n{% set a = (1) if a is _left_out else a +%}x # y\n  # endmacro\n{% set m = m | _macro +%}z"
+                "# macro m(a)\n{% set a = (1) if a is _left_out else a +%}x # y\n  # endmacro\n{% set m = m | _macro(1) +%}z"
             )
         );
     }
