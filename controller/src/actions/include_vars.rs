@@ -58,7 +58,7 @@ impl LocalAction for IncludeVars {
     fn check(args: &Map) -> Result<(), ArgError> {
         let has_any = |names: &[&str]| names.iter().any(|name| args.contains_key(*name));
         if has_any(&OF_FILES) && has_any(&OF_FOLDERS) {
-            let what = "You are mixing file only and dir only arguments, these are incompatible";
+            let what = "Task failed: You are mixing file only and dir only arguments, these are incompatible";
             return Err(ArgError::Rule(what.to_owned()));
         }
         Ok(())
