@@ -10,8 +10,8 @@ use rustle_protocol::value::{DEPTH_MAX, Map, Value};
 
 use super::authored::Authored;
 use super::error::TemplateError;
-use super::python;
 use super::sealed::{Sealed, as_closed};
+use super::{missed, python};
 use crate::vars::WeakScope;
 
 /// What `omit` evaluates to: an argument or entry with this value is left out.
@@ -180,11 +180,16 @@ impl Object for View {
     }
 
     fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
-        match key.as_str() {
-            Some(key) => self.get_value_by_str(key),
-            None if self.node().keys().is_none() => self.child(key.as_usize()?),
+        let found = match key.as_str() {
+            Some(key) => self.node().position(key).and_then(|index| self.child(index)),
+            None if self.node().keys().is_none() => key.as_usize().and_then(|index| self.child(index)),
             None => None,
+        };
+        if found.is_none() {
+            let kind = if self.node().keys().is_some() { "dict" } else { "list" };
+            missed::note(kind, key);
         }
+        found
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {

@@ -10,8 +10,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Undefi
 use super::convert::{Omit, is_omit, to_data, undefined};
 use super::rewrite::{Delimiters, Literals, rewrite};
 use super::sealed::{is_of_closed, refuse_closed};
-use super::{filters, python};
-use crate::vars::{Scope, forget_undefined_entry};
+use super::{filters, missed, python};
+use crate::vars::Scope;
 
 /// How a template is evaluated. The engine keeps compiled templates by name; ours are named by mode and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl Printed {
 
 /// What a template gives as text, and what it printed.
 pub(super) fn printed(env: &Environment<'_>, key: &str, scope: &Scope) -> Result<(String, Printed), Error> {
-    forget_undefined_entry();
+    missed::begin();
     let template = env.get_template(key)?;
     let mut captured = template.render_captured(scope.context())?;
     let printed = captured.with_state_mut(|state| state.get_extension_mut::<Printed>().map(std::mem::take));

@@ -7,10 +7,10 @@ use minijinja::{Error, ErrorKind};
 use super::convert::cause_of;
 use super::engine::{self, CONDITION_PREFIX, Mode, key_source};
 use super::error::{Syntactic, TemplateError};
-use super::filters;
 use super::needs_rendering;
 use super::rewrite::{Delimiters, FILTER, rewrite};
-use crate::vars::{Scope, undefined_entry};
+use super::{filters, missed};
+use crate::vars::Scope;
 
 pub(super) fn explain(error: Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     explained(&error, key, scope)
@@ -28,15 +28,18 @@ fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     }
     let detail = error.detail().unwrap_or_default();
     if let Some(expression) = undefined_expression(detail) {
+        if let Some(error) = computed_key(expression) {
+            return error;
+        }
         if expression.contains("(...)") || expression.contains(FILTER) {
             return walked(error, key, scope);
         }
         return another_undefined(expression, key, scope)
-            .unwrap_or_else(|| undefined(expression, scope, Origin::Exact));
+            .unwrap_or_else(|| undefined(expression, key, scope, Origin::Exact));
     }
     let what = syntactic(key);
     match error.kind() {
-        ErrorKind::UndefinedError => undefined_entry().unwrap_or_else(|| walked(error, key, scope)),
+        ErrorKind::UndefinedError => missed::entry().unwrap_or_else(|| walked(error, key, scope)),
         ErrorKind::UnknownFunction => TemplateError::undefined(detail.strip_suffix(" is unknown").unwrap_or(detail)),
         ErrorKind::UnknownMethod => unknown_method(detail),
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
@@ -109,6 +112,13 @@ fn undefined_expression(detail: &str) -> Option<&str> {
     Some(&detail[start + 1..end])
 }
 
+/// Of `m[k]` and the like what `k` was, for what it leads to is not there.
+fn computed_key(expression: &str) -> Option<TemplateError> {
+    let is_literal = |index: &str| index.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '\'' | '"' | '-'));
+    let name = expression.split(['.', '[']).next().unwrap_or_default();
+    if expression.split('[').skip(1).all(is_literal) { None } else { missed::key(name) }
+}
+
 /// An undefined value whose expression the engine cannot name: taken from the text.
 fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     let text = original_text(error, key).unwrap_or_default();
@@ -134,9 +144,9 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         let message = "an inline `if` without `else` gave no value".to_owned();
         return TemplateError::Undefined { name: text, message };
     }
-    // A function is there; it is one of its arguments, or what it gave.
-    let is_call = text[end..].trim_start().starts_with('(');
-    if is_call || !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+    // A function, filter or test is there; it is what it is given, or what it gave.
+    let is_function = text[end..].trim_start().starts_with('(') || names_function(error, key);
+    if is_function || !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         if let Some(error) = scope.and_then(|scope| first_undefined(key, scope)) {
             return error;
         }
@@ -146,7 +156,17 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
-    another_undefined(path, key, scope).unwrap_or_else(|| undefined(path, scope, Origin::Guessed))
+    another_undefined(path, key, scope).unwrap_or_else(|| undefined(path, key, scope, Origin::Guessed))
+}
+
+/// Whether the place of an error is that of a filter, a test or an operator.
+fn names_function(error: &Error, key: &str) -> bool {
+    let Some((source, range)) = original_range(error, key) else { return false };
+    let before = source[..range.start].trim_end();
+    let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    before.ends_with('|')
+        || matches!(word, "is" | "not")
+        || matches!(&source[range], "in" | "not" | "is" | "and" | "or")
 }
 
 /// Where a variable alone is said to be undefined and is not: the first in the template that is, as `name` in `list[name]`.
@@ -171,6 +191,12 @@ fn first_undefined(key: &str, scope: &Scope) -> Option<TemplateError> {
     Some(scope.cause(&name).unwrap_or_else(|| TemplateError::undefined(&name)))
 }
 
+/// What a variable that the template set itself was set to: it is defined, but for what is not.
+fn set_to_undefined(name: &str, key: &str, scope: &Scope) -> Option<TemplateError> {
+    let is_set = !scope.templar().undeclared_in(key).contains(name);
+    if is_set { first_undefined(key, scope) } else { None }
+}
+
 /// Whether an expression is known to be the first step that was undefined, or any step before it may have been.
 #[derive(Clone, Copy, PartialEq)]
 enum Origin {
@@ -179,7 +205,7 @@ enum Origin {
 }
 
 /// Names what is missing on the way from a variable along `.name` and `['key']`.
-fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> TemplateError {
+fn undefined(expression: &str, key: &str, scope: Option<&Scope>, origin: Origin) -> TemplateError {
     let mut parts = path_parts(expression);
     let base = if parts.is_empty() { expression.to_owned() } else { parts.remove(0) };
     if let Some(cause) = scope.and_then(|scope| scope.cause(&base)) {
@@ -188,8 +214,12 @@ fn undefined(expression: &str, scope: Option<&Scope>, origin: Origin) -> Templat
     let Some(mut value) = scope.and_then(|scope| scope.lookup(&base)) else {
         return match parts.last() {
             // A variable the template set itself.
-            Some(attribute) if origin == Origin::Exact => missing(&base, "object", attribute),
-            _ => TemplateError::undefined(&base),
+            Some(attribute) if origin == Origin::Exact => {
+                missing(&base, if base == "omit" { "_OmitType" } else { "object" }, attribute)
+            }
+            _ => scope
+                .and_then(|scope| set_to_undefined(&base, key, scope))
+                .unwrap_or_else(|| TemplateError::undefined(&base)),
         };
     };
     for (depth, part) in parts.iter().enumerate() {

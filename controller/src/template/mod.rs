@@ -15,6 +15,7 @@ mod expression;
 mod file;
 mod filters;
 mod managed;
+pub(crate) mod missed;
 mod notation;
 mod plugged;
 #[cfg(test)]

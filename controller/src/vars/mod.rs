@@ -19,4 +19,4 @@ pub use scope::Scope;
 pub use store::{PlayVars, TaskVars, UnknownHost, VarStore};
 pub use variable::{Prompt, VarMap, Variable, authored_map, data_map, is_variable_name};
 
-pub(crate) use scope::{WeakScope, forget_undefined_entry, undefined_entry};
+pub(crate) use scope::WeakScope;

@@ -11,7 +11,7 @@ use rustle_protocol::value::Value;
 use super::facts::{Facts, LOCAL};
 use super::magic::{self, Magic};
 use super::variable::{VarMap, Variable};
-use crate::template::{Authored, Sealed, Templar, Template, TemplateError, View, unreadable};
+use crate::template::{Authored, Sealed, Templar, Template, TemplateError, View, missed, unreadable};
 use crate::vault::Vault;
 
 /// How deep variables may need other variables. Real inventories stay below ten; each level takes a few KiB of stack.
@@ -236,10 +236,10 @@ impl Inner {
             return Rendered::Failed(TemplateError::failed("the scope of a variable is gone"));
         };
         let scope = Scope { inner };
-        let before = UNDEFINED_ENTRY.take();
+        let before = missed::begin();
         let evaluated =
             Chain::enter(self, label, template).and_then(|_entered| scope.templar().evaluate(template, &scope));
-        UNDEFINED_ENTRY.set(before);
+        missed::end(before);
         match evaluated {
             Ok(value) => Rendered::Value(value),
             Err(error) if error.is_undefined() => Rendered::Undefined(error),
@@ -353,7 +353,7 @@ impl WeakScope {
         let Some(inner) = self.0.upgrade() else { return Jinja::UNDEFINED };
         let rendered = inner.rendered(template.key(), template.source(), template);
         if let Rendered::Undefined(cause) = &rendered {
-            UNDEFINED_ENTRY.set(Some(cause.clone()));
+            missed::note_entry(cause);
         }
         rendered.into_jinja().unwrap_or_default()
     }
@@ -380,20 +380,6 @@ struct Link {
 
 thread_local! {
     static CHAIN: RefCell<Vec<Link>> = const { RefCell::new(Vec::new()) };
-
-    /// Why the last entry of a list or dict was undefined that the template read which is being rendered on this thread. The
-    /// engine's undefined values know where they were read, and nothing of a template that was there.
-    static UNDEFINED_ENTRY: RefCell<Option<TemplateError>> = const { RefCell::new(None) };
-}
-
-/// A template begins to be rendered on this thread: it has read nothing yet.
-pub(crate) fn forget_undefined_entry() {
-    UNDEFINED_ENTRY.set(None);
-}
-
-/// Why the last undefined entry is undefined that the template has read.
-pub(crate) fn undefined_entry() -> Option<TemplateError> {
-    UNDEFINED_ENTRY.with_borrow(Clone::clone)
 }
 
 impl Chain {

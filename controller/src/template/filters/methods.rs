@@ -13,6 +13,10 @@ pub(crate) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
     if let Some(undefined) = undefined_among(&[], args) {
         return Ok(undefined);
     }
+    // Unsafe to Ansible, which says so where the result is used.
+    if method.starts_with("__") {
+        return Ok(Value::UNDEFINED);
+    }
     match value.kind() {
         ValueKind::Undefined => Ok(value.clone()),
         ValueKind::String => string(state, value, method, args),

@@ -41,6 +41,7 @@ use minijinja::{Environment, Error, State};
 use self::params::{Args, plain};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
+use super::convert::is_omit;
 use super::sealed::as_closed;
 use super::{embedded, rewrite};
 
@@ -102,6 +103,7 @@ pub(super) fn python_type(value: &Value) -> &'static str {
         ValueKind::Map => "dict",
         // Ansible makes a list of what a filter or a dict gives bit by bit.
         ValueKind::Iterable => "list",
+        ValueKind::Plain if is_omit(value) => "_OmitType",
         ValueKind::Plain if times::is_date(value) => "datetime",
         ValueKind::Plain if times::is_span(value) => "timedelta",
         ValueKind::Plain if as_closed(value).is_some() => "VaultExceptionMarker",
