@@ -46,5 +46,5 @@ fn run(command: &str, file: &Path, cx: &ModuleContext<'_>) -> Result<ToolOutput,
         words::split(command).map_err(|why| ModuleError::new(format!("validate is no command, {why}: {command}")))?;
     let path = file.to_string_lossy();
     let words: Vec<String> = words.iter().map(|word| word.replace("%s", &path).replace("%%", "%")).collect();
-    tool::run(&words, cx.environment, cx.cancel)
+    tool::run_else(&words, cx.environment, cx.cancel, |error| error.told())
 }

@@ -14,6 +14,11 @@ impl ModuleError {
         ModuleError(Box::new(ModuleResult::failed(msg)))
     }
 
+    /// What ends a module of Ansible's unforeseen, so that the whole sentence is what the task returns.
+    pub(crate) fn broke_off(why: impl fmt::Display) -> ModuleError {
+        ModuleError::new(format!("Task failed: Module failed: {why}"))
+    }
+
     /// Return `name` too: `rc`, `path`, `stderr`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> ModuleError {

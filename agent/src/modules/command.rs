@@ -8,7 +8,7 @@ use crate::arguments;
 use crate::fnmatch::first_match;
 use crate::module::args::expand_with;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
-use crate::process::{Ended, Output, Program, ProgramError, errno_text, stopped_words, words};
+use crate::process::{Ended, Output, Program, errno_text, stopped_words, words};
 
 arguments! {
     pub(crate) struct CommandArgs {
@@ -63,9 +63,7 @@ impl Module for Command {
     fn run(&self, args: CommandArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let words = match (args.argv, args._raw_params.or(args.cmd)) {
             (Some(argv), _) => argv,
-            (None, line) => words::split(&line.unwrap_or_default()).map_err(|error| {
-                ModuleError::new(format!("{error} in the command line; quote it as for a shell, or use argv"))
-            })?,
+            (None, line) => words::split(&line.unwrap_or_default()).map_err(ModuleError::broke_off)?,
         };
         let Some((name, rest)) = words.split_first() else {
             return Err(no_words());
@@ -140,7 +138,7 @@ pub(super) fn execute(
     let program = program.chdir(args.chdir.as_ref()).stdin(stdin).live();
     match program.run(cx) {
         Ok(ended) => finished(ended, cmd, args.strip_empty_ends),
-        Err(error) => Err(not_started(&error)),
+        Err(error) => Err(error.told()),
     }
 }
 
@@ -165,15 +163,6 @@ fn not_run(cmd: Value, msg: String) -> ModuleResult {
         .with("end", Value::Null)
         .with("delta", Value::Null)
         .with("msg", msg)
-}
-
-pub(super) fn not_started(error: &ProgramError) -> ModuleError {
-    ModuleError::new("Error executing command.")
-        .caused_by(error.as_errno())
-        .with("rc", error.rc())
-        .with("stdout", "")
-        .with("stderr", "")
-        .with("cmd", error.line())
 }
 
 fn finished(ended: Ended, cmd: Value, strip: bool) -> Result<ModuleResult, ModuleError> {
@@ -334,7 +323,7 @@ mod tests {
             run(json!({"cmd": "a", "argv": ["b"]})).msg(),
             "parameters are mutually exclusive: _raw_params|cmd|argv"
         );
-        assert!(run(json!({"cmd": "echo 'x"})).msg().starts_with("No closing quotation"));
+        assert!(run(json!({"cmd": "echo 'x"})).msg().ends_with("No closing quotation"));
     }
 
     #[test]

@@ -34,14 +34,14 @@ impl Module for Fetch {
 
     fn run(&self, args: FetchArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let path = args.src.display();
-        let missing = |what: &str| ModuleError::new(what).with("missing", true);
+        let missing = |what: &str, msg: &str| ModuleError::new(msg).with("missing", what);
         let mut file = std::fs::File::open(&args.src).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => missing("the remote file does not exist"),
+            ErrorKind::NotFound => missing("file", "the remote file does not exist"),
             _ => ModuleError::new(format!("failed to read {path}: {error}")),
         })?;
         let meta = file.metadata().doing(|| format!("look at {path}"))?;
         if meta.is_dir() {
-            return Err(missing("remote file is a directory, fetch cannot work on directories"));
+            return Err(missing("content", "remote file is a directory, fetch cannot work on directories"));
         }
         if !meta.is_file() {
             return Err(ModuleError::new(format!("{path} is no regular file: it has no end")));

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use rustle_protocol::ModuleResult;
 
-use super::command::not_started;
 use crate::arguments;
 use crate::module::{Module, ModuleContext, ModuleError};
 use crate::process::{Program, stopped_words};
@@ -41,7 +40,7 @@ pub(super) fn run_line(
     cx: &ModuleContext<'_>,
 ) -> Result<ModuleResult, ModuleError> {
     let program = Program::new(shell).arg("-c").arg(line).chdir(chdir).live();
-    let ended = program.run(cx).map_err(|error| not_started(&error))?;
+    let ended = program.run(cx).map_err(|error| error.told())?;
     let mut result = ModuleResult::changed(true)
         .with("rc", ended.rc)
         .with("stdout", ended.stdout.into_value())

@@ -343,6 +343,16 @@ impl ProgramError {
         line
     }
 
+    /// As Ansible tells of a command of the author's that cannot be started.
+    pub(crate) fn told(&self) -> ModuleError {
+        ModuleError::new("Error executing command.")
+            .caused_by(self.as_errno())
+            .with("rc", self.rc())
+            .with("stdout", "")
+            .with("stderr", "")
+            .with("cmd", self.line())
+    }
+
     /// As Python tells the system's error.
     pub fn as_errno(&self) -> String {
         let (ProgramError::Missing { name, .. } | ProgramError::NotStarted { name, .. }) = self;

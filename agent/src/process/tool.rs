@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 
-use super::Program;
+use super::{Program, ProgramError};
 use crate::module::{CancelToken, ModuleContext, ModuleError, NoBlobs, NoOutput};
 
 #[derive(Debug)]
@@ -24,6 +24,16 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     environment: &[(String, String)],
     cancel: &CancelToken,
 ) -> Result<ToolOutput, ModuleError> {
+    run_else(words, environment, cancel, ModuleError::from)
+}
+
+/// As [`run`]; `not_started` tells of one that cannot be started.
+pub(crate) fn run_else<S: AsRef<OsStr>>(
+    words: &[S],
+    environment: &[(String, String)],
+    cancel: &CancelToken,
+    not_started: impl FnOnce(ProgramError) -> ModuleError,
+) -> Result<ToolOutput, ModuleError> {
     let (name, args) = words.split_first().ok_or_else(|| ModuleError::new("there is no command to run"))?;
     let program = Program::new(name.as_ref()).args(args.iter().map(|word| word.as_ref().to_owned()));
     let cx = ModuleContext {
@@ -35,7 +45,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(
         blobs: &NoBlobs,
         cancel,
     };
-    let ended = program.run(&cx)?;
+    let ended = program.run(&cx).map_err(not_started)?;
     ended.not_stopped(&program)?;
     Ok(ToolOutput { rc: ended.rc, stdout: ended.stdout.bytes, stderr: ended.stderr.bytes })
 }

@@ -56,6 +56,10 @@ impl ModuleExecutor for Fetch {
         false
     }
 
+    fn skipped_in_check_mode(&self, _name: &str) -> ModuleResult {
+        ModuleResult::skipped("check mode not (yet) supported for this module")
+    }
+
     fn supports_diff(&self) -> bool {
         false
     }
@@ -112,6 +116,10 @@ async fn fetch(args: &FetchArgs, to: &Destination, cx: &mut ExecutionContext<'_>
         again -= 1;
     };
     if answer.failed {
+        if answer.get("missing").and_then(Value::as_str) == Some("content") {
+            // The host has answered well; what it said is no file's content.
+            cx.failed_in = Some(FailedIn::Action);
+        }
         return Ok(not_fetched(answer, args));
     }
     let remote = answer.values_mut().shift_remove("checksum").unwrap_or_default();
@@ -138,12 +146,20 @@ async fn fetch(args: &FetchArgs, to: &Destination, cx: &mut ExecutionContext<'_>
 
 /// The host's own failure; a missing file is none if the task says so.
 fn not_fetched(mut answer: ModuleResult, args: &FetchArgs) -> ModuleResult {
-    let is_missing = answer.values_mut().shift_remove("missing").is_some();
-    if is_missing && !args.fail_on_missing {
-        answer.failed = false;
-        answer.set("file", args.src.as_str());
-        let msg = format!("{}, not transferring, ignored", answer.msg());
-        answer.set("msg", msg);
+    match answer.values_mut().shift_remove("missing").as_ref().and_then(Value::as_str) {
+        // Said of a failure, too, as in Ansible.
+        Some("file") => {
+            answer.failed = args.fail_on_missing;
+            answer.set("msg", format!("{}, not transferring, ignored", answer.msg()));
+            if !answer.failed {
+                answer.set("file", args.src.as_str());
+            }
+        }
+        Some(_) if !args.fail_on_missing => {
+            answer.failed = false;
+            answer.set("msg", format!("{}, not transferring, ignored", answer.msg()));
+        }
+        _ => {}
     }
     answer
 }

@@ -30,6 +30,16 @@ pub trait ModuleExecutor: Send + Sync {
     /// Whether it can say what it would do without doing it. One that cannot is skipped in check mode.
     fn supports_check_mode(&self) -> bool;
 
+    /// What is told of a task `name` that is skipped in check mode.
+    fn skipped_in_check_mode(&self, name: &str) -> ModuleResult {
+        match self.is_action() {
+            true => ModuleResult::skipped(format!("This action ({name}) does not support check mode.")),
+            // As in Ansible, whose modules say so themselves.
+            false => ModuleResult::skipped(format!("remote module ({name}) does not support check mode"))
+                .with("failed", false),
+        }
+    }
+
     /// Whether the controller has a part in it: what refuses a task says "action" then, and "module" else.
     fn is_action(&self) -> bool {
         true

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustle_protocol::Value;
 use rustle_protocol::value::Map;
-use rustle_protocol::{ModuleResult, Value};
 
 use super::background::InBackground;
 use super::context::CallSettings;
@@ -47,14 +47,7 @@ impl TaskRun<'_> {
             tried
         })?;
         if settings.check && !module.supports_check_mode() {
-            let name = &self.task.module;
-            let skipped = match module.is_action() {
-                true => ModuleResult::skipped(format!("This action ({name}) does not support check mode.")),
-                // As in Ansible, whose modules say so themselves.
-                false => ModuleResult::skipped(format!("remote module ({name}) does not support check mode"))
-                    .with("failed", false),
-            };
-            return Err(Box::new(Tried::finished(skipped)));
+            return Err(Box::new(Tried::finished(module.skipped_in_check_mode(&self.task.module))));
         }
         let background = self.background(&scope).map_err(fail)?;
         if background.is_some() && !module.supports_async() {
