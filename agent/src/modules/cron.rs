@@ -11,7 +11,7 @@ use rustle_protocol::result::Diff;
 use self::tab::{Place, Tab};
 use crate::module::args::Choice;
 use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};
-use crate::process::Program;
+use crate::process::{Program, errno_text};
 use crate::{arguments, choices};
 
 arguments! {
@@ -67,6 +67,9 @@ choices! {
     }
 }
 
+/// The system's own table, which is no file of jobs that others may write into.
+const SYSTEM_TAB: &str = "/etc/crontab";
+
 pub(super) struct Cron;
 
 impl Module for Cron {
@@ -86,6 +89,9 @@ impl Module for Cron {
         let rule = match () {
             () if args.special_time.is_some() && fields.iter().any(|field| *field != "*") => {
                 "You cannot combine special_time with any of the time or day/date parameters."
+            }
+            () if args.cron_file.as_deref() == Some(Path::new(SYSTEM_TAB)) => {
+                "Will not manage /etc/crontab via cron_file, see documentation."
             }
             () if args.cron_file.is_some() && args.user.is_none() && is_present => {
                 "To use cron_file=... parameter you must specify user=... as well"
@@ -115,9 +121,7 @@ impl Module for Cron {
         edit(&mut tab, &args)?;
         let changed = tab.text() != Tab::parse(&before).text();
         let mut result = ModuleResult::changed(changed).with("jobs", tab.jobs()).with("envs", tab.variables());
-        if args.job.as_deref().is_some_and(|job| job.contains(['\n', '\r'])) {
-            result.warnings.push("Job should not contain line breaks".to_owned());
-        }
+        result.warnings = warnings(&args);
         if changed && cx.diff {
             result.diff.push(diff(&store, &before, &tab.text()));
         }
@@ -127,11 +131,38 @@ impl Module for Cron {
             }
             store.write(&tab.text(), cx)?;
         }
+        // A file without a job left in it is gone, and is told of shortly.
+        let is_last = !args.env && args.state == State::Absent && tab.text().is_empty();
+        if let Some(path) = args.cron_file.as_ref().filter(|_| changed && is_last) {
+            if !cx.check {
+                std::fs::remove_file(store_path(path)).doing(|| format!("delete {}", path.display()))?;
+            }
+            for name in ["jobs", "envs"] {
+                result.values_mut().shift_remove(name);
+            }
+            result.set("state", "absent");
+        }
         if let Some(path) = &args.cron_file {
             result.set("cron_file", path.display().to_string());
         }
         Ok(result)
     }
+}
+
+/// What cron will not take as it is meant.
+fn warnings(args: &CronArgs) -> Vec<String> {
+    let broken = args.job.as_deref().is_some_and(|job| job.contains(['\n', '\r']));
+    let broken = broken.then(|| "Job should not contain line breaks".to_owned());
+    // cron passes over files that are called otherwise.
+    let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let name = args.cron_file.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let odd = name.filter(|name| !is_plain(name)).map(|name| {
+        format!(
+            "Filename portion of cron_file (\"{name}\") should consist solely of upper- and lower-case letters, digits, \
+             underscores, and hyphens"
+        )
+    });
+    broken.into_iter().chain(odd).collect()
 }
 
 /// Makes the tab say what is wanted.
@@ -169,7 +200,8 @@ fn line(args: &CronArgs, job: &str) -> String {
 fn diff(store: &Store, before: &str, after: &str) -> Diff {
     let header = match store {
         Store::File(path) => path.display().to_string(),
-        Store::Crontab(_) => "crontab".to_owned(),
+        Store::Crontab(Some(user)) => format!("crontab for user \"{user}\""),
+        Store::Crontab(None) => "crontab".to_owned(),
     };
     Diff { before: before.into(), after: after.into(), before_header: Some(header.clone()), after_header: Some(header) }
 }
@@ -183,6 +215,11 @@ fn back_up(text: &str) -> Result<String, ModuleError> {
     Ok(path.display().to_string())
 }
 
+/// A file of jobs that is named without a folder lies where cron looks for them.
+fn store_path(name: &Path) -> PathBuf {
+    Path::new("/etc/cron.d").join(name)
+}
+
 /// Where the lines are kept.
 enum Store {
     File(PathBuf),
@@ -193,7 +230,7 @@ enum Store {
 impl Store {
     fn of(args: &CronArgs) -> Store {
         match &args.cron_file {
-            Some(path) => Store::File(Path::new("/etc/cron.d").join(path)),
+            Some(path) => Store::File(store_path(path)),
             None => Store::Crontab(args.user.clone()),
         }
     }
@@ -230,11 +267,10 @@ impl Store {
 
     fn write(&self, text: &str, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
         match self {
-            Store::File(path) if text.is_empty() => {
-                std::fs::remove_file(path).doing(|| format!("delete {}", path.display()))
-            }
-            Store::File(path) => write_file(path, text).doing(|| format!("write {}", path.display())),
-            Store::Crontab(_) if text.is_empty() => self.crontab().arg("-r").plain().run_checked(cx).map(drop),
+            Store::File(path) => write_file(path, text).map_err(|error| match error.raw_os_error() {
+                Some(_) => ModuleError::broke_off(errno_text(&error, &path.display().to_string())),
+                None => ModuleError::new(format!("failed to write {}: {error}", path.display())),
+            }),
             Store::Crontab(_) => install(&self.crontab().arg("-").plain().stdin(text), cx),
         }
     }
@@ -260,6 +296,8 @@ fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mode = std::fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
     let dir = path.parent().unwrap_or(Path::new("/"));
+    // A folder that is not there is told as the system says it.
+    std::fs::metadata(dir)?;
     // A name with a dot in it is passed over by cron while the file is incomplete.
     let mut file = tempfile::Builder::new().prefix(".rustle.").tempfile_in(dir)?;
     file.as_file().set_permissions(PermissionsExt::from_mode(mode))?;
@@ -341,7 +379,7 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(read("tab"), "#Ansible: x\n* * * * * echo\n");
         assert!(run_in(&surroundings, json!({"name": "x", "user": "me", "state": "absent"})).changed);
-        assert_eq!(read("log"), "-u me -\n-u me -l\n-u me -l\n-u me -r\n");
+        assert_eq!(read("log"), "-u me -\n-u me -l\n-u me -l\n-u me -\n");
     }
 
     #[test]

@@ -77,17 +77,19 @@ impl Module for Debconf {
         if !cx.check {
             set(&args, question, &value, kind, cx)?;
         }
-        let one = |value: Value| Map::from([(question.clone(), value)]);
-        let previous = before.get(question.as_str()).cloned().unwrap_or_else(|| "".into());
-        let (previous, current) = match kind {
+        let mut previous = before;
+        previous.entry(question.clone()).or_insert_with(|| "".into());
+        let current = match kind {
             // What is secret is told to nobody.
-            Kind::Password => (one(Value::Null), one("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER".into())),
-            _ => (one(previous), one(value.into())),
+            Kind::Password => "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER".into(),
+            _ => Value::from(value),
         };
-        let diff = Diff { before: previous.clone().into(), after: current.clone().into(), ..Diff::default() };
+        let mut after = previous.clone();
+        after.insert(question.clone(), current.clone());
+        let diff = Diff { before: previous.clone().into(), after: after.into(), ..Diff::default() };
         Ok(ModuleResult::changed(true)
             .with("msg", "")
-            .with("current", current)
+            .with("current", Map::from([(question.clone(), current)]))
             .with("previous", previous)
             .with_diff(if cx.diff { vec![diff] } else { Vec::new() }))
     }
@@ -190,9 +192,11 @@ mod tests {
         let args = |value: &str| json!({"name": "tz", "question": "tz/Areas", "vtype": "select", "value": value});
         let (result, told) = run(args("Asia"), false);
         assert!(result.changed && told.starts_with("tz tz/Areas select Asia\n"), "{result:?} {told}");
-        assert_eq!(result.get("previous").unwrap().to_json(), r#"{"tz/Areas":"Europe"}"#);
+        let previous = r#"{"tz/Areas":"Europe","tz/use":"a, b","tz/secret":"(password omitted)"}"#;
+        assert_eq!(result.get("previous").unwrap().to_json(), previous);
         assert_eq!(result.get("current").unwrap().to_json(), r#"{"tz/Areas":"Asia"}"#);
-        assert_eq!(result.diff[0].before.to_json(), r#"{"tz/Areas":"Europe"}"#);
+        assert_eq!(result.diff[0].before.to_json(), previous);
+        assert_eq!(result.diff[0].after.to_json(), previous.replace("Europe", "Asia"));
         let (result, told) = run(args("Europe"), false);
         assert!(!result.changed && told.is_empty());
         let (result, told) = run(args("Asia"), true);

@@ -57,27 +57,35 @@ impl Module for KnownHosts {
         let file = TextFile::open(&path)?;
         let content = with_change(&file, &args, wanted.as_ref());
         let is_there = file.exists();
+        let is_done = content == file.content && (is_there || content.is_empty());
         // Told whether or not somebody asked for differences, as in Ansible.
         let before = is_there.then_some(file.content.as_slice());
         let mut difference = diff::of_content(&path, before, Some(&content));
         if !is_there {
             difference.before_header = Some("/dev/null".to_owned());
         }
-        let mut result = if content == file.content && (is_there || content.is_empty()) {
+        let mut result = if is_done {
             ModuleResult::ok()
+        } else if cx.check {
+            ModuleResult::changed(true)
         } else {
             let attributes = parse::<FileAttributes>("known_hosts", rustle_protocol::value::Map::new())
                 .map_err(|error| ModuleError::new(error.to_string()))?;
             let rewrite = Rewrite { attributes: &attributes, backup: false, validate: None, shows_parts: false };
-            let mut result = rewrite.write(file, &content, cx)?.into_result("");
-            result.values_mut().shift_remove("msg");
-            result
+            rewrite.write(file, &content, cx)?;
+            ModuleResult::changed(true)
         };
+        if cx.diff && !is_done {
+            result.diff.push(difference.clone());
+        }
+        result.set("diff", difference.to_value());
+        if cx.check {
+            return Ok(result);
+        }
         result.set("name", args.name.as_str());
-        result.set("key", args.key.as_deref().map(str::trim_end));
+        result.set("key", args.key.as_deref());
         result.set("hash_host", args.hash_host);
         result.set("path", path.display().to_string());
-        result.set("diff", difference.to_value());
         if path.exists() {
             node::describe(&mut result, &path, &Users::new(cx.cancel))?;
         } else {
@@ -111,6 +119,17 @@ impl<'a> Entry<'a> {
         let first = words.next().filter(|word| !word.starts_with('#'))?;
         let (marker, hosts) = if first.starts_with('@') { (Some(first), words.next()?) } else { (None, first) };
         Some(Entry { marker, hosts, kind: words.next()?, key: words.next()? })
+    }
+
+    /// Whether SSH would read the line: it knows the marker, and the key is of the kind that stands before it.
+    fn is_valid(&self) -> bool {
+        let is_marked = self.marker.is_none_or(|marker| matches!(marker, "@cert-authority" | "@revoked"));
+        let named = STANDARD.decode(self.key).ok().and_then(|key| {
+            let (length, rest) = key.split_first_chunk::<4>()?;
+            let name = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+            Some(name == self.kind.as_bytes())
+        });
+        is_marked && named == Some(true)
     }
 
     fn is_hashed(&self) -> bool {
@@ -161,11 +180,11 @@ fn wanted(args: &KnownHostsArgs) -> Result<Option<Entry<'_>>, ModuleError> {
             "Comma separated list of names is not supported. Please pass a single name to lookup in the known_hosts file.",
         );
     }
-    let Some(key) = args.key.as_deref() else {
+    let Some(key) = args.key.as_deref().filter(|key| !key.is_empty()) else {
         return if args.state == State::Present { fail("No key specified when adding a host") } else { Ok(None) };
     };
     match Entry::parse(key) {
-        Some(entry) if entry.is_of(&args.name) && STANDARD.decode(entry.key).is_ok() => Ok(Some(entry)),
+        Some(entry) if entry.is_of(&args.name) && entry.is_valid() => Ok(Some(entry)),
         _ => fail("Host parameter does not match hashed host field in supplied key"),
     }
 }
@@ -189,7 +208,7 @@ fn with_change(file: &TextFile, args: &KnownHostsArgs, wanted: Option<&Entry<'_>
         kept.map(|(line, _)| *line).collect::<Vec<_>>().concat()
     };
     let Some(wanted) = wanted.filter(|_| args.state == State::Present) else {
-        return without(&|(_, same_key, _)| same_key);
+        return without(&|(same_kind, ..)| same_kind);
     };
     let shall_be_hashed = args.hash_host || wanted.is_hashed();
     let is_there = |(_, same_key, is_hashed): (bool, bool, bool)| same_key && is_hashed == shall_be_hashed;
@@ -201,12 +220,14 @@ fn with_change(file: &TextFile, args: &KnownHostsArgs, wanted: Option<&Entry<'_>
         content.push(b'\n');
     }
     content.extend_from_slice(line_of(args, wanted).as_bytes());
-    content.push(b'\n');
+    if content.last() != Some(&b'\n') {
+        content.push(b'\n');
+    }
     content
 }
 
 fn line_of(args: &KnownHostsArgs, wanted: &Entry<'_>) -> String {
-    let line = args.key.as_deref().unwrap_or_default().trim_end();
+    let line = args.key.as_deref().unwrap_or_default();
     if !args.hash_host || wanted.is_hashed() {
         return line.to_owned();
     }
@@ -274,8 +295,10 @@ mod tests {
     #[test]
     fn a_host_goes_with_all_its_keys_or_with_one() {
         let all = format!("h1 {KEY}\n[h1]:22 {KEY}\nh1 ssh-rsa AAAA\nh2 {KEY}\n");
+        let rsa = "h1 ssh-rsa AAAAB3NzaC1yc2E=";
         let file = File::of(&all);
-        assert!(file.run(json!({"name": "h1", "key": "h1 ssh-rsa AAAA", "state": "absent"})).changed);
+        let result = file.run(json!({"name": "h1", "key": rsa, "state": "absent"}));
+        assert!(result.changed, "the key of this kind goes, whichever it is");
         assert_eq!(file.content(), format!("h1 {KEY}\n[h1]:22 {KEY}\nh2 {KEY}\n"));
         assert!(file.run(json!({"name": "h1", "state": "absent"})).changed);
         assert_eq!(file.content(), format!("[h1]:22 {KEY}\nh2 {KEY}\n"));
@@ -307,7 +330,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("known");
         let result = check(&KnownHosts, json!({"name": "h1", "key": format!("h1 {KEY}"), "path": path}));
-        assert!(result.changed && !path.exists() && result.get("state").unwrap().as_str() == Some("absent"));
+        assert!(result.changed && !path.exists() && result.get("name").is_none(), "{result:?}");
         assert_eq!(result.diff[0].after.as_str(), Some(format!("h1 {KEY}\n").as_str()));
         let result = run(&KnownHosts, json!({"name": "h1", "state": "absent", "path": path}));
         assert!(!result.changed && !path.exists());
@@ -321,6 +344,9 @@ mod tests {
             (json!({"name": "h1,h2", "key": "h1 x y"}), "Comma separated list of names is not supported."),
             (json!({"name": "h2", "key": format!("h1 {KEY}")}), "Host parameter does not match hashed host field"),
             (json!({"name": "h1", "key": "h1 garbage"}), "Host parameter does not match hashed host field"),
+            (json!({"name": "h1", "key": "h1 ssh-foo AAAA"}), "Host parameter does not match hashed host field"),
+            (json!({"name": "h1", "key": format!("@no h1 {KEY}")}), "Host parameter does not match hashed host field"),
+            (json!({"name": "h1", "key": ""}), "No key specified when adding a host"),
         ] {
             let result = file.run(args);
             assert!(result.failed && result.msg().starts_with(msg), "{}", result.msg());

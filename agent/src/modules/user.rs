@@ -108,6 +108,14 @@ choices! {
     pub(crate) enum UpdatePassword { Always = "always", OnCreate = "on_create" }
 }
 
+impl UserArgs {
+    /// Its other groups, without blanks around their names; an empty list takes it out of all.
+    fn wanted_groups(&self) -> Option<Vec<String>> {
+        let names = |groups: &Vec<String>| groups.iter().map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+        self.groups.as_ref().map(|groups| names(groups).into_iter().filter(|name| !name.is_empty()).collect())
+    }
+}
+
 pub(super) struct User;
 
 impl Module for User {
@@ -120,8 +128,12 @@ impl Module for User {
     fn check_args(args: &UserArgs) -> Result<(), ArgError> {
         let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
         let password = args.password.as_deref().unwrap_or_default();
-        if password.contains([':', '\n', '\r']) || args.comment.as_deref().unwrap_or_default().contains([':', '\n']) {
-            return rule("'password' and 'comment' must not contain colons or line breaks: they go into /etc/passwd");
+        if password.contains([':', '\n', '\r']) {
+            return rule("'password' must not contain colons or line breaks: it goes into /etc/shadow");
+        }
+        // The tools for all accounts look at it themselves.
+        if args.local && args.comment.as_deref().unwrap_or_default().contains([':', '\n']) {
+            return rule("'comment' must not contain colons or line breaks: it goes into /etc/passwd");
         }
         if args.local && args.umask.is_some() {
             return rule("'umask' can not be used with 'local'");
@@ -136,6 +148,12 @@ impl Module for User {
         let current = look_up(&accounts, &args, cx);
         let steps = decide(&args, current.as_ref(), &accounts, now());
         let needs_key = args.generate_ssh_key && args.state == State::Present;
+        if cx.check && current.is_none() {
+            let mut result = check_result(&args, !steps.is_empty());
+            result.warnings = warnings(&args);
+            return Ok(result);
+        }
+        check_groups(&args, &accounts, cx)?;
         if cx.check {
             let needs_home =
                 args.state == State::Present && current.as_ref().is_some_and(|entry| home::is_missing(&args, entry));
@@ -148,7 +166,6 @@ impl Module for User {
             result.warnings = warnings(&args);
             return Ok(result);
         }
-        check_groups(&args, &accounts, cx)?;
         let mut told = warnings(&args);
         let (mut stdout, mut stderr) = (String::new(), String::new());
         for step in &steps {
@@ -203,7 +220,8 @@ fn check_groups(args: &UserArgs, accounts: &Accounts, cx: &ModuleContext<'_>) ->
     if args.state == State::Absent {
         return Ok(());
     }
-    let wanted = args.group.iter().chain(args.groups.iter().flatten()).filter(|group| !group.is_empty());
+    let wanted_groups = args.wanted_groups();
+    let wanted = args.group.iter().chain(wanted_groups.iter().flatten()).filter(|group| !group.is_empty());
     for group in wanted {
         if accounts.find_group(group).is_none() && getent::group(group, cx).is_none() {
             return Err(ModuleError::new(format!("Group {group} does not exist")));
@@ -229,8 +247,10 @@ fn run_step(step: &Step, args: &UserArgs, cx: &ModuleContext<'_>) -> Result<crat
 
 /// What the task's author may not have meant. A password that is no hash never works; people forget that.
 fn warnings(args: &UserArgs) -> Vec<String> {
-    let aimless = (args.append && args.groups.is_none())
-        .then_some("'append' is set, but no 'groups' are specified. Use 'groups' to name those to append.");
+    let aimless = (args.append && args.groups.is_none()).then_some(
+        "'append' is set, but no 'groups' are specified. Use 'groups' for \
+              appending new groups.This will change to an error in Ansible 2.14.",
+    );
     let unhashed = args.password.as_deref().is_some_and(|password| !is_hash(password.trim_start_matches('!')));
     let unhashed = unhashed.then_some(
         "The input password appears not to have been hashed. The 'password' argument must be encrypted for this module \
@@ -317,7 +337,7 @@ mod tests {
 
     #[test]
     fn arguments_that_would_break_the_files_are_refused() {
-        assert!(check(json!({"name": "x", "comment": "a:b"})).failed);
+        assert!(check(json!({"name": "x", "comment": "a:b", "local": true})).failed);
         assert!(check(json!({"name": "x", "password": "a\nb"})).failed);
         assert!(!check(json!({"name": "root", "profile": "y", "role": "z", "hidden": true})).failed);
     }

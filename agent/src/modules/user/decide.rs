@@ -56,7 +56,7 @@ fn create(args: &UserArgs, accounts: &Accounts) -> Vec<Step> {
         None => {}
     }
     if !args.local {
-        line.option("-G", args.groups.as_ref().filter(|groups| !groups.is_empty()).map(|groups| groups.join(",")));
+        line.option("-G", args.wanted_groups().filter(|groups| !groups.is_empty()).map(|groups| groups.join(",")));
     }
     line.option("-c", args.comment.as_ref());
     line.option("-d", args.home.as_deref().map(shown));
@@ -77,7 +77,7 @@ fn create(args: &UserArgs, accounts: &Accounts) -> Vec<Step> {
     let mut steps = vec![Step::new(line.0)];
     if args.local {
         steps.extend(args.expires.map(|expires| local_expiry(args, expires)));
-        steps.extend(args.groups.iter().flatten().map(|group| local_membership("-M", args, group)));
+        steps.extend(args.wanted_groups().iter().flatten().map(|group| local_membership("-M", args, group)));
     }
     if let Some(password) = &args.password {
         let lock = if args.password_lock == Some(true) && !password.starts_with('!') { "!" } else { "" };
@@ -98,10 +98,10 @@ fn modify(args: &UserArgs, user: &User, accounts: &Accounts, today: i64) -> Vec<
     let primary =
         args.group.as_ref().filter(|group| accounts.find_group(group).is_none_or(|found| found.gid != user.gid));
     line.option("-g", primary.map(|group| named_for_tool(group, args, accounts)));
-    let groups = args.groups.as_ref().map(|wanted| Memberships::new(wanted, user, accounts));
+    let groups = args.wanted_groups().map(|wanted| Memberships::new(&wanted, user, accounts));
     let groups = groups.filter(|groups| !groups.is_done(args.append));
     if groups.is_some() && !args.local {
-        let wanted = args.groups.clone().unwrap_or_default();
+        let wanted = args.wanted_groups().unwrap_or_default();
         line.flag("-a", args.append && !wanted.is_empty());
         line.option("-G", Some(wanted.join(",")));
     }

@@ -101,7 +101,13 @@ fn make_pair(args: &UserArgs, path: &Path, cx: &ModuleContext<'_>) -> Result<(),
     }
     // A passphrase in an argument is seen by every user of the host, and ssh-keygen takes it from nowhere else but a
     // terminal: it is made without one, then given one by way of an askpass helper's environment.
-    program.arg("-N").arg("").arg("-f").arg(path).run_checked(cx)?;
+    let program = program.arg("-N").arg("").arg("-f").arg(path).plain();
+    let ended = program.run(cx)?;
+    ended.not_stopped(&program)?;
+    if ended.rc != 0 {
+        let why = ended.stderr.text().into_owned();
+        return Err(ModuleError::new(why).with("name", args.name.as_str()).with("rc", ended.rc));
+    }
     match &args.ssh_key_passphrase {
         Some(passphrase) => add_passphrase(path, passphrase, cx),
         None => Ok(()),
