@@ -11,7 +11,7 @@ use rustle_protocol::value::Map;
 
 pub(crate) use expand::expand_with;
 use types::CONVERTED;
-pub use types::{BlobRef, FromArg, Mode};
+pub use types::{BlobRef, FromArg, Mode, Names};
 
 /// One argument, for checks and documentation.
 #[derive(Debug)]
@@ -481,8 +481,23 @@ mod tests {
     }
 
     #[test]
+    fn blanks_in_a_list_that_is_one_text_are_a_part_of_its_items() {
+        let list = || Value::from("a, b");
+        assert_eq!(Vec::<String>::from_arg(list()), Ok(vec!["a".to_owned(), " b".to_owned()]));
+        assert_eq!(Vec::<i64>::from_arg("1, 2".into()), Ok(vec![1, 2]));
+        assert_eq!(Names::from_arg(list()), Ok(Names(vec!["a".to_owned(), "b".to_owned()])));
+    }
+
+    #[test]
+    fn data_as_text_is_what_python_shows() {
+        let value = serde_json::json!({"a": [1, true, null, 1.5, "it's", "\"'\n"], "b": {}});
+        let text = String::from_arg(Value::from(value)).unwrap();
+        assert_eq!(text, r#"{'a': [1, True, None, 1.5, "it's", '"\'\n'], 'b': {}}"#);
+    }
+
+    #[test]
     fn values_are_converted_as_ansible_does() {
-        let args = parse(r#"{"dest": "/x", "count": "5", "names": "a, b", "type": "no", "owner": 7}"#).unwrap();
+        let args = parse(r#"{"dest": "/x", "count": "5", "names": "a,b", "type": "no", "owner": 7}"#).unwrap();
         assert_eq!((args.count, args.names, args.r#type), (Some(5), Some(vec!["a".into(), "b".into()]), false));
         assert_eq!(args.common.owner.as_deref(), Some("7"));
         assert_eq!((args.path, args.color), (PathBuf::from("/x"), Color::Red));

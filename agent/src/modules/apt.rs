@@ -11,6 +11,7 @@ use rustle_protocol::ModuleResult;
 
 use self::cache::Cache;
 use self::plan::{Outcome, Work, plan};
+use crate::module::args::Names;
 use crate::module::{ArgError, Doing, Module, ModuleContext, ModuleError};
 use crate::packages::dpkg::Database;
 use crate::process::{Program, find_program};
@@ -19,7 +20,7 @@ use crate::{arguments, choices};
 arguments! {
     pub(crate) struct AptArgs {
         /// Packages: `name`, `name=version`, `name>=version`, patterns.
-        package | "name" | "pkg": Vec<String> = Vec::new(),
+        package | "name" | "pkg": Names = Names::default(),
         /// What they are to be.
         state: State = State::Present,
         /// Read the package lists anew first.
@@ -157,7 +158,9 @@ impl Told {
     fn of(args: &AptArgs) -> Told {
         let is_bare = args.package.is_empty() && args.update_cache != Some(true);
         match args.state {
-            _ if args.upgrade != Upgrade::No || (args.package == ["*"] && args.state == State::Latest) => Told::Message,
+            _ if args.upgrade != Upgrade::No || (*args.package == ["*"] && args.state == State::Latest) => {
+                Told::Message
+            }
             _ if is_bare && args.clean => Told::Message,
             _ if args.deb.is_some() || (is_bare && (args.autoremove || args.autoclean)) => Told::Output,
             State::Absent if !args.package.is_empty() => Told::Output,

@@ -2,6 +2,7 @@
 
 use rustle_protocol::ModuleResult;
 
+use crate::module::args::Names;
 use crate::module::{ArgError, Module, ModuleContext, ModuleError};
 use crate::process::{Program, find_program};
 use crate::{arguments, choices};
@@ -9,7 +10,7 @@ use crate::{arguments, choices};
 arguments! {
     pub(crate) struct DnfArgs {
         /// Packages, groups with `@`, files, URLs.
-        name | "pkg": Vec<String> = Vec::new(),
+        name | "pkg": Names = Names::default(),
         /// What they are to be.
         state: Option<State>,
         /// Read the package lists anew first.
@@ -19,11 +20,11 @@ arguments! {
         /// Upgrade only, install nothing new.
         update_only: bool = false,
         /// Repositories to use too.
-        enablerepo: Vec<String> = Vec::new(),
+        enablerepo: Names = Names::default(),
         /// Repositories not to use.
-        disablerepo: Vec<String> = Vec::new(),
+        disablerepo: Names = Names::default(),
         /// Packages to leave out.
-        exclude: Vec<String> = Vec::new(),
+        exclude: Names = Names::default(),
         /// Take packages whose signature cannot be verified.
         disable_gpg_check: bool = false,
         /// Take an older version than the installed one.
@@ -92,7 +93,7 @@ impl Module for Dnf {
             let tools = tools.join(" or ");
             return Err(ModuleError::new(format!("this host has no {tools}, so dnf cannot manage its packages")));
         };
-        let missing = if needs_look(&args) { not_installed(&args, cx)? } else { args.name.clone() };
+        let missing = if needs_look(&args) { not_installed(&args, cx)? } else { args.name.to_vec() };
         let Some(command) = command(&args, &missing) else { return Ok(result(false, "Nothing to do")) };
         if args.update_cache && !cx.check {
             Program::new(*tool).plain().args(["-y", "makecache", "--refresh"]).run_checked(cx)?;
@@ -148,7 +149,7 @@ fn needs_look(args: &DnfArgs) -> bool {
 
 /// Names that rpm does not have; for removal, those that it has.
 fn not_installed(args: &DnfArgs, cx: &ModuleContext<'_>) -> Result<Vec<String>, ModuleError> {
-    let program = Program::new("rpm").plain().args(["-q", "--whatprovides", "--"]).args(&args.name);
+    let program = Program::new("rpm").plain().args(["-q", "--whatprovides", "--"]).args(args.name.iter());
     let ended = program.run(cx)?;
     ended.not_stopped(&program)?;
     Ok(filtered(&args.name, &ended.stdout.text(), is_absent(args)))
@@ -188,12 +189,12 @@ fn command(args: &DnfArgs, names: &[String]) -> Option<Vec<String>> {
     let verb = match args.state {
         Some(State::Absent | State::Removed) if args.autoremove => "autoremove",
         Some(State::Absent | State::Removed) => "remove",
-        Some(State::Latest) if args.update_only || args.name == ["*"] => "upgrade",
+        Some(State::Latest) if args.update_only || *args.name == ["*"] => "upgrade",
         _ if args.allow_downgrade => "downgrade",
         _ => "install",
     };
     out.push(verb.into());
-    if args.name != ["*"] {
+    if *args.name != ["*"] {
         if names.is_empty() {
             return None;
         }

@@ -6,12 +6,13 @@ use rustle_protocol::{ModuleResult, Value};
 
 use crate::arguments;
 use crate::facts::{Host, gather, passes, select};
+use crate::module::args::Names;
 use crate::module::{Module, ModuleContext, ModuleError};
 
 arguments! {
     pub(crate) struct SetupArgs {
         /// Families of facts; `!` before a name takes it away.
-        gather_subset: Vec<String> = vec!["all".into()],
+        gather_subset: Names = Names(vec!["all".into()]),
         /// Return only facts that one of these patterns matches.
         filter: Vec<String> = Vec::new(),
         /// Accepted; gathering reads files only and does not wait.
@@ -35,7 +36,7 @@ impl Module for Setup {
 
     fn run(&self, args: SetupArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let _ = args.gather_timeout;
-        let subset = if args.gather_subset.is_empty() { vec!["all".into()] } else { args.gather_subset };
+        let subset = if args.gather_subset.is_empty() { vec!["all".into()] } else { args.gather_subset.0 };
         let selection = select(&subset).map_err(ModuleError::new)?;
         let host = Host::new(Path::new("/"), &args.fact_path, cx).with_python(args._interpreter.first());
         let mut facts = gather(&host, &selection, &args.filter);

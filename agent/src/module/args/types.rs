@@ -62,23 +62,55 @@ fn no_number<T>(value: &Value, wanted: &str) -> Result<T, String> {
 impl FromArg for String {
     const KIND: ArgKind = ArgKind::Str;
 
-    /// Numbers and bools become text, Ansible's way: `True`, not `true`. Lists and dicts become compact JSON.
+    /// Numbers, bools, lists and dicts become text as Python writes them: `True`, `['a']`.
     fn from_arg(value: Value) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) => text,
-            Value::Bool(true) => "True".into(),
-            Value::Bool(false) => "False".into(),
             Value::Bytes(bytes) => String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?,
             Value::Null => String::new(),
-            other @ (Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::List(_) | Value::Map(_)) => {
-                other.to_json()
-            }
+            other => in_python(&other),
         })
     }
 
     fn to_value(&self) -> Value {
         self.as_str().into()
     }
+}
+
+/// The value as Python's `repr` shows it.
+fn in_python(value: &Value) -> String {
+    let listed = |items: Vec<String>| items.join(", ");
+    match value {
+        Value::Null => "None".into(),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        Value::String(text) => quoted(text),
+        Value::List(items) => format!("[{}]", listed(items.iter().map(in_python).collect())),
+        Value::Map(map) => {
+            let pair = |(key, value): (&String, &Value)| format!("{}: {}", quoted(key), in_python(value));
+            format!("{{{}}}", listed(map.iter().map(pair).collect()))
+        }
+        other => other.to_json(),
+    }
+}
+
+/// Text in Python's quotes: single ones, unless it has such and no others.
+fn quoted(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for sign in text.chars() {
+        match sign {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' => out.push_str("\\\\"),
+            sign if sign == quote => out.extend(['\\', sign]),
+            sign if sign.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(sign))),
+            sign => out.push(sign),
+        }
+    }
+    out.push(quote);
+    out
 }
 
 impl FromArg for bool {
@@ -190,11 +222,11 @@ impl<T: FromArg> FromArg for Vec<T> {
     const KIND: ArgKind = ArgKind::List;
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
-    /// A string is split at commas; any other scalar is a list of one.
+    /// A string is split at commas, blanks around them being part of the items; any other scalar is a list of one.
     fn from_arg(value: Value) -> Result<Self, String> {
         match value {
             Value::List(items) => items.into_iter().map(T::from_arg).collect(),
-            Value::String(text) => text.split(',').map(|item| T::from_arg(Value::from(item.trim()))).collect(),
+            Value::String(text) => text.split(',').map(|item| T::from_arg(Value::from(item))).collect(),
             Value::Map(_) => not(&value, "list"),
             scalar => T::from_arg(scalar).map(|item| vec![item]),
         }
@@ -202,6 +234,31 @@ impl<T: FromArg> FromArg for Vec<T> {
 
     fn to_value(&self) -> Value {
         Value::List(self.iter().map(T::to_value).collect())
+    }
+}
+
+/// A list of names, of which blanks at the ends are no part: for arguments that are written `a, b` by many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl std::ops::Deref for Names {
+    type Target = Vec<String>;
+
+    fn deref(&self) -> &Vec<String> {
+        &self.0
+    }
+}
+
+impl FromArg for Names {
+    const KIND: ArgKind = ArgKind::List;
+
+    fn from_arg(value: Value) -> Result<Self, String> {
+        let names = Vec::<String>::from_arg(value)?;
+        Ok(Names(names.iter().map(|name| name.trim().to_owned()).collect()))
+    }
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AptArgs, State};
 use crate::fnmatch::fnmatch;
+use crate::module::args::Names;
 use crate::module::{ModuleContext, ModuleError};
 use crate::packages::dpkg::{Database, Wanted, version_order};
 use crate::process::Program;
@@ -15,11 +16,11 @@ const NAMES_BYTES_MAX: usize = 64 << 20;
 /// Nothing fits a pattern, or nothing new enough is to be had.
 pub(super) fn expanded(args: &AptArgs, database: &Database, cx: &ModuleContext<'_>) -> Result<AptArgs, ModuleError> {
     let mut args = args.clone();
-    if !matches!(args.state, State::Present | State::Latest) || args.package == ["*"] {
+    if !matches!(args.state, State::Present | State::Latest) || *args.package == ["*"] {
         return Ok(args);
     }
     let mut names = Vec::new();
-    for name in &args.package {
+    for name in args.package.iter() {
         let wanted = Wanted::parse(name);
         if let Some(lowest) = wanted.at_least().filter(|_| !database.has(&wanted)) {
             let candidate = candidate(&wanted.name, cx)?;
@@ -32,7 +33,7 @@ pub(super) fn expanded(args: &AptArgs, database: &Database, cx: &ModuleContext<'
             false => names.push(name.clone()),
         }
     }
-    args.package = names;
+    args.package = Names(names);
     Ok(args)
 }
 

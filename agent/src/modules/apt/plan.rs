@@ -17,14 +17,14 @@ pub(super) fn plan(args: &AptArgs, database: &Database) -> Vec<Work> {
     }
     let wanted: Vec<Wanted> = args.package.iter().map(|name| Wanted::parse(name)).collect();
     match args.state {
-        _ if args.package == ["*"] && args.state == State::Latest => works.push(upgrade(args)),
+        _ if *args.package == ["*"] && args.state == State::Latest => works.push(upgrade(args)),
         State::Absent => works.extend(remove(args, &wanted, database)),
         State::Present => works.extend(install(args, &wanted, database)),
-        State::Latest if !args.package.is_empty() => works.push(with_packages(args, "install", args.package.clone())),
+        State::Latest if !args.package.is_empty() => works.push(with_packages(args, "install", args.package.to_vec())),
         State::BuildDep if !args.package.is_empty() => {
-            works.push(with_packages(args, "build-dep", args.package.clone()))
+            works.push(with_packages(args, "build-dep", args.package.to_vec()))
         }
-        State::Fixed => works.push(with_packages(args, "--fix-broken install", args.package.clone())),
+        State::Fixed => works.push(with_packages(args, "--fix-broken install", args.package.to_vec())),
         State::Latest | State::BuildDep => {}
     }
     if args.autoremove && args.package.is_empty() {
