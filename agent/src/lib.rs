@@ -23,6 +23,7 @@ mod packages;
 pub mod policy;
 pub mod process;
 pub mod python;
+pub mod regex_complaint;
 pub mod run_as;
 pub mod runner;
 pub mod script_module;

@@ -6,6 +6,7 @@
 use fancy_regex::{BytesMode, Captures, Regex, RegexBuilder};
 
 use crate::module::ModuleError;
+use crate::regex_complaint::complaint;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -27,9 +28,8 @@ impl Pattern {
     /// # Errors
     /// What is wrong with the pattern.
     pub(crate) fn bytes(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
-        let pattern = Pattern::compile(text, flags, BytesMode::Ascii);
-        // A class with letters beyond ASCII cannot be had in bytes; as text it means what its author meant.
-        pattern.or_else(|error| if text.is_ascii() { Err(error) } else { Pattern::text(text, flags) })
+        refused(text)?;
+        Pattern::compile_bytes(text, flags)
     }
 
     /// For text: classes are Unicode's. Bytes that are no text are matched by nothing.
@@ -37,7 +37,27 @@ impl Pattern {
     /// # Errors
     /// What is wrong with the pattern.
     pub(crate) fn text(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        refused(text)?;
         Pattern::compile(text, flags, BytesMode::UnicodeBytes)
+    }
+
+    /// As [`Pattern::bytes`], to match from the beginning alone: `re.match`.
+    pub(crate) fn bytes_at_start(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        refused(text)?;
+        Pattern::compile_bytes(&at_start(text), flags)
+    }
+
+    /// As [`Pattern::text`], to match from the beginning alone: `re.match`.
+    pub(crate) fn text_at_start(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        refused(text)?;
+        Pattern::compile(&at_start(text), flags, BytesMode::UnicodeBytes)
+    }
+
+    fn compile_bytes(text: &str, flags: Flags) -> Result<Pattern, ModuleError> {
+        let pattern = Pattern::compile(text, flags, BytesMode::Ascii);
+        // A class with letters beyond ASCII cannot be had in bytes; as text it means what its author meant.
+        let as_text = || Pattern::compile(text, flags, BytesMode::UnicodeBytes);
+        pattern.or_else(|error| if text.is_ascii() { Err(error) } else { as_text() })
     }
 
     fn compile(text: &str, flags: Flags, mode: BytesMode) -> Result<Pattern, ModuleError> {
@@ -75,7 +95,7 @@ impl Pattern {
     /// Replaces every match, as `re.subn`. Gives back the text and how many were replaced.
     ///
     /// # Errors
-    /// It takes too long, or `replacement` names a group that is not there.
+    /// It takes too long.
     pub(crate) fn substitute(&self, haystack: &[u8], replacement: &Template) -> Result<(Vec<u8>, usize), ModuleError> {
         let (mut out, mut copied, mut count) = (Vec::with_capacity(haystack.len()), 0, 0);
         let mut start = 0;
@@ -83,7 +103,7 @@ impl Pattern {
             let Some(captures) = self.captures_from(haystack, start)? else { break };
             let Some(whole) = captures.get(0) else { break };
             out.extend_from_slice(&haystack[copied..whole.start()]);
-            replacement.expand(&captures, &mut out)?;
+            replacement.expand(&captures, &mut out);
             count += 1;
             copied = whole.end();
             start = if whole.end() > whole.start() { whole.end() } else { next_char(haystack, whole.end()) };
@@ -95,6 +115,15 @@ impl Pattern {
     fn failed(&self, error: &fancy_regex::Error) -> ModuleError {
         ModuleError::new(format!("the regular expression `{}` could not be matched: {error}", self.text))
     }
+}
+
+/// What Python refuses is refused, whether or not the engine would make something of it.
+fn refused(text: &str) -> Result<(), ModuleError> {
+    complaint(text).map_or(Ok(()), |why| Err(ModuleError::broke_off(why)))
+}
+
+fn at_start(text: &str) -> String {
+    format!(r"\A(?:{text})")
 }
 
 /// The byte after the character at `at`.
@@ -162,87 +191,167 @@ enum Part {
     Named(String),
 }
 
+/// Why a text is no replacement, in Python's words.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadTemplate {
+    /// It is not written as one: `bad escape \q at position 0`.
+    Syntax(String),
+    /// The pattern has no group of this name.
+    UnknownName(String),
+}
+
+impl std::fmt::Display for BadTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadTemplate::Syntax(why) => f.write_str(why),
+            BadTemplate::UnknownName(name) => write!(f, "unknown group name '{name}'"),
+        }
+    }
+}
+
+impl From<BadTemplate> for ModuleError {
+    fn from(bad: BadTemplate) -> ModuleError {
+        ModuleError::broke_off(bad)
+    }
+}
+
 impl Template {
     /// # Errors
-    /// An escape that Python does not know.
-    pub(crate) fn parse(text: &str) -> Result<Template, ModuleError> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('\\') {
-            literal.push_str(&rest[..at]);
-            let (group, tail) = escape(&rest[at + 1..], &mut literal)
-                .map_err(|why| ModuleError::new(format!("the replacement `{text}` has {why}")))?;
-            if let Some(group) = group {
+    /// An escape that Python does not know, or a group that `pattern` has not.
+    pub(crate) fn parse(text: &str, pattern: &Pattern) -> Result<Template, BadTemplate> {
+        let mut reader = TemplateReader { signs: text.chars().collect(), at: 0, pattern };
+        let (mut parts, mut literal) = (Vec::new(), String::new());
+        while let Some(sign) = reader.next() {
+            if sign != '\\' {
+                literal.push(sign);
+                continue;
+            }
+            if let Some(group) = reader.escape(&mut literal)? {
                 parts.push(Part::Text(std::mem::take(&mut literal).into_bytes()));
                 parts.push(group);
             }
-            rest = tail;
         }
-        literal.push_str(rest);
         parts.push(Part::Text(literal.into_bytes()));
         Ok(Template(parts))
     }
 
     /// Appends the replacement for one match. A group that took no part in it is empty.
-    ///
-    /// # Errors
-    /// The pattern has no such group.
-    pub(crate) fn expand(&self, captures: &Captures<'_, [u8]>, out: &mut Vec<u8>) -> Result<(), ModuleError> {
+    pub(crate) fn expand(&self, captures: &Captures<'_, [u8]>, out: &mut Vec<u8>) {
         for part in &self.0 {
             let group = match part {
                 Part::Text(text) => {
                     out.extend_from_slice(text);
                     continue;
                 }
-                Part::Group(number) if *number >= captures.len() => {
-                    return Err(ModuleError::new(format!("invalid group reference {number}: there is no such group")));
-                }
                 Part::Group(number) => captures.get(*number),
                 Part::Named(name) => captures.name(name),
             };
             out.extend_from_slice(group.map_or(&[], |group| group.as_bytes()));
         }
-        Ok(())
     }
 }
 
-/// Reads what follows a backslash: a group, or text for `literal`. Gives back the rest.
-fn escape<'t>(text: &'t str, literal: &mut String) -> Result<(Option<Part>, &'t str), String> {
-    let mut chars = text.chars();
-    let Some(c) = chars.next() else { return Err("a backslash at its end".to_owned()) };
-    let known = match c {
-        'n' => '\n',
-        't' => '\t',
-        'r' => '\r',
-        'f' => '\x0c',
-        'v' => '\x0b',
-        'a' => '\x07',
-        'b' => '\x08',
-        '\\' => '\\',
-        'g' => {
-            let (name, tail) =
-                chars.as_str().strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or("a \\g without <name>")?;
-            let group = name.parse().map_or_else(|_| Part::Named(name.to_owned()), Part::Group);
-            return Ok((Some(group), tail));
+struct TemplateReader<'a> {
+    signs: Vec<char>,
+    at: usize,
+    pattern: &'a Pattern,
+}
+
+fn bad<T>(what: impl std::fmt::Display, at: usize) -> Result<T, BadTemplate> {
+    Err(BadTemplate::Syntax(format!("{what} at position {at}")))
+}
+
+impl TemplateReader<'_> {
+    fn next(&mut self) -> Option<char> {
+        let sign = self.signs.get(self.at).copied()?;
+        self.at += 1;
+        Some(sign)
+    }
+
+    /// Up to `max` digits below `radix`.
+    fn digits(&mut self, radix: u32, max: usize) -> String {
+        let rest = self.signs[self.at..].iter().take(max);
+        let digits: String = rest.take_while(|sign| sign.is_digit(radix)).collect();
+        self.at += digits.len();
+        digits
+    }
+
+    /// What follows a backslash: a group, or text for `literal`.
+    fn escape(&mut self, literal: &mut String) -> Result<Option<Part>, BadTemplate> {
+        let start = self.at - 1;
+        let Some(sign) = self.next() else { return bad("bad escape (end of pattern)", start) };
+        let known = match sign {
+            'n' => '\n',
+            't' => '\t',
+            'r' => '\r',
+            'f' => '\x0c',
+            'v' => '\x0b',
+            'a' => '\x07',
+            'b' => '\x08',
+            '\\' => '\\',
+            'g' => return self.named().map(Some),
+            '0'..='9' => return self.numbered(sign, start, literal),
+            letter if letter.is_ascii_alphabetic() => return bad(format_args!("bad escape \\{letter}"), start),
+            other => {
+                literal.push('\\');
+                other
+            }
+        };
+        literal.push(known);
+        Ok(None)
+    }
+
+    /// `\0`, `\101`, which are characters, or `\1` and `\12`, which are groups.
+    fn numbered(&mut self, first: char, start: usize, literal: &mut String) -> Result<Option<Part>, BadTemplate> {
+        let rest = &self.signs[self.at..];
+        let is_octal = |count| rest.len() >= count && rest[..count].iter().all(|sign| sign.is_digit(8));
+        if first == '0' || (first.is_digit(8) && is_octal(2)) {
+            let digits = format!("{first}{}", self.digits(8, 2));
+            let Ok(value @ 0..=0o377) = u32::from_str_radix(&digits, 8) else {
+                return bad(format_args!("octal escape value \\{digits} outside of range 0-0o377"), start);
+            };
+            literal.extend(char::from_u32(value));
+            return Ok(None);
         }
-        '0' => {
-            let digits = text.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
-            literal.push(char::from(u8::from_str_radix(&text[..digits], 8).unwrap_or(0)));
-            return Ok((None, &text[digits..]));
+        let number = format!("{first}{}", self.digits(10, 1)).parse().unwrap_or_default();
+        self.group(number, start + 1).map(Some)
+    }
+
+    /// `\g<name>` or `\g<1>`.
+    fn named(&mut self) -> Result<Part, BadTemplate> {
+        if self.signs.get(self.at) != Some(&'<') {
+            return bad("missing <", self.at);
         }
-        '1'..='9' => {
-            let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
-            return Ok((text[..digits].parse().ok().map(Part::Group), &text[digits..]));
+        self.at += 1;
+        let start = self.at;
+        let name: String = self.signs[start..].iter().take_while(|sign| **sign != '>').collect();
+        let end = start + name.chars().count();
+        if name.is_empty() {
+            return bad("missing group name", start);
         }
-        c if c.is_ascii_alphabetic() => return Err(format!("a bad escape \\{c}")),
-        other => {
-            literal.push('\\');
-            other
+        if end >= self.signs.len() {
+            return bad("missing >, unterminated name", start);
         }
-    };
-    literal.push(known);
-    Ok((None, chars.as_str()))
+        self.at = end + 1;
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return self.group(name.parse().unwrap_or(usize::MAX), start);
+        }
+        let is_plain = name.chars().all(|sign| sign.is_alphanumeric() || sign == '_');
+        if !is_plain || name.starts_with(|sign: char| sign.is_numeric()) {
+            return bad(format_args!("bad character in group name '{name}'"), start);
+        }
+        match self.pattern.regex.capture_names().any(|known| known == Some(name.as_str())) {
+            true => Ok(Part::Named(name)),
+            false => Err(BadTemplate::UnknownName(name)),
+        }
+    }
+
+    fn group(&self, number: usize, at: usize) -> Result<Part, BadTemplate> {
+        match number < self.pattern.regex.captures_len() {
+            true => Ok(Part::Group(number)),
+            false => bad(format_args!("invalid group reference {number}"), at),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -255,7 +364,7 @@ mod tests {
 
     fn substituted(pattern: &str, replacement: &str, haystack: &str) -> (String, usize) {
         let pattern = Pattern::text(pattern, Flags { multiline: true, dotall: false }).unwrap();
-        let template = Template::parse(replacement).unwrap();
+        let template = Template::parse(replacement, &pattern).unwrap();
         let (out, count) = pattern.substitute(haystack.as_bytes(), &template).unwrap();
         (String::from_utf8(out).unwrap(), count)
     }
@@ -315,10 +424,22 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_the_pattern() {
         let error = Pattern::bytes("a(", Flags::default()).unwrap_err().to_string();
-        assert!(error.starts_with("the regular expression `a(` is not valid: "), "{error}");
-        assert!(Template::parse(r"a\q").unwrap_err().to_string().contains(r"a bad escape \q"));
-        let pattern = Pattern::bytes("a", Flags::default()).unwrap();
-        assert!(pattern.substitute(b"a", &Template::parse(r"\3").unwrap()).is_err());
+        assert_eq!(error, "Task failed: Module failed: missing ), unterminated subpattern at position 1");
+        let pattern = Pattern::bytes("(?P<n>a)", Flags::default()).unwrap();
+        for (text, expected) in [
+            (r"a\q", r"bad escape \q at position 1"),
+            (r"\3", "invalid group reference 3 at position 1"),
+            (r"\g<2>", "invalid group reference 2 at position 3"),
+            (r"\g<", "missing group name at position 3"),
+            (r"\gx", "missing < at position 2"),
+            (r"\g<n", "missing >, unterminated name at position 3"),
+            (r"\g<m>", "unknown group name 'm'"),
+            (r"\777", r"octal escape value \777 outside of range 0-0o377 at position 0"),
+            ("\\", "bad escape (end of pattern) at position 0"),
+        ] {
+            assert_eq!(Template::parse(text, &pattern).unwrap_err().to_string(), expected, "{text}");
+        }
+        assert_eq!(substituted("(?P<n>a)", r"\101\g<n>\g<1>\1", "a").0, "Aaaa");
     }
 
     #[test]

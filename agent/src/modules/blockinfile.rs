@@ -71,7 +71,7 @@ impl Module for BlockInFile {
         let lines = file.lines();
         let content = if present { with_block(&lines, &args)? } else { without_block(&lines, &args) };
         if !file.exists() && !present {
-            return Ok(ModuleResult::ok().with("msg", ""));
+            return Ok(ModuleResult::ok().with("msg", format!("File {} not present", args.path.display())));
         }
         if let Some(parent) = args.path.parent().filter(|_| !file.exists()) {
             directory::make(parent, &Default::default(), cx.check)?;
@@ -122,9 +122,11 @@ fn without_block(lines: &[&[u8]], args: &BlockInFileArgs) -> Vec<u8> {
 }
 
 fn with_block(lines: &[&[u8]], args: &BlockInFileArgs) -> Result<Vec<u8>, ModuleError> {
+    // Looked for in any case: a pattern that is none is told although the block is there.
+    let insertion = insertion(lines, args)?;
     let (before, after) = match found(lines, args) {
         Some(block) => (&lines[..block.start], &lines[block.end..]),
-        None => lines.split_at(insertion(lines, args)?),
+        None => lines.split_at(insertion),
     };
     let (begin, end) = markers(args);
     let mut content = before.concat();

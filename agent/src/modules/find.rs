@@ -16,7 +16,7 @@ use crate::files::mode::{PERMISSIONS, applied};
 use crate::files::node::{Kind, field, kind_of, stat_fields};
 use crate::files::pattern::{Flags, Pattern};
 use crate::fnmatch::fnmatch;
-use crate::module::{Mode, Module, ModuleContext, ModuleError};
+use crate::module::{ArgError, Mode, Module, ModuleContext, ModuleError};
 use crate::{arguments, choices};
 
 /// Files returned at most: a result travels in one frame of 16 MiB.
@@ -90,6 +90,13 @@ impl Module for Find {
     const SUMMARY: &'static str = "Finds files by name, age, size, mode and content.";
     const IDEMPOTENT: bool = true;
 
+    fn check_args(args: &FindArgs) -> Result<(), ArgError> {
+        match args.limit {
+            Some(0) => Err(ArgError::Rule("limit cannot be 0 (use None for unlimited)".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     fn run(&self, args: FindArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let users = Users::new(cx.cancel);
         let mut search = Search { filter: Filter::new(&args)?, args: &args, users, cx, found: Found::default() };
@@ -142,12 +149,16 @@ impl Search<'_> {
             }
         };
         names.sort();
+        // All of a folder counts, however soon the search ends.
+        self.found.examined += names.len();
+        if self.args.depth.is_some_and(|most| depth > most) {
+            return Ok(());
+        }
         let mut below = Vec::new();
         for name in names {
             let path = dir.join(&name);
             // Gone since it was listed is as good as never there.
             let Ok(there) = lstat(&path) else { continue };
-            self.found.examined += 1;
             self.consider(&path, &there)?;
             if self.found.limited {
                 return Ok(());
@@ -159,7 +170,7 @@ impl Search<'_> {
             };
             below.extend(leads_on.then_some(path));
         }
-        if !self.args.recurse || self.args.depth.is_some_and(|most| depth >= most) {
+        if !self.args.recurse {
             return Ok(());
         }
         for path in below {
@@ -228,7 +239,7 @@ impl NamePattern {
             return Ok(NamePattern::Glob(text.to_owned()));
         }
         let flags = Flags { multiline: false, dotall: true };
-        Pattern::text(&format!(r"\A(?:{text})"), flags).map(NamePattern::Expression)
+        Pattern::text_at_start(text, flags).map(NamePattern::Expression)
     }
 
     fn matches(&self, name: &str) -> Result<bool, ModuleError> {
@@ -259,11 +270,13 @@ impl Filter {
         };
         let encoding = args.encoding.as_deref().map(Encoding::named).transpose().map_err(ModuleError::new)?;
         let contains = |text: &String| {
-            let text = if args.read_whole_file { text.clone() } else { format!(r"\A(?:{text})") };
-            match encoding {
-                Some(_) => Pattern::text(&text, Flags::default()),
-                None => Pattern::bytes(&text, Flags::default()),
-            }
+            let compile = match (encoding, args.read_whole_file) {
+                (Some(_), true) => Pattern::text,
+                (Some(_), false) => Pattern::text_at_start,
+                (None, true) => Pattern::bytes,
+                (None, false) => Pattern::bytes_at_start,
+            };
+            compile(text, Flags::default())
         };
         let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
         let age = args

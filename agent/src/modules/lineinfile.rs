@@ -74,7 +74,6 @@ impl Module for LineInFile {
 
     fn run(&self, args: LineInFileArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let file = TextFile::open(&args.path)?;
-        let matcher = Matcher::new(&args)?;
         let rewrite = Rewrite {
             attributes: &args.attributes,
             backup: args.backup,
@@ -85,7 +84,7 @@ impl Module for LineInFile {
             if !file.exists() {
                 return Ok(ModuleResult::ok().with("msg", "file not present"));
             }
-            let (content, found) = removed(&file, &matcher)?;
+            let (content, found) = removed(&file, &Matcher::new(&args)?)?;
             let done = rewrite.write(file, &content, cx)?;
             let backup = done.backup.clone();
             let result = done.into_result(&format!("{found} line(s) removed")).with("found", found);
@@ -100,7 +99,7 @@ impl Module for LineInFile {
                 directory::make(parent, &Default::default(), cx.check)?;
             }
         }
-        let (content, what) = present(&file, &matcher, &args)?;
+        let (content, what) = present(&file, &Matcher::new(&args)?, &args)?;
         let done = rewrite.write(file, &content, cx)?;
         let backup = done.backup.clone();
         let mut result = with_backup(done.into_result(what), backup);
@@ -171,6 +170,7 @@ fn removed(file: &TextFile, matcher: &Matcher) -> Result<(Vec<u8>, usize), Modul
 /// The content with the line in it, and Ansible's word for how it came there.
 fn present(file: &TextFile, matcher: &Matcher, args: &LineInFileArgs) -> Result<(Vec<u8>, &'static str), ModuleError> {
     let lines = file.lines();
+    let anchor = Anchor::of(args)?;
     let line = args.line.as_deref().unwrap_or_default();
     let position = match position(&lines, args.firstmatch, |line| matcher.matches(line))? {
         Some(at) => Some(at),
@@ -190,7 +190,7 @@ fn present(file: &TextFile, matcher: &Matcher, args: &LineInFileArgs) -> Result<
     if args.backrefs {
         return Ok((file.content.clone(), ""));
     }
-    let at = insertion(&lines, args)?;
+    let at = anchor.find(&lines, args.firstmatch)?;
     let (before, after) = lines.split_at(at);
     let end: &[u8] = if before.last().is_some_and(|last| !last.ends_with(b"\n")) { b"\n" } else { b"" };
     Ok((joined(&[before, &[end, line.as_bytes(), b"\n"], after]), "line added"))
@@ -217,22 +217,40 @@ fn position(
 fn expanded(pattern: &Pattern, matched: &[u8], line: &str) -> Result<Vec<u8>, ModuleError> {
     let mut new = Vec::new();
     if let Some(captures) = pattern.captures(matched)? {
-        Template::parse(line)?.expand(&captures, &mut new)?;
+        Template::parse(line, pattern)?.expand(&captures, &mut new);
     }
     Ok(new)
 }
 
-/// Where a new line goes: by the anchor, and at the end if there is none or it matches nothing.
-fn insertion(lines: &[&[u8]], args: &LineInFileArgs) -> Result<usize, ModuleError> {
-    let (anchor, behind) = match (args.insertbefore.as_deref(), args.insertafter.as_deref()) {
-        (Some("BOF"), _) | (_, Some("BOF")) => return Ok(0),
-        (None, None | Some("EOF")) | (Some("EOF"), _) => return Ok(lines.len()),
-        (Some(anchor), _) => (anchor, 0),
-        (None, Some(anchor)) => (anchor, 1),
-    };
-    let anchor = Pattern::bytes(anchor, Flags::default())?;
-    let found = position(lines, args.firstmatch, |line| anchor.is_match(line))?;
-    Ok(found.map_or(lines.len(), |at| at + behind))
+/// Where a new line goes.
+enum Anchor {
+    Begin,
+    End,
+    /// So many lines behind the one that matches; at the end if none does.
+    Line(Pattern, usize),
+}
+
+impl Anchor {
+    fn of(args: &LineInFileArgs) -> Result<Anchor, ModuleError> {
+        let (anchor, behind) = match (args.insertbefore.as_deref(), args.insertafter.as_deref()) {
+            (Some("BOF"), _) | (_, Some("BOF")) => return Ok(Anchor::Begin),
+            (None, None | Some("EOF")) | (Some("EOF"), _) => return Ok(Anchor::End),
+            (Some(anchor), _) => (anchor, 0),
+            (None, Some(anchor)) => (anchor, 1),
+        };
+        Ok(Anchor::Line(Pattern::bytes(anchor, Flags::default())?, behind))
+    }
+
+    fn find(&self, lines: &[&[u8]], first: bool) -> Result<usize, ModuleError> {
+        Ok(match self {
+            Anchor::Begin => 0,
+            Anchor::End => lines.len(),
+            Anchor::Line(pattern, behind) => {
+                let found = position(lines, first, |line| pattern.is_match(line))?;
+                found.map_or(lines.len(), |at| at + behind)
+            }
+        })
+    }
 }
 
 fn joined(parts: &[&[&[u8]]]) -> Vec<u8> {
@@ -391,6 +409,6 @@ mod tests {
         }
         let fixture = file("");
         let result = run(&LineInFile, json!({"path": &fixture.path, "regexp": "a(", "line": "a"}));
-        assert!(result.msg().starts_with("the regular expression `a(` is not valid"), "{result:?}");
+        assert!(result.msg().ends_with("missing ), unterminated subpattern at position 1"), "{result:?}");
     }
 }

@@ -7,7 +7,7 @@ use rustle_protocol::ModuleResult;
 use crate::arguments;
 use crate::encoding::Encoding;
 use crate::files::attributes::FileAttributes;
-use crate::files::pattern::{Flags, Pattern, Template};
+use crate::files::pattern::{BadTemplate, Flags, Pattern, Template};
 use crate::files::text::{Rewrite, TextFile};
 use crate::module::{Module, ModuleContext, ModuleError};
 
@@ -45,9 +45,7 @@ impl Module for Replace {
     const IDEMPOTENT: bool = false;
 
     fn run(&self, args: ReplaceArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
-        let encoding = Encoding::named(&args.encoding).map_err(ModuleError::new)?;
-        let template = Template::parse(&args.replace)
-            .map_err(|error| ModuleError::new(format!("Unable to process replace due to error: {error}")))?;
+        let encoding = Encoding::named(&args.encoding).map_err(ModuleError::broke_off)?;
         let file = TextFile::open_in(&args.path, encoding)?;
         if !file.exists() {
             let why = format!("Path {} does not exist !", args.path.display());
@@ -61,6 +59,10 @@ impl Module for Replace {
             }
         };
         let pattern = Pattern::text(&args.regexp, Flags { multiline: true, dotall: false })?;
+        let template = Template::parse(&args.replace, &pattern).map_err(|bad| match bad {
+            BadTemplate::Syntax(why) => ModuleError::new(format!("Unable to process replace due to error: {why}")),
+            other => other.into(),
+        })?;
         let (middle, count) = pattern.substitute(&file.content[section.clone()], &template)?;
         let content = [&file.content[..section.start], &middle, &file.content[section.end..]].concat();
         let rewrite = Rewrite {

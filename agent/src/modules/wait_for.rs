@@ -10,8 +10,9 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::module::args::Choice;
-use crate::module::{ArgError, Module, ModuleContext, ModuleError};
+use crate::module::{Module, ModuleContext, ModuleError};
 use crate::process::stopped_words;
+use crate::regex_complaint::complaint;
 use crate::{arguments, choices};
 
 arguments! {
@@ -64,30 +65,11 @@ impl Module for WaitFor {
     const SUPPORTS_CHECK: bool = false;
     const IDEMPOTENT: bool = true;
 
-    fn check_args(args: &WaitForArgs) -> Result<(), ArgError> {
-        let rule = |text: &str| Err(ArgError::Rule(text.to_owned()));
-        match (args.port, &args.path, args.state) {
-            (Some(_), Some(_), _) => rule("port and path parameter can not both be passed to wait_for"),
-            (_, Some(_), State::Stopped) => {
-                rule("state=stopped should only be used for checking a port in the wait_for module")
-            }
-            (_, Some(_), State::Drained) => {
-                rule("state=drained should only be used for checking a port in the wait_for module")
-            }
-            (_, _, state) if args.exclude_hosts.is_some() && state != State::Drained => {
-                rule("exclude_hosts should only be with state=drained")
-            }
-            _ => match unknown_state(&args.active_connection_states) {
-                Some(state) => rule(&format!("unknown active_connection_state ({state}) defined")),
-                None => Ok(()),
-            },
-        }
-    }
-
     fn run(&self, args: WaitForArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let started = Instant::now();
         let failed = |msg: String| ModuleError::new(msg).with("elapsed", started.elapsed().as_secs());
-        let search = args.search_regex.as_deref().map(Search::new).transpose().map_err(failed)?;
+        rule(&args).map_or(Ok(()), |rule| Err(failed(rule)))?;
+        let search = args.search_regex.as_deref().map(Search::new).transpose().map_err(ModuleError::new)?;
         let deadline = Deadline { at: started + Duration::from_secs(args.timeout), cx };
         cx.cancel.sleep(Duration::from_secs(args.delay));
         let timeout = || failed(args.msg.clone().unwrap_or_else(|| format!("Timeout when {}", wait_words(&args))));
@@ -101,7 +83,6 @@ impl Module for WaitFor {
             match look(&args, search.as_ref(), &deadline) {
                 Look::Done(found) => break found,
                 Look::NotYet => {}
-                Look::Hopeless(why) => return Err(failed(why)),
             }
             if let Some(reason) = cx.cancel.reason() {
                 return Err(failed(format!("{} while {}", stopped_words(reason), wait_words(&args))));
@@ -116,6 +97,23 @@ impl Module for WaitFor {
         }
         Ok(result(&args, found, started.elapsed()))
     }
+}
+
+/// What the arguments together do not make sense for.
+fn rule(args: &WaitForArgs) -> Option<String> {
+    let rule = match (args.port, &args.path, args.state) {
+        (Some(_), Some(_), _) => "port and path parameter can not both be passed to wait_for",
+        (_, Some(_), State::Stopped) => "state=stopped should only be used for checking a port in the wait_for module",
+        (_, Some(_), State::Drained) => "state=drained should only be used for checking a port in the wait_for module",
+        (_, _, state) if args.exclude_hosts.is_some() && state != State::Drained => {
+            "exclude_hosts should only be with state=drained"
+        }
+        _ => {
+            let unknown = unknown_state(&args.active_connection_states);
+            return unknown.map(|state| format!("unknown active_connection_state ({state}) defined"));
+        }
+    };
+    Some(rule.to_owned())
 }
 
 fn unknown_state(states: &[String]) -> Option<&String> {
@@ -137,8 +135,6 @@ impl Deadline<'_> {
 enum Look {
     Done(Found),
     NotYet,
-    /// Waiting longer cannot help.
-    Hopeless(String),
 }
 
 #[derive(Default)]
@@ -208,6 +204,9 @@ enum Search {
 
 impl Search {
     fn new(pattern: &str) -> Result<Search, String> {
+        if let Some(why) = complaint(pattern) {
+            return Err(format!("Invalid regular expression: {why}"));
+        }
         if let Ok(regex) = regex::bytes::RegexBuilder::new(pattern).multi_line(true).build() {
             return Ok(Search::Bytes(regex));
         }
@@ -279,7 +278,7 @@ mod tests {
         std::fs::write(file.path(), "a=1 b=2").unwrap();
         let result = run(json!({"path": file.path().to_str().unwrap(), "search_regex": "(?<=b=)(.)"}));
         assert_eq!(result.get("match_groups"), Some(&Value::from(json!(["2"]))));
-        assert!(run(json!({"path": "/", "search_regex": "("})).msg().contains("search_regex"));
+        assert!(run(json!({"path": "/", "search_regex": "("})).msg().starts_with("Invalid regular expression: "));
     }
 
     #[test]

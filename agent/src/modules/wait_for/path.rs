@@ -26,8 +26,8 @@ pub(super) fn look(path: &Path, search: Option<&Search>) -> Look {
     let read = std::fs::File::open(path).and_then(|file| file.take(SEARCH_BYTES_MAX).read_to_end(&mut text));
     match read {
         Ok(_) => search.find(&text).map_or(Look::NotYet, Look::Done),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Look::NotYet,
-        Err(error) => Look::Hopeless(format!("wait_for failed to read {}: {error}", path.display())),
+        // What cannot be read now may be read later, as in Ansible.
+        Err(_) => Look::NotYet,
     }
 }
 

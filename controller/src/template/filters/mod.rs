@@ -24,7 +24,6 @@ mod portions;
 mod powers;
 mod random;
 mod regex;
-mod regex_complaint;
 mod selections;
 mod slices;
 mod text;

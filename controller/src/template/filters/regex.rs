@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use fancy_regex::{Captures, Regex, RegexBuilder};
 use minijinja::value::Value;
 use minijinja::{Environment, Error};
+use rustle_agent::regex_complaint;
 
 use super::params::{Filter, Params, REST, Test, add_filters, add_tests};
-use super::regex_complaint;
 use crate::template::convert::failed;
 use crate::template::python;
 
