@@ -173,6 +173,42 @@ pub(crate) fn send(args: &HttpArgs, request: &Request<'_>, cx: &ModuleContext<'_
     client.send()
 }
 
+/// What is told of redirects that do not end, before the last one's own words.
+const ENDLESS: &str = "The HTTP server returned a redirect error that would lead to an infinite loop.\n\
+                       The last 30x error message was:";
+
+/// What Python's library would not ask for.
+fn understood(url: &str) -> Result<(), ModuleError> {
+    let fail = |why: String| Err(ModuleError::new(why));
+    let is_scheme = |text: &str| {
+        text.starts_with(|sign: char| sign.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return fail(format!("unknown url type: '{url}'"));
+    };
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return fail(format!("Request failed: <urlopen error unknown url type: {scheme}>"));
+    }
+    let rest = rest.strip_prefix("//").unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.is_empty() {
+        return fail("Request failed: <urlopen error no host given>".to_owned());
+    }
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    if let Some(port) = port.filter(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
+        return fail(format!("An unknown error occurred: nonnumeric port: '{port}'"));
+    }
+    let path = path.split('#').next().unwrap_or_default();
+    match path.chars().find(|sign| *sign <= ' ' || *sign == '\x7f') {
+        Some(sign) => fail(format!(
+            "An unknown error occurred: URL can't contain control characters. '{path}' (found at least '{sign}')"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// One request on its way, with all that it is redirected to.
 struct Client<'a> {
     args: &'a HttpArgs,
@@ -199,23 +235,28 @@ impl Hop {
 
 impl Client<'_> {
     fn send(self) -> Result<Reply, ModuleError> {
+        understood(self.request.url)?;
         let method = self.request.method.to_ascii_uppercase();
         let mut hop = Hop { method, url: self.request.url.to_owned(), redirected: false };
-        for _ in 0..=REDIRECTS_MAX {
+        let mut hops = 0;
+        loop {
             let (parts, body) = self.ask(&hop)?.into_parts();
             let status = parts.status.as_u16();
-            match self.redirect(&hop, status, &parts.headers) {
+            let next = self.redirect(&hop, status, &parts.headers);
+            let is_endless = next.is_some() && hops == REDIRECTS_MAX;
+            hops += 1;
+            match next.filter(|_| !is_endless) {
                 Some(next) => hop = next,
                 None => {
                     let own = parts.status.canonical_reason().unwrap_or_default();
                     let reason = self.reason.take().unwrap_or_else(|| own.to_owned());
+                    let reason = if is_endless { format!("{ENDLESS}\n{reason}") } else { reason };
                     let (url, redirected) = (credentials_of(&hop.url).0, hop.redirected);
                     let (headers, unpacks, watch) = (parts.headers, self.args.decompress, self.watch);
                     return Ok(Reply { status, url, redirected, reason, headers, body, unpacks, watch });
                 }
             }
         }
-        Err(ModuleError::new(format!("Request failed: more than {REDIRECTS_MAX} redirects, the last to {}", hop.url)))
     }
 
     /// Where an answer leads, if it leads anywhere and may be followed.
@@ -269,14 +310,14 @@ impl Client<'_> {
         let is_proxied = self.args.use_proxy && self.request.socket.is_none();
         let proxy = if is_proxied { proxy::of(&url, self.cx)? } else { None };
         let body = if hop.leaves_out_the_body() { &[] } else { self.request.body.as_slice() };
-        let reply = if body.is_empty() && matches!(hop.method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS") {
+        let reply = if body.is_empty() && !matches!(hop.method.as_str(), "POST" | "PUT" | "PATCH") {
             self.run(builder.body(()).map_err(|error| failed(error.to_string()))?, tls, proxy)
         } else {
             self.run(builder.body(body).map_err(|error| failed(error.to_string()))?, tls, proxy)
         };
         reply.map_err(|error| match self.cx.cancel.is_cancelled() {
             true => failed("the task was cancelled".to_owned()),
-            false => failed(explained(&error, &url)),
+            false => ModuleError::new(explained(&error, &url)).with("url", url.as_str()),
         })
     }
 
@@ -324,7 +365,7 @@ fn agent(args: &HttpArgs, request: &Request<'_>, reason: Reason) -> ureq::Agent 
         .user_agent(args.http_agent.as_str())
         // Unless the author says what is welcome, nothing is said, as by Ansible.
         .accept("")
-        .accept_encoding(if args.decompress { "gzip" } else { "identity" })
+        .accept_encoding("identity")
         .timeout_connect(Some(timeout))
         .timeout_resolve(Some(timeout))
         .timeout_recv_response(Some(timeout))
@@ -344,6 +385,19 @@ fn agent(args: &HttpArgs, request: &Request<'_>, reason: Reason) -> ureq::Agent 
 
 /// As Python's `urllib` says it, where people look for its words.
 fn explained(error: &ureq::Error, url: &str) -> String {
+    match error {
+        // There is a connection: what comes over it is told as such.
+        ureq::Error::Timeout(ureq::Timeout::RecvResponse | ureq::Timeout::RecvBody | ureq::Timeout::PerRead) => {
+            "Connection failure: timed out".to_owned()
+        }
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "Connection failure: Remote end closed connection without response".to_owned()
+        }
+        other => format!("Request failed: {}", not_connected(other, url)),
+    }
+}
+
+fn not_connected(error: &ureq::Error, url: &str) -> String {
     match error {
         ureq::Error::HostNotFound => "<urlopen error [Errno -2] Name or service not known>".to_owned(),
         ureq::Error::Timeout(_) => "<urlopen error timed out>".to_owned(),

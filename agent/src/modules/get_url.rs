@@ -83,7 +83,11 @@ impl GetUrlRun<'_> {
         if !into_folder && self.args.dest.exists() {
             let is_right = expected.as_ref().map(|expected| expected.is_of(&self.args.dest)).transpose()?;
             if is_right == Some(true) && !self.args.http.force {
-                return self.kept(ModuleResult::ok().with("msg", "file already exists"));
+                let mut kept = self.kept(ModuleResult::ok().with("msg", "file already exists"))?;
+                if kept.changed {
+                    kept.set("msg", "file already exists but file attributes changed");
+                }
+                return Ok(not_compared(kept));
             }
             // A file that is there and has no checksum to compare: only a newer one is fetched.
             since = http::since(&self.args.dest).filter(|_| is_right.is_none() && !self.args.http.force);
@@ -96,9 +100,7 @@ impl GetUrlRun<'_> {
         match reply.status {
             304 => self.kept(ModuleResult::ok().with("msg", msg).with("status_code", 304_u32)),
             200 => self.received(reply, msg, expected.as_ref()),
-            status => {
-                Err(ModuleError::new("Request failed").with("status_code", u32::from(status)).with("response", msg))
-            }
+            _ => Err(unexpected(&reply)),
         }
     }
 
@@ -118,7 +120,8 @@ impl GetUrlRun<'_> {
         let dest = self.file(&reply.file_name(&reply.url));
         let beside = self.folder();
         if !beside.is_dir() {
-            return Err(ModuleError::new(format!("Destination {} does not exist", beside.display())));
+            let beside = beside.components().as_path().display();
+            return Err(ModuleError::new(format!("Destination {beside} does not exist")));
         }
         if self.cx.check {
             let mut result = compared(&dest, None).with("msg", msg);
@@ -176,7 +179,7 @@ impl GetUrlRun<'_> {
         if let Some(mut node) = Node::open(&self.args.dest, true)? {
             result.changed = !wanted.apply(&mut node, self.cx.check)?.is_empty();
         }
-        Ok(result.with("checksum_src", Value::Null).with("checksum_dest", Value::Null))
+        Ok(result)
     }
 
     fn placed(
@@ -218,7 +221,8 @@ impl GetUrlRun<'_> {
     }
 
     fn expected(&self, text: &str) -> Result<Expected, ModuleError> {
-        let wrong = || ModuleError::new("The checksum parameter has to be in format <algorithm>:<checksum>");
+        let invalid = |why: &str| ModuleError::from(not_compared(ModuleResult::failed(why)));
+        let wrong = || invalid("The checksum parameter has to be in format <algorithm>:<checksum>");
         let (algorithm, sum) = text.split_once(':').ok_or_else(wrong)?;
         let algorithm = Algorithm::from_arg(algorithm.trim().to_lowercase().into()).map_err(|why| {
             ModuleError::new(format!(
@@ -228,17 +232,19 @@ impl GetUrlRun<'_> {
         })?;
         let sum = sum.trim();
         if !["http://", "https://", "file://"].iter().any(|scheme| sum.starts_with(scheme)) {
-            let is_hex = !sum.is_empty() && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-            return match is_hex {
+            return match is_hex(sum) {
                 true => Ok(Expected { algorithm, sum: sum.to_lowercase() }),
-                false => Err(ModuleError::new("The checksum format is invalid")),
+                false => Err(invalid("The checksum format is invalid")),
             };
         }
         let list = self.text_of(sum)?;
         let file = http::file_name(&self.args.url);
         let found = found_in(&list, &file)
             .ok_or_else(|| ModuleError::new(format!("Unable to find a checksum for file '{file}' in '{sum}'")))?;
-        Ok(Expected { algorithm, sum: found })
+        match is_hex(&found) {
+            true => Ok(Expected { algorithm, sum: found }),
+            false => Err(invalid("The checksum format is invalid")),
+        }
     }
 
     fn text_of(&self, url: &str) -> Result<String, ModuleError> {
@@ -249,12 +255,26 @@ impl GetUrlRun<'_> {
         let asking = GetUrlRun { args: self.args, cx: &ModuleContext { check: false, ..*self.cx } };
         let reply = asking.request(url, None)?;
         if !(200..300).contains(&reply.status) {
-            return Err(ModuleError::new(format!("Unable to retrieve checksum file {url}: {}", reply.msg())));
+            return Err(unexpected(&reply));
         }
         let mut text = Vec::new();
         reply.copy_to(&mut text, CHECKSUMS_BYTES_MAX, self.cx)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+fn is_hex(sum: &str) -> bool {
+    !sum.is_empty() && sum.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// No checksum was made of either file.
+fn not_compared(result: ModuleResult) -> ModuleResult {
+    result.with("checksum_src", Value::Null).with("checksum_dest", Value::Null)
+}
+
+/// An answer that is none to build on.
+fn unexpected(reply: &Reply) -> ModuleError {
+    ModuleError::new("Request failed").with("status_code", u32::from(reply.status)).with("response", reply.msg())
 }
 
 /// A file that is to be at `dest`, and what is there; `src` is none if it was not fetched.

@@ -10,6 +10,7 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::accounts::Users;
+use crate::encoding::Encoding;
 use crate::files::attributes::FileAttributes;
 use crate::files::json;
 use crate::files::node::{self, Node};
@@ -82,7 +83,7 @@ impl Module for Uri {
 
     fn check_args(args: &UriArgs) -> Result<(), ArgError> {
         let rule = |why: &str| Err(ArgError::Rule(why.into()));
-        if !args.method.chars().all(|c| c.is_ascii_alphabetic()) {
+        if args.method.is_empty() || !args.method.chars().all(|c| c.is_ascii_alphabetic()) {
             return rule("Parameter 'method' needs to be a single word in uppercase, like GET or POST.");
         }
         Ok(())
@@ -161,10 +162,10 @@ fn answered(
         let value = if name == "location" { resolved(&url, &value) } else { value };
         result.set(&name.replace('-', "_"), value);
     }
-    let cookies: Map = reply.cookies().into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-    let text: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
-    result.set("cookies", cookies);
-    result.set("cookies_string", text.join("; "));
+    // An error has none, as in Ansible.
+    if (200..300).contains(&status) {
+        set_cookies(&reply, &mut result);
+    }
     result.set("status", u32::from(status));
     result.set("redirected", reply.redirected);
     let msg = reply.msg();
@@ -175,7 +176,7 @@ fn answered(
             let mut content = Vec::new();
             reply.copy_to(&mut content, CONTENT_BYTES_MAX, cx)?;
             if status >= 300 && is_wanted && !args.return_content {
-                result.set("body", String::from_utf8_lossy(&content).into_owned());
+                result.set("body", text_in(&content, &content_type));
             }
             take(content, &content_type, args, &mut result);
         }
@@ -192,9 +193,25 @@ fn answered(
     Ok(result)
 }
 
+fn set_cookies(reply: &Reply, result: &mut ModuleResult) {
+    let cookies: Map = reply.cookies().into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+    let text: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
+    result.set("cookies", cookies);
+    result.set("cookies_string", text.join("; "));
+}
+
+/// The content as text, in the encoding that its type names, else in UTF-8.
+fn text_in(content: &[u8], content_type: &str) -> String {
+    let named = content_type.split(';').skip(1).filter_map(|part| part.split_once('='));
+    let mut named = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let encoding = named.find_map(|(_, charset)| Encoding::named(charset.trim().trim_matches('"')).ok());
+    let decoded = encoding.and_then(|encoding| encoding.decode(content).ok());
+    decoded.unwrap_or_else(|| String::from_utf8_lossy(content).into_owned())
+}
+
 /// Returns the content, if it is asked for, and as data, if it is JSON.
 fn take(content: Vec<u8>, content_type: &str, args: &UriArgs, result: &mut ModuleResult) {
-    let text = String::from_utf8_lossy(&content).into_owned();
+    let text = text_in(&content, content_type);
     if is_data(content_type)
         && let Ok(value) = serde_json::from_str::<Value>(&text)
     {
@@ -260,8 +277,8 @@ fn body(args: &UriArgs, cx: &ModuleContext<'_>) -> Result<(Vec<u8>, Option<Strin
                 "src is a file of the controller, and the controller did not send it: set remote_src",
             ));
         }
-        let unreadable = |cause| ModuleError::new(format!("Unable to open source file {}: {cause}", src.display()));
-        let content = std::fs::read(src).map_err(unreadable)?;
+        let unreadable = |_| ModuleError::new(format!("Unable to open source file {}", src.display()));
+        let content = std::fs::read(src).map_err(|cause| unreadable(cause).with("elapsed", 0))?;
         return Ok((content, json_type(args)));
     }
     let Some(body) = &args.body else { return Ok((Vec::new(), None)) };
@@ -307,6 +324,7 @@ fn form(body: &Value) -> Result<String, ModuleError> {
         Value::Map(map) => {
             for (name, value) in map {
                 match value {
+                    Value::Null => {}
                     Value::List(values) => pairs.extend(values.iter().map(|value| (name.clone(), value))),
                     value => pairs.push((name.clone(), value)),
                 }
@@ -397,7 +415,9 @@ impl Part {
             });
         }
         let Some(path) = filename.as_deref() else {
-            return Err(ModuleError::new("at least one of filename or content must be provided"));
+            return Err(ModuleError::new(
+                "failed to parse body as form-multipart: at least one of filename or content must be provided",
+            ));
         };
         let content = file_of_part(part, path, cx)?;
         let (encoding, content) = match field("multipart_encoding").map(shown).as_deref() {
