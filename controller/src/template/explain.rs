@@ -34,8 +34,8 @@ fn explained(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         if expression.contains("(...)") || expression.contains(FILTER) {
             return walked(error, key, scope);
         }
-        return another_undefined(expression, key, scope)
-            .unwrap_or_else(|| undefined(expression, key, scope, Origin::Exact));
+        return another_undefined(expression, error, key, scope)
+            .unwrap_or_else(|| undefined(expression, error, key, scope, Origin::Exact));
     }
     let what = syntactic(key);
     match error.kind() {
@@ -147,7 +147,7 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
     // A function, filter or test is there; it is what it is given, or what it gave.
     let is_function = text[end..].trim_start().starts_with('(') || names_function(error, key);
     if is_function || !path.starts_with(|c: char| c.is_alphabetic() || c == '_') {
-        if let Some(error) = scope.and_then(|scope| first_undefined(key, scope)) {
+        if let Some(error) = scope.and_then(|scope| first_undefined(error, key, scope)) {
             return error;
         }
         if let Some(attribute) = mapped_attribute(key) {
@@ -156,7 +156,7 @@ fn walked(error: &Error, key: &str, scope: Option<&Scope>) -> TemplateError {
         let message = error.detail().map_or_else(|| "a value is undefined".to_owned(), str::to_owned);
         return TemplateError::Undefined { name: text, message };
     }
-    another_undefined(path, key, scope).unwrap_or_else(|| undefined(path, key, scope, Origin::Guessed))
+    another_undefined(path, error, key, scope).unwrap_or_else(|| undefined(path, error, key, scope, Origin::Guessed))
 }
 
 /// Whether the place of an error is that of a filter, a test or an operator.
@@ -170,10 +170,10 @@ fn names_function(error: &Error, key: &str) -> bool {
 }
 
 /// Where a variable alone is said to be undefined and is not: the first in the template that is, as `name` in `list[name]`.
-fn another_undefined(expression: &str, key: &str, scope: Option<&Scope>) -> Option<TemplateError> {
+fn another_undefined(expression: &str, error: &Error, key: &str, scope: Option<&Scope>) -> Option<TemplateError> {
     let scope = scope?;
     let is_defined = scope.lookup(expression).is_some_and(|value| !value.is_undefined());
-    if is_defined { first_undefined(key, scope) } else { None }
+    if is_defined { first_undefined(error, key, scope) } else { None }
 }
 
 /// The attribute of a `map(attribute='x')`: what one of a list's dicts lacks, where nothing else is undefined.
@@ -184,17 +184,41 @@ fn mapped_attribute(key: &str) -> Option<&str> {
     rest[1..].split(quote).next().filter(|name| !name.is_empty())
 }
 
-/// What nobody defined of the variables that a template mentions.
-fn first_undefined(key: &str, scope: &Scope) -> Option<TemplateError> {
-    let names = scope.templar().undeclared_in(key);
-    let name = names.into_iter().find(|name| scope.lookup(name).is_none_or(|value| value.is_undefined()))?;
+/// What nobody defined of the variables that a template mentions: the first of the statement that failed, or else of all.
+fn first_undefined(error: &Error, key: &str, scope: &Scope) -> Option<TemplateError> {
+    let is_undefined = |name: &String| scope.lookup(name).is_none_or(|value| value.is_undefined());
+    let names = scope.templar().undeclared_in(key).into_iter().filter(is_undefined);
+    let source = key_source(key).unwrap_or_default();
+    let statement = original_range(error, key).map(|(source, range)| statement_at(&source, range.start).to_owned());
+    let place = |name: &String| {
+        let here = statement.as_deref().and_then(|statement| find_word(statement, name));
+        (here.is_none(), here.or_else(|| find_word(&source, name)))
+    };
+    let name = names.min_by_key(place)?;
     Some(scope.cause(&name).unwrap_or_else(|| TemplateError::undefined(&name)))
 }
 
+/// The statement or expression around an offset, from its delimiter to that of the next one.
+fn statement_at(source: &str, offset: usize) -> &str {
+    let start = source[..offset].rfind('{').unwrap_or(0);
+    let end = source[offset..].find('}').map_or(source.len(), |len| offset + len);
+    &source[start..end]
+}
+
+/// Where a name stands in a text as a word of its own.
+fn find_word(text: &str, word: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let stands_alone = |at: &usize| {
+        !text[..*at].ends_with(is_part)
+            && !text[*at + word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+    };
+    text.match_indices(word).map(|(at, _)| at).find(stands_alone)
+}
+
 /// What a variable that the template set itself was set to: it is defined, but for what is not.
-fn set_to_undefined(name: &str, key: &str, scope: &Scope) -> Option<TemplateError> {
+fn set_to_undefined(name: &str, error: &Error, key: &str, scope: &Scope) -> Option<TemplateError> {
     let is_set = !scope.templar().undeclared_in(key).contains(name);
-    if is_set { first_undefined(key, scope) } else { None }
+    if is_set { first_undefined(error, key, scope) } else { None }
 }
 
 /// Whether an expression is known to be the first step that was undefined, or any step before it may have been.
@@ -205,7 +229,7 @@ enum Origin {
 }
 
 /// Names what is missing on the way from a variable along `.name` and `['key']`.
-fn undefined(expression: &str, key: &str, scope: Option<&Scope>, origin: Origin) -> TemplateError {
+fn undefined(expression: &str, error: &Error, key: &str, scope: Option<&Scope>, origin: Origin) -> TemplateError {
     let mut parts = path_parts(expression);
     let base = if parts.is_empty() { expression.to_owned() } else { parts.remove(0) };
     if let Some(cause) = scope.and_then(|scope| scope.cause(&base)) {
@@ -218,7 +242,7 @@ fn undefined(expression: &str, key: &str, scope: Option<&Scope>, origin: Origin)
                 missing(&base, if base == "omit" { "_OmitType" } else { "object" }, attribute)
             }
             _ => scope
-                .and_then(|scope| set_to_undefined(&base, key, scope))
+                .and_then(|scope| set_to_undefined(&base, error, key, scope))
                 .unwrap_or_else(|| TemplateError::undefined(&base)),
         };
     };

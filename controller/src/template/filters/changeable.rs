@@ -14,7 +14,7 @@ use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Value, ValueKind,
 use minijinja::{Environment, Error, ErrorKind, State};
 use rustle_protocol::value::DEPTH_MAX;
 
-use super::params::entries;
+use super::params::{entries, undefined_among};
 use crate::template::convert::{View, failed};
 use crate::template::{python, rewrite};
 
@@ -239,7 +239,7 @@ impl Object for List {
     }
 
     fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
-        self.change(method, args)
+        undefined_among(&[], args).map_or_else(|| self.change(method, args), Ok)
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -328,7 +328,7 @@ impl Object for Dict {
     }
 
     fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
-        self.change(method, args)
+        undefined_among(&[], args).map_or_else(|| self.change(method, args), Ok)
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
