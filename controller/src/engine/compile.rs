@@ -131,6 +131,7 @@ fn compile_play(
         handlers,
         max_fail_percentage: play.max_fail_percentage.and_then(Percent::new),
         force_handlers: play.force_handlers,
+        last_flushes: play.last_flushes,
     }
 }
 

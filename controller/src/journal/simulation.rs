@@ -92,6 +92,7 @@ fn program(chance: &mut Chance) -> Program {
             roles: BTreeMap::new(),
             max_fail_percentage: if chance.once_in(4) { Percent::new(50.0) } else { None },
             force_handlers: chance.once_in(4),
+            last_flushes: 2,
         }
     });
     let plays = plays.collect();

@@ -156,9 +156,20 @@ pub struct Play {
     #[serde(skip_serializing_if = "is_default")]
     pub max_fail_percentage: Option<f64>,
     pub force_handlers: bool,
+    /// How many times the handlers that were notified run behind the last task: in Ansible once behind `tasks` and once behind
+    /// `post_tasks`, which matters to handlers that notify those before them. 0: never, as if nobody had notified them.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub last_flushes: u32,
     /// As written, for listings. They are in each task's own already.
     #[serde(skip_serializing_if = "is_default")]
     pub tags: Vec<String>,
+}
+
+/// Behind the tasks of a play that has no `post_tasks`.
+const LAST_FLUSHES: u32 = 2;
+
+fn is_usual(last_flushes: &u32) -> bool {
+    *last_flushes == LAST_FLUSHES
 }
 
 /// What a play begins as that says nothing.
@@ -310,6 +321,7 @@ impl Play {
             check_mode: None,
             max_fail_percentage: None,
             force_handlers: false,
+            last_flushes: LAST_FLUSHES,
             tags: Vec::new(),
         }
     }

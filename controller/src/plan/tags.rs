@@ -42,10 +42,15 @@ impl TagFilter {
         meet(tags, &self.skipped) || (has(&self.skipped, "tagged") && !tags.is_empty())
     }
 
-    /// Takes out of each play the tasks that do not run. Handlers stay: a notification asks for them.
+    /// Takes out of each play the tasks that do not run. Handlers stay: a notification asks for them. As in Ansible the flushes
+    /// that nobody wrote down have the tag `always`.
     pub fn apply(&self, plan: &mut Plan) {
+        let has_flushes = self.keeps(&["always".to_owned()]);
         let Plan { plays, tasks, .. } = plan;
         for play in plays {
+            if !has_flushes {
+                play.last_flushes = 0;
+            }
             play.tasks.retain(|id| self.keeps(&tasks[id.index()].tags));
         }
     }

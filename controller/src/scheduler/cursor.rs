@@ -88,17 +88,15 @@ impl Cursor {
         if self.step > play.steps().len() {
             return None;
         }
-        if let Some(stop) = self.handler_in_pass(notified) {
-            return Some(stop);
+        // A handler that was notified by one behind it runs in the next one.
+        while self.flush.pass < play.program.last_flushes {
+            if let Some(stop) = self.handler_in_pass(notified) {
+                return Some(stop);
+            }
+            self.flush = Flush { pass: self.flush.pass + 1, ..Flush::default() };
         }
-        // What a handler notified behind itself would be lost with the batch, so the last flush goes round again.
-        self.flush.pass += 1;
-        self.flush.next_handler = 0;
-        let stop = self.handler_in_pass(notified);
-        if stop.is_none() {
-            self.move_to(play.steps().len() + 1);
-        }
-        stop
+        self.move_to(play.steps().len() + 1);
+        None
     }
 
     pub(super) fn make_room(&mut self, room: Room) {

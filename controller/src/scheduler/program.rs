@@ -55,6 +55,8 @@ pub struct PlayProgram {
     pub max_fail_percentage: Option<Percent>,
     /// Notified handlers run at the end of the batch also on hosts that failed, and after a failure that ended the play.
     pub force_handlers: bool,
+    /// How many flushes there are at the end of the batch.
+    pub last_flushes: u32,
 }
 
 /// How the hosts of a batch move in relation to each other.

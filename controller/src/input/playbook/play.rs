@@ -107,7 +107,8 @@ impl PlayMaker<'_> {
         if matches!(play.strategy, Strategy::Free | Strategy::HostPinned) && tasks.iter().any(is_once) {
             self.library.warn(RUN_ONCE_FREE.to_owned());
         }
-        Ok(Play { tasks, handlers, vars, late_vars_files, layers, roles: Arc::new(roles), ..play })
+        let last_flushes = if node.post_tasks.is_empty() { play.last_flushes } else { 1 };
+        Ok(Play { last_flushes, tasks, handlers, vars, late_vars_files, layers, roles: Arc::new(roles), ..play })
     }
 
     /// The tasks of the play, and its handlers.

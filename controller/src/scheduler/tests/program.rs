@@ -34,5 +34,6 @@ pub(super) fn play(play: PlayId, batches: Vec<Vec<HostIx>>, steps: Vec<Step>) ->
         handlers: Vec::new(),
         max_fail_percentage: None,
         force_handlers: false,
+        last_flushes: 2,
     }
 }

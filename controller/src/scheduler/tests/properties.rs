@@ -431,6 +431,7 @@ fn play(hosts: u32) -> impl Strategy<Value = PlayProgram> {
                     .collect(),
                 max_fail_percentage: budget.and_then(|percent| Percent::new(percent.into())),
                 force_handlers,
+                last_flushes: 2,
             });
     let marks = (prop::bool::weighted(0.3), prop::bool::weighted(0.5));
     (plays, marks, vec(any::<u8>(), 0..24)).prop_map(|(mut play, (late, begins_playbook), choices)| {

@@ -584,7 +584,7 @@ fn a_flush_that_asks_runs_the_handlers_of_those_who_want_it() {
 }
 
 #[test]
-fn a_handler_notifies_a_later_one_in_the_same_flush_and_an_earlier_one_in_the_next_or_a_further_pass_of_the_last() {
+fn a_handler_notifies_a_later_one_in_the_same_flush_and_an_earlier_one_or_itself_in_the_next() {
     let fleet = Fleet::of(["web1"]).notifying("install", &["web1"], ["reload"]).notifying(
         "reload",
         &["web1"],
@@ -612,7 +612,8 @@ fn a_handler_notifies_a_later_one_in_the_same_flush_and_an_earlier_one_in_the_ne
         0s install: web1
         1s handler reload: web1
         2s handler first: web1
-        3s play-0 ends: Completed",
+        3s handler reload: web1
+        4s play-0 ends: Completed",
     );
 }
 

@@ -166,7 +166,8 @@ impl World {
             }
         }
         let jumped = seen.left || self.lost.contains_key(&host) || self.fatal_at.is_some() || self.is_over_budget();
-        (flushes + usize::from(at_end || jumped), at_end || jumped)
+        let is_last = at_end || jumped;
+        (flushes + if is_last { self.play().last_flushes as usize } else { 0 }, is_last)
     }
 
     fn check_barrier(&self, host: HostIx, dispatch: &Dispatch) {
