@@ -77,8 +77,13 @@ impl Module for Debconf {
         if !cx.check {
             set(&args, question, &value, kind, cx)?;
         }
+        // Of a question that nobody asked yet all answers of the package are told, as in Ansible.
         let mut previous = before;
-        previous.entry(question.clone()).or_insert_with(|| "".into());
+        if let Some(known) = previous.swap_remove(question.as_str()) {
+            previous = Map::from([(question.clone(), known)]);
+        } else {
+            previous.insert(question.clone(), "".into());
+        }
         let current = match kind {
             // What is secret is told to nobody.
             Kind::Password => "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER".into(),
@@ -192,11 +197,13 @@ mod tests {
         let args = |value: &str| json!({"name": "tz", "question": "tz/Areas", "vtype": "select", "value": value});
         let (result, told) = run(args("Asia"), false);
         assert!(result.changed && told.starts_with("tz tz/Areas select Asia\n"), "{result:?} {told}");
-        let previous = r#"{"tz/Areas":"Europe","tz/use":"a, b","tz/secret":"(password omitted)"}"#;
-        assert_eq!(result.get("previous").unwrap().to_json(), previous);
+        assert_eq!(result.get("previous").unwrap().to_json(), r#"{"tz/Areas":"Europe"}"#);
         assert_eq!(result.get("current").unwrap().to_json(), r#"{"tz/Areas":"Asia"}"#);
-        assert_eq!(result.diff[0].before.to_json(), previous);
-        assert_eq!(result.diff[0].after.to_json(), previous.replace("Europe", "Asia"));
+        assert_eq!(result.diff[0].before.to_json(), r#"{"tz/Areas":"Europe"}"#);
+        assert_eq!(result.diff[0].after.to_json(), r#"{"tz/Areas":"Asia"}"#);
+        let unknown = json!({"name": "tz", "question": "tz/new", "vtype": "select", "value": "x"});
+        let previous = r#"{"tz/Areas":"Europe","tz/use":"a, b","tz/secret":"(password omitted)","tz/new":""}"#;
+        assert_eq!(run(unknown, false).0.get("previous").unwrap().to_json(), previous);
         let (result, told) = run(args("Europe"), false);
         assert!(!result.changed && told.is_empty());
         let (result, told) = run(args("Asia"), true);
