@@ -46,7 +46,12 @@ impl Module for Replace {
 
     fn run(&self, args: ReplaceArgs, cx: &ModuleContext<'_>) -> Result<ModuleResult, ModuleError> {
         let encoding = Encoding::named(&args.encoding).map_err(ModuleError::broke_off)?;
-        let file = TextFile::open_in(&args.path, encoding)?;
+        let expressions = expressions(&args);
+        // Of what cannot be read and could not be worked on anyway the second is told.
+        let file = match TextFile::open_in(&args.path, encoding) {
+            Ok(file) => file,
+            Err(error) => return Err(expressions.err().unwrap_or(error)),
+        };
         if !file.exists() {
             let why = format!("Path {} does not exist !", args.path.display());
             return Err(ModuleError::new(why).with("rc", 257));
@@ -58,11 +63,7 @@ impl Module for Replace {
                 return Ok(ModuleResult::ok().with("msg", msg).with("rc", 0));
             }
         };
-        let pattern = Pattern::text(&args.regexp, Flags { multiline: true, dotall: false })?;
-        let template = Template::parse(&args.replace, &pattern).map_err(|bad| match bad {
-            BadTemplate::Syntax(why) => ModuleError::new(format!("Unable to process replace due to error: {why}")),
-            other => other.into(),
-        })?;
+        let (pattern, template) = expressions?;
         let (middle, count) = pattern.substitute(&file.content[section.clone()], &template)?;
         let content = [&file.content[..section.start], &middle, &file.content[section.end..]].concat();
         let rewrite = Rewrite {
@@ -79,6 +80,16 @@ impl Module for Replace {
         }
         Ok(result)
     }
+}
+
+/// What is looked for, and what is put in its place.
+fn expressions(args: &ReplaceArgs) -> Result<(Pattern, Template), ModuleError> {
+    let pattern = Pattern::text(&args.regexp, Flags { multiline: true, dotall: false })?;
+    let template = Template::parse(&args.replace, &pattern).map_err(|bad| match bad {
+        BadTemplate::Syntax(why) => ModuleError::new(format!("Unable to process replace due to error: {why}")),
+        other => other.into(),
+    })?;
+    Ok((pattern, template))
 }
 
 enum Section {
@@ -130,6 +141,13 @@ mod tests {
         assert_eq!((text.as_str(), result.msg()), (" \n", "2 replacements made"));
         let (_, result) = after("one\n", json!({"regexp": "none"}));
         assert_eq!((result.changed, result.msg(), result.get("rc").unwrap().as_i64()), (false, "", Some(0)));
+    }
+
+    #[test]
+    fn a_wrong_replacement_is_told_though_the_file_could_not_be_changed() {
+        let result = run(&Replace, json!({"path": "/dev/null", "regexp": "a", "replace": "\\D"}));
+        assert!(result.msg().starts_with("Unable to process replace due to error: bad escape"), "{}", result.msg());
+        assert!(run(&Replace, json!({"path": "/dev/null", "regexp": "a"})).msg().contains("no regular file"));
     }
 
     #[test]
