@@ -83,7 +83,7 @@ fn launch(order: &Order, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
     command.arg(JOB_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     // A job whose start nobody heard of ends with what its call has left.
     command.envs(order.environment.iter().filter(|(name, _)| name == leftovers::VARIABLE).cloned());
-    let mut child = command.spawn().doing(what)?;
+    let mut child = crate::process::start(&mut command).doing(what)?;
     let lost = || ModuleError::new("cannot start a job: its pipes were lost");
     let (stdin, stdout) = (child.stdin.take().ok_or_else(lost)?, child.stdout.take().ok_or_else(lost)?);
     let sent = send(order, stdin, cx);

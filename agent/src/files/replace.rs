@@ -18,6 +18,7 @@ use super::attributes::{Changes, Current};
 use super::node::{Kind, Node};
 use super::times::times_of;
 use crate::module::{CancelToken, Doing, ModuleError};
+use crate::process::await_starts;
 
 /// Copied between two looks at the cancel token.
 const COPY_STEP_BYTES: u64 = 64 * 1024 * 1024;
@@ -134,7 +135,12 @@ impl Replacement {
             self.sync().doing(|| format!("write {} to disk", self.target.display()))?;
         }
         match self.temp.persist(&self.target) {
-            Ok(_) => Ok(()),
+            Ok(file) => {
+                drop(file);
+                // Somebody may run it next.
+                await_starts();
+                Ok(())
+            }
             Err(failed) if unsafe_writes && old.is_some() => {
                 let mut source = failed.file.into_file();
                 write_in_place(&mut source, &self.target)

@@ -9,7 +9,7 @@ use rustle_protocol::value::Map;
 use rustle_protocol::{ModuleResult, Value};
 
 use crate::module::{BlobRef, Doing, Module, ModuleContext, ModuleError};
-use crate::process::Program as Process;
+use crate::process::{Program as Process, without_starts};
 use crate::script_module::{self, JSON_ARGS};
 use crate::{arguments, choices, workdir};
 
@@ -73,7 +73,7 @@ impl Module for Program {
             write_private(&file, 0o600, text.as_bytes())?;
             words.push(file.display().to_string());
         }
-        write_private(&path, 0o700, &content)?;
+        without_starts(|| write_private(&path, 0o700, &content))?;
         let program = Process::new(words.remove(0)).args(words);
         let mut result = script_module::run_program(&program, cx)?;
         if let Some(interpreter) = discovered {

@@ -8,7 +8,7 @@ use rustle_protocol::ModuleResult;
 use super::raw::run_line;
 use crate::arguments;
 use crate::module::{ArgError, BlobRef, Doing, Module, ModuleContext, ModuleError};
-use crate::process::words;
+use crate::process::{without_starts, words};
 use crate::workdir;
 
 arguments! {
@@ -100,11 +100,14 @@ fn safe_name(name: &str) -> &str {
 fn store(blob: &BlobRef, path: &Path, cx: &ModuleContext<'_>) -> Result<(), ModuleError> {
     let what = || format!("store the script in {}", path.display());
     let mut from = cx.blobs.open(blob.id)?;
-    let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(path).doing(what)?;
-    // The umask may have taken away the right to execute.
-    to.set_permissions(PermissionsExt::from_mode(0o700)).doing(what)?;
-    std::io::copy(&mut from, &mut to).doing(what)?;
-    Ok(())
+    without_starts(|| {
+        let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(path)?;
+        // The umask may have taken away the right to execute.
+        to.set_permissions(PermissionsExt::from_mode(0o700))?;
+        std::io::copy(&mut from, &mut to)
+    })
+    .map(drop)
+    .doing(what)
 }
 
 #[cfg(test)]

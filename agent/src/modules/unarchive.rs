@@ -29,6 +29,7 @@ use crate::files::times::{Time, Times};
 use crate::files::tree::is_inside;
 use crate::fnmatch::fnmatch;
 use crate::module::{ArgError, BlobRef, Doing, Mode, Module, ModuleContext, ModuleError};
+use crate::process::await_starts;
 
 /// Read, compared and written at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -124,6 +125,8 @@ impl Module for Unarchive {
         let changed = job.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Attributes | Verdict::Content));
         if changed && !cx.check {
             job.unpack(&mut file, format).map_err(|error| named(error, &src))?;
+            // Somebody may run what was unpacked next.
+            await_starts();
         }
         let mut result = ModuleResult::changed(changed)
             .with("dest", args.dest.display().to_string())

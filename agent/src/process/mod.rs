@@ -20,6 +20,6 @@ pub use capture::{Output, STDOUT_BYTES_MAX};
 pub(crate) use group::Group;
 pub use program::{Ended, Program, ProgramError, find_program};
 pub(crate) use program::{errno_text, stopped_words};
-pub(crate) use reaper::{Supervised, has_ended};
+pub(crate) use reaper::{Supervised, await_starts, has_ended, start, without_starts};
 pub use reaper::{become_subreaper, reap_orphans};
 pub use supervise::{KILL_GRACE, OUTPUT_GRACE};

@@ -16,8 +16,32 @@ static IS_SUBREAPER: AtomicBool = AtomicBool::new(false);
 static SUPERVISED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Read while a child is started, until it stands in [`SUPERVISED`]; written while orphans are reaped. So the reaper
-/// never sees a child that is on its way into the list, and starts do not wait for one another.
+/// never sees a child that is on its way into the list, and starts do not wait for one another. Also written while files are
+/// [written that are to be run](without_starts).
 static STARTING: RwLock<()> = RwLock::new(());
+
+/// Writes a file that is to be run: no program is started meanwhile. A program holds what this process had open when it was
+/// started until it has begun, and a file that somebody may write to is busy (`ETXTBSY`) to whoever runs it.
+pub(crate) fn without_starts<T>(write: impl FnOnce() -> T) -> T {
+    let _no_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    write()
+}
+
+/// Waits for the programs that are being started right now: for files that may be run, and take too long to be written
+/// [without starts](without_starts). The kernel closes a program's inherited files a moment after it tells that it has begun, so
+/// this is for what is run by another task.
+pub(crate) fn await_starts() {
+    without_starts(|| ());
+}
+
+/// Starts a program, as all of this process are to be started: others [wait](without_starts) for it.
+///
+/// # Errors
+/// Those of [`Command::spawn`].
+pub(crate) fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
 
 /// From now on, descendants whose parent has ended become children of this process instead of process 1's, and are
 /// [reaped](reap_orphans). To be called once, at start, by a process that starts programs through this module alone.
@@ -104,5 +128,48 @@ impl Drop for Supervised {
             }
         }
         reap_orphans();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Enough that some start falls between a file's being opened and its being run, without the wait.
+    const FILES: usize = 60;
+
+    #[test]
+    fn what_was_just_written_can_be_run_while_others_start_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        let failed = std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let mut started = Supervised::start(&mut Command::new("/bin/true")).unwrap();
+                        started.reap().unwrap();
+                    }
+                });
+            }
+            let failed = (0..FILES).filter_map(|number| {
+                let path = dir.path().join(number.to_string());
+                without_starts(|| {
+                    let mut file = fs::File::create_new(&path).unwrap();
+                    file.set_permissions(PermissionsExt::from_mode(0o700)).unwrap();
+                    file.write_all(b"#!/bin/sh\n").unwrap();
+                    // Open for as long as it takes that others start something.
+                    (0..200).for_each(|_| file.write_all(&[b'\n'; 4096]).unwrap());
+                });
+                start(&mut Command::new(&path)).and_then(|mut child| child.wait()).err()
+            });
+            let failed: Vec<_> = failed.collect();
+            is_over.store(true, Ordering::Relaxed);
+            failed
+        });
+        assert!(failed.is_empty(), "{} of {FILES}, such as {}", failed.len(), failed[0]);
     }
 }

@@ -9,7 +9,7 @@ use rustle_protocol::ModuleResult;
 use super::UserArgs;
 use crate::accounts::User;
 use crate::module::{Doing, ModuleContext, ModuleError};
-use crate::process::Program;
+use crate::process::{Program, without_starts};
 
 pub(super) struct Key {
     pub(super) is_new: bool,
@@ -118,9 +118,10 @@ fn add_passphrase(path: &Path, passphrase: &str, cx: &ModuleContext<'_>) -> Resu
     let dir = crate::workdir::private()?;
     let helper = dir.path().join("askpass");
     let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o700).open(&helper);
+    options.write(true).create_new(true).mode(0o700);
     let script = "#!/bin/sh\nprintf '%s\\n' \"$RUSTLE_PASSPHRASE\"\n";
-    file.and_then(|mut file| file.write_all(script.as_bytes())).doing(|| format!("write {}", helper.display()))?;
+    without_starts(|| options.open(&helper).and_then(|mut file| file.write_all(script.as_bytes())))
+        .doing(|| format!("write {}", helper.display()))?;
     let program = Program::new("ssh-keygen").args(["-q", "-p", "-P", "", "-f"]).arg(path);
     let asking = program.env("SSH_ASKPASS", &helper).env("SSH_ASKPASS_REQUIRE", "force");
     asking.env("RUSTLE_PASSPHRASE", passphrase).run_checked(cx).map(drop)
