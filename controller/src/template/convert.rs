@@ -92,6 +92,14 @@ impl View {
         Some(self.present(child, steps))
     }
 
+    /// What was found under a key, or that it was asked for in vain.
+    fn noted(&self, found: Option<Jinja>, key: impl FnOnce() -> Jinja) -> Option<Jinja> {
+        if found.is_none() {
+            missed::note(if self.node().keys().is_some() { "dict" } else { "list" }, &key());
+        }
+        found
+    }
+
     /// Why the entry at `index` is undefined although it is there.
     fn cause(&self, index: usize) -> Option<TemplateError> {
         match (self.node().entry(index)?, &self.root) {
@@ -181,19 +189,16 @@ impl Object for View {
 
     fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
         let found = match key.as_str() {
-            Some(key) => self.node().position(key).and_then(|index| self.child(index)),
+            Some(key) => return self.get_value_by_str(key),
             None if self.node().keys().is_none() => key.as_usize().and_then(|index| self.child(index)),
             None => None,
         };
-        if found.is_none() {
-            let kind = if self.node().keys().is_some() { "dict" } else { "list" };
-            missed::note(kind, key);
-        }
-        found
+        self.noted(found, || key.clone())
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
-        self.child(self.node().position(key)?)
+        let found = self.node().position(key).and_then(|index| self.child(index));
+        self.noted(found, || Jinja::from(key))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

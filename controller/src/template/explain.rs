@@ -164,9 +164,8 @@ fn names_function(error: &Error, key: &str) -> bool {
     let Some((source, range)) = original_range(error, key) else { return false };
     let before = source[..range.start].trim_end();
     let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    before.ends_with('|')
-        || matches!(word, "is" | "not")
-        || matches!(&source[range], "in" | "not" | "is" | "and" | "or")
+    let first = source[range].split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    before.ends_with('|') || matches!(word, "is" | "not") || matches!(first, "in" | "not" | "is" | "and" | "or")
 }
 
 /// Where a variable alone is said to be undefined and is not: the first in the template that is, as `name` in `list[name]`.
